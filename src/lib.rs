@@ -1,0 +1,5 @@
+//! tmp
+pub mod failure;
+pub mod limits;
+pub mod proto;
+pub mod timeouts;

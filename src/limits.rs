@@ -1,0 +1,87 @@
+//! Every bound of the data plane, with its unit and its source.
+//!
+//! A queue, loop, buffer or head without a row here is a defect.
+
+/// Longest request or response head, in bytes, terminating empty line included.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Longest request target, in bytes. RFC 9110 §4.1 asks for at least 8,000.
+pub const TARGET_BYTES_MAX: usize = 16 * 1024;
+/// Most fields in one head.
+pub const FIELDS_MAX: usize = 128;
+/// Longest host in an authority, in bytes (RFC 1035 §2.3.4).
+pub const HOST_BYTES_MAX: usize = 255;
+/// Most empty lines skipped before a request line (RFC 9112 §2.2 asks for at least one).
+pub const EMPTY_LINES_MAX: usize = 4;
+
+/// Most hexadecimal digits in a chunk size: what fills a `u64`.
+pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+/// Most bytes of chunk extension in one chunk.
+pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 256;
+/// Most bytes of chunk extensions in one body.
+pub const BODY_EXTENSION_BYTES_MAX: u32 = 4 * 1024;
+/// Most bytes of a trailer section.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Most fields in a trailer section.
+pub const TRAILER_FIELDS_MAX: usize = 64;
+
+/// Most interim responses (1xx) before one final response.
+pub const INTERIM_RESPONSES_MAX: u8 = 16;
+/// Requests answered on one client connection before it is closed.
+pub const REQUESTS_PER_CONNECTION_MAX: u32 = 100_000;
+/// Most bytes of an unread request body that are read and thrown away to keep a connection usable.
+pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+/// Slowest client body, in bytes per second, once [`RATE_GRACE_MS`] of waiting has passed.
+pub const CLIENT_BODY_BYTES_PER_S_MIN: u64 = 500;
+/// Slowest client receiving a response, in bytes per second, once the grace has passed.
+pub const CLIENT_SEND_BYTES_PER_S_MIN: u64 = 500;
+/// Waiting for body bytes that is allowed before the slowest body rate counts, in milliseconds.
+pub const RATE_GRACE_MS: u64 = 10_000;
+/// Waiting for a client to take the response before the slowest send rate counts, in milliseconds.
+pub const SEND_GRACE_MS: u64 = 30_000;
+
+/// First receive buffer of a client connection, in bytes: what an idle connection holds.
+/// Typical heads are 0.3 to 1.5 KiB.
+pub const HEAD_BUFFER_BYTES: usize = 2 * 1024;
+/// Receive buffer of a body or an upstream connection, in bytes.
+pub const BODY_BUFFER_BYTES: usize = 32 * 1024;
+/// Body bytes that are copied behind a head so that both leave in one send, in bytes.
+pub const JOINED_SEND_BYTES_MAX: usize = 32 * 1024;
+/// Spare buffers of each size that a worker keeps for reuse.
+pub const SPARE_BUFFERS_MAX: usize = 256;
+
+/// Accept operations in flight for each listener of a worker: one completes per turn of the loop.
+pub const ACCEPTS_IN_FLIGHT: usize = 4;
+/// Descriptors kept free of connections: logs, snapshots, listeners, the admin listener.
+pub const RESERVED_DESCRIPTORS: usize = 64;
+/// Shortest pause after an accept failed for lack of descriptors, in milliseconds.
+pub const ACCEPT_BACKOFF_MS_MIN: u64 = 10;
+/// Longest pause after an accept failed for lack of descriptors, in milliseconds.
+pub const ACCEPT_BACKOFF_MS_MAX: u64 = 100;
+/// Submission queue entries that are asked for first; halved on ENOMEM.
+pub const RING_ENTRIES: u32 = 4096;
+/// Fewest submission queue entries before the epoll driver is taken instead.
+pub const RING_ENTRIES_MIN: u32 = 256;
+/// Completion queue entries for each submission entry: overflow is slow.
+pub const COMPLETIONS_PER_ENTRY: u32 = 8;
+
+/// Access log: bytes of lines that a worker gathers before handing them to the writing thread.
+pub const LOG_BATCH_BYTES: usize = 32 * 1024;
+/// Access log: batches in flight between one worker and the writing thread; past that lines drop.
+pub const LOG_BATCHES_MAX: usize = 64;
+/// Access log: longest line, in bytes; longer values are cut.
+pub const LOG_VALUE_BYTES_MAX: usize = 2 * 1024;
+
+/// Most distinct combinations of labels that a worker counts; further ones share one series.
+pub const METRIC_SERIES_MAX: usize = 50_000;
+/// Most buckets of a duration histogram.
+pub const METRIC_BUCKETS_MAX: usize = 16;
+/// Endpoints, at most, of one service.
+pub const ENDPOINTS_MAX: usize = 4096;
+/// Points on the hash ring for one unit of weight.
+pub const HASH_POINTS_PER_WEIGHT: u32 = 64;
+
+const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+const _: () = assert!(HEAD_BUFFER_BYTES < HEAD_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES_MAX < u32::MAX as usize);
+const _: () = assert!(RING_ENTRIES >= RING_ENTRIES_MIN);
+const _: () = assert!(ACCEPT_BACKOFF_MS_MIN <= ACCEPT_BACKOFF_MS_MAX);

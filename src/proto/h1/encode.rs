@@ -1,0 +1,141 @@
+//! Writes heads, fields and chunks into an output buffer.
+
+/// Appends `name: value` and the line end.
+pub fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `name: number` and the line end.
+pub fn put_number_field(out: &mut Vec<u8>, name: &[u8], number: u64) {
+    put_field(out, name, itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Appends a request line of HTTP/1.1, which every upstream is spoken to in.
+pub fn put_request_line(out: &mut Vec<u8>, method: &[u8], target: &[u8]) {
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// Appends a status line of HTTP/1.1, the version this proxy itself speaks (RFC 9110 §6.2).
+pub fn put_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends one chunk. `data` must not be empty: an empty chunk would end the body.
+pub fn put_chunk(out: &mut Vec<u8>, data: &[u8]) {
+    debug_assert!(!data.is_empty(), "an empty chunk ends the body");
+    put_hexadecimal(out, data.len());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_hexadecimal(out: &mut Vec<u8>, number: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    for digit in (0..digits).rev() {
+        out.push(DIGITS[number >> (4 * digit) & 15]);
+    }
+}
+
+/// Appends the last chunk and the trailer section; forbidden trailer fields are left out (RFC 9110 §6.5.1).
+///
+/// `trailers` are field lines as they came; malformed ones end the section.
+pub fn put_last_chunk(out: &mut Vec<u8>, trailers: &[u8]) {
+    out.extend_from_slice(b"0\r\n");
+    let mut rest = trailers;
+    while let Some(end) = memchr::memmem::find(rest, b"\r\n") {
+        put_trailer(out, &rest[..end]);
+        rest = &rest[end + 2..];
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_trailer(out: &mut Vec<u8>, line: &[u8]) {
+    let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    let is_name = !name.is_empty() && name.iter().all(|byte| super::field::is_token_byte(*byte));
+    let is_value = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
+    if is_name && is_value && is_allowed_trailer(name) {
+        put_field(out, name, value);
+    }
+}
+
+/// Fields for framing, routing, authentication and control do not belong in trailers.
+fn is_allowed_trailer(name: &[u8]) -> bool {
+    use super::field::Known;
+    const FORBIDDEN: [&[u8]; 14] = [
+        b"authorization", b"cache-control", b"content-encoding", b"content-range", b"content-type", b"cookie",
+        b"date", b"location", b"proxy-authenticate", b"proxy-authorization", b"range", b"set-cookie", b"vary",
+        b"www-authenticate",
+    ];
+    Known::of(name) == Known::Other && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
+}
+
+/// The usual reason phrase of a status (RFC 9110 §15, RFC 6585); 499 is nginx's.
+#[must_use]
+pub const fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        499 => "Client Closed Request",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_framed_in_hexadecimal() {
+        let mut out = Vec::new();
+        put_chunk(&mut out, &[b'x'; 26]);
+        assert!(out.starts_with(b"1a\r\nxx") && out.ends_with(b"x\r\n"));
+        out.clear();
+        put_chunk(&mut out, b"y");
+        assert_eq!(out, b"1\r\ny\r\n");
+        out.clear();
+        put_chunk(&mut out, &[b'z'; 4096]);
+        assert!(out.starts_with(b"1000\r\nz"));
+    }
+
+    #[test]
+    fn trailers_pass_and_forbidden_ones_do_not() {
+        let mut out = Vec::new();
+        let trailers = b"X-Sum: 1\r\nContent-Length: 5\r\nAuthorization: me\r\n: no\r\nbad name: x\r\nhost: h\r\n";
+        put_last_chunk(&mut out, trailers);
+        assert_eq!(out, b"0\r\nX-Sum: 1\r\n\r\n");
+    }
+}

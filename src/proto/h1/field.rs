@@ -1,0 +1,226 @@
+//! One header field as places in its head, with the names that a proxy must know told apart once.
+
+use std::ops::Range;
+
+/// A place in a head: start and end in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// Where `part` lies in `whole`, of which it must be a slice; empty otherwise.
+    #[must_use]
+    pub fn of(part: &[u8], whole: &[u8]) -> Self {
+        let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+        match (u32::try_from(start), u32::try_from(start.wrapping_add(part.len()))) {
+            (Ok(from), Ok(to)) if start.wrapping_add(part.len()) <= whole.len() => Self { start: from, end: to },
+            _ => Self::default(),
+        }
+    }
+
+    /// The bytes at this place; empty where `whole` is shorter.
+    #[must_use]
+    pub fn bytes(self, whole: &[u8]) -> &[u8] {
+        whole.get(self.range()).unwrap_or_default()
+    }
+
+    /// The place as a range of indices.
+    #[must_use]
+    pub const fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    /// True where the place holds no byte.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.start >= self.end
+    }
+
+    /// The part from `from` to `to`, both counted from this place's start and cut at its end.
+    #[must_use]
+    pub fn part(self, from: usize, to: usize) -> Self {
+        let clip = |at: usize| u32::try_from(at).map_or(self.end, |at| self.start.saturating_add(at).min(self.end));
+        Self { start: clip(from), end: clip(to) }
+    }
+}
+
+/// A field line of a head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Where the name is.
+    pub name: Span,
+    /// Where the value is, without the spaces around it.
+    pub value: Span,
+    /// Which name it is.
+    pub known: Known,
+    /// True where `Connection` names it, so that it ends at this hop (RFC 9110 §7.6.1).
+    pub nominated: bool,
+}
+
+/// The field names that change what a proxy does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is the field of the same name")]
+pub enum Known {
+    Other,
+    Accept,
+    Authorization,
+    Connection,
+    ContentLength,
+    Cookie,
+    Expect,
+    Forwarded,
+    Host,
+    KeepAlive,
+    ProxyConnection,
+    Referer,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    UserAgent,
+    Via,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedPort,
+    XForwardedProto,
+    XRealIp,
+    XRequestId,
+}
+
+impl Known {
+    /// Tells a name, whatever its case.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        let candidates: &[(&[u8], Self)] = match name.len() {
+            2 => &[(b"te", Self::Te)],
+            3 => &[(b"via", Self::Via)],
+            4 => &[(b"host", Self::Host)],
+            6 => &[(b"accept", Self::Accept), (b"cookie", Self::Cookie), (b"expect", Self::Expect)],
+            7 => &[(b"referer", Self::Referer), (b"trailer", Self::Trailer), (b"upgrade", Self::Upgrade)],
+            9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::XRealIp)],
+            10 => &[
+                (b"user-agent", Self::UserAgent),
+                (b"connection", Self::Connection),
+                (b"keep-alive", Self::KeepAlive),
+            ],
+            12 => &[(b"x-request-id", Self::XRequestId)],
+            13 => &[(b"authorization", Self::Authorization)],
+            14 => &[(b"content-length", Self::ContentLength)],
+            15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
+            16 => &[
+                (b"x-forwarded-host", Self::XForwardedHost),
+                (b"x-forwarded-port", Self::XForwardedPort),
+                (b"proxy-connection", Self::ProxyConnection),
+            ],
+            17 => &[
+                (b"transfer-encoding", Self::TransferEncoding),
+                (b"x-forwarded-proto", Self::XForwardedProto),
+            ],
+            _ => &[],
+        };
+        candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map_or(Self::Other, |(_, known)| *known)
+    }
+
+    /// True for fields that end at this hop in every message (RFC 9110 §7.6.1).
+    #[must_use]
+    pub const fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::KeepAlive
+                | Self::ProxyConnection
+                | Self::Te
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+
+    /// True for fields that `Connection` may not take away: framing, routing, identity.
+    #[must_use]
+    pub const fn cannot_be_nominated(self) -> bool {
+        matches!(
+            self,
+            Self::ContentLength
+                | Self::Host
+                | Self::Authorization
+                | Self::Cookie
+                | Self::Forwarded
+                | Self::Via
+                | Self::XForwardedFor
+                | Self::XForwardedHost
+                | Self::XForwardedPort
+                | Self::XForwardedProto
+                | Self::XRealIp
+                | Self::XRequestId
+        )
+    }
+}
+
+/// The elements of a comma-separated list, without the spaces around them; empty ones are left out.
+pub fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// True for the bytes of a token (RFC 9110 §5.6.2).
+#[must_use]
+pub const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+/// Marks the fields that `Connection` names, so that they end at this hop.
+pub(crate) fn mark_nominated(fields: &mut [Field], bytes: &[u8]) {
+    for at in 0..fields.len() {
+        if fields[at].known != Known::Connection {
+            continue;
+        }
+        let value = fields[at].value;
+        for element in list_elements(value.bytes(bytes)) {
+            nominate(fields, element, bytes);
+        }
+    }
+}
+
+fn nominate(fields: &mut [Field], element: &[u8], bytes: &[u8]) {
+    let is_option = [&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|option| element.eq_ignore_ascii_case(option));
+    if is_option || Known::of(element).cannot_be_nominated() {
+        return;
+    }
+    for field in fields.iter_mut() {
+        field.nominated |= field.name.bytes(bytes).eq_ignore_ascii_case(element);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_finds_its_bytes_again() {
+        let whole = b"Host: example";
+        let span = Span::of(&whole[6..], whole);
+        assert_eq!(span.bytes(whole), b"example");
+        assert_eq!(span.part(0, 2).bytes(whole), b"ex");
+        assert_eq!(span.part(5, 99).bytes(whole), b"le");
+        assert!(Span::of(b"elsewhere", whole).bytes(whole).is_empty());
+    }
+
+    #[test]
+    fn names_are_told_whatever_their_case() {
+        assert_eq!(Known::of(b"TRANSFER-encoding"), Known::TransferEncoding);
+        assert_eq!(Known::of(b"X-Forwarded-Proto"), Known::XForwardedProto);
+        assert_eq!(Known::of(b"X-Forwarded-Prato"), Known::Other);
+        assert_eq!(Known::of(b""), Known::Other);
+    }
+
+    #[test]
+    fn list_elements_are_trimmed_and_empty_ones_left_out() {
+        let elements: Vec<_> = list_elements(b" close,, upgrade ,").collect();
+        assert_eq!(elements, [&b"close"[..], b"upgrade"]);
+    }
+}

@@ -1,0 +1,35 @@
+//! HTTP/1.0 and HTTP/1.1 (RFC 9112) on httparse, with stricter rules on top.
+//!
+//! The way of a message: `scan` finds the end of its head, `request` or `response` parses it,
+//! `framing` and `chunked` follow its body, `encode` writes what goes out.
+
+pub mod authority;
+pub mod chunked;
+pub mod encode;
+pub mod field;
+pub mod framing;
+pub mod request;
+pub mod response;
+pub mod scan;
+pub mod target;
+
+/// The version of a message. Others are refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    #[default]
+    Http11,
+}
+
+impl Version {
+    /// As in a request or status line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+        }
+    }
+}

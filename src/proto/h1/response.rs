@@ -1,0 +1,259 @@
+//! Parses a response head of an upstream, as strictly as a request's.
+
+use std::mem::MaybeUninit;
+
+use super::Version;
+use super::field::{Field, Known, Span, list_elements, mark_nominated};
+use super::framing::{Framing, FramingFault, stated};
+use crate::failure::Failure;
+use crate::limits::FIELDS_MAX;
+
+/// A way for a response head to be wrong. The fault is the upstream's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
+pub enum ResponseFault {
+    HeadTooLarge,
+    BareLineFeed,
+    StatusLine,
+    Status,
+    FieldName,
+    FieldValue,
+    Framing(FramingFault),
+    TooManyInterim,
+    UpgradeNotAsked,
+}
+
+impl ResponseFault {
+    /// The stable name of the rule that was broken.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::HeadTooLarge => "head_too_large",
+            Self::BareLineFeed => "bare_line_feed",
+            Self::StatusLine => "status_line",
+            Self::Status => "status",
+            Self::FieldName => "field_name",
+            Self::FieldValue => "field_value",
+            Self::Framing(fault) => fault.rule(),
+            Self::TooManyInterim => "too_many_interim",
+            Self::UpgradeNotAsked => "upgrade_not_asked",
+        }
+    }
+}
+
+impl From<ResponseFault> for Failure {
+    fn from(fault: ResponseFault) -> Self {
+        match fault {
+            ResponseFault::HeadTooLarge => Self::UpstreamHeadTooLarge,
+            other => Self::UpstreamBadHeader(other.rule()),
+        }
+    }
+}
+
+/// A parsed response head: places in the upstream's receive buffer, which the caller keeps unchanged.
+#[derive(Debug, Default)]
+pub struct ResponseHead {
+    fields: Vec<Field>,
+    version: Version,
+    status: u16,
+    reason: Span,
+    framing: Framing,
+    keep_alive: bool,
+    idle_s_max: Option<u32>,
+    requests_max: Option<u32>,
+}
+
+impl ResponseHead {
+    /// Parses the head that is the whole of `bytes`; `is_head` says whether it answers a HEAD request.
+    ///
+    /// # Errors
+    /// The first [`ResponseFault`].
+    pub fn parse(&mut self, bytes: &[u8], is_head: bool) -> Result<(), ResponseFault> {
+        self.fields.clear();
+        self.parse_lines(bytes)?;
+        self.keep_alive = self.version == Version::Http11;
+        self.idle_s_max = None;
+        self.requests_max = None;
+        self.parse_connection(bytes);
+        mark_nominated(&mut self.fields, bytes);
+        let stated = stated(&self.fields, bytes, self.version).map_err(ResponseFault::Framing)?;
+        self.framing = if is_head || self.is_interim() || matches!(self.status, 204 | 304) {
+            Framing::None
+        } else {
+            stated.unwrap_or(Framing::UntilClose)
+        };
+        self.keep_alive &= self.framing != Framing::UntilClose;
+        Ok(())
+    }
+
+    fn parse_lines(&mut self, bytes: &[u8]) -> Result<(), ResponseFault> {
+        let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        match config.parse_response_with_uninit_headers(&mut response, bytes, &mut lines) {
+            Ok(httparse::Status::Complete(_)) => {}
+            Ok(httparse::Status::Partial) => return Err(ResponseFault::StatusLine),
+            Err(error) => return Err(fault_of(error)),
+        }
+        self.version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
+        self.status = response.code.filter(|code| (100..=599).contains(code)).ok_or(ResponseFault::Status)?;
+        self.reason = response.reason.map(|reason| Span::of(reason.as_bytes(), bytes)).unwrap_or_default();
+        for line in response.headers.iter() {
+            self.fields.push(Field {
+                name: Span::of(line.name.as_bytes(), bytes),
+                value: Span::of(line.value, bytes),
+                known: Known::of(line.name.as_bytes()),
+                nominated: false,
+            });
+        }
+        Ok(())
+    }
+
+    fn parse_connection(&mut self, bytes: &[u8]) {
+        let mut close = false;
+        for field in &self.fields {
+            let value = field.value.bytes(bytes);
+            match field.known {
+                Known::Connection => {
+                    for option in list_elements(value) {
+                        close |= option.eq_ignore_ascii_case(b"close");
+                        self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    }
+                }
+                Known::KeepAlive => {
+                    for parameter in list_elements(value) {
+                        match keep_alive_parameter(parameter) {
+                            Some((b"timeout", seconds)) => self.idle_s_max = Some(seconds),
+                            Some((b"max", requests)) => self.requests_max = Some(requests),
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.keep_alive &= !close;
+    }
+}
+
+/// What the head says.
+impl ResponseHead {
+    /// The status, 100 to 599.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase, which may be empty.
+    #[must_use]
+    pub fn reason<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.reason.bytes(bytes)
+    }
+
+    /// True for 1xx except 101, which is the last response of HTTP on its connection.
+    #[must_use]
+    pub const fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+
+    /// How long the body is. 101 has none: what follows is the other protocol's.
+    #[must_use]
+    pub const fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// True where the upstream leaves the connection open after this response.
+    #[must_use]
+    pub const fn keeps_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// `Keep-Alive: timeout=`, in seconds.
+    #[must_use]
+    pub const fn idle_s_max(&self) -> Option<u32> {
+        self.idle_s_max
+    }
+
+    /// `Keep-Alive: max=`, in further requests.
+    #[must_use]
+    pub const fn requests_max(&self) -> Option<u32> {
+        self.requests_max
+    }
+
+    /// The fields, each with name and value; `bytes` is what was parsed.
+    pub fn fields<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (&'a Field, &'a [u8], &'a [u8])> {
+        self.fields.iter().map(move |field| (field, field.name.bytes(bytes), field.value.bytes(bytes)))
+    }
+
+    /// The value of the first field with this known name.
+    #[must_use]
+    pub fn known<'a>(&self, known: Known, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.fields.iter().find(|field| field.known == known).map(|field| field.value.bytes(bytes))
+    }
+}
+
+fn keep_alive_parameter(parameter: &[u8]) -> Option<(&[u8], u32)> {
+    let equals = parameter.iter().position(|byte| *byte == b'=')?;
+    let number = std::str::from_utf8(&parameter[equals + 1..]).ok()?.trim().parse().ok()?;
+    Some((parameter[..equals].trim_ascii(), number))
+}
+
+const fn fault_of(error: httparse::Error) -> ResponseFault {
+    match error {
+        httparse::Error::HeaderName => ResponseFault::FieldName,
+        httparse::Error::HeaderValue | httparse::Error::NewLine => ResponseFault::FieldValue,
+        httparse::Error::TooManyHeaders => ResponseFault::HeadTooLarge,
+        httparse::Error::Status => ResponseFault::Status,
+        httparse::Error::Version | httparse::Error::Token => ResponseFault::StatusLine,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(head: &str, is_head: bool) -> Result<ResponseHead, ResponseFault> {
+        let mut response = ResponseHead::default();
+        response.parse(format!("{head}\r\n\r\n").as_bytes(), is_head)?;
+        Ok(response)
+    }
+
+    #[test]
+    fn bodies_follow_status_method_and_fields() {
+        let framing = |head: &str, is_head| parse(head, is_head).unwrap().framing();
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nContent-Length: 3", false), Framing::Length(3));
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nContent-Length: 3", true), Framing::None);
+        assert_eq!(framing("HTTP/1.1 204 No\r\nContent-Length: 3", false), Framing::None);
+        assert_eq!(framing("HTTP/1.1 304 Not\r\nTransfer-Encoding: chunked", false), Framing::None);
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", false), Framing::Chunked);
+        assert_eq!(framing("HTTP/1.1 200", false), Framing::UntilClose);
+        assert_eq!(framing("HTTP/1.1 103 Early\r\nContent-Length: 3", false), Framing::None);
+    }
+
+    #[test]
+    fn reuse_follows_version_connection_and_framing() {
+        let keeps = |head: &str| parse(head, false).unwrap().keeps_alive();
+        assert!(keeps("HTTP/1.1 200 OK\r\nContent-Length: 0"));
+        assert!(!keeps("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close"));
+        assert!(!keeps("HTTP/1.1 200 OK"));
+        assert!(!keeps("HTTP/1.0 200 OK\r\nContent-Length: 0"));
+        assert!(keeps("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive"));
+        let said = parse("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: timeout=5, max=100", false).unwrap();
+        assert_eq!((said.idle_s_max(), said.requests_max()), (Some(5), Some(100)));
+    }
+
+    #[test]
+    fn malformed_heads_are_told_by_their_rule() {
+        let fault = |head: &str| parse(head, false).expect_err(head);
+        assert_eq!(fault("HTTP/2.0 200 OK"), ResponseFault::StatusLine);
+        assert_eq!(fault("ICY 200 OK"), ResponseFault::StatusLine);
+        assert_eq!(fault("HTTP/1.1 99 Low"), ResponseFault::Status);
+        assert_eq!(fault("HTTP/1.1 600 High"), ResponseFault::Status);
+        assert_eq!(fault("HTTP/1.1 2x0 OK"), ResponseFault::Status);
+        assert_eq!(fault("HTTP/1.1 200 OK\r\nX : y"), ResponseFault::FieldName);
+        assert_eq!(fault("HTTP/1.1 200 OK\r\nX: a\r\n folded"), ResponseFault::FieldName);
+        assert_eq!(fault("HTTP/1.1 200 OK\r\nX: \0"), ResponseFault::FieldValue);
+        let both = fault("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked");
+        assert_eq!(both, ResponseFault::Framing(FramingFault::LengthWithEncoding));
+    }
+}

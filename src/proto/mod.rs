@@ -1,0 +1,3 @@
+//! The protocols as pure functions of bytes: no socket, clock, task or log is known here.
+
+pub mod h1;

@@ -1,0 +1,163 @@
+//! Every timeout by name: what it waits for, its default and the failure it becomes.
+//!
+//! A wait without a name here does not exist in the data plane.
+
+use crate::failure::Failure;
+
+/// A named wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Timeout {
+    /// `listener.timeouts.header`: from the first byte (or the accept) to the end of the request head. Absolute.
+    ClientHeader,
+    /// `listener.timeouts.body`: between two receives of the request body.
+    ClientBody,
+    /// `listener.timeouts.idle`: a kept-alive client connection without a request.
+    ClientIdle,
+    /// `listener.timeouts.send`: one send to the client that makes no progress.
+    ClientSend,
+    /// `service.timeouts.connect`: setting up an upstream connection.
+    Connect,
+    /// `service.timeouts.send`: one send to the upstream that makes no progress.
+    UpstreamSend,
+    /// `service.timeouts.header`: from the last byte of the request to the end of the response head.
+    UpstreamHeader,
+    /// `service.timeouts.body`: between two receives of the response body.
+    UpstreamBody,
+    /// `service.timeouts.total`: the whole exchange.
+    Total,
+    /// `service.timeouts.tunnel`: an upgraded connection without a byte in either direction.
+    Tunnel,
+    /// `service.keep_alive.idle`: a pooled upstream connection.
+    UpstreamIdle,
+    /// How long an upstream may keep a client waiting that sent `Expect: 100-continue`, before we say `100`.
+    ExpectContinue,
+    /// Reading on after an answer, so that a reset does not destroy it.
+    Linger,
+}
+
+/// How long `Expect: 100-continue` waits for the upstream's word, in milliseconds. Upstreams that do
+/// not know the field never say it; curl waits 1,000 ms, which a user would notice.
+pub const EXPECT_CONTINUE_MS: u64 = 200;
+/// How long an unread request body is drained and a closed connection lingers, in milliseconds.
+pub const LINGER_MS: u64 = 1_000;
+
+impl Timeout {
+    /// Every row, for documentation and tests.
+    pub const ALL: [Self; 13] = [
+        Self::ClientHeader,
+        Self::ClientBody,
+        Self::ClientIdle,
+        Self::ClientSend,
+        Self::Connect,
+        Self::UpstreamSend,
+        Self::UpstreamHeader,
+        Self::UpstreamBody,
+        Self::Total,
+        Self::Tunnel,
+        Self::UpstreamIdle,
+        Self::ExpectContinue,
+        Self::Linger,
+    ];
+
+    /// What the expiry becomes; `None` where the connection just closes or the exchange just goes on.
+    #[must_use]
+    pub const fn failure(self) -> Option<Failure> {
+        match self {
+            Self::ClientHeader => Some(Failure::ClientHeaderTimeout),
+            Self::ClientBody => Some(Failure::ClientBodyTimeout),
+            Self::ClientSend => Some(Failure::ClientSendTimeout),
+            Self::Connect => Some(Failure::ConnectTimeout),
+            Self::UpstreamSend => Some(Failure::UpstreamSendTimeout),
+            Self::UpstreamHeader => Some(Failure::UpstreamHeaderTimeout),
+            Self::UpstreamBody => Some(Failure::UpstreamBodyTimeout),
+            Self::Total => Some(Failure::RouteTimeout),
+            Self::Tunnel => Some(Failure::TunnelIdle),
+            Self::ClientIdle | Self::UpstreamIdle | Self::ExpectContinue | Self::Linger => None,
+        }
+    }
+
+    /// The key in the configuration, empty where it cannot be set.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::ClientHeader => "listeners.NAME.timeouts.header",
+            Self::ClientBody => "listeners.NAME.timeouts.body",
+            Self::ClientIdle => "listeners.NAME.timeouts.idle",
+            Self::ClientSend => "listeners.NAME.timeouts.send",
+            Self::Connect => "services.NAME.timeouts.connect",
+            Self::UpstreamSend => "services.NAME.timeouts.send",
+            Self::UpstreamHeader => "services.NAME.timeouts.header",
+            Self::UpstreamBody => "services.NAME.timeouts.body",
+            Self::Total => "services.NAME.timeouts.total",
+            Self::Tunnel => "services.NAME.timeouts.tunnel",
+            Self::UpstreamIdle => "services.NAME.keep_alive.idle",
+            Self::ExpectContinue | Self::Linger => "",
+        }
+    }
+}
+
+/// A slowest rate over the time spent waiting: a drip cannot stretch a timeout without end.
+///
+/// Only waiting counts, so back-pressure from the other side is not held against the peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    grace_ms: u64,
+    bytes_per_s: u64,
+    waited_ms: u64,
+    bytes: u64,
+}
+
+impl Pace {
+    /// `grace_ms` of waiting are free; then `bytes_per_s` must have come (1 or more).
+    #[must_use]
+    pub const fn new(grace_ms: u64, bytes_per_s: u64) -> Self {
+        Self { grace_ms, bytes_per_s, waited_ms: 0, bytes: 0 }
+    }
+
+    /// Notes that a wait of `waited_ms` brought `bytes`.
+    pub const fn advance(&mut self, waited_ms: u64, bytes: usize) {
+        self.waited_ms = self.waited_ms.saturating_add(waited_ms);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// How long the next wait may last, in milliseconds; 0 when the peer is already too slow.
+    #[must_use]
+    pub const fn allowed_ms(&self) -> u64 {
+        let earned_ms = self.bytes.saturating_mul(1_000) / self.bytes_per_s;
+        self.grace_ms.saturating_add(earned_ms).saturating_sub(self.waited_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drip_of_one_byte_a_second_runs_out_after_its_grace() {
+        let mut pace = Pace::new(10_000, 500);
+        let mut waited = 0;
+        while pace.allowed_ms() >= 1_000 {
+            pace.advance(1_000, 1);
+            waited += 1;
+        }
+        assert_eq!(waited, 10);
+    }
+
+    #[test]
+    fn a_body_above_the_slowest_rate_never_runs_out() {
+        let mut pace = Pace::new(10_000, 500);
+        for _ in 0..100_000 {
+            pace.advance(1_000, 600);
+            assert!(pace.allowed_ms() >= 10_000);
+        }
+    }
+
+    #[test]
+    fn every_configurable_timeout_has_a_key_of_its_own() {
+        let mut keys: Vec<_> = Timeout::ALL.iter().map(|t| t.key()).filter(|k| !k.is_empty()).collect();
+        let all = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
+}
