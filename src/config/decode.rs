@@ -1,0 +1,94 @@
+//! Decodes a tree into the schema, collecting every problem instead of the first.
+//!
+//! serde stops at its first error. So the offending node is noted and taken out, and the rest is decoded
+//! again, until it decodes or nothing can be taken out any more.
+
+use serde::de::DeserializeOwned;
+
+use super::document::Node;
+use super::problem::{Problem, nearest};
+
+/// Problems told at most: beyond that a file is of another kind altogether.
+const PROBLEMS_MAX: usize = 100;
+
+/// Decodes the whole tree.
+///
+/// # Errors
+/// Every problem, each with its place and key.
+pub fn decode<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
+    let mut root = root.clone();
+    let mut problems = Vec::new();
+    let mut removed = Vec::new();
+    loop {
+        let error = match serde_path_to_error::deserialize(root.value()) {
+            Ok(config) if problems.is_empty() => return Ok(config),
+            Ok(_) => return Err(problems),
+            Err(error) => error,
+        };
+        let finding = Finding::of(&error);
+        let is_ours = finding.missing.as_ref().is_some_and(|key| removed.contains(key));
+        if !is_ours {
+            problems.push(finding.problem(&root));
+        }
+        if problems.len() >= PROBLEMS_MAX || !root.remove(&finding.remove) {
+            return Err(problems);
+        }
+        removed.push(finding.remove);
+    }
+}
+
+/// What an error of serde is about.
+struct Finding {
+    /// The key that is wrong.
+    key: String,
+    /// The key to take out.
+    remove: String,
+    /// The key that is missing, if that is the problem.
+    missing: Option<String>,
+    what: String,
+    remedy: String,
+}
+
+impl Finding {
+    fn of(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let path = dotted(&error.path().to_string());
+        let message = error.inner().to_string();
+        let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        let names = quoted.first().filter(|name| path.rsplit('.').next() == Some(**name));
+        if message.starts_with("unknown field") || message.starts_with("unknown variant") {
+            let word = quoted.first().copied().unwrap_or_default();
+            // The path may or may not end in the unknown name itself.
+            let is_field = message.starts_with("unknown field");
+            let key = if !is_field || names.is_some() { path.clone() } else { join(word) };
+            let known = quoted.get(1..).unwrap_or_default();
+            let remedy = match nearest(word, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            let what = if is_field { format!("unknown key `{word}`") } else { format!("unknown value `{word}`") };
+            return Self { remove: key.clone(), key, missing: None, what, remedy };
+        }
+        if message.starts_with("missing field") {
+            let word = quoted.first().copied().unwrap_or_default();
+            let what = format!("`{word}` is missing");
+            return Self { key: path.clone(), remove: path.clone(), missing: Some(join(word)), what, remedy: String::new() };
+        }
+        let (what, remedy) = message.split_once("; ").unwrap_or((&message, ""));
+        Self { remove: path.clone(), key: path, missing: None, what: what.to_owned(), remedy: remedy.to_owned() }
+    }
+
+    fn problem(&self, root: &Node) -> Problem {
+        Problem {
+            place: root.nearest(&self.key).place.clone(),
+            key: self.key.clone(),
+            what: self.what.clone(),
+            remedy: self.remedy.clone(),
+        }
+    }
+}
+
+/// `a[0].b` as `a.0.b`; the path of the whole is empty.
+fn dotted(path: &str) -> String {
+    if path == "." { String::new() } else { path.replace('[', ".").replace(']', "").trim_start_matches('.').to_owned() }
+}

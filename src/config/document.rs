@@ -1,0 +1,349 @@
+//! A configuration text as a tree in which every node knows its place; TOML and YAML look the same in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use saphyr::{LoadableYamlNode, MarkedYamlOwned, ScalarOwned, YamlDataOwned};
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::{Place, Problem};
+
+/// Deepest nesting that is read: the schema needs 6.
+const DEPTH_MAX: usize = 32;
+
+/// A node of the tree.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where it begins.
+    pub place: Place,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a node is.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// A string, number, boolean or null.
+    Scalar(Value),
+    /// A list.
+    List(Vec<Node>),
+    /// Keys with their values, in the order they came.
+    Map(Vec<(String, Node)>),
+}
+
+/// The syntax of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// `.toml`
+    Toml,
+    /// `.yaml`, `.yml`
+    Yaml,
+}
+
+impl Syntax {
+    /// By the file's ending.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "toml" => Some(Self::Toml),
+            "yaml" | "yml" => Some(Self::Yaml),
+            _ => None,
+        }
+    }
+}
+
+impl Node {
+    /// Parses `text`; `environment` gives the values of `${NAME}` in strings.
+    ///
+    /// # Errors
+    /// Every problem of syntax that can be told apart, and every variable that is not set.
+    pub fn parse(
+        text: &str,
+        syntax: Syntax,
+        file: &Path,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader { text, file: Arc::new(file.to_owned()), environment, problems: Vec::new() };
+        let node = match syntax {
+            Syntax::Toml => reader.toml(),
+            Syntax::Yaml => reader.yaml(),
+        };
+        if reader.problems.is_empty() { Ok(node) } else { Err(reader.problems) }
+    }
+
+    /// The node at a dotted key, or the nearest one above it.
+    #[must_use]
+    pub fn nearest(&self, key: &str) -> &Self {
+        let mut node = self;
+        for part in key.split('.').filter(|part| !part.is_empty()) {
+            match node.child(part) {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        node
+    }
+
+    /// Takes the node at this dotted key out of the tree; false where there is none.
+    pub fn remove(&mut self, key: &str) -> bool {
+        let (above, last) = key.rsplit_once('.').unwrap_or(("", key));
+        let mut node = self;
+        for part in above.split('.').filter(|part| !part.is_empty()) {
+            match node.child_mut(part) {
+                Some(child) => node = child,
+                None => return false,
+            }
+        }
+        match &mut node.kind {
+            Kind::Map(entries) => {
+                let before = entries.len();
+                entries.retain(|(name, _)| name != last);
+                entries.len() < before
+            }
+            Kind::List(items) => match last.parse::<usize>() {
+                Ok(at) if at < items.len() => {
+                    items.remove(at);
+                    true
+                }
+                _ => false,
+            },
+            Kind::Scalar(_) => false,
+        }
+    }
+
+    /// The tree without its places.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        match &self.kind {
+            Kind::Scalar(value) => value.clone(),
+            Kind::List(items) => Value::Array(items.iter().map(Self::value).collect()),
+            Kind::Map(entries) => Value::Object(entries.iter().map(|(key, node)| (key.clone(), node.value())).collect()),
+        }
+    }
+
+    fn child(&self, part: &str) -> Option<&Self> {
+        match &self.kind {
+            Kind::Map(entries) => entries.iter().find(|(name, _)| name == part).map(|(_, node)| node),
+            Kind::List(items) => items.get(part.parse::<usize>().ok()?),
+            Kind::Scalar(_) => None,
+        }
+    }
+
+    fn child_mut(&mut self, part: &str) -> Option<&mut Self> {
+        match &mut self.kind {
+            Kind::Map(entries) => entries.iter_mut().find(|(name, _)| name == part).map(|(_, node)| node),
+            Kind::List(items) => items.get_mut(part.parse::<usize>().ok()?),
+            Kind::Scalar(_) => None,
+        }
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    file: Arc<PathBuf>,
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn toml(&mut self) -> Node {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in errors {
+            let place = self.place_at(error.span().map_or(0, |span| span.start));
+            self.problem(place, error.message().to_owned(), "");
+        }
+        let place = self.place_at(0);
+        self.toml_table(table.get_ref(), place, 0)
+    }
+
+    fn toml_table(&mut self, table: &DeTable<'_>, place: Place, depth: usize) -> Node {
+        // The parser's map sorts its keys; the file's order is what people expect to see again.
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let entries = entries
+            .into_iter()
+            .map(|(key, value)| {
+                let place = self.place_at(key.span().start);
+                (key.get_ref().to_string(), self.toml_value(value, Some(place), depth + 1))
+            })
+            .collect();
+        Node { place, kind: Kind::Map(entries) }
+    }
+
+    fn toml_value(&mut self, value: &Spanned<DeValue<'_>>, at: Option<Place>, depth: usize) -> Node {
+        let place = at.unwrap_or_else(|| self.place_at(value.span().start));
+        if self.is_too_deep(depth, &place) {
+            return Node { place, kind: Kind::Scalar(Value::Null) };
+        }
+        let kind = match value.get_ref() {
+            DeValue::String(text) => Kind::Scalar(self.string(text, &place)),
+            DeValue::Integer(number) => {
+                let number = i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from);
+                if number.is_null() {
+                    self.problem(place.clone(), "the number does not fit in 64 bits".to_owned(), "");
+                }
+                Kind::Scalar(number)
+            }
+            DeValue::Float(number) => Kind::Scalar(number.as_str().parse::<f64>().map_or(Value::Null, Value::from)),
+            DeValue::Boolean(flag) => Kind::Scalar(Value::Bool(*flag)),
+            DeValue::Datetime(moment) => Kind::Scalar(Value::String(moment.to_string())),
+            DeValue::Array(items) => {
+                Kind::List(items.iter().map(|item| self.toml_value(item, None, depth + 1)).collect())
+            }
+            DeValue::Table(table) => return self.toml_table(table, place, depth),
+        };
+        Node { place, kind }
+    }
+
+    fn yaml(&mut self) -> Node {
+        let whole = self.place_at(0);
+        match MarkedYamlOwned::load_from_str(self.text) {
+            Ok(documents) if documents.len() > 1 => {
+                let remedy = "put everything into one document";
+                self.problem(whole.clone(), format!("{} YAML documents in one file", documents.len()), remedy);
+                Node { place: whole, kind: Kind::Map(Vec::new()) }
+            }
+            Ok(documents) => match documents.first() {
+                Some(document) => self.yaml_node(document, None, 0),
+                None => Node { place: whole, kind: Kind::Map(Vec::new()) },
+            },
+            Err(error) => {
+                let at = error.marker();
+                let place = Place { file: Arc::clone(&self.file), line: at.line(), column: at.col() + 1 };
+                self.problem(place, error.info().to_owned(), "");
+                Node { place: whole, kind: Kind::Map(Vec::new()) }
+            }
+        }
+    }
+
+    fn yaml_node(&mut self, node: &MarkedYamlOwned, at: Option<Place>, depth: usize) -> Node {
+        let place = at.unwrap_or_else(|| self.yaml_place(node));
+        if self.is_too_deep(depth, &place) {
+            return Node { place, kind: Kind::Scalar(Value::Null) };
+        }
+        let kind = match &node.data {
+            YamlDataOwned::Value(scalar) => Kind::Scalar(match scalar {
+                ScalarOwned::Null => Value::Null,
+                ScalarOwned::Boolean(flag) => Value::Bool(*flag),
+                ScalarOwned::Integer(number) => Value::from(*number),
+                ScalarOwned::FloatingPoint(number) => Value::from(number.into_inner()),
+                ScalarOwned::String(text) => self.string(text, &place),
+            }),
+            YamlDataOwned::Sequence(items) => {
+                Kind::List(items.iter().map(|item| self.yaml_node(item, None, depth + 1)).collect())
+            }
+            YamlDataOwned::Mapping(entries) => {
+                let entries = entries.iter().map(|(key, value)| {
+                    let place = self.yaml_place(key);
+                    let name = self.yaml_key(key);
+                    (name, self.yaml_node(value, Some(place), depth + 1))
+                });
+                Kind::Map(entries.collect())
+            }
+            _ => {
+                self.problem(place.clone(), "YAML tags and aliases are not read here".to_owned(), "write the value out");
+                Kind::Scalar(Value::Null)
+            }
+        };
+        Node { place, kind }
+    }
+
+    fn yaml_key(&mut self, key: &MarkedYamlOwned) -> String {
+        match &key.data {
+            YamlDataOwned::Value(ScalarOwned::String(text)) => text.clone(),
+            YamlDataOwned::Value(ScalarOwned::Integer(number)) => number.to_string(),
+            YamlDataOwned::Value(ScalarOwned::Boolean(flag)) => flag.to_string(),
+            _ => {
+                let place = self.yaml_place(key);
+                self.problem(place, "a key must be a string".to_owned(), "");
+                String::new()
+            }
+        }
+    }
+
+    fn yaml_place(&self, node: &MarkedYamlOwned) -> Place {
+        Place { file: Arc::clone(&self.file), line: node.span.start.line(), column: node.span.start.col() + 1 }
+    }
+
+    /// Puts the values of `${NAME}` in; `$$` stands for one `$`.
+    fn string(&mut self, text: &str, place: &Place) -> Value {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('$') {
+                out.push('$');
+                rest = after;
+            } else if let Some((name, after)) = rest.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+                match (self.environment)(name) {
+                    Some(value) => out.push_str(&value),
+                    None => {
+                        let what = format!("the environment variable {name} is not set");
+                        self.problem(place.clone(), what, "set it, or write $${ for a literal ${");
+                    }
+                }
+                rest = after;
+            } else {
+                out.push('$');
+            }
+        }
+        out.push_str(rest);
+        Value::String(out)
+    }
+
+    fn is_too_deep(&mut self, depth: usize, place: &Place) -> bool {
+        if depth > DEPTH_MAX {
+            self.problem(place.clone(), format!("nested deeper than {DEPTH_MAX}"), "");
+        }
+        depth > DEPTH_MAX
+    }
+
+    fn place_at(&self, offset: usize) -> Place {
+        let before = self.text.get(..offset).unwrap_or_default();
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        Place { file: Arc::clone(&self.file), line, column }
+    }
+
+    fn problem(&mut self, place: Place, what: String, remedy: &str) {
+        self.problems.push(Problem { place, key: String::new(), what, remedy: remedy.to_owned() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, syntax: Syntax) -> Result<Node, Vec<Problem>> {
+        let environment = |name: &str| (name == "PORT").then(|| "8080".to_owned());
+        Node::parse(text, syntax, Path::new("test"), &environment)
+    }
+
+    #[test]
+    fn toml_and_yaml_give_the_same_tree() {
+        let toml = parse("a = 1\n[b]\nc = [\"x\", true]\n", Syntax::Toml).unwrap();
+        let yaml = parse("a: 1\nb:\n  c: [x, true]\n", Syntax::Yaml).unwrap();
+        assert_eq!(toml.value(), yaml.value());
+        assert_eq!(toml.nearest("b.c").place.line, 3);
+        assert_eq!(yaml.nearest("b.c.1").place.line, 3);
+    }
+
+    #[test]
+    fn variables_are_put_in_and_missing_ones_told() {
+        let node = parse("a = \"0.0.0.0:${PORT}\"\nb = '$$x $y'", Syntax::Toml).unwrap();
+        assert_eq!(node.value(), serde_json::json!({"a": "0.0.0.0:8080", "b": "$x $y"}));
+        let problems = parse("a: \"${NOPE}\"\nb: \"${NO}\"", Syntax::Yaml).unwrap_err();
+        assert_eq!(problems.len(), 2);
+        assert!(problems[1].to_string().starts_with("test:2:"), "{}", problems[1]);
+    }
+
+    #[test]
+    fn every_syntax_error_of_toml_is_told() {
+        let problems = parse("a = \nb = 1\nc = \"x\n", Syntax::Toml).unwrap_err();
+        assert!(problems.len() >= 2, "{problems:?}");
+        assert_eq!(parse("a: [1", Syntax::Yaml).unwrap_err().len(), 1);
+    }
+}

@@ -1,0 +1,265 @@
+//! Writes the request head that the upstream gets: the client's fields less what ends here, and what we know of the client.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Filter;
+use crate::proto::h1::encode::{put_field, put_number_field, put_request_line};
+use crate::proto::h1::field::{Known, list_elements};
+use crate::proto::h1::framing::Framing;
+use crate::proto::h1::request::RequestHead;
+
+/// What this hop knows of the client's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// The address on the other end of the connection.
+    pub peer: IpAddr,
+    /// True where that address is of a trusted proxy, whose word is believed.
+    pub is_trusted: bool,
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The port of our listener.
+    pub port: u16,
+    /// Ours for this request, in case the client has none that is believed.
+    pub request_id: u128,
+    /// Also write `Forwarded`.
+    pub forwarded: bool,
+    /// Write `Via`.
+    pub via: bool,
+    /// The `Host` that replaces the client's.
+    pub host: Option<&'a [u8]>,
+}
+
+/// Appends the whole head. The target is the one that filters left.
+pub fn put_request_head(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) {
+    put_request_line(out, head.method(), head.target());
+    let host = hop.host.unwrap_or_else(|| head.authority());
+    put_field(out, b"Host", host);
+    put_client_fields(out, head, hop, filters);
+    match head.framing() {
+        Framing::Length(length) => put_number_field(out, b"Content-Length", length),
+        Framing::Chunked => put_field(out, b"Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    if head.expects_continue() {
+        put_field(out, b"Expect", b"100-continue");
+    }
+    if let Some(protocol) = head.upgrade() {
+        put_field(out, b"Connection", b"upgrade");
+        put_field(out, b"Upgrade", protocol);
+    }
+    put_forwarded_fields(out, head, hop);
+    for filter in filters {
+        if let Filter::RequestHeaders(edit) = filter {
+            edit.put.iter().for_each(|(name, value)| put_field(out, name, value));
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_client_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) {
+    let removes = |name: &[u8]| {
+        filters.iter().any(|filter| matches!(filter, Filter::RequestHeaders(edit) if edit.removes(name)))
+    };
+    for (field, name, value) in head.fields() {
+        let passes = match field.known {
+            Known::Host | Known::ContentLength | Known::Expect | Known::XForwardedFor => false,
+            Known::XForwardedProto
+            | Known::XForwardedHost
+            | Known::XForwardedPort
+            | Known::XRealIp
+            | Known::Forwarded => hop.is_trusted,
+            Known::XRequestId => hop.is_trusted && is_request_id(value),
+            known => !known.is_hop_by_hop(),
+        };
+        if passes && !field.nominated && !removes(name) {
+            put_field(out, name, value);
+        }
+    }
+}
+
+fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
+    let is_missing = |known| !hop.is_trusted || head.known(known).is_none();
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if hop.is_trusted {
+        for (_, _, value) in head.fields().filter(|(field, ..)| field.known == Known::XForwardedFor) {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    put_address(out, hop.peer);
+    out.extend_from_slice(b"\r\n");
+    if is_missing(Known::XRealIp) {
+        out.extend_from_slice(b"X-Real-IP: ");
+        put_address(out, hop.peer);
+        out.extend_from_slice(b"\r\n");
+    }
+    if is_missing(Known::XForwardedProto) {
+        put_field(out, b"X-Forwarded-Proto", hop.scheme.as_bytes());
+    }
+    if is_missing(Known::XForwardedHost) && !head.authority().is_empty() {
+        put_field(out, b"X-Forwarded-Host", head.authority());
+    }
+    if is_missing(Known::XForwardedPort) {
+        put_number_field(out, b"X-Forwarded-Port", u64::from(hop.port));
+    }
+    if hop.forwarded {
+        put_forwarded(out, head, hop);
+    }
+    if hop.via {
+        put_field(out, b"Via", b"1.1 ringress");
+    }
+    if !head.known(Known::XRequestId).is_some_and(|id| hop.is_trusted && is_request_id(id)) {
+        put_request_id(out, hop.request_id);
+    }
+}
+
+/// RFC 7239 §4; an IPv6 address is bracketed and quoted.
+fn put_forwarded(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
+    // Writing to a vector cannot fail.
+    let _ = match hop.peer {
+        IpAddr::V4(address) => write!(out, "Forwarded: for={address};proto={}", hop.scheme),
+        IpAddr::V6(address) => write!(out, "Forwarded: for=\"[{address}]\";proto={}", hop.scheme),
+    };
+    if !head.authority().is_empty() {
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(head.authority());
+        out.push(b'"');
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_address(out: &mut Vec<u8>, address: IpAddr) {
+    // `Display` of an IPv4 address costs ten times this, and every request pays it.
+    if let IpAddr::V4(address) = address {
+        let mut digits = itoa::Buffer::new();
+        for (at, octet) in address.octets().into_iter().enumerate() {
+            if at > 0 {
+                out.push(b'.');
+            }
+            out.extend_from_slice(digits.format(octet).as_bytes());
+        }
+    } else {
+        let _ = write!(out, "{address}");
+    }
+}
+
+fn put_request_id(out: &mut Vec<u8>, id: u128) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(b"X-Request-ID: ");
+    let digits = id.to_be_bytes().map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    out.extend_from_slice(digits.as_flattened());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// An identifier of another hop that is passed on: visible characters, at most 128.
+fn is_request_id(value: &[u8]) -> bool {
+    !value.is_empty() && value.len() <= 128 && value.iter().all(u8::is_ascii_graphic)
+}
+
+/// True where the address is in one of the networks.
+#[must_use]
+pub fn is_trusted(networks: &[IpNet], address: IpAddr) -> bool {
+    !networks.is_empty() && networks.iter().any(|network| network.contains(&address.to_canonical()))
+}
+
+/// Who the client is: the last address of `X-Forwarded-For` that is not a trusted proxy, else the peer.
+#[must_use]
+pub fn client_address(head: &RequestHead, peer: IpAddr, networks: &[IpNet]) -> IpAddr {
+    if !is_trusted(networks, peer) {
+        return peer;
+    }
+    let mut client = peer;
+    let fields = head.fields().filter(|(field, ..)| field.known == Known::XForwardedFor);
+    for (_, _, value) in fields {
+        // Left to right, so that the last untrusted one of the last field wins.
+        for element in list_elements(value) {
+            let address = std::str::from_utf8(element).ok().and_then(|text| text.parse().ok());
+            match address {
+                Some(address) if !is_trusted(networks, address) => client = address,
+                _ => {}
+            }
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::HeaderEdit;
+    use crate::proto::h1::request::Underscores;
+
+    fn head(text: &str) -> RequestHead {
+        let mut head = RequestHead::default();
+        head.parse(text.replace('\n', "\r\n").into_bytes(), Underscores::Drop).unwrap();
+        head
+    }
+
+    fn hop(is_trusted: bool) -> Hop<'static> {
+        Hop {
+            peer: IpAddr::from([192, 0, 2, 7]),
+            is_trusted,
+            scheme: "http",
+            port: 8080,
+            request_id: 0xab,
+            forwarded: false,
+            via: true,
+            host: None,
+        }
+    }
+
+    fn written(head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) -> String {
+        let mut out = Vec::new();
+        put_request_head(&mut out, head, hop, filters);
+        String::from_utf8(out).unwrap()
+    }
+
+    const SPOOFED: &str = "POST /a HTTP/1.1\nHost: A\nX-Forwarded-For: 1.1.1.1\nX-Forwarded-Proto: https\n\
+        X-Request-ID: mine\nX-Real-IP: 1.1.1.1\nConnection: close, X-Gone\nX-Gone: 1\nTE: gzip\nUpgrade: h2c\n\
+        Content-Length: 4\nCookie: c=1\nForwarded: for=x\n\n";
+
+    #[test]
+    fn a_client_that_is_not_trusted_says_nothing_about_itself() {
+        let expected = "POST /a HTTP/1.1\r\nHost: a\r\nCookie: c=1\r\nContent-Length: 4\r\n\
+            X-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n\
+            X-Forwarded-Port: 8080\r\nVia: 1.1 ringress\r\nX-Request-ID: 000000000000000000000000000000ab\r\n\r\n";
+        assert_eq!(written(&head(SPOOFED), &hop(false), &[]), expected);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_extended() {
+        let text = written(&head(SPOOFED), &hop(true), &[]);
+        assert!(text.contains("X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n"), "{text}");
+        assert!(text.contains("X-Forwarded-Proto: https\r\n") && !text.contains("X-Forwarded-Proto: http\r\n"));
+        assert!(text.contains("X-Request-ID: mine\r\n") && text.contains("X-Real-IP: 1.1.1.1\r\n"));
+        assert_eq!(text.matches("X-Request-ID").count(), 1);
+    }
+
+    #[test]
+    fn upgrades_host_and_edits_are_written() {
+        let edit = HeaderEdit {
+            remove: vec![b"cookie"[..].into(), b"x-a"[..].into()],
+            put: vec![(b"X-A"[..].into(), b"2"[..].into())],
+        };
+        let head = head("GET / HTTP/1.1\nHost: a\nConnection: upgrade\nUpgrade: websocket\nX-a: 1\nCookie: c\n\n");
+        let hop = Hop { host: Some(b"up:1"), forwarded: true, peer: "::1".parse().unwrap(), ..hop(false) };
+        let text = written(&head, &hop, &[Filter::RequestHeaders(edit)]);
+        assert!(text.contains("Connection: upgrade\r\nUpgrade: websocket\r\n"), "{text}");
+        assert!(text.contains("Host: up:1\r\n") && text.contains("X-Forwarded-Host: a\r\n"));
+        assert!(text.contains("Forwarded: for=\"[::1]\";proto=http;host=\"a\"\r\n"));
+        assert!(text.contains("X-A: 2\r\n") && !text.contains("X-a: 1") && !text.contains("Cookie"));
+    }
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_not_a_proxy() {
+        let networks = ["10.0.0.0/8".parse().unwrap()];
+        let head = head("GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 6.6.6.6, 7.7.7.7\nX-Forwarded-For: 10.0.0.2\n\n");
+        let peer = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(client_address(&head, peer("10.0.0.1"), &networks), peer("7.7.7.7"));
+        assert_eq!(client_address(&head, peer("8.8.8.8"), &networks), peer("8.8.8.8"));
+        assert_eq!(client_address(&head, peer("10.0.0.1"), &[]), peer("10.0.0.1"));
+    }
+}

@@ -1,0 +1,93 @@
+//! Writes the response head that the client gets: the upstream's fields less what ends here, framed for the client.
+
+use super::Filter;
+use crate::proto::h1::encode::{put_field, put_number_field, put_status_line};
+use crate::proto::h1::field::Known;
+use crate::proto::h1::framing::Framing;
+use crate::proto::h1::response::ResponseHead;
+
+/// How the response goes to the client.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    /// How the body is framed towards the client.
+    pub framing: Framing,
+    /// True where the client's connection stays open.
+    pub keep_alive: bool,
+    /// True where the client must be told that it stays open: HTTP/1.0.
+    pub says_keep_alive: bool,
+    /// True where `Content-Length` is passed although there is no body: HEAD and 304.
+    pub passes_length: bool,
+}
+
+/// Appends the whole head.
+pub fn put_response_head(
+    out: &mut Vec<u8>,
+    head: &ResponseHead,
+    bytes: &[u8],
+    delivery: &Delivery,
+    filters: &[Filter],
+) {
+    put_status_line(out, head.status(), head.reason(bytes));
+    put_fields(out, head, bytes, delivery.passes_length, filters);
+    match delivery.framing {
+        Framing::Length(length) => put_number_field(out, b"Content-Length", length),
+        Framing::Chunked => put_field(out, b"Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    if head.status() == 101 {
+        put_field(out, b"Connection", b"upgrade");
+        put_field(out, b"Upgrade", head.known(Known::Upgrade, bytes).unwrap_or_default());
+    } else if !delivery.keep_alive {
+        put_field(out, b"Connection", b"close");
+    } else if delivery.says_keep_alive {
+        put_field(out, b"Connection", b"keep-alive");
+    }
+    for filter in filters {
+        if let Filter::ResponseHeaders(edit) = filter {
+            edit.put.iter().for_each(|(name, value)| put_field(out, name, value));
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the head of an interim response (100, 103).
+pub fn put_interim_head(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8]) {
+    put_status_line(out, head.status(), head.reason(bytes));
+    put_fields(out, head, bytes, false, &[]);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_fields(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], passes_length: bool, filters: &[Filter]) {
+    let removes = |name: &[u8]| {
+        filters.iter().any(|filter| matches!(filter, Filter::ResponseHeaders(edit) if edit.removes(name)))
+    };
+    for (field, name, value) in head.fields(bytes) {
+        let passes = match field.known {
+            Known::ContentLength => passes_length,
+            known => !known.is_hop_by_hop(),
+        };
+        if passes && !field.nominated && !removes(name) {
+            put_field(out, name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_this_hop_are_replaced() {
+        let bytes = b"HTTP/1.1 200 Fine\r\nServer: s\r\nContent-Length: 3\r\nConnection: close, x-own\r\nX-Own: 1\r\n\
+            Keep-Alive: timeout=5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n";
+        let mut head = ResponseHead::default();
+        head.parse(bytes, false).unwrap();
+        let delivery =
+            Delivery { framing: head.framing(), keep_alive: true, says_keep_alive: true, passes_length: false };
+        let mut out = Vec::new();
+        put_response_head(&mut out, &head, bytes, &delivery, &[]);
+        let expected = "HTTP/1.1 200 Fine\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\
+            Connection: keep-alive\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

@@ -1,0 +1,237 @@
+//! Which route does a request take? Lookup whose cost does not grow with the number of routes.
+//!
+//! Precedence is Gateway API's: the most specific host, then the exact path before a regular expression before
+//! the longest prefix, then the route that asks for a method, more fields, more query parameters, and then the
+//! one written first. `priority` goes before all of it. A host that matches with no path that matches falls
+//! through to the next host.
+
+mod condition;
+mod path;
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+
+pub use condition::{Conditions, ValueTest};
+pub use path::PathPattern;
+use path::PathTable;
+
+use crate::proto::h1::request::RequestHead;
+
+/// Keys come from configurations, never from clients, so a fixed hash is no target.
+type Map<V> = HashMap<Box<[u8]>, V, FixedState>;
+
+/// A condition on the host, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// Any, or none.
+    Any,
+    /// This one.
+    Exact(Box<[u8]>),
+    /// One below this: holds `.example.org` for `*.example.org`.
+    Wildcard(Box<[u8]>),
+}
+
+/// One route as the router sees it.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What [`Router::find`] gives.
+    pub route: usize,
+    /// Any of these hosts; not empty.
+    pub hosts: Vec<HostPattern>,
+    /// Any of these paths; not empty.
+    pub paths: Vec<PathPattern>,
+    /// And all of these.
+    pub conditions: Conditions,
+    /// Higher goes first.
+    pub priority: i32,
+}
+
+/// The routes of one listener.
+#[derive(Debug, Default)]
+pub struct Router {
+    /// By priority, the highest first: one in nearly every configuration.
+    tiers: Vec<Tier>,
+}
+
+#[derive(Debug, Default)]
+struct Tier {
+    priority: i32,
+    exact: Map<PathTable>,
+    wildcard: Map<PathTable>,
+    any: PathTable,
+}
+
+impl Router {
+    /// Builds the tables. Rules keep their order where nothing else decides.
+    ///
+    /// # Errors
+    /// The rule's position and the message of a set of regular expressions that is too large together.
+    pub fn build(mut rules: Vec<Rule>) -> Result<Self, (usize, String)> {
+        rules.sort_by_key(|rule| (std::cmp::Reverse(rule.priority), rule.conditions.rank()));
+        let mut router = Self::default();
+        for rule in &rules {
+            if router.tiers.last().is_none_or(|tier| tier.priority != rule.priority) {
+                router.tiers.push(Tier { priority: rule.priority, ..Tier::default() });
+            }
+            if let Some(tier) = router.tiers.last_mut() {
+                tier.insert(rule);
+            }
+        }
+        for tier in &mut router.tiers {
+            tier.finish()?;
+        }
+        Ok(router)
+    }
+
+    /// The route of this request.
+    #[must_use]
+    pub fn find(&self, head: &RequestHead) -> Option<usize> {
+        self.tiers.iter().find_map(|tier| tier.find(head))
+    }
+}
+
+impl Tier {
+    fn insert(&mut self, rule: &Rule) {
+        for host in &rule.hosts {
+            let table = match host {
+                HostPattern::Any => &mut self.any,
+                HostPattern::Exact(host) => self.exact.entry(host.clone()).or_default(),
+                HostPattern::Wildcard(suffix) => self.wildcard.entry(suffix.clone()).or_default(),
+            };
+            for path in &rule.paths {
+                table.insert(path, rule.route, &rule.conditions);
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), (usize, String)> {
+        let tables = self.exact.values_mut().chain(self.wildcard.values_mut());
+        tables.chain(std::iter::once(&mut self.any)).try_for_each(PathTable::finish)
+    }
+
+    fn find(&self, head: &RequestHead) -> Option<usize> {
+        let host = head.host();
+        if let Some(route) = self.exact.get(host).and_then(|table| table.find(head)) {
+            return Some(route);
+        }
+        if !self.wildcard.is_empty() {
+            let suffixes = memchr::memchr_iter(b'.', host).filter(|at| *at > 0).map(|at| &host[at..]);
+            let found = suffixes.filter_map(|suffix| self.wildcard.get(suffix)).find_map(|table| table.find(head));
+            if found.is_some() {
+                return found;
+            }
+        }
+        self.any.find(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::h1::request::Underscores;
+
+    fn head(method: &str, host: &str, target: &str, fields: &str) -> RequestHead {
+        let text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
+        let mut head = RequestHead::default();
+        head.parse(text.into_bytes(), Underscores::Drop).unwrap();
+        head
+    }
+
+    fn rule(route: usize, host: &str, path: PathPattern) -> Rule {
+        let host = match (host, host.strip_prefix('*')) {
+            ("", _) => HostPattern::Any,
+            (_, Some(suffix)) => HostPattern::Wildcard(suffix.as_bytes().into()),
+            _ => HostPattern::Exact(host.as_bytes().into()),
+        };
+        Rule { route, hosts: vec![host], paths: vec![path], conditions: Conditions::default(), priority: 0 }
+    }
+
+    fn prefix(path: &str) -> PathPattern {
+        PathPattern::prefix(path)
+    }
+
+    fn find(router: &Router, host: &str, target: &str) -> Option<usize> {
+        router.find(&head("GET", host, target, ""))
+    }
+
+    #[test]
+    fn the_most_specific_host_goes_first_and_falls_through() {
+        let router = Router::build(vec![
+            rule(0, "", prefix("/")),
+            rule(1, "*.org", prefix("/")),
+            rule(2, "*.example.org", prefix("/")),
+            rule(3, "a.example.org", prefix("/only")),
+        ])
+        .unwrap();
+        assert_eq!(find(&router, "a.example.org", "/only/x"), Some(3));
+        assert_eq!(find(&router, "a.example.org", "/other"), Some(2));
+        assert_eq!(find(&router, "b.c.example.org:81", "/"), Some(2));
+        assert_eq!(find(&router, "example.org", "/"), Some(1));
+        assert_eq!(find(&router, "org", "/"), Some(0));
+        assert_eq!(find(&router, "A.EXAMPLE.org.", "/only"), Some(3));
+    }
+
+    #[test]
+    fn exact_goes_before_regex_before_the_longest_prefix_by_elements() {
+        let router = Router::build(vec![
+            rule(0, "", prefix("/")),
+            rule(1, "", prefix("/a")),
+            rule(2, "", prefix("/a/b/")),
+            rule(3, "", PathPattern::regex("^/a/b/[0-9]+$").unwrap()),
+            rule(4, "", PathPattern::exact("/a/b/7")),
+        ])
+        .unwrap();
+        for (path, route) in [
+            ("/a/b/7", 4),
+            ("/a/b/8", 3),
+            ("/a/b/x", 2),
+            ("/a/b", 2),
+            ("/a/bc", 1),
+            ("/a", 1),
+            ("/ab", 0),
+            ("/", 0),
+            ("/%61/b/7?q", 4),
+        ] {
+            assert_eq!(find(&router, "h", path), Some(route), "{path}");
+        }
+    }
+
+    #[test]
+    fn methods_then_fields_then_query_then_order_decide() {
+        let conditions = |methods: &[&str], headers: usize, query: usize| Conditions {
+            methods: methods.iter().map(|method| method.as_bytes().into()).collect(),
+            headers: vec![(b"x-a"[..].into(), ValueTest::Present); headers],
+            query: vec![(b"q"[..].into(), ValueTest::Equal(b"1"[..].into())); query],
+        };
+        let with = |route, conditions| Rule { conditions, ..rule(route, "", prefix("/")) };
+        let router = Router::build(vec![
+            with(0, conditions(&[], 0, 0)),
+            with(1, conditions(&[], 0, 1)),
+            with(2, conditions(&[], 1, 0)),
+            with(3, conditions(&["POST"], 0, 0)),
+            with(4, conditions(&[], 0, 0)),
+        ])
+        .unwrap();
+        assert_eq!(router.find(&head("POST", "h", "/?q=1", "X-A: 1\r\n")), Some(3));
+        assert_eq!(router.find(&head("GET", "h", "/?q=1", "X-A: 1\r\n")), Some(2));
+        assert_eq!(router.find(&head("GET", "h", "/?p=2&q=%31", "")), Some(1));
+        assert_eq!(router.find(&head("GET", "h", "/?q=2", "")), Some(0));
+    }
+
+    #[test]
+    fn priority_goes_before_everything() {
+        let mut high = rule(1, "", prefix("/"));
+        high.priority = 10;
+        let router = Router::build(vec![rule(0, "h", PathPattern::exact("/x")), high]).unwrap();
+        assert_eq!(find(&router, "h", "/x"), Some(1));
+    }
+
+    #[test]
+    fn nothing_matches_where_no_route_does() {
+        let router = Router::build(vec![rule(0, "a", prefix("/x"))]).unwrap();
+        assert_eq!(find(&router, "b", "/x"), None);
+        assert_eq!(find(&router, "a", "/"), None);
+        assert_eq!(Router::default().find(&head("OPTIONS", "a", "*", "")), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! The paths of one host: exact, by regular expression, by prefix.
+
+use std::sync::Arc;
+
+use regex::bytes::{Regex, RegexSet};
+
+use super::{Conditions, Map};
+use crate::proto::h1::request::RequestHead;
+
+/// A condition on the normalised path.
+#[derive(Clone, Debug)]
+pub enum PathPattern {
+    /// This path.
+    Exact(Box<[u8]>),
+    /// This path and what is below it; without a final slash, so empty for all.
+    Prefix(Box<[u8]>),
+    /// Found in the path.
+    Regex(Regex),
+}
+
+impl PathPattern {
+    /// This path and no other.
+    #[must_use]
+    pub fn exact(path: &str) -> Self {
+        Self::Exact(path.as_bytes().into())
+    }
+
+    /// This path and all below it, by whole elements; a final slash does not matter.
+    #[must_use]
+    pub fn prefix(path: &str) -> Self {
+        Self::Prefix(path.trim_end_matches('/').as_bytes().into())
+    }
+
+    /// A regular expression searched in the path.
+    ///
+    /// # Errors
+    /// The message of the regex crate.
+    pub fn regex(pattern: &str) -> Result<Self, String> {
+        Regex::new(pattern).map(Self::Regex).map_err(|error| error.to_string())
+    }
+}
+
+/// A route that still has conditions to meet.
+#[derive(Debug)]
+struct Candidate {
+    route: usize,
+    conditions: Arc<Conditions>,
+}
+
+/// Candidates in the order of their precedence.
+type Candidates = Vec<Candidate>;
+
+#[derive(Debug, Default)]
+pub(super) struct PathTable {
+    exact: Map<Candidates>,
+    prefix: Map<Candidates>,
+    prefix_bytes_max: usize,
+    patterns: Vec<(String, Candidate)>,
+    regexes: RegexSet,
+}
+
+impl PathTable {
+    pub(super) fn insert(&mut self, path: &PathPattern, route: usize, conditions: &Conditions) {
+        let candidate = Candidate { route, conditions: Arc::new(conditions.clone()) };
+        match path {
+            PathPattern::Exact(path) => self.exact.entry(path.clone()).or_default().push(candidate),
+            PathPattern::Prefix(prefix) => {
+                self.prefix_bytes_max = self.prefix_bytes_max.max(prefix.len());
+                self.prefix.entry(prefix.clone()).or_default().push(candidate);
+            }
+            PathPattern::Regex(regex) => self.patterns.push((regex.as_str().to_owned(), candidate)),
+        }
+    }
+
+    /// Compiles the expressions into one set, so that one pass over a path tells which match.
+    pub(super) fn finish(&mut self) -> Result<(), (usize, String)> {
+        let patterns = self.patterns.iter().map(|(pattern, _)| pattern);
+        let first = self.patterns.first().map_or(0, |(_, candidate)| candidate.route);
+        self.regexes = RegexSet::new(patterns).map_err(|error| (first, error.to_string()))?;
+        Ok(())
+    }
+
+    pub(super) fn find(&self, head: &RequestHead) -> Option<usize> {
+        // `OPTIONS *` asks about the server as a whole: only what matches every path matches it.
+        let path = if head.path() == b"*" { b"" } else { head.path() };
+        let first = |candidates: &Candidates| {
+            candidates.iter().find(|candidate| candidate.conditions.are_met(head)).map(|candidate| candidate.route)
+        };
+        if let Some(route) = self.exact.get(path).and_then(first) {
+            return Some(route);
+        }
+        if !self.patterns.is_empty() {
+            let matching = self.regexes.matches(path);
+            let mut candidates = matching.iter().filter_map(|at| self.patterns.get(at)).map(|(_, candidate)| candidate);
+            if let Some(candidate) = candidates.find(|candidate| candidate.conditions.are_met(head)) {
+                return Some(candidate.route);
+            }
+        }
+        self.find_prefix(path, first)
+    }
+
+    /// The longest prefix first. Only lengths up to the longest known one are tried, so that a long path
+    /// of many elements costs no more than a short one.
+    fn find_prefix(&self, path: &[u8], first: impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
+        if self.prefix.is_empty() {
+            return None;
+        }
+        let trimmed = path.strip_suffix(b"/").unwrap_or(path);
+        let window = &trimmed[..trimmed.len().min(self.prefix_bytes_max + 1)];
+        if trimmed.len() <= self.prefix_bytes_max {
+            let whole = self.prefix.get(trimmed).and_then(&first);
+            if whole.is_some() {
+                return whole;
+            }
+        }
+        let cuts = memchr::memrchr_iter(b'/', window).filter(|at| *at < trimmed.len());
+        cuts.filter_map(|at| self.prefix.get(&trimmed[..at])).find_map(first)
+    }
+}

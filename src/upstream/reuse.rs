@@ -1,0 +1,74 @@
+//! How long an upstream connection may be reused: what the upstream said and what is configured.
+
+/// The bounds that a service sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReuseBounds {
+    /// Longest idle time in milliseconds; 0 keeps no connection.
+    pub idle_ms_max: u64,
+    /// Most requests over one connection; 0 for no limit.
+    pub requests_max: u32,
+    /// Greatest age in milliseconds at which a connection still goes back; 0 for no limit.
+    pub age_ms_max: u64,
+}
+
+/// What one connection has behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wear {
+    /// Requests sent over it.
+    pub requests: u32,
+    /// Milliseconds since it was opened.
+    pub age_ms: u64,
+}
+
+/// What the last response said about the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamWord {
+    /// It leaves the connection open.
+    pub keeps_alive: bool,
+    /// `Keep-Alive: timeout=`, in seconds.
+    pub idle_s_max: Option<u32>,
+    /// `Keep-Alive: max=`, in further requests.
+    pub requests_max: Option<u32>,
+}
+
+/// How long the connection may stay idle in the pool, in milliseconds; `None` where it must close.
+///
+/// An announced timeout is used less one second: the upstream's clock runs from its last byte, and our next
+/// request must arrive before it ends.
+#[must_use]
+pub fn idle_ms(bounds: &ReuseBounds, wear: Wear, word: UpstreamWord) -> Option<u64> {
+    let is_worn = (bounds.requests_max > 0 && wear.requests >= bounds.requests_max)
+        || (bounds.age_ms_max > 0 && wear.age_ms >= bounds.age_ms_max);
+    if !word.keeps_alive || is_worn || word.requests_max == Some(0) {
+        return None;
+    }
+    let announced = word.idle_s_max.map_or(u64::MAX, |seconds| u64::from(seconds).saturating_sub(1) * 1_000);
+    Some(announced.min(bounds.idle_ms_max)).filter(|ms| *ms > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: ReuseBounds = ReuseBounds { idle_ms_max: 15_000, requests_max: 0, age_ms_max: 0 };
+    const OPEN: UpstreamWord = UpstreamWord { keeps_alive: true, idle_s_max: None, requests_max: None };
+
+    #[test]
+    fn the_shorter_of_what_is_said_and_what_is_configured_counts() {
+        assert_eq!(idle_ms(&BOUNDS, Wear::default(), OPEN), Some(15_000));
+        assert_eq!(idle_ms(&BOUNDS, Wear::default(), UpstreamWord { idle_s_max: Some(5), ..OPEN }), Some(4_000));
+        assert_eq!(idle_ms(&BOUNDS, Wear::default(), UpstreamWord { idle_s_max: Some(1), ..OPEN }), None);
+        assert_eq!(idle_ms(&BOUNDS, Wear::default(), UpstreamWord { idle_s_max: Some(99), ..OPEN }), Some(15_000));
+    }
+
+    #[test]
+    fn a_worn_or_closing_connection_is_not_kept() {
+        assert_eq!(idle_ms(&BOUNDS, Wear::default(), UpstreamWord { keeps_alive: false, ..OPEN }), None);
+        assert_eq!(idle_ms(&BOUNDS, Wear::default(), UpstreamWord { requests_max: Some(0), ..OPEN }), None);
+        let bounds = ReuseBounds { requests_max: 10, age_ms_max: 1_000, ..BOUNDS };
+        assert_eq!(idle_ms(&bounds, Wear { requests: 10, age_ms: 0 }, OPEN), None);
+        assert_eq!(idle_ms(&bounds, Wear { requests: 9, age_ms: 1_000 }, OPEN), None);
+        assert!(idle_ms(&bounds, Wear { requests: 9, age_ms: 999 }, OPEN).is_some());
+        assert_eq!(idle_ms(&ReuseBounds { idle_ms_max: 0, ..BOUNDS }, Wear::default(), OPEN), None);
+    }
+}
