@@ -1,0 +1,91 @@
+//! How the control plane speaks to a worker: a channel of orders, and a socket that wakes the worker's loop.
+//!
+//! The worker reads the socket through its own engine, so no waker crosses threads and no lock is on its path.
+
+use std::io::{self, Write as _};
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+
+use crate::observe::metrics::Report;
+use crate::snapshot::{Label, Snapshot};
+
+/// What a worker is told.
+#[derive(Debug)]
+pub enum Order {
+    /// Requests that begin from now on see this.
+    Publish(Arc<Snapshot>),
+    /// Accept here, for the listener of this label.
+    Listen(Label, Acceptor),
+    /// Accept what waits, then stop accepting for this listener.
+    Unlisten(Label),
+    /// Accept no more and end connections as they become idle.
+    Drain,
+    /// Send a copy of the counters.
+    Report(SyncSender<Report>),
+}
+
+/// A socket to accept from.
+#[derive(Debug)]
+pub enum Acceptor {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+impl Acceptor {
+    /// Another descriptor of the same socket.
+    ///
+    /// # Errors
+    /// Where there is none to be had.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(socket) => socket.try_clone().map(Self::Tcp),
+            Self::Unix(socket) => socket.try_clone().map(Self::Unix),
+        }
+    }
+}
+
+/// The control plane's end.
+#[derive(Debug)]
+pub struct Mailbox {
+    orders: Sender<Order>,
+    bell: UnixStream,
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct Inbox {
+    /// The orders, in the order they were given.
+    pub orders: Receiver<Order>,
+    /// One byte or more means that there are orders.
+    pub bell: UnixStream,
+}
+
+/// A new pair.
+///
+/// # Errors
+/// Where no socket pair can be made.
+pub fn pair() -> io::Result<(Mailbox, Inbox)> {
+    let (orders, inbox) = channel();
+    let (bell, ear) = UnixStream::pair()?;
+    bell.set_nonblocking(true)?;
+    ear.set_nonblocking(true)?;
+    Ok((Mailbox { orders, bell }, Inbox { orders: inbox, bell: ear }))
+}
+
+impl Mailbox {
+    /// Gives an order; false where the worker is gone.
+    pub fn give(&self, order: Order) -> bool {
+        if self.orders.send(order).is_err() {
+            return false;
+        }
+        match (&self.bell).write(&[1]) {
+            Ok(_) => true,
+            // A full socket has rung enough.
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Writes one line for each exchange: `json`, `common`, `combined`, or Traefik's form.
+//!
+//! The text formats carry the failure record behind their own fields, so that every format says why.
+
+use std::io::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::config::LogFormat;
+use crate::limits::LOG_VALUE_BYTES_MAX;
+use crate::proto::h1::field::Known;
+use crate::proto::h1::request::RequestHead;
+use crate::record::{Record, Times};
+use crate::snapshot::Snapshot;
+
+/// What a line is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The exchange.
+    pub record: &'a Record,
+    /// The request, as far as it could be read.
+    pub head: &'a RequestHead,
+    /// The snapshot that the record's positions refer to.
+    pub snapshot: &'a Snapshot,
+    /// When it was over.
+    pub now: SystemTime,
+    /// How many requests this worker has answered, this one included.
+    pub number: u64,
+}
+
+impl Line<'_> {
+    /// Appends the line with its end.
+    pub fn put(&self, out: &mut Vec<u8>, format: LogFormat) {
+        match format {
+            LogFormat::Json => self.put_json(out),
+            LogFormat::Common => self.put_common(out),
+            LogFormat::Combined => {
+                self.put_common(out);
+                self.put_quoted_field(out, Known::Referer);
+                self.put_quoted_field(out, Known::UserAgent);
+            }
+            LogFormat::Traefik => self.put_traefik(out),
+        }
+        if format != LogFormat::Json {
+            self.put_failure_record(out);
+        }
+        out.push(b'\n');
+    }
+
+    fn endpoint(&self) -> Option<&str> {
+        let service = self.snapshot.services.get(self.record.service?)?;
+        service.endpoints.get(self.record.endpoint?).map(|endpoint| &*endpoint.name)
+    }
+
+    fn route(&self) -> &str {
+        self.record.route.and_then(|at| self.snapshot.routes.get(at)).map_or("", |route| &route.name)
+    }
+
+    fn service(&self) -> &str {
+        self.record.service.and_then(|at| self.snapshot.services.get(at)).map_or("", |service| &service.name)
+    }
+
+    fn put_common(&self, out: &mut Vec<u8>) {
+        // Writing to a vector cannot fail, here and below.
+        let _ = write!(out, "{} - - [", self.record.client);
+        put_clf_time(out, self.now);
+        out.extend_from_slice(b"] \"");
+        put_escaped(out, self.head.method());
+        out.push(b' ');
+        put_escaped(out, self.head.raw_target());
+        let _ = write!(out, " {}\" {} {}", self.head.version().name(), self.record.status, self.record.response_bytes);
+    }
+
+    /// Traefik 1.7: CLF with referer and user agent, request number, frontend, backend URL and duration.
+    fn put_traefik(&self, out: &mut Vec<u8>) {
+        self.put_common(out);
+        self.put_quoted_field(out, Known::Referer);
+        self.put_quoted_field(out, Known::UserAgent);
+        let _ = write!(out, " {} \"{}\" \"", self.number, self.route());
+        if let Some(endpoint) = self.endpoint() {
+            let _ = write!(out, "http://{endpoint}");
+        }
+        let _ = write!(out, "\" {}ms", self.record.times.total_us() / 1_000);
+    }
+
+    fn put_quoted_field(&self, out: &mut Vec<u8>, known: Known) {
+        out.extend_from_slice(b" \"");
+        match self.head.known(known) {
+            Some(value) => put_escaped(out, value),
+            None => out.push(b'-'),
+        }
+        out.push(b'"');
+    }
+
+    /// ` cause=… phase=… endpoint=… attempts=… reused=… idle_ms=… connect_us=… send_us=… first_byte_us=… total_us=…`
+    fn put_failure_record(&self, out: &mut Vec<u8>) {
+        let record = self.record;
+        match record.failure {
+            Some(failure) => _ = write!(out, " cause={failure}"),
+            None => out.extend_from_slice(b" cause=-"),
+        }
+        let times = &record.times;
+        let _ = write!(
+            out,
+            " phase={} endpoint={} attempts={} reused={} idle_ms={} errno={} connect_us={} send_us={} first_byte_us={} total_us={}",
+            record.phase.name(),
+            self.endpoint().unwrap_or("-"),
+            record.attempts,
+            record.connection.is_reused,
+            record.connection.idle_ms,
+            record.errno,
+            Times::between_us(times.started_us, times.connected_us),
+            Times::between_us(times.connected_us, times.sent_us),
+            Times::between_us(times.sent_us, times.first_byte_us),
+            times.total_us(),
+        );
+    }
+
+    fn put_json(&self, out: &mut Vec<u8>) {
+        let record = self.record;
+        let since = self.now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        out.extend_from_slice(b"{\"time\":\"");
+        put_iso_time(out, since);
+        let _ = write!(out, "\",\"client\":\"{}\",\"method\":\"", record.client);
+        put_escaped(out, self.head.method());
+        out.extend_from_slice(b"\",\"target\":\"");
+        put_escaped(out, self.head.raw_target());
+        out.extend_from_slice(b"\",\"host\":\"");
+        put_escaped(out, self.head.authority());
+        let _ = write!(out, "\",\"protocol\":\"{}\",\"status\":{}", self.head.version().name(), record.status);
+        match record.failure {
+            Some(failure) => _ = write!(out, ",\"cause\":\"{failure}\""),
+            None => out.extend_from_slice(b",\"cause\":null"),
+        }
+        let _ = write!(
+            out,
+            ",\"phase\":\"{}\",\"route\":\"{}\",\"service\":\"{}\",\"endpoint\":\"{}\",\"attempts\":{},\"reused\":{}",
+            record.phase.name(),
+            self.route().escape_default(),
+            self.service().escape_default(),
+            self.endpoint().unwrap_or_default().escape_default(),
+            record.attempts,
+            record.connection.is_reused,
+        );
+        let connection = &record.connection;
+        let _ = write!(
+            out,
+            ",\"connection_requests\":{},\"idle_ms\":{},\"age_ms\":{},\"errno\":{},\"request_bytes\":{},\"response_bytes\":{}",
+            connection.requests, connection.idle_ms, connection.age_ms, record.errno, record.request_bytes, record.response_bytes,
+        );
+        let times = &record.times;
+        let _ = write!(
+            out,
+            ",\"connect_us\":{},\"send_us\":{},\"first_byte_us\":{},\"total_us\":{},\"request_id\":\"{:032x}\"",
+            Times::between_us(times.started_us, times.connected_us),
+            Times::between_us(times.connected_us, times.sent_us),
+            Times::between_us(times.sent_us, times.first_byte_us),
+            times.total_us(),
+            record.request_id,
+        );
+        for (name, known) in [("user_agent", Known::UserAgent), ("referer", Known::Referer)] {
+            if let Some(value) = self.head.known(known) {
+                let _ = write!(out, ",\"{name}\":\"");
+                put_escaped(out, value);
+                out.push(b'"');
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// Bytes of a client as they may stand between quotes, in JSON and in CLF alike; cut at a bound.
+fn put_escaped(out: &mut Vec<u8>, value: &[u8]) {
+    for byte in &value[..value.len().min(LOG_VALUE_BYTES_MAX)] {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
+            b' '..=b'~' => out.push(*byte),
+            _ => _ = write!(out, "\\u{byte:04x}"),
+        }
+    }
+}
+
+/// Year, month, day of a day number since 1970 (Howard Hinnant's `civil_from_days`, for days from 0).
+fn civil(days: u64) -> (u64, usize, u64) {
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let of_era = shifted % 146_097;
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, usize::try_from(month).unwrap_or(1), day)
+}
+
+fn put_clf_time(out: &mut Vec<u8>, now: SystemTime) {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let month = MONTHS.get(month - 1).unwrap_or(&"Jan");
+    let _ = write!(out, "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000");
+}
+
+fn put_iso_time(out: &mut Vec<u8>, since: Duration) {
+    let seconds = since.as_secs();
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    let _ = write!(out, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", since.subsec_micros());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+    use crate::proto::h1::request::Underscores;
+    use crate::snapshot::Label;
+
+    fn line(format: LogFormat) -> String {
+        let mut head = RequestHead::default();
+        let text = "GET /a\"b?c HTTP/1.1\r\nHost: h\r\nUser-Agent: \"x\\\u{e9}\r\n\r\n";
+        head.parse(text.as_bytes().to_vec(), Underscores::Drop).unwrap();
+        let mut record = Record::new(Label::default(), "192.0.2.1".parse().unwrap(), 1_000);
+        record.status = 502;
+        record.failure = Some(Failure::ConnectRefused);
+        record.times.ended_us = 13_345;
+        let snapshot = Snapshot::default();
+        let now = UNIX_EPOCH + Duration::from_secs(1_709_209_845);
+        let mut out = Vec::new();
+        Line { record: &record, head: &head, snapshot: &snapshot, now, number: 7 }.put(&mut out, format);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_is_json_whatever_the_client_sent() {
+        let value: serde_json::Value = serde_json::from_str(&line(LogFormat::Json)).unwrap();
+        assert_eq!(value["time"], "2024-02-29T12:30:45.000000Z");
+        assert_eq!(value["target"], "/a\"b?c");
+        assert_eq!(value["cause"], "connect_refused");
+        assert_eq!(value["total_us"], 12_345);
+        assert_eq!(value["user_agent"], "\"x\\\u{c3}\u{a9}");
+    }
+
+    #[test]
+    fn text_lines_carry_the_cause() {
+        let common = line(LogFormat::Common);
+        let start = "192.0.2.1 - - [29/Feb/2024:12:30:45 +0000] \"GET /a\\\"b?c HTTP/1.1\" 502 0 cause=connect_refused ";
+        assert!(common.starts_with(start), "{common}");
+        assert!(line(LogFormat::Combined).contains(" 502 0 \"-\" \"\\\"x\\\\\\u00c3\\u00a9\" cause="));
+        assert!(line(LogFormat::Traefik).contains("\" 7 \"\" \"\" 12ms cause=connect_refused phase=head"));
+    }
+
+    #[test]
+    fn dates_are_right_over_leap_years() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(19_782), (2024, 2, 29));
+        assert_eq!(civil(47_540), (2100, 2, 28));
+        assert_eq!(civil(47_541), (2100, 3, 1));
+    }
+}

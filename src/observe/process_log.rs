@@ -1,0 +1,38 @@
+//! The log of the process itself, on standard error: text on a terminal, JSON otherwise.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::SystemTime;
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// Text on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Starts logging. `level` is a filter as of `RUST_LOG`: `info`, `debug`, `ringress::control=debug`.
+///
+/// # Errors
+/// The message where `level` is no filter.
+pub fn start(form: Form, level: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(level).map_err(|error| format!("`{level}` is no log level: {error}"))?;
+    let is_text = match form {
+        Form::Auto => std::io::stderr().is_terminal(),
+        Form::Text => true,
+        Form::Json => false,
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let started = if is_text {
+        builder.with_target(false).try_init()
+    } else {
+        builder.json().flatten_event(true).try_init()
+    };
+    started.map_err(|error| error.to_string())
+}

@@ -1,0 +1,110 @@
+//! What is known of one exchange when it is over: the source of log lines and metrics.
+
+use std::net::IpAddr;
+
+use crate::failure::{Failure, Phase};
+use crate::snapshot::Label;
+
+/// One exchange. Positions refer to the snapshot that it ran with.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The listener.
+    pub listener: Label,
+    /// Who asked, behind trusted proxies.
+    pub client: IpAddr,
+    /// The route's position, if one matched.
+    pub route: Option<usize>,
+    /// The service's position, if there is one.
+    pub service: Option<usize>,
+    /// The endpoint's position in the service, once one was picked.
+    pub endpoint: Option<usize>,
+    /// What the client got; 499 where it was gone.
+    pub status: u16,
+    /// Why the answer is not the upstream's own, or not whole.
+    pub failure: Option<Failure>,
+    /// How far it came.
+    pub phase: Phase,
+    /// Upstream connections tried.
+    pub attempts: u8,
+    /// The upstream connection of the last attempt.
+    pub connection: Connection,
+    /// Bytes of request body that came from the client.
+    pub request_bytes: u64,
+    /// Bytes of response body that went to the client.
+    pub response_bytes: u64,
+    /// True once a byte of the final response may have left: no other answer can follow.
+    pub is_response_started: bool,
+    /// The operating system's error behind a failure, 0 for none.
+    pub errno: i32,
+    /// The identifier that the upstream got, unless a trusted proxy gave one.
+    pub request_id: u128,
+    /// When what happened.
+    pub times: Times,
+}
+
+/// An upstream connection as the exchange found it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// True where it came from the pool.
+    pub is_reused: bool,
+    /// Requests sent over it before.
+    pub requests: u32,
+    /// How long it had been idle, in milliseconds.
+    pub idle_ms: u64,
+    /// Its age, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// Moments, in microseconds of the worker's clock; 0 where it did not come to that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The head was complete.
+    pub started_us: u64,
+    /// A connection was at hand.
+    pub connected_us: u64,
+    /// The request was sent.
+    pub sent_us: u64,
+    /// The final response head was complete.
+    pub first_byte_us: u64,
+    /// It was over.
+    pub ended_us: u64,
+}
+
+impl Times {
+    /// How long the whole took, in microseconds.
+    #[must_use]
+    pub const fn total_us(&self) -> u64 {
+        self.ended_us.saturating_sub(self.started_us)
+    }
+
+    /// From `from_us` to `to_us`, 0 where either did not happen.
+    #[must_use]
+    pub const fn between_us(from_us: u64, to_us: u64) -> u64 {
+        if from_us == 0 { 0 } else { to_us.saturating_sub(from_us) }
+    }
+}
+
+impl Record {
+    /// An exchange that begins.
+    #[must_use]
+    pub fn new(listener: Label, client: IpAddr, started_us: u64) -> Self {
+        Self {
+            listener,
+            client,
+            route: None,
+            service: None,
+            endpoint: None,
+            status: 0,
+            failure: None,
+            phase: Phase::default(),
+            attempts: 0,
+            connection: Connection::default(),
+            request_bytes: 0,
+            response_bytes: 0,
+            is_response_started: false,
+            errno: 0,
+            request_id: 0,
+            times: Times { started_us, ..Times::default() },
+        }
+    }
+}

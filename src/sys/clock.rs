@@ -1,0 +1,28 @@
+//! The coarse monotonic clock: a quarter of the cost of the exact one, and as fine as the timer wheel needs.
+
+/// Milliseconds of `CLOCK_MONOTONIC_COARSE`, whose resolution is the kernel's tick (1 to 10 ms).
+#[must_use]
+pub fn coarse_ms() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a timespec of this frame; the call writes it or fails and leaves it zero.
+    #[expect(unsafe_code, reason = "the standard library has no coarse clock")]
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    debug_assert_eq!(result, 0, "the clock exists since Linux 2.6.32");
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
+    seconds * 1_000 + nanoseconds / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_clock_goes_forward() {
+        let before = super::coarse_ms();
+        let start = std::time::Instant::now();
+        while start.elapsed().as_millis() < 30 {
+            std::hint::spin_loop();
+        }
+        let passed = super::coarse_ms() - before;
+        assert!((15..1_000).contains(&passed), "{passed}");
+    }
+}

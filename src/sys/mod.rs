@@ -1,0 +1,5 @@
+//! The operating system where no library reaches it: the only place of `unsafe`.
+
+pub mod clock;
+pub mod limits;
+pub mod socket;

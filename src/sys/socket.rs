@@ -1,0 +1,131 @@
+//! Sockets: listening ones with their options, and what can be done to a descriptor that an engine owns.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that wait to be accepted, at most; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// Binds and listens with `SO_REUSEPORT`, so that each worker has a queue of its own. `TCP_NODELAY` and
+/// keep-alive probes are set here, for accepted sockets inherit them.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Fails where somebody else already listens on this address, which `SO_REUSEPORT` would hide.
+///
+/// # Errors
+/// `AddrInUse`, or what else binding fails with.
+pub fn check_free(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}
+
+/// Binds and listens on a path. A socket file that nobody listens on any more is replaced; any other file is not.
+///
+/// # Errors
+/// Those of the operating system; `AddrInUse` where somebody listens there.
+pub fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    if is_socket {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Err(error) => return Err(error),
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Ends both directions of a connection, or the accepting of a listener: pending operations complete.
+pub fn shutdown_both(fd: RawFd) {
+    shutdown(fd, libc::SHUT_RDWR);
+}
+
+/// Tells the peer that nothing more will be sent.
+pub fn shutdown_send(fd: RawFd) {
+    shutdown(fd, libc::SHUT_WR);
+}
+
+fn shutdown(fd: RawFd, how: i32) {
+    // SAFETY: the call takes two integers and touches no memory. The caller owns the descriptor.
+    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+    // A socket that is not connected any more is already what was asked for.
+    let _ = unsafe { libc::shutdown(fd, how) };
+}
+
+/// Makes the coming close a reset, so that the peer cannot take it for an orderly end.
+pub fn reset_on_close(fd: RawFd) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let size = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap_or_default();
+    // SAFETY: the pointer is to a linger of this frame, and the size is its own; the call only reads it.
+    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+    let _ = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::os::fd::AsRawFd as _;
+
+    #[test]
+    fn two_workers_share_a_port_and_a_stranger_is_noticed() {
+        let first = listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = first.local_addr().unwrap();
+        let second = listen_tcp(address).unwrap();
+        assert_eq!(check_free(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop((first, second));
+        check_free(address).unwrap();
+    }
+
+    #[test]
+    fn a_reset_is_seen_by_the_peer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        reset_on_close(server.as_raw_fd());
+        drop(server);
+        assert_eq!(client.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_another_file_is_not() {
+        let path = std::env::temp_dir().join(format!("ringress-sys-{}.sock", std::process::id()));
+        let first = listen_unix(&path).unwrap();
+        assert_eq!(listen_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        drop(listen_unix(&path).unwrap());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "data").unwrap();
+        assert!(listen_unix(&path).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"data");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
