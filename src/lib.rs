@@ -1,5 +1,6 @@
 //! tmp
 pub mod config;
+pub mod control;
 pub mod failure;
 pub mod filter;
 pub mod limits;

@@ -93,7 +93,7 @@ pub struct HashRing {
 impl HashRing {
     /// A ring of endpoints, each with its name and weight.
     #[must_use]
-    pub fn new<'a>(endpoints: impl IntoIterator<Item = (&'a str, u16)>) -> Self {
+    pub fn new<N: std::fmt::Display>(endpoints: impl IntoIterator<Item = (N, u16)>) -> Self {
         let mut points = Vec::new();
         for (at, (name, weight)) in endpoints.into_iter().enumerate() {
             for copy in 0..u32::from(weight) * HASH_POINTS_PER_WEIGHT {

@@ -1,0 +1,3 @@
+//! The control plane, on a thread of its own: files and signals become snapshots, snapshots go to the workers.
+
+pub mod compile;
