@@ -1,4 +1,19 @@
-//! tmp
+//! Ringress, a reverse proxy and ingress. The modules in the order of a request, the shells first.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`cli`] | the commands, and the wiring of what follows |
+//! | [`worker`] | the data plane's shell: sockets, timers, one request's way |
+//! | [`control`] | the control plane's shell: files, signals, names, publication |
+//! | [`admin`] | `/ping`, `/metrics`, `/api` |
+//! | [`mailbox`], [`status`] | how the planes speak to each other |
+//! | [`snapshot`] | what a worker reads |
+//! | [`route`], [`filter`], [`config`], [`observe`] | pure: which route, what is done, what people write, what is seen |
+//! | [`proto`], [`upstream`] | pure: HTTP, and which endpoint for how long |
+//! | [`timeouts`], [`record`], [`failure`], [`limits`], [`sys`] | the tables, and the operating system |
+
+pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod failure;
@@ -10,6 +25,8 @@ pub mod proto;
 pub mod record;
 pub mod route;
 pub mod snapshot;
+pub mod status;
 pub mod sys;
 pub mod timeouts;
 pub mod upstream;
+pub mod worker;

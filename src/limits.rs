@@ -30,6 +30,8 @@ pub const INTERIM_RESPONSES_MAX: u8 = 16;
 pub const REQUESTS_PER_CONNECTION_MAX: u32 = 100_000;
 /// Most bytes of an unread request body that are read and thrown away to keep a connection usable.
 pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+/// Most bytes read after the last answer, so that closing does not reset the connection.
+pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Slowest client body, in bytes per second, once [`RATE_GRACE_MS`] of waiting has passed.
 pub const CLIENT_BODY_BYTES_PER_S_MIN: u64 = 500;
 /// Slowest client receiving a response, in bytes per second, once the grace has passed.

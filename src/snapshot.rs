@@ -48,7 +48,7 @@ impl Snapshot {
 pub struct Label(u32);
 
 /// All names that ever had a label. Number 0 is the empty name.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Labels {
     names: Vec<Arc<str>>,
 }

@@ -1,3 +1,7 @@
 //! The control plane, on a thread of its own: files and signals become snapshots, snapshots go to the workers.
 
 pub mod compile;
+mod file;
+pub mod listeners;
+pub mod plane;
+mod resolve;

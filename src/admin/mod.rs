@@ -1,0 +1,127 @@
+//! The admin listener: `/ping`, `/metrics`, `/api/snapshot`. It runs beside the control plane, on hyper.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::mailbox::{Mailbox, Order};
+use crate::observe::metrics::{Report, render};
+use crate::status::Status;
+
+/// How long a scrape waits for a worker.
+const REPORT_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client of the admin listener may take for a head.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Pause after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the admin listener reads.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The control plane's state.
+    pub status: watch::Receiver<Status>,
+    /// The workers, for their counters.
+    pub mailboxes: Arc<Vec<Mailbox>>,
+}
+
+impl Admin {
+    /// Serves for ever.
+    pub async fn serve(self, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let admin = self.clone();
+                    tokio::spawn(async move {
+                        let service = service_fn(|request| admin.answer(request));
+                        let connection = hyper::server::conn::http1::Builder::new()
+                            .timer(TokioTimer::new())
+                            .header_read_timeout(HEAD_PATIENCE)
+                            .serve_connection(TokioIo::new(stream), service);
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "an admin connection ended");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the admin listener cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"));
+        }
+        Ok(match request.uri().path() {
+            "/ping" if self.status.borrow().is_draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            "/ping" => text(StatusCode::OK, "OK"),
+            "/metrics" => self.metrics().await,
+            "/api/snapshot" => self.snapshot(),
+            "/" => text(StatusCode::OK, "Ringress\n/ping\n/metrics\n/api/snapshot\n"),
+            _ => text(StatusCode::NOT_FOUND, "here are /ping, /metrics and /api/snapshot\n"),
+        })
+    }
+
+    async fn metrics(&self) -> Response<Full<Bytes>> {
+        let reports = self.reports().await;
+        let status = self.status.borrow().clone();
+        let silent = self.mailboxes.len() - reports.len();
+        let body = render(&reports, &status.snapshot, &status.labels, silent);
+        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+    }
+
+    async fn reports(&self) -> Vec<Report> {
+        let mut waiting = Vec::new();
+        for mailbox in self.mailboxes.iter() {
+            let (answer, answered) = sync_channel(1);
+            if mailbox.give(Order::Report(answer)) {
+                waiting.push(tokio::task::spawn_blocking(move || answered.recv_timeout(REPORT_PATIENCE).ok()));
+            }
+        }
+        let mut reports = Vec::new();
+        for report in waiting {
+            reports.extend(report.await.ok().flatten());
+        }
+        reports
+    }
+
+    /// The effective configuration, what names resolved to, and the problems of the last reload.
+    fn snapshot(&self) -> Response<Full<Bytes>> {
+        let status = self.status.borrow().clone();
+        let services = status.snapshot.services.iter().map(|service| {
+            let endpoints: Vec<_> = service.endpoints.iter().map(|endpoint| format!("{:?}", endpoint.address)).collect();
+            (service.name.to_string(), serde_json::json!({ "endpoints": endpoints, "unresolved": service.is_unresolved }))
+        });
+        let body = serde_json::json!({
+            "generation": status.snapshot.generation,
+            "draining": status.is_draining,
+            "problems": *status.problems,
+            "resolved": services.collect::<serde_json::Map<_, _>>(),
+            "config": *status.config,
+        });
+        answer(StatusCode::OK, "application/json", format!("{body:#}\n"))
+    }
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,79 @@
+//! The arguments of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::observe::process_log::Form;
+
+/// A reverse proxy for Linux that loses no request it could have saved, and says why of every answer of its own.
+///
+/// Without arguments it runs a demonstration with upstreams of its own.
+#[derive(Debug, Parser)]
+#[command(name = "ringress", disable_version_flag = true, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Examples:
+  ringress                                        a demonstration; it prints what to open
+  ringress --to 127.0.0.1:8080 --listen :80       a proxy in one line
+  ringress run /etc/ringress/ringress.toml        a proxy by a file
+  ringress check ringress.yaml --print            every problem, or the effective configuration
+  ringress explain ringress.toml GET http://example.com/a   where a request would go, and why
+
+Signals: SIGHUP reloads, SIGUSR1 reopens the access log, SIGTERM drains, a second one ends.
+Exit codes: 0 done, 1 the configuration has problems, 2 the command line has.")]
+pub struct Arguments {
+    /// What to do; nothing for the demonstration.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Forward everything to this endpoint; may be given more than once.
+    #[arg(long, value_name = "ADDRESS")]
+    pub to: Vec<String>,
+    /// Where to listen, with --to and in the demonstration.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// The form of the process log on standard error.
+    #[arg(long, value_name = "FORM", default_value = "auto", global = true)]
+    pub log_format: Form,
+    /// What the process log tells: error, warn, info, debug, trace, or a filter by module.
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "RINGRESS_LOG", global = true)]
+    pub log_level: String,
+    /// Print version, engine and protocols.
+    #[arg(long, short = 'V')]
+    pub version: bool,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run by a configuration file, TOML or YAML.
+    Run {
+        /// The file.
+        config: PathBuf,
+    },
+    /// Tell every problem of a configuration file.
+    Check {
+        /// The file.
+        config: PathBuf,
+        /// Print the effective configuration where there is none.
+        #[arg(long)]
+        print: bool,
+    },
+    /// Tell where a request would go, and why.
+    Explain {
+        /// The file.
+        config: PathBuf,
+        /// The method, like GET.
+        method: String,
+        /// The URL, like http://example.com/a?b.
+        url: String,
+        /// A field of the request, like "X-Name: value"; may be given more than once.
+        #[arg(short = 'H', value_name = "FIELD")]
+        headers: Vec<String>,
+    },
+    /// Print the JSON Schema of the configuration, for editors.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}

@@ -1,0 +1,77 @@
+//! The command line: what was asked, and the commands themselves.
+
+pub mod arguments;
+mod check;
+mod demo;
+mod explain;
+mod run;
+
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use crate::config::document::Syntax;
+use crate::config::{Config, EngineChoice, Source};
+use crate::worker::io::engine::probe;
+use arguments::{Arguments, Command};
+
+/// The exit code for a configuration with problems.
+const CONFIGURATION: i32 = 1;
+
+/// Carries out what was asked; the process's exit code.
+///
+/// # Errors
+/// What ends the program and is no problem of a configuration.
+pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
+    if arguments.version {
+        println!("{}", version());
+        return Ok(0);
+    }
+    match &arguments.command {
+        None if arguments.to.is_empty() => demo::run(&arguments),
+        None => run::run(&arguments, None, one_line(&arguments)?),
+        Some(Command::Run { config }) => match Source::read(config) {
+            Ok(source) => run::run(&arguments, Some(config), source),
+            Err(problems) => Ok(check::tell(&problems)),
+        },
+        Some(Command::Check { config, print }) => check::check(config, *print),
+        Some(Command::Explain { config, method, url, headers }) => explain::explain(config, method, url, headers),
+        Some(Command::Schema) => {
+            println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
+            Ok(0)
+        }
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(*shell, &mut Arguments::command(), "ringress", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}
+
+/// Version, engine and features.
+fn version() -> String {
+    let engine = match probe(EngineChoice::Auto) {
+        Ok(selection) if selection.reason.is_empty() => selection.engine.to_string(),
+        Ok(selection) => format!("{}; {}", selection.engine, selection.reason),
+        Err(error) => error.to_string(),
+    };
+    format!("ringress {}\nengine: {engine}\nprotocols: HTTP/1.0 HTTP/1.1 WebSocket", env!("CARGO_PKG_VERSION"))
+}
+
+/// The configuration of `--to`.
+fn one_line(arguments: &Arguments) -> anyhow::Result<Source> {
+    let endpoints: Vec<_> = arguments.to.iter().map(|to| format!("{to:?}")).collect();
+    let text = format!(
+        "[listeners.main]\naddress = {:?}\n[[routes]]\nname = \"all\"\nservice = \"to\"\n[services.to]\nendpoints = [{}]\n",
+        arguments.listen,
+        endpoints.join(", ")
+    );
+    inline(&text)
+}
+
+/// A configuration that comes from no file.
+fn inline(text: &str) -> anyhow::Result<Source> {
+    Source::parse(text, Syntax::Toml, Path::new("command line"), &|_| None).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(|problem| problem.what.clone()).collect();
+        anyhow::anyhow!("{}", problems.join("\n"))
+    })
+}

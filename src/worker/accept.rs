@@ -1,0 +1,72 @@
+//! Accepts connections: several operations in flight, back-off where descriptors run out, shedding where too many are open.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
+use super::Worker;
+use super::io::Transport as _;
+use super::io::ring::{Ring, RingListener};
+use super::serve::serve;
+use crate::limits::{ACCEPT_BACKOFF_MS_MAX, ACCEPT_BACKOFF_MS_MIN, ACCEPTS_IN_FLIGHT};
+use crate::snapshot::Label;
+
+/// A listening socket of this worker.
+#[derive(Debug)]
+pub(super) struct Listening {
+    socket: Rc<RingListener>,
+    is_stopped: Rc<Cell<bool>>,
+}
+
+/// Starts accepting.
+pub(super) fn listen(worker: &Rc<Worker<Ring>>, label: Label, socket: RingListener) -> Listening {
+    let listening = Listening { socket: Rc::new(socket), is_stopped: Rc::default() };
+    for _ in 0..ACCEPTS_IN_FLIGHT {
+        let socket = Rc::clone(&listening.socket);
+        let is_stopped = Rc::clone(&listening.is_stopped);
+        worker.transport.spawn(accept_all(Rc::clone(worker), label, socket, is_stopped));
+    }
+    listening
+}
+
+impl Listening {
+    /// Ends the accepts. What waits in the queue is accepted first: closing would reset it.
+    pub(super) fn stop(&self) {
+        self.is_stopped.set(true);
+        self.socket.stop();
+    }
+}
+
+async fn accept_all(worker: Rc<Worker<Ring>>, label: Label, socket: Rc<RingListener>, is_stopped: Rc<Cell<bool>>) {
+    let mut backoff_ms = ACCEPT_BACKOFF_MS_MIN;
+    while !is_stopped.get() {
+        match socket.accept().await {
+            Ok((connection, peer)) => {
+                backoff_ms = ACCEPT_BACKOFF_MS_MIN;
+                let mut metrics = worker.metrics.borrow_mut();
+                metrics.counters.accepted += 1;
+                if worker.is_full() {
+                    metrics.counters.shed += 1;
+                    continue;
+                }
+                drop(metrics);
+                worker.transport.spawn(serve(Rc::clone(&worker), connection, peer, label));
+            }
+            Err(_) if is_stopped.get() => return,
+            // The client was gone before it was accepted, or a signal came: nothing is wrong with us.
+            Err(error) if is_passing(&error) => {}
+            Err(error) => {
+                worker.metrics.borrow_mut().counters.accept_errors += 1;
+                if backoff_ms == ACCEPT_BACKOFF_MS_MIN {
+                    tracing::warn!(%error, "accept failed; trying again");
+                }
+                worker.transport.sleep(backoff_ms).await;
+                backoff_ms = (backoff_ms * 2).min(ACCEPT_BACKOFF_MS_MAX);
+            }
+        }
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EPERM))
+}

@@ -1,0 +1,75 @@
+//! Gets a connection to an endpoint: from its pool, else a new one.
+
+use std::io;
+
+use super::Worker;
+use super::io::Transport;
+use super::link::Link;
+use super::pool::{Endpoint, Upstream};
+use super::timer::Patience;
+use crate::failure::{Failure, Resource};
+use crate::limits::BODY_BUFFER_BYTES;
+use crate::record::Connection;
+use crate::timeouts::Timeout;
+
+/// A connection for one request, and how it was found.
+///
+/// # Errors
+/// The failure of the connection phase, with the operating system's error number or 0.
+pub(super) async fn obtain<T: Transport>(
+    worker: &Worker<T>,
+    endpoint: &Endpoint<T>,
+    patience: &Patience<'_, T>,
+    connect_ms: Option<u64>,
+) -> Result<(Upstream<T>, Connection), (Failure, i32)> {
+    if let Some(mut upstream) = endpoint.check_out(worker) {
+        worker.metrics.borrow_mut().counters.upstream_reused += 1;
+        let now_ms = worker.transport.coarse_ms();
+        let connection = Connection {
+            is_reused: true,
+            requests: upstream.requests,
+            idle_ms: now_ms.saturating_sub(upstream.idle_since_ms),
+            age_ms: now_ms.saturating_sub(upstream.opened_ms),
+        };
+        upstream.requests += 1;
+        return Ok((upstream, connection));
+    }
+    let dialled = patience.wait(Timeout::Connect, connect_ms, worker.transport.connect(&endpoint.address)).await;
+    let socket = dialled
+        .map_err(|failure| (failure, 0))?
+        .map_err(|error| (failure_of(&error), error.raw_os_error().unwrap_or(0)))?;
+    worker.metrics.borrow_mut().counters.upstream_opened += 1;
+    let now_ms = worker.transport.coarse_ms();
+    let inbox = worker.spares.buffer(BODY_BUFFER_BYTES);
+    let link = Link::new(socket, inbox, worker.timers.timer());
+    let upstream = Upstream { link, requests: 1, opened_ms: now_ms, idle_since_ms: now_ms, idle_until_ms: now_ms };
+    Ok((upstream, Connection::default()))
+}
+
+/// What an error of connect(2) means. A Unix socket whose file is missing is refused, as is one whose queue is full.
+fn failure_of(error: &io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET | libc::ECONNABORTED | libc::ENOENT | libc::EAGAIN) => {
+            Failure::ConnectRefused
+        }
+        Some(libc::ETIMEDOUT) => Failure::ConnectTimeout,
+        Some(libc::EADDRNOTAVAIL) => Failure::LocalResource(Resource::Ports),
+        Some(libc::EMFILE | libc::ENFILE) => Failure::LocalResource(Resource::Descriptors),
+        Some(libc::ENOBUFS | libc::ENOMEM) => Failure::LocalResource(Resource::Memory),
+        _ => Failure::ConnectUnreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_shortage_is_told_from_the_upstreams_refusal() {
+        let of = |errno| failure_of(&io::Error::from_raw_os_error(errno));
+        assert_eq!(of(libc::ECONNREFUSED), Failure::ConnectRefused);
+        assert_eq!(of(libc::EHOSTUNREACH), Failure::ConnectUnreachable);
+        assert_eq!(of(libc::EADDRNOTAVAIL), Failure::LocalResource(Resource::Ports));
+        assert_eq!(of(libc::EMFILE), Failure::LocalResource(Resource::Descriptors));
+    }
+}

@@ -1,0 +1,302 @@
+//! Passes a request up while its response comes down: one task, two directions, back-pressure from end to end.
+//!
+//! Upload and download are futures polled together. The download decides when the exchange is over. The upload
+//! never ends it well: it ends with a failure of the client's, and after the body it watches the client, whose
+//! next bytes are the next request's and whose end means that nobody waits any more. That receive is the one the
+//! next request needs anyway, so the watch costs no operation.
+
+use std::cell::Cell;
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::Worker;
+use super::io::{Receive as _, Transport, receive};
+use super::link::{Link, SendFault, receive_more, send_all};
+use super::timer::Patience;
+use crate::failure::{Failure, Phase};
+use crate::filter::Filter;
+use crate::limits::{BODY_BUFFER_BYTES, CLIENT_BODY_BYTES_PER_S_MIN, HEAD_BUFFER_BYTES, RATE_GRACE_MS};
+use crate::proto::h1::encode::{put_chunk, put_last_chunk};
+use crate::proto::h1::framing::{BodyDecoder, Framing};
+use crate::proto::h1::request::RequestHead;
+use crate::snapshot::{Listener, Service};
+use crate::timeouts::{EXPECT_CONTINUE_MS, Pace, Timeout};
+use crate::upstream::reuse::UpstreamWord;
+
+/// How far an exchange is: written by both directions, read by both and by the record.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub phase: Cell<Phase>,
+    pub upload: Cell<Upload>,
+    pub status: Cell<u16>,
+    pub is_response_started: Cell<bool>,
+    pub request_bytes: Cell<u64>,
+    pub response_bytes: Cell<u64>,
+    pub sent_us: Cell<u64>,
+    pub first_byte_us: Cell<u64>,
+    pub errno: Cell<i32>,
+    pub expectation: Cell<Expectation>,
+}
+
+/// How far the request is on its way up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Upload {
+    #[default]
+    Sending,
+    Sent,
+    /// The upstream takes no more; it may still answer.
+    Broken(Failure),
+}
+
+/// What became of `Expect: 100-continue`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Expectation {
+    /// Nobody has said anything.
+    #[default]
+    Open,
+    /// The upstream is silent, so we shall say it.
+    Due,
+    /// The client was told, or did not wait.
+    Met,
+}
+
+/// What came down.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Delivered {
+    /// The whole response went to the client.
+    Response {
+        /// True where the client's connection stays open.
+        keep_alive: bool,
+        /// What the upstream said about its connection; it closes it where the request was not sent to its end.
+        word: UpstreamWord,
+    },
+    /// The 101 went to the client.
+    Upgrade,
+}
+
+/// One attempt to have a request answered by an upstream.
+pub(super) struct Forward<'a, T: Transport> {
+    pub worker: &'a Rc<Worker<T>>,
+    pub listener: &'a Listener,
+    pub service: &'a Service,
+    pub filters: &'a [Filter],
+    pub head: &'a RequestHead,
+    pub total_at_ms: Option<u64>,
+    /// True where the client's connection closes after this.
+    pub is_last: bool,
+    /// True where the upstream connection came from the pool.
+    pub is_reused: bool,
+    pub progress: &'a Progress,
+}
+
+impl<T: Transport> Forward<'_, T> {
+    /// Runs both directions. `out` holds the encoded request head; `body` is what the client still has to send.
+    pub async fn run(
+        &self,
+        client: &mut Link<T>,
+        upstream: &mut Link<T>,
+        body: &mut BodyDecoder,
+        out: &mut Vec<u8>,
+    ) -> Result<Delivered, Failure> {
+        let Link { receiver: client_receiver, sender: client_sender, inbox: client_inbox, timer: client_timer } = client;
+        let Link { receiver, sender, inbox, timer } = upstream;
+        let up = Patience { timer: client_timer, total_at_ms: self.total_at_ms };
+        let down = Patience { timer, total_at_ms: self.total_at_ms };
+        let mut source = Source { receiver: client_receiver, inbox: client_inbox, patience: up };
+        let mut upload = pin!(self.upload(&mut source, sender, body, out));
+        let mut download = pin!(self.download(receiver, inbox, &down, client_sender));
+        poll_fn(|cx| {
+            if let Poll::Ready(failure) = upload.as_mut().poll(cx) {
+                return Poll::Ready(Err(failure));
+            }
+            download.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Sends the request, then watches the client. Ends only with a failure.
+    async fn upload(
+        &self,
+        source: &mut Source<'_, T>,
+        sender: &mut T::Sender,
+        body: &mut BodyDecoder,
+        out: &mut Vec<u8>,
+    ) -> Failure {
+        self.progress.phase.set(Phase::Send);
+        match self.send_request(source, sender, body, out).await {
+            Ok(()) => {
+                self.progress.sent_us.set(self.worker.transport.now_us());
+                self.progress.upload.set(Upload::Sent);
+                if self.progress.phase.get() == Phase::Send {
+                    self.progress.phase.set(Phase::Wait);
+                }
+            }
+            Err(Broken::Client(failure)) => return failure,
+            // It may have answered before it stopped listening: the download finds out.
+            Err(Broken::Upstream(failure)) => self.progress.upload.set(Upload::Broken(failure)),
+        }
+        source.patience.timer.disarm();
+        // Bytes that are here already begin the next request; its sender is heard of when it is answered.
+        if source.inbox.is_empty() {
+            let received = receive_more::<T>(source.receiver, source.inbox, HEAD_BUFFER_BYTES).await;
+            if !matches!(received, Ok(bytes) if bytes > 0) {
+                return Failure::ClientClosed(self.progress.phase.get());
+            }
+        }
+        pending().await
+    }
+
+    async fn send_request(
+        &self,
+        source: &mut Source<'_, T>,
+        sender: &mut T::Sender,
+        body: &mut BodyDecoder,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Broken> {
+        let mut trailers = Vec::new();
+        self.take_request_body(source.inbox, body, out, &mut trailers)?;
+        self.send_up(source, sender, out, true).await?;
+        if body.is_done() {
+            return Ok(());
+        }
+        if self.head.expects_continue() && self.progress.request_bytes.get() == 0 {
+            self.await_continue(source).await?;
+        }
+        let small = std::mem::replace(source.inbox, self.worker.spares.buffer(BODY_BUFFER_BYTES));
+        source.inbox.extend_from_slice(&small);
+        self.worker.spares.put_buffer(small);
+        let mut pace = Pace::new(RATE_GRACE_MS, CLIENT_BODY_BYTES_PER_S_MIN);
+        let body_ms = self.listener.timeouts.body_ms;
+        while !body.is_done() {
+            if source.inbox.is_empty() {
+                let before_ms = source.patience.now_ms();
+                let ms = body_ms.map(|ms| ms.min(pace.allowed_ms()));
+                let received = receive_more::<T>(source.receiver, source.inbox, BODY_BUFFER_BYTES);
+                let received = source.patience.wait(Timeout::ClientBody, ms, received).await.map_err(Broken::Client)?;
+                let bytes = received.ok().filter(|bytes| *bytes > 0);
+                let bytes = bytes.ok_or(Broken::Client(Failure::ClientClosed(self.progress.phase.get())))?;
+                pace.advance(source.patience.now_ms().saturating_sub(before_ms), bytes);
+            }
+            self.take_request_body(source.inbox, body, out, &mut trailers)?;
+            self.send_up(source, sender, out, false).await?;
+        }
+        self.shrink(source.inbox);
+        Ok(())
+    }
+
+    /// An idle connection holds a small buffer, not the one that its body needed.
+    fn shrink(&self, inbox: &mut Vec<u8>) {
+        if inbox.len() <= HEAD_BUFFER_BYTES {
+            let mut small = self.worker.spares.buffer(HEAD_BUFFER_BYTES);
+            small.extend_from_slice(inbox);
+            self.worker.spares.put_buffer(std::mem::replace(inbox, small));
+        }
+    }
+
+    /// Waits until the body comes, the client was told to send it, or the upstream was silent for too long.
+    async fn await_continue(&self, source: &mut Source<'_, T>) -> Result<(), Broken> {
+        let expectation = &self.progress.expectation;
+        source.patience.timer.arm(EXPECT_CONTINUE_MS);
+        let received = poll_fn(|cx| {
+            if let Poll::Ready(received) = source.receiver.poll_receive(source.inbox, cx) {
+                return Poll::Ready(Some(received));
+            }
+            match expectation.get() {
+                Expectation::Met => Poll::Ready(None),
+                Expectation::Open if source.patience.timer.poll_expired(cx) => {
+                    expectation.set(Expectation::Due);
+                    Poll::Ready(None)
+                }
+                Expectation::Open | Expectation::Due => Poll::Pending,
+            }
+        })
+        .await;
+        match received {
+            None => {}
+            Some(Ok(bytes)) if bytes > 0 => expectation.set(Expectation::Met),
+            Some(_) => return Err(Broken::Client(Failure::ClientClosed(self.progress.phase.get()))),
+        }
+        // While the receive is in flight it has the buffer; what it brings must be waited for here.
+        if source.inbox.capacity() == 0 {
+            let ms = self.listener.timeouts.body_ms;
+            let received = source.patience.wait(Timeout::ClientBody, ms, receive(source.receiver, source.inbox));
+            match received.await.map_err(Broken::Client)? {
+                Ok(bytes) if bytes > 0 => expectation.set(Expectation::Met),
+                _ => return Err(Broken::Client(Failure::ClientClosed(self.progress.phase.get()))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what `inbox` holds of the body to `out`, framed for the upstream.
+    fn take_request_body(
+        &self,
+        inbox: &mut Vec<u8>,
+        body: &mut BodyDecoder,
+        out: &mut Vec<u8>,
+        trailers: &mut Vec<u8>,
+    ) -> Result<(), Broken> {
+        let is_chunked = self.head.framing() == Framing::Chunked;
+        let was_done = body.is_done();
+        let mut taken = 0;
+        while taken < inbox.len() && !body.is_done() {
+            let piece = body
+                .decode(&inbox[taken..], trailers)
+                .map_err(|fault| Broken::Client(Failure::ClientBadRequest(fault.rule())))?;
+            let data = &inbox[taken..][piece.data];
+            self.progress.request_bytes.set(self.progress.request_bytes.get() + data.len() as u64);
+            match is_chunked {
+                true if data.is_empty() => {}
+                true => put_chunk(out, data),
+                false => out.extend_from_slice(data),
+            }
+            taken += piece.consumed;
+        }
+        if self.listener.body_bytes_max.is_some_and(|max| self.progress.request_bytes.get() > max) {
+            return Err(Broken::Client(Failure::ClientBodyTooLarge));
+        }
+        if is_chunked && body.is_done() && !was_done {
+            put_last_chunk(out, trailers);
+        }
+        inbox.drain(..taken);
+        Ok(())
+    }
+
+    async fn send_up(
+        &self,
+        source: &Source<'_, T>,
+        sender: &mut T::Sender,
+        out: &mut Vec<u8>,
+        is_first: bool,
+    ) -> Result<(), Broken> {
+        let timeout = (Timeout::UpstreamSend, self.service.timeouts.send_ms);
+        // An upstream's slowness is bounded by its timeout alone.
+        let mut pace = Pace::new(u64::MAX, 1);
+        send_all(sender, out, &source.patience, timeout, &mut pace).await.map_err(|fault| match fault {
+            SendFault::Expired(failure) => Broken::Client(failure),
+            SendFault::Io(error, is_unsent) => {
+                self.progress.errno.set(error.raw_os_error().unwrap_or(0));
+                let is_stale = is_first && is_unsent && self.is_reused;
+                let failure = if is_stale { Failure::StaleReuseUnsent } else { Failure::UpstreamResetDuringSend };
+                Broken::Upstream(failure)
+            }
+        })
+    }
+}
+
+/// Where the request body comes from.
+struct Source<'a, T: Transport> {
+    receiver: &'a mut T::Receiver,
+    inbox: &'a mut Vec<u8>,
+    patience: Patience<'a, T>,
+}
+
+/// How an upload ended before its time.
+enum Broken {
+    /// The exchange ends with this failure.
+    Client(Failure),
+    /// The upstream takes no more; the response decides.
+    Upstream(Failure),
+}

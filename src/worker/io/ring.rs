@@ -1,0 +1,292 @@
+//! [`Transport`] on monoio.
+//!
+//! monoio's futures own the buffer and borrow the socket, and dropping one loses what it received. So each half
+//! of a connection lives in a small coroutine that is never dropped between two operations: whoever waits polls
+//! it, and a mailbox of one buffer passes between them. It is allocated once for a connection, not for a request.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime};
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent, Splitable};
+use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::{Receive, Socket, Transmit, Transport, caught};
+use crate::mailbox::Acceptor;
+use crate::snapshot::{Address, Peer};
+use crate::sys;
+
+/// The engine of the running thread. Valid only inside [`super::engine::run`].
+#[derive(Clone, Debug)]
+pub struct Ring {
+    start: Instant,
+    is_epoll: bool,
+    panics: Rc<Cell<u64>>,
+}
+
+impl Ring {
+    pub(super) fn new(is_epoll: bool) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+        let start = Instant::now();
+        Self { start, is_epoll, panics: Rc::new(Cell::new(0)) }
+    }
+
+    /// Panics caught in tasks so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.panics.get()
+    }
+
+    /// Takes over a listening socket. epoll needs it non-blocking, io_uring blocking: there, `O_NONBLOCK`
+    /// makes an accept fail with EAGAIN instead of waiting.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn listener(&self, acceptor: Acceptor) -> io::Result<RingListener> {
+        match acceptor {
+            Acceptor::Tcp(socket) => {
+                socket.set_nonblocking(self.is_epoll)?;
+                TcpListener::from_std(socket).map(RingListener::Tcp)
+            }
+            Acceptor::Unix(socket) => {
+                socket.set_nonblocking(self.is_epoll)?;
+                UnixListener::from_std(socket).map(RingListener::Unix)
+            }
+        }
+    }
+
+    /// Takes over one end of a socket pair.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn adopt(&self, stream: std::os::unix::net::UnixStream) -> io::Result<Socket<Self>> {
+        stream.set_nonblocking(self.is_epoll)?;
+        Ok(split(UnixStream::from_std(stream)?))
+    }
+}
+
+/// A socket that accepts.
+#[derive(Debug)]
+pub enum RingListener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+impl RingListener {
+    /// The next connection.
+    ///
+    /// # Errors
+    /// Those of accept(2); `InvalidInput` once [`Self::stop`] was called.
+    pub async fn accept(&self) -> io::Result<(Socket<Ring>, Peer)> {
+        match self {
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| (split(stream), Peer::from(peer))),
+            Self::Unix(listener) => listener.accept().await.map(|(stream, _)| (split(stream), Peer::LOCAL)),
+        }
+    }
+
+    /// Ends the accepts in flight: they complete, so that none can leak a connection.
+    pub fn stop(&self) {
+        sys::socket::shutdown_both(self.fd());
+    }
+
+    /// The descriptor.
+    #[must_use]
+    pub fn fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(listener) => listener.as_raw_fd(),
+            Self::Unix(listener) => listener.as_raw_fd(),
+        }
+    }
+}
+
+impl Transport for Ring {
+    type Receiver = RingReceiver;
+    type Sender = RingSender;
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX - 1) + 1
+    }
+
+    fn coarse_ms(&self) -> u64 {
+        sys::clock::coarse_ms()
+    }
+
+    fn wall(&self) -> SystemTime {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+        SystemTime::now()
+    }
+
+    fn random(&self) -> u64 {
+        fastrand::u64(..)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let panics = Rc::clone(&self.panics);
+        monoio::spawn(async move {
+            if caught(task).await.is_err() {
+                panics.set(panics.get() + 1);
+            }
+        });
+    }
+
+    async fn sleep(&self, ms: u64) {
+        monoio::time::sleep(Duration::from_millis(ms)).await;
+    }
+
+    async fn connect(&self, to: &Address) -> io::Result<Socket<Self>> {
+        match to {
+            Address::Tcp(address) => connect_tcp(*address).await,
+            Address::Unix(path) => Ok(split(UnixStream::connect(path).await?)),
+        }
+    }
+}
+
+async fn connect_tcp(address: SocketAddr) -> io::Result<Socket<Ring>> {
+    let stream = TcpStream::connect_addr(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(split(stream))
+}
+
+fn split<S>(stream: S) -> Socket<Ring>
+where
+    S: Splitable + AsRawFd,
+    S::OwnedRead: AsyncReadRent + 'static,
+    S::OwnedWrite: AsyncWriteRent + 'static,
+{
+    let fd = stream.as_raw_fd();
+    let (reader, writer) = stream.into_split();
+    let inbound: Rc<Mailbox> = Rc::default();
+    let outbound: Rc<Mailbox> = Rc::default();
+    Socket {
+        receiver: RingReceiver { operations: Box::pin(receive_all(reader, Rc::clone(&inbound))), mailbox: inbound },
+        sender: RingSender { operations: Box::pin(send_all(writer, Rc::clone(&outbound))), mailbox: outbound, fd },
+    }
+}
+
+/// What passes between a half and its coroutine.
+#[derive(Default)]
+enum Mail {
+    /// Nothing: no operation is asked for.
+    #[default]
+    Empty,
+    /// An operation is asked for, from this position of the buffer.
+    Asked(Vec<u8>, usize),
+    /// The coroutine has the buffer.
+    InFlight,
+    /// The operation is complete.
+    Done(io::Result<usize>, Vec<u8>),
+}
+
+type Mailbox = Cell<Mail>;
+
+async fn asked(mailbox: &Mailbox) -> (Vec<u8>, usize) {
+    poll_fn(|_| match mailbox.take() {
+        Mail::Asked(buffer, from) => {
+            mailbox.set(Mail::InFlight);
+            Poll::Ready((buffer, from))
+        }
+        // Whoever asks polls this coroutine in the same breath, so no waker is kept.
+        other => {
+            mailbox.set(other);
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+async fn receive_all(mut reader: impl AsyncReadRent, mailbox: Rc<Mailbox>) {
+    loop {
+        let (buffer, from) = asked(&mailbox).await;
+        let (result, buffer) = reader.read(buffer.slice_mut(from..)).await;
+        mailbox.set(Mail::Done(result, buffer.into_inner()));
+    }
+}
+
+async fn send_all(mut writer: impl AsyncWriteRent, mailbox: Rc<Mailbox>) {
+    loop {
+        let (buffer, from) = asked(&mailbox).await;
+        let (result, buffer) = writer.write(buffer.slice(from..)).await;
+        mailbox.set(Mail::Done(result, buffer.into_inner()));
+    }
+}
+
+/// The operations of one half, one after the other.
+#[expect(clippy::disallowed_types, reason = "the coroutine's type has no name; one allocation for a connection")]
+type Operations = Pin<Box<dyn Future<Output = ()>>>;
+
+fn poll_operation(
+    operations: &mut Operations,
+    mailbox: &Mailbox,
+    buffer: &mut Vec<u8>,
+    from: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mail = mailbox.take();
+    mailbox.set(if matches!(mail, Mail::Empty) { Mail::Asked(std::mem::take(buffer), from) } else { mail });
+    let _ = operations.as_mut().poll(cx);
+    match mailbox.take() {
+        Mail::Done(result, done) => {
+            *buffer = done;
+            Poll::Ready(result)
+        }
+        other => {
+            mailbox.set(other);
+            Poll::Pending
+        }
+    }
+}
+
+/// The receiving half.
+pub struct RingReceiver {
+    operations: Operations,
+    mailbox: Rc<Mailbox>,
+}
+
+impl Receive for RingReceiver {
+    fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let from = inbox.len();
+        poll_operation(&mut self.operations, &self.mailbox, inbox, from, cx)
+    }
+}
+
+/// The sending half.
+pub struct RingSender {
+    operations: Operations,
+    mailbox: Rc<Mailbox>,
+    fd: RawFd,
+}
+
+impl Transmit for RingSender {
+    fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        poll_operation(&mut self.operations, &self.mailbox, out, from, cx)
+    }
+
+    fn finish(&mut self) {
+        sys::socket::shutdown_send(self.fd);
+    }
+
+    fn reset_on_close(&mut self) {
+        sys::socket::reset_on_close(self.fd);
+    }
+}
+
+impl std::fmt::Debug for RingReceiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RingReceiver")
+    }
+}
+
+impl std::fmt::Debug for RingSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RingSender")
+    }
+}

@@ -1,0 +1,81 @@
+//! A connection with its receive buffer and its timer, on either side of an exchange.
+
+use std::io;
+
+use super::io::{Socket, Transport, receive, send};
+use super::timer::{Patience, Timer};
+use crate::failure::Failure;
+use crate::timeouts::{Pace, Timeout};
+
+/// One connection.
+#[derive(Debug)]
+pub struct Link<T: Transport> {
+    /// What comes in.
+    pub receiver: T::Receiver,
+    /// What goes out.
+    pub sender: T::Sender,
+    /// Bytes received and not dealt with; empty while a receive is in flight.
+    pub inbox: Vec<u8>,
+    /// The timer of waits on this connection.
+    pub timer: Timer<T>,
+}
+
+impl<T: Transport> Link<T> {
+    /// A new connection; `inbox` is an empty buffer.
+    #[must_use]
+    pub fn new(socket: Socket<T>, inbox: Vec<u8>, timer: Timer<T>) -> Self {
+        Self { receiver: socket.receiver, sender: socket.sender, inbox, timer }
+    }
+}
+
+/// Receives more, at least `room` bytes of it if they are there.
+///
+/// # Errors
+/// Those of the connection.
+pub async fn receive_more<T: Transport>(
+    receiver: &mut T::Receiver,
+    inbox: &mut Vec<u8>,
+    room: usize,
+) -> io::Result<usize> {
+    if inbox.capacity() - inbox.len() < room.min(1) {
+        inbox.reserve(room);
+    }
+    receive(receiver, inbox).await
+}
+
+/// Why a send did not come to its end.
+#[derive(Debug)]
+pub enum SendFault {
+    /// The connection failed; true where not one byte had been taken.
+    Io(io::Error, bool),
+    /// The time was over.
+    Expired(Failure),
+}
+
+/// Sends the whole of `out` and empties it. Each part sent starts the timeout anew; `pace` bounds the whole.
+///
+/// # Errors
+/// [`SendFault`]; what of `out` was sent is then unknown.
+pub async fn send_all<T: Transport>(
+    sender: &mut T::Sender,
+    out: &mut Vec<u8>,
+    patience: &Patience<'_, T>,
+    timeout: (Timeout, Option<u64>),
+    pace: &mut Pace,
+) -> Result<(), SendFault> {
+    let (mut sent, length) = (0, out.len());
+    while sent < length {
+        let ms = timeout.1.map(|ms| ms.min(pace.allowed_ms()));
+        let before_ms = patience.now_ms();
+        match patience.wait(timeout.0, ms, send(sender, out, sent)).await {
+            Ok(Ok(bytes)) => {
+                pace.advance(patience.now_ms().saturating_sub(before_ms), bytes);
+                sent += bytes;
+            }
+            Ok(Err(error)) => return Err(SendFault::Io(error, sent == 0)),
+            Err(failure) => return Err(SendFault::Expired(failure)),
+        }
+    }
+    out.clear();
+    Ok(())
+}

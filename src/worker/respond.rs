@@ -1,0 +1,325 @@
+//! Brings a response down: interim heads, the final head, the body, each framed for the client.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use super::forward::{Delivered, Expectation, Forward, Upload};
+use super::io::{Receive as _, Transport};
+use super::link::{SendFault, receive_more, send_all};
+use super::timer::Patience;
+use crate::failure::{Failure, Phase};
+use crate::filter::response::{Delivery, put_interim_head, put_response_head};
+use crate::limits::{
+    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX, SEND_GRACE_MS,
+};
+use crate::proto::h1::Version;
+use crate::proto::h1::encode::{put_chunk, put_last_chunk};
+use crate::proto::h1::field::Known;
+use crate::proto::h1::framing::{BodyDecoder, Framing};
+use crate::proto::h1::response::{ResponseFault, ResponseHead};
+use crate::proto::h1::scan::HeadScan;
+use crate::timeouts::{Pace, Timeout};
+use crate::upstream::reuse::UpstreamWord;
+
+/// A final head that was encoded for the client.
+struct Final {
+    framing: Framing,
+    delivery: Delivery,
+    word: UpstreamWord,
+    is_upgrade: bool,
+}
+
+/// What a head in the inbox was.
+enum Head {
+    Interim,
+    Final(Final),
+}
+
+/// What waiting for a head brought.
+enum News {
+    Received(io::Result<usize>),
+    /// The client shall be told to go on.
+    SayContinue,
+}
+
+impl<T: Transport> Forward<'_, T> {
+    /// Brings the response to the client.
+    pub(super) async fn download(
+        &self,
+        receiver: &mut T::Receiver,
+        inbox: &mut Vec<u8>,
+        patience: &Patience<'_, T>,
+        client: &mut T::Sender,
+    ) -> Result<Delivered, Failure> {
+        let mut out = self.worker.spares.buffer(BODY_BUFFER_BYTES);
+        let mut pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
+        let mut down = Down { client, patience, pace: &mut pace };
+        let delivered = self.bring(receiver, inbox, &mut down, &mut out).await;
+        self.worker.spares.put_buffer(out);
+        delivered
+    }
+
+    async fn bring(
+        &self,
+        receiver: &mut T::Receiver,
+        inbox: &mut Vec<u8>,
+        down: &mut Down<'_, T>,
+        out: &mut Vec<u8>,
+    ) -> Result<Delivered, Failure> {
+        let head = self.receive_final_head(receiver, inbox, down, out).await?;
+        self.progress.is_response_started.set(true);
+        if head.is_upgrade {
+            self.send_down(down, out).await?;
+            return Ok(Delivered::Upgrade);
+        }
+        let mut body = Body {
+            decoder: BodyDecoder::new(head.framing),
+            is_chunked: head.delivery.framing == Framing::Chunked,
+            trailers: Vec::new(),
+        };
+        loop {
+            self.take_body(inbox, &mut body, out)?;
+            if !out.is_empty() {
+                self.send_down(down, out).await?;
+            }
+            if body.decoder.is_done() {
+                break;
+            }
+            let received = receive_more::<T>(receiver, inbox, BODY_BUFFER_BYTES);
+            let ms = self.service.timeouts.body_ms;
+            match down.patience.wait(Timeout::UpstreamBody, ms, received).await? {
+                Ok(0) if body.decoder.ends_at_close() => body.end(out),
+                Ok(0) => return Err(Failure::UpstreamTruncated),
+                Ok(_) => {}
+                Err(error) => {
+                    self.progress.errno.set(error.raw_os_error().unwrap_or(0));
+                    return Err(Failure::UpstreamTruncated);
+                }
+            }
+        }
+        let is_sent = self.progress.upload.get() == Upload::Sent;
+        let word = UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent, ..head.word };
+        Ok(Delivered::Response { keep_alive: head.delivery.keep_alive, word })
+    }
+
+    /// Receives heads until the final one, which is then encoded in `out`; passes interim ones on.
+    async fn receive_final_head(
+        &self,
+        receiver: &mut T::Receiver,
+        inbox: &mut Vec<u8>,
+        down: &mut Down<'_, T>,
+        out: &mut Vec<u8>,
+    ) -> Result<Final, Failure> {
+        let mut scan = HeadScan::default();
+        let mut interim = 0;
+        let mut is_timed = false;
+        loop {
+            let found = scan.advance(inbox).map_err(|_| ResponseFault::BareLineFeed)?;
+            if found.unwrap_or(inbox.len()) > HEAD_BYTES_MAX {
+                return Err(ResponseFault::HeadTooLarge.into());
+            }
+            if let Some(length) = found {
+                let head = self.read_head(&inbox[..length], out)?;
+                inbox.drain(..length);
+                scan = HeadScan::default();
+                match head {
+                    Head::Final(head) => return Ok(head),
+                    Head::Interim if interim == INTERIM_RESPONSES_MAX => return Err(ResponseFault::TooManyInterim.into()),
+                    Head::Interim => interim += 1,
+                }
+                self.send_down(down, out).await?;
+                is_timed = false;
+                continue;
+            }
+            match self.wait_for_head(receiver, inbox, down.patience, &mut is_timed).await? {
+                News::SayContinue => {
+                    self.progress.expectation.set(Expectation::Met);
+                    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    self.send_down(down, out).await?;
+                    is_timed = false;
+                }
+                News::Received(Ok(bytes)) if bytes > 0 => {}
+                News::Received(result) => return Err(self.closed_before_head(&result, inbox)),
+            }
+        }
+    }
+
+    /// The upstream's time begins when the request is sent, or can be sent no further.
+    async fn wait_for_head(
+        &self,
+        receiver: &mut T::Receiver,
+        inbox: &mut Vec<u8>,
+        patience: &Patience<'_, T>,
+        is_timed: &mut bool,
+    ) -> Result<News, Failure> {
+        if !*is_timed {
+            patience.arm(None);
+        }
+        if inbox.len() == inbox.capacity() {
+            inbox.reserve(BODY_BUFFER_BYTES);
+        }
+        poll_fn(|cx| {
+            if self.progress.expectation.get() == Expectation::Due {
+                return Poll::Ready(Ok(News::SayContinue));
+            }
+            if let Poll::Ready(received) = receiver.poll_receive(inbox, cx) {
+                return Poll::Ready(Ok(News::Received(received)));
+            }
+            if !*is_timed && self.progress.upload.get() != Upload::Sending {
+                patience.arm(self.service.timeouts.header_ms);
+                *is_timed = true;
+            }
+            if patience.timer.poll_expired(cx) {
+                return Poll::Ready(Err(patience.failure(Timeout::UpstreamHeader)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn closed_before_head(&self, result: &io::Result<usize>, inbox: &[u8]) -> Failure {
+        if let Err(error) = result {
+            self.progress.errno.set(error.raw_os_error().unwrap_or(0));
+        }
+        match self.progress.upload.get() {
+            _ if !inbox.is_empty() => Failure::UpstreamBadHeader("head_truncated"),
+            Upload::Broken(failure) => failure,
+            Upload::Sending | Upload::Sent => Failure::UpstreamClosedNoResponse,
+        }
+    }
+
+    /// Parses a complete head and writes what the client gets of it to `out`.
+    fn read_head(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Head, Failure> {
+        let mut head = self.worker.response_head.borrow_mut();
+        head.parse(bytes, self.head.method() == b"HEAD")?;
+        if head.is_interim() {
+            self.put_interim(&head, bytes, out);
+            return Ok(Head::Interim);
+        }
+        let is_upgrade = head.status() == 101;
+        let asked = self.head.upgrade();
+        let answered = head.known(Known::Upgrade, bytes);
+        if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| asked.eq_ignore_ascii_case(answered)) {
+            return Err(ResponseFault::UpgradeNotAsked.into());
+        }
+        self.progress.first_byte_us.set(self.worker.transport.now_us());
+        self.progress.status.set(head.status());
+        self.progress.phase.set(Phase::Body);
+        let delivery = self.delivery(&head);
+        put_response_head(out, &head, bytes, &delivery, self.filters);
+        let word = UpstreamWord {
+            keeps_alive: head.keeps_alive(),
+            idle_s_max: head.idle_s_max(),
+            requests_max: head.requests_max(),
+        };
+        Ok(Head::Final(Final { framing: head.framing(), delivery, word, is_upgrade }))
+    }
+
+    /// 100 goes to a client that waits for it, other interim responses to every client of HTTP/1.1.
+    fn put_interim(&self, head: &ResponseHead, bytes: &[u8], out: &mut Vec<u8>) {
+        let passes = if head.status() == 100 {
+            self.head.expects_continue() && self.progress.expectation.replace(Expectation::Met) != Expectation::Met
+        } else {
+            self.head.version() == Version::Http11
+        };
+        if passes {
+            put_interim_head(out, head, bytes);
+        }
+    }
+
+    /// How the response goes to this client: the one place where keep-alive is decided.
+    fn delivery(&self, head: &ResponseHead) -> Delivery {
+        let is_modern = self.head.version() == Version::Http11;
+        let framing = match head.framing() {
+            Framing::Chunked | Framing::UntilClose if is_modern => Framing::Chunked,
+            Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
+            other => other,
+        };
+        // A client that still waits for 100 may send the body or leave it out: nobody knows what comes next.
+        let is_ambiguous = self.head.expects_continue() && self.progress.expectation.get() != Expectation::Met;
+        let keep_alive =
+            self.head.wants_keep_alive() && !self.is_last && framing != Framing::UntilClose && !is_ambiguous;
+        Delivery {
+            framing,
+            keep_alive,
+            says_keep_alive: keep_alive && !is_modern,
+            passes_length: self.head.method() == b"HEAD" || head.status() == 304,
+        }
+    }
+
+    /// Moves what `inbox` holds of the body to `out`. A whole buffer of plain body changes places, uncopied.
+    fn take_body(&self, inbox: &mut Vec<u8>, body: &mut Body, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let was_done = body.decoder.is_done();
+        if out.is_empty() && !body.is_chunked && body.is_plain_to(inbox.len()) {
+            let length = inbox.len();
+            body.decoder.decode(inbox, &mut body.trailers).map_err(|fault| Failure::UpstreamBadBody(fault.rule()))?;
+            std::mem::swap(inbox, out);
+            self.progress.response_bytes.set(self.progress.response_bytes.get() + length as u64);
+            return Ok(());
+        }
+        let mut taken = 0;
+        while taken < inbox.len() && !body.decoder.is_done() {
+            let piece = body
+                .decoder
+                .decode(&inbox[taken..], &mut body.trailers)
+                .map_err(|fault| Failure::UpstreamBadBody(fault.rule()))?;
+            let data = &inbox[taken..][piece.data];
+            self.progress.response_bytes.set(self.progress.response_bytes.get() + data.len() as u64);
+            match body.is_chunked {
+                true if data.is_empty() => {}
+                true => put_chunk(out, data),
+                false => out.extend_from_slice(data),
+            }
+            taken += piece.consumed;
+        }
+        if body.decoder.is_done() && !was_done {
+            body.end(out);
+        }
+        inbox.drain(..taken);
+        Ok(())
+    }
+
+    async fn send_down(&self, down: &mut Down<'_, T>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let timeout = (Timeout::ClientSend, self.listener.timeouts.send_ms);
+        let sent = send_all(down.client, out, down.patience, timeout, down.pace).await;
+        sent.map_err(|fault| match fault {
+            SendFault::Io(..) => Failure::ClientClosed(self.progress.phase.get()),
+            SendFault::Expired(failure) => failure,
+        })
+    }
+}
+
+/// The way to the client.
+struct Down<'a, T: Transport> {
+    client: &'a mut T::Sender,
+    patience: &'a Patience<'a, T>,
+    pace: &'a mut Pace,
+}
+
+/// A body on its way down.
+struct Body {
+    decoder: BodyDecoder,
+    /// Towards the client.
+    is_chunked: bool,
+    trailers: Vec<u8>,
+}
+
+impl Body {
+    /// True where the next `length` bytes are body and nothing else.
+    const fn is_plain_to(&self, length: usize) -> bool {
+        match &self.decoder {
+            BodyDecoder::Length(left) => length as u64 <= *left,
+            BodyDecoder::UntilClose => true,
+            BodyDecoder::Done | BodyDecoder::Chunked(_) => false,
+        }
+    }
+
+    /// Writes what ends the body.
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.decoder = BodyDecoder::Done;
+        if self.is_chunked {
+            put_last_chunk(out, &self.trailers);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! One client connection: receive a head, have it answered, and again as long as both sides want.
+
+use std::rc::Rc;
+
+use super::Worker;
+use super::exchange::{After, exchange};
+use super::io::{Socket, Transmit as _, Transport};
+use super::link::{Link, receive_more};
+use super::live::Live;
+use crate::failure::{Failure, Phase};
+use crate::limits::{
+    DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_BYTES_MAX, REQUESTS_PER_CONNECTION_MAX, TARGET_BYTES_MAX,
+};
+use crate::proto::h1::field::is_token_byte;
+use crate::proto::h1::request::{RequestFault, Underscores};
+use crate::proto::h1::scan::{HeadScan, leading_empty_lines};
+use crate::snapshot::{ClientTimeouts, Label, Peer};
+use crate::timeouts::LINGER_MS;
+
+/// A client connection between requests.
+#[derive(Debug)]
+pub(super) struct Session<T: Transport> {
+    /// The connection.
+    pub link: Link<T>,
+    /// Its other end.
+    pub peer: Peer,
+    /// The listener that it came in at.
+    pub listener: Label,
+    /// What the present request runs with.
+    pub live: Rc<Live<T>>,
+    /// Requests so far.
+    pub requests: u32,
+    /// True where the present request is the last: the listener is gone, the worker drains, or there were enough.
+    pub is_last: bool,
+}
+
+/// What waiting for a head came to.
+enum Arrival {
+    /// A head of this length is at the start of the inbox.
+    Head(usize),
+    /// The connection ends without an answer.
+    Quiet,
+    /// It is answered so and ends.
+    Refused(Failure),
+}
+
+/// Serves a connection to its end.
+pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer: Peer, listener: Label) {
+    let _count = Count::new(&worker);
+    let link = Link::new(socket, worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer());
+    let mut session = Session { link, peer, listener, live: worker.live(), requests: 0, is_last: false };
+    let after = loop {
+        match session.turn(&worker).await {
+            After::KeepAlive => {}
+            after => break after,
+        }
+    };
+    if after == After::Linger {
+        session.linger().await;
+    }
+    worker.spares.put_buffer(std::mem::take(&mut session.link.inbox));
+}
+
+/// Counts open connections, whatever ends them.
+struct Count<'a, T: Transport>(&'a Worker<T>);
+
+impl<'a, T: Transport> Count<'a, T> {
+    fn new(worker: &'a Worker<T>) -> Self {
+        worker.connections.set(worker.connections.get() + 1);
+        Self(worker)
+    }
+}
+
+impl<T: Transport> Drop for Count<'_, T> {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}
+
+impl<T: Transport> Session<T> {
+    /// One request and its answer.
+    async fn turn(&mut self, worker: &Rc<Worker<T>>) -> After {
+        let timeouts = self.timeouts();
+        let arrival = self.receive_head(worker, timeouts).await;
+        self.refresh(worker);
+        let mut head = worker.spares.head();
+        let parsed = match arrival {
+            Arrival::Quiet => {
+                worker.spares.put_head(head);
+                return After::Close;
+            }
+            Arrival::Refused(failure) => Err(failure),
+            Arrival::Head(length) => {
+                // The head keeps the buffer it came in; what follows it begins a new one.
+                let mut bytes = std::mem::replace(&mut self.link.inbox, worker.spares.buffer(HEAD_BUFFER_BYTES));
+                self.link.inbox.extend_from_slice(&bytes[length..]);
+                bytes.truncate(length);
+                head.parse(bytes, self.underscores()).map_err(Failure::from)
+            }
+        };
+        let after = exchange(worker, self, &mut head, parsed).await;
+        worker.spares.put_head(head);
+        after
+    }
+
+    /// Takes up the latest snapshot, unless it no longer has this listener.
+    fn refresh(&mut self, worker: &Worker<T>) {
+        let live = worker.live();
+        let has_listener = live.snapshot.listener(self.listener).is_some();
+        if has_listener {
+            self.live = live;
+        }
+        self.requests += 1;
+        self.is_last = !has_listener || worker.is_draining.get() || self.requests >= REQUESTS_PER_CONNECTION_MAX;
+    }
+
+    fn timeouts(&self) -> ClientTimeouts {
+        self.live.snapshot.listener(self.listener).map(|listener| listener.timeouts).unwrap_or_default()
+    }
+
+    fn underscores(&self) -> Underscores {
+        self.live.snapshot.listener(self.listener).map(|listener| listener.underscores).unwrap_or_default()
+    }
+
+    async fn receive_head(&mut self, worker: &Worker<T>, timeouts: ClientTimeouts) -> Arrival {
+        if self.link.inbox.is_empty() && !self.wait_for_first_byte(worker, timeouts).await {
+            return Arrival::Quiet;
+        }
+        // Absolute from here on: a drip cannot stretch it.
+        if self.requests > 0 {
+            self.arm(timeouts.header_ms);
+        }
+        let mut scan = HeadScan::default();
+        loop {
+            let skipped = leading_empty_lines(&self.link.inbox);
+            self.link.inbox.drain(..skipped);
+            if self.link.inbox.first().is_some_and(|first| !is_token_byte(*first) && *first != b'\r') {
+                return Arrival::Refused(RequestFault::RequestLine.into());
+            }
+            match scan.advance(&self.link.inbox) {
+                Err(_) => return Arrival::Refused(RequestFault::BareLineFeed.into()),
+                Ok(Some(length)) if length <= HEAD_BYTES_MAX => return Arrival::Head(length),
+                Ok(found) if found.is_some() || self.link.inbox.len() >= HEAD_BYTES_MAX => {
+                    return Arrival::Refused(too_large(&self.link.inbox));
+                }
+                Ok(_) => {}
+            }
+            let room = self.link.inbox.capacity().min(HEAD_BYTES_MAX);
+            let link = &mut self.link;
+            match link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, room)).await {
+                Ok(Ok(bytes)) if bytes > 0 => {}
+                Ok(_) if self.link.inbox.is_empty() => return Arrival::Quiet,
+                Ok(_) => return Arrival::Refused(Failure::ClientClosed(Phase::Head)),
+                Err(_) if self.link.inbox.is_empty() => return Arrival::Quiet,
+                Err(_) => return Arrival::Refused(Failure::ClientHeaderTimeout),
+            }
+        }
+    }
+
+    /// False where the connection ended, or was idle for too long: that is no failure, and nobody is answered.
+    async fn wait_for_first_byte(&mut self, worker: &Worker<T>, timeouts: ClientTimeouts) -> bool {
+        if self.requests == 0 {
+            // A new connection has the time of one head in all.
+            self.arm(timeouts.header_ms);
+        } else {
+            let drain_ms = worker.is_draining.get().then_some(self.live.snapshot.drain_idle_ms);
+            match (timeouts.idle_ms, drain_ms) {
+                (None, None) => self.link.timer.arm_idle(u64::from(u32::MAX)),
+                (idle_ms, drain_ms) => {
+                    let ms = idle_ms.unwrap_or(u64::MAX).min(drain_ms.unwrap_or(u64::MAX));
+                    self.link.timer.arm_idle(ms);
+                }
+            }
+        }
+        let link = &mut self.link;
+        let received = link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, HEAD_BUFFER_BYTES)).await;
+        matches!(received, Ok(Ok(bytes)) if bytes > 0)
+    }
+
+    fn arm(&self, ms: Option<u64>) {
+        match ms {
+            Some(ms) => self.link.timer.arm(ms),
+            None => self.link.timer.disarm(),
+        }
+    }
+
+    /// Reads on for a moment after the last answer: closing with unread bytes would reset the connection, and
+    /// the reset may destroy the answer before the client has read it (RFC 9112 §9.6).
+    async fn linger(&mut self) {
+        self.link.sender.finish();
+        self.link.timer.arm(LINGER_MS);
+        let mut left = LINGER_BYTES_MAX.max(DRAIN_BYTES_MAX);
+        let link = &mut self.link;
+        while left > 0 {
+            link.inbox.clear();
+            match link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, HEAD_BUFFER_BYTES)).await {
+                Ok(Ok(bytes)) if bytes > 0 => left = left.saturating_sub(bytes as u64),
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Whether it is the target or the head as a whole that is too long.
+fn too_large(inbox: &[u8]) -> Failure {
+    let line = inbox.iter().position(|byte| *byte == b'\n').unwrap_or(inbox.len());
+    if line > TARGET_BYTES_MAX { RequestFault::TargetTooLong.into() } else { RequestFault::HeadTooLarge.into() }
+}

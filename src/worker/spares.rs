@@ -1,0 +1,54 @@
+//! Buffers and heads that are used again, so that a request allocates nothing.
+
+use std::cell::RefCell;
+
+use crate::limits::{BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, SPARE_BUFFERS_MAX};
+use crate::proto::h1::request::RequestHead;
+
+/// The spare parts of one worker.
+#[derive(Debug, Default)]
+pub struct Spares {
+    small: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Vec<Vec<u8>>>,
+    heads: RefCell<Vec<Box<RequestHead>>>,
+}
+
+impl Spares {
+    /// An empty buffer with at least so much room.
+    #[must_use]
+    pub fn buffer(&self, bytes: usize) -> Vec<u8> {
+        let shelf = if bytes <= HEAD_BUFFER_BYTES { &self.small } else { &self.large };
+        let buffer = shelf.borrow_mut().pop();
+        buffer.unwrap_or_else(|| Vec::with_capacity(bytes.max(HEAD_BUFFER_BYTES)))
+    }
+
+    /// Takes a buffer back; one that grew beyond its use is freed.
+    pub fn put_buffer(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let shelf = match buffer.capacity() {
+            0..HEAD_BUFFER_BYTES => return,
+            HEAD_BUFFER_BYTES..BODY_BUFFER_BYTES => &self.small,
+            BODY_BUFFER_BYTES.. if buffer.capacity() > 2 * BODY_BUFFER_BYTES => return,
+            _ => &self.large,
+        };
+        let mut shelf = shelf.borrow_mut();
+        if shelf.len() < SPARE_BUFFERS_MAX {
+            shelf.push(buffer);
+        }
+    }
+
+    /// An empty head.
+    #[must_use]
+    pub fn head(&self) -> Box<RequestHead> {
+        self.heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a head back, and its buffer.
+    pub fn put_head(&self, mut head: Box<RequestHead>) {
+        self.put_buffer(head.take_bytes());
+        let mut heads = self.heads.borrow_mut();
+        if heads.len() < SPARE_BUFFERS_MAX {
+            heads.push(head);
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The thread of a worker: its engine, its orders, and its restart should it die all the same.
+
+use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::{Builder, JoinHandle};
+
+use super::accept::{Listening, listen};
+use super::io::engine::{Selection, run};
+use super::io::ring::Ring;
+use super::io::{Receive as _, Transport as _, receive};
+use super::Worker;
+use crate::config::EngineChoice;
+use crate::mailbox::{Acceptor, Inbox, Order};
+use crate::observe::log_writer::Batch;
+use crate::snapshot::{Label, Snapshot};
+
+/// How often lines that wait for a full batch are handed to the log, in milliseconds.
+const LOG_FLUSH_MS: u64 = 100;
+/// How often a draining worker looks whether it is done, in milliseconds.
+const DRAIN_LOOK_MS: u64 = 10;
+/// Restarts of one worker before it is given up: a fault that comes back at once is not helped by a restart.
+const RESTARTS_MAX: u32 = 100;
+
+/// What a worker is made with.
+#[derive(Debug)]
+pub struct Settings {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The CPU to run on; `None` leaves it to the kernel.
+    pub cpu: Option<usize>,
+    /// The engine.
+    pub engine: EngineChoice,
+    /// Client connections at most.
+    pub connections_max: usize,
+    /// The access log.
+    pub log: Option<Batch>,
+    /// Says once whether the engine runs.
+    pub started: Sender<io::Result<Selection>>,
+}
+
+/// Starts a worker.
+///
+/// # Errors
+/// Where no thread can be started.
+pub fn start(settings: Settings, inbox: Inbox) -> io::Result<JoinHandle<()>> {
+    let name = format!("worker-{}", settings.index);
+    Builder::new().name(name).spawn(move || {
+        if let Some(cpu) = settings.cpu
+            && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
+        {
+            tracing::warn!(worker = settings.index, cpu, "the worker could not be pinned to its CPU");
+        }
+        supervise(settings, inbox);
+    })
+}
+
+/// What survives a restart: the orders so far, as far as they still hold.
+#[derive(Debug, Default)]
+struct Standing {
+    snapshot: Option<Arc<Snapshot>>,
+    acceptors: Vec<(Label, Acceptor)>,
+    is_draining: bool,
+}
+
+/// Runs the worker, and again on the same listeners should it panic outside of every connection.
+fn supervise(mut settings: Settings, inbox: Inbox) {
+    let mut standing = Standing::default();
+    for restart in 0..=RESTARTS_MAX {
+        let log = settings.log.take();
+        let ran = catch_unwind(AssertUnwindSafe(|| work(&settings, log, &inbox, &mut standing)));
+        match ran {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                // Whoever started the worker may not wait any more.
+                let _ = settings.started.send(Err(error));
+                return;
+            }
+            Err(_) => tracing::error!(worker = settings.index, restart, "the worker panicked and is started again"),
+        }
+    }
+    tracing::error!(worker = settings.index, "the worker is given up");
+}
+
+fn work(settings: &Settings, log: Option<Batch>, inbox: &Inbox, standing: &mut Standing) -> io::Result<()> {
+    let bell = inbox.bell.try_clone()?;
+    run(settings.engine, async |ring: Ring, selection: Selection| {
+        let engine = selection.engine.name();
+        let _ = settings.started.send(Ok(selection));
+        let worker = Worker::new(ring.clone(), log, settings.connections_max);
+        let desk = Desk { worker, ring, index: settings.index, engine, listening: HashMap::new(), standing };
+        desk.obey(bell, &inbox.orders).await
+    })?
+}
+
+/// Where orders are carried out.
+struct Desk<'a> {
+    worker: Rc<Worker<Ring>>,
+    ring: Ring,
+    index: usize,
+    engine: &'static str,
+    listening: HashMap<Label, Vec<Listening>>,
+    standing: &'a mut Standing,
+}
+
+impl Desk<'_> {
+    /// Carries out orders until the worker has drained.
+    async fn obey(mut self, bell: std::os::unix::net::UnixStream, orders: &Receiver<Order>) -> io::Result<()> {
+        self.resume()?;
+        let mut bell = self.ring.adopt(bell)?;
+        self.ring.spawn(flush_log(Rc::clone(&self.worker)));
+        let mut rung = Vec::with_capacity(64);
+        loop {
+            while let Ok(order) = orders.try_recv() {
+                self.carry_out(order);
+            }
+            if self.standing.is_draining {
+                if self.worker.connections() == 0 {
+                    self.worker.flush_log();
+                    return Ok(());
+                }
+                self.drain_turn(&mut bell.receiver, &mut rung).await;
+            } else {
+                receive(&mut bell.receiver, &mut rung).await?;
+            }
+            rung.clear();
+        }
+    }
+
+    /// Waits for the bell or a moment. The receive stays armed, so no ring is lost.
+    async fn drain_turn(&self, bell: &mut super::io::ring::RingReceiver, rung: &mut Vec<u8>) {
+        let mut sleep = std::pin::pin!(self.ring.sleep(DRAIN_LOOK_MS));
+        std::future::poll_fn(|cx| {
+            if bell.poll_receive(rung, cx).is_ready() {
+                return std::task::Poll::Ready(());
+            }
+            sleep.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    /// After a restart: what was ordered before.
+    fn resume(&mut self) -> io::Result<()> {
+        if let Some(snapshot) = &self.standing.snapshot {
+            self.worker.publish(Arc::clone(snapshot));
+        }
+        for (label, acceptor) in &self.standing.acceptors {
+            let socket = self.ring.listener(acceptor.try_clone()?)?;
+            self.listening.entry(*label).or_default().push(listen(&self.worker, *label, socket));
+        }
+        if self.standing.is_draining {
+            self.worker.drain();
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Publish(snapshot) => {
+                self.worker.publish(Arc::clone(&snapshot));
+                self.standing.snapshot = Some(snapshot);
+            }
+            Order::Listen(label, acceptor) => match acceptor.try_clone().and_then(|copy| self.ring.listener(copy)) {
+                Ok(socket) => {
+                    self.listening.entry(label).or_default().push(listen(&self.worker, label, socket));
+                    self.standing.acceptors.push((label, acceptor));
+                }
+                Err(error) => tracing::error!(worker = self.index, %error, "the worker cannot listen"),
+            },
+            Order::Unlisten(label) => {
+                self.listening.remove(&label).iter().flatten().for_each(Listening::stop);
+                self.standing.acceptors.retain(|(of, _)| *of != label);
+            }
+            Order::Drain => {
+                self.standing.is_draining = true;
+                self.listening.drain().flat_map(|(_, sockets)| sockets).for_each(|socket| socket.stop());
+                self.standing.acceptors.clear();
+                self.worker.drain();
+            }
+            Order::Report(answer) => {
+                // A scrape that gave up does not want it any more.
+                let _ = answer.try_send(self.worker.report(self.index, self.engine, self.ring.panics()));
+            }
+        }
+    }
+}
+
+async fn flush_log(worker: Rc<Worker<Ring>>) {
+    loop {
+        worker.transport.sleep(LOG_FLUSH_MS).await;
+        worker.flush_log();
+    }
+}

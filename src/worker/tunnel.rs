@@ -1,0 +1,97 @@
+//! Carries an upgraded connection: bytes both ways until both sides are done, with half-close and an idle limit.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use super::io::{Transmit as _, Transport, receive, send};
+use super::link::Link;
+use super::timer::Timer;
+use crate::failure::{Failure, Phase};
+
+/// Bytes carried: towards the upstream, towards the client.
+#[derive(Debug, Default)]
+pub(super) struct Carried {
+    pub up: Cell<u64>,
+    pub down: Cell<u64>,
+}
+
+/// Ends well when both sides have finished.
+///
+/// # Errors
+/// [`Failure::TunnelIdle`] after `idle_ms` without a byte; the side whose connection failed otherwise.
+pub(super) async fn carry<T: Transport>(
+    client: &mut Link<T>,
+    upstream: &mut Link<T>,
+    idle_ms: Option<u64>,
+    carried: &Carried,
+) -> Result<(), Failure> {
+    // One timer for both directions: a byte either way keeps the tunnel.
+    let timer = &client.timer;
+    touch(timer, idle_ms);
+    let client_gone = Failure::ClientClosed(Phase::Tunnel);
+    let up = Way { timer, idle_ms, bytes: &carried.up, faults: (client_gone, Failure::UpstreamTruncated) };
+    let down = Way { timer, idle_ms, bytes: &carried.down, faults: (Failure::UpstreamTruncated, client_gone) };
+    let mut up = pin!(up.copy::<T>(&mut client.receiver, &mut client.inbox, &mut upstream.sender));
+    let mut down = pin!(down.copy::<T>(&mut upstream.receiver, &mut upstream.inbox, &mut client.sender));
+    let (mut is_up_done, mut is_down_done) = (false, false);
+    poll_fn(|cx| {
+        if !is_up_done && let Poll::Ready(result) = up.as_mut().poll(cx) {
+            result?;
+            is_up_done = true;
+        }
+        if !is_down_done && let Poll::Ready(result) = down.as_mut().poll(cx) {
+            result?;
+            is_down_done = true;
+        }
+        match (is_up_done && is_down_done, timer.poll_expired(cx)) {
+            (true, _) => Poll::Ready(Ok(())),
+            (false, true) => Poll::Ready(Err(Failure::TunnelIdle)),
+            (false, false) => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn touch<T: Transport>(timer: &Timer<T>, idle_ms: Option<u64>) {
+    match idle_ms {
+        Some(ms) => timer.arm(ms),
+        None => timer.disarm(),
+    }
+}
+
+/// One direction.
+struct Way<'a, T> {
+    timer: &'a Timer<T>,
+    idle_ms: Option<u64>,
+    bytes: &'a Cell<u64>,
+    /// Whose connection failed: where bytes come from, where they go to.
+    faults: (Failure, Failure),
+}
+
+impl<S: Transport> Way<'_, S> {
+    /// Copies until the source ends, then tells the sink.
+    async fn copy<T: Transport>(
+        self,
+        source: &mut T::Receiver,
+        buffer: &mut Vec<u8>,
+        sink: &mut T::Sender,
+    ) -> Result<(), Failure> {
+        loop {
+            let mut sent = 0;
+            let length = buffer.len();
+            while sent < length {
+                sent += send(sink, buffer, sent).await.map_err(|_| self.faults.1)?;
+                touch(self.timer, self.idle_ms);
+            }
+            self.bytes.set(self.bytes.get() + length as u64);
+            buffer.clear();
+            if receive(source, buffer).await.map_err(|_| self.faults.0)? == 0 {
+                sink.finish();
+                return Ok(());
+            }
+            touch(self.timer, self.idle_ms);
+        }
+    }
+}
