@@ -77,13 +77,15 @@ pub fn pair() -> io::Result<(Mailbox, Inbox)> {
 }
 
 impl Mailbox {
-    /// Gives an order; false where the worker is gone.
+    /// Gives an order; false where the worker is gone. One that is gone gets a successor or the process ends, so
+    /// few callers need to know.
+    #[expect(clippy::must_use_candidate, reason = "most orders need no answer")]
     pub fn give(&self, order: Order) -> bool {
         if self.orders.send(order).is_err() {
             return false;
         }
-        match (&self.bell).write(&[1]) {
-            Ok(_) => true,
+        match (&self.bell).write_all(&[1]) {
+            Ok(()) => true,
             // A full socket has rung enough.
             Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         }

@@ -101,8 +101,12 @@ impl Admin {
     fn snapshot(&self) -> Response<Full<Bytes>> {
         let status = self.status.borrow().clone();
         let services = status.snapshot.services.iter().map(|service| {
-            let endpoints: Vec<_> = service.endpoints.iter().map(|endpoint| format!("{:?}", endpoint.address)).collect();
-            (service.name.to_string(), serde_json::json!({ "endpoints": endpoints, "unresolved": service.is_unresolved }))
+            let endpoints: Vec<_> =
+                service.endpoints.iter().map(|endpoint| format!("{:?}", endpoint.address)).collect();
+            (
+                service.name.to_string(),
+                serde_json::json!({ "endpoints": endpoints, "unresolved": service.is_unresolved }),
+            )
         });
         let body = serde_json::json!({
             "generation": status.snapshot.generation,

@@ -73,7 +73,8 @@ fn explain_route(source: &Source, snapshot: &Snapshot, found: Option<usize>, hea
             return;
         }
     }
-    let Some((name, service)) = written.service.as_ref().and_then(|name| Some((name, config.services.get(name)?))) else {
+    let Some((name, service)) = written.service.as_ref().and_then(|name| Some((name, config.services.get(name)?)))
+    else {
         return;
     };
     let endpoints: Vec<_> = service.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();

@@ -72,7 +72,13 @@ impl Finding {
         if message.starts_with("missing field") {
             let word = quoted.first().copied().unwrap_or_default();
             let what = format!("`{word}` is missing");
-            return Self { key: path.clone(), remove: path.clone(), missing: Some(join(word)), what, remedy: String::new() };
+            return Self {
+                key: path.clone(),
+                remove: path.clone(),
+                missing: Some(join(word)),
+                what,
+                remedy: String::new(),
+            };
         }
         let (what, remedy) = message.split_once("; ").unwrap_or((&message, ""));
         Self { remove: path.clone(), key: path, missing: None, what: what.to_owned(), remedy: remedy.to_owned() }

@@ -119,7 +119,9 @@ impl Node {
         match &self.kind {
             Kind::Scalar(value) => value.clone(),
             Kind::List(items) => Value::Array(items.iter().map(Self::value).collect()),
-            Kind::Map(entries) => Value::Object(entries.iter().map(|(key, node)| (key.clone(), node.value())).collect()),
+            Kind::Map(entries) => {
+                Value::Object(entries.iter().map(|(key, node)| (key.clone(), node.value())).collect())
+            }
         }
     }
 
@@ -243,7 +245,11 @@ impl Reader<'_> {
                 Kind::Map(entries.collect())
             }
             _ => {
-                self.problem(place.clone(), "YAML tags and aliases are not read here".to_owned(), "write the value out");
+                self.problem(
+                    place.clone(),
+                    "YAML tags and aliases are not read here".to_owned(),
+                    "write the value out",
+                );
                 Kind::Scalar(Value::Null)
             }
         };

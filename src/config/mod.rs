@@ -74,7 +74,8 @@ pub enum Threads {
 impl<'de> Deserialize<'de> for Threads {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
-        const FORM: &str = "threads must be \"auto\", a number from 1 to 1024, or a list of CPUs; leave it out for \"auto\"";
+        const FORM: &str =
+            "threads must be \"auto\", a number from 1 to 1024, or a list of CPUs; leave it out for \"auto\"";
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(word) if word == "auto" => Ok(Self::Auto),
             serde_json::Value::Number(number) => {
@@ -134,8 +135,8 @@ pub struct Listener {
     pub proxy_status: bool,
 }
 
-fn no_size() -> Size {
-    "0B".parse().unwrap_or_else(|_| unreachable!())
+const fn no_size() -> Size {
+    Size::OFF
 }
 
 const fn yes() -> bool {

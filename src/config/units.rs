@@ -69,6 +69,9 @@ impl fmt::Display for Duration {
 pub struct Size(u64);
 
 impl Size {
+    /// No limit.
+    pub const OFF: Self = Self(0);
+
     /// In bytes, `None` where it is off.
     #[must_use]
     pub const fn limit_bytes(self) -> Option<u64> {
@@ -118,7 +121,10 @@ impl ListenAddress {
         match self {
             Self::Tcp(address) => vec![*address],
             Self::Port(port) => {
-                vec![(IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port).into(), (IpAddr::V6(Ipv6Addr::UNSPECIFIED), *port).into()]
+                vec![
+                    (IpAddr::V4(Ipv4Addr::UNSPECIFIED), *port).into(),
+                    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), *port).into(),
+                ]
             }
             Self::Unix(_) => Vec::new(),
         }
@@ -170,10 +176,16 @@ impl FromStr for EndpointAddress {
             return unix_path(path).map(Self::Unix);
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
-            return if address.port() == 0 { Err(format!("`{text}` has port 0; write the port")) } else { Ok(Self::Tcp(address)) };
+            return if address.port() == 0 {
+                Err(format!("`{text}` has port 0; write the port"))
+            } else {
+                Ok(Self::Tcp(address))
+            };
         }
         let fault = || {
-            format!("`{text}` is no endpoint; write \"10.0.0.1:8080\", \"[::1]:8080\", \"app.local:8080\" or \"unix:/run/app.sock\"")
+            format!(
+                "`{text}` is no endpoint; write \"10.0.0.1:8080\", \"[::1]:8080\", \"app.local:8080\" or \"unix:/run/app.sock\""
+            )
         };
         let (name, port) = text.rsplit_once(':').ok_or_else(fault)?;
         let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(fault)?;

@@ -102,13 +102,20 @@ impl Compiler<'_> {
         self.problems.push(self.source.problem(key, what.into(), remedy));
     }
 
-    fn listener(&mut self, name: &str, listener: &Listener, rules: &[(Rule, Vec<String>)]) -> crate::snapshot::Listener {
+    fn listener(
+        &mut self,
+        name: &str,
+        listener: &Listener,
+        rules: &[(Rule, Vec<String>)],
+    ) -> crate::snapshot::Listener {
         let of_this = rules.iter().filter(|(_, listeners)| listeners.is_empty() || listeners.iter().any(|l| l == name));
-        let router = Router::build(of_this.map(|(rule, _)| rule.clone()).collect()).unwrap_or_else(|(route, message)| {
-            let what = format!("the expressions of this and the following routes are too large together: {message}");
-            self.problem(&format!("routes.{route}.paths"), what, "use prefixes where they do");
-            Router::default()
-        });
+        let router =
+            Router::build(of_this.map(|(rule, _)| rule.clone()).collect()).unwrap_or_else(|(route, message)| {
+                let what =
+                    format!("the expressions of this and the following routes are too large together: {message}");
+                self.problem(&format!("routes.{route}.paths"), what, "use prefixes where they do");
+                Router::default()
+            });
         let timeouts = &listener.timeouts;
         crate::snapshot::Listener {
             name: name.into(),
@@ -177,7 +184,11 @@ impl Compiler<'_> {
                 patterns.push(HostPattern::Any);
             } else if host_length(name.as_bytes()) != Some(name.len()) {
                 let what = format!("`{host}` is no host");
-                self.problem(&format!("{key}.hosts.{at}"), what, "write example.com, *.example.org, or * for any; no port");
+                self.problem(
+                    &format!("{key}.hosts.{at}"),
+                    what,
+                    "write example.com, *.example.org, or * for any; no port",
+                );
             } else if let Some(suffix) = host.strip_prefix('*') {
                 patterns.push(HostPattern::Wildcard(suffix.trim_end_matches('.').as_bytes().into()));
             } else {
@@ -323,7 +334,8 @@ impl Compiler<'_> {
         let mut endpoints = Vec::new();
         for endpoint in &service.endpoints {
             let name: Arc<str> = endpoint.address.to_string().into();
-            let mut put = |address| endpoints.push(Endpoint { address, name: Arc::clone(&name), weight: endpoint.weight });
+            let mut put =
+                |address| endpoints.push(Endpoint { address, name: Arc::clone(&name), weight: endpoint.weight });
             match &endpoint.address {
                 EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),
                 EndpointAddress::Unix(path) => put(Address::Unix(path.clone())),
@@ -440,7 +452,11 @@ impl Compiler<'_> {
             self.problem("admin.address", format!("the listener `{other}` listens on this address already"), "");
         }
         if config.workers.connections_max == Some(0) {
-            self.problem("workers.connections_max", "0 would accept nothing", "leave it out for the limit of open files");
+            self.problem(
+                "workers.connections_max",
+                "0 would accept nothing",
+                "leave it out for the limit of open files",
+            );
         }
     }
 
@@ -449,7 +465,8 @@ impl Compiler<'_> {
         let is_growing = buckets.windows(2).all(|pair| pair[0] < pair[1]);
         let is_in_range = buckets.iter().all(|bound| (0.000_001..=86_400.0).contains(bound));
         if !is_growing || !is_in_range || buckets.len() > METRIC_BUCKETS_MAX {
-            let remedy = format!("write at most {METRIC_BUCKETS_MAX} growing numbers of seconds, from 0.000001 to 86400");
+            let remedy =
+                format!("write at most {METRIC_BUCKETS_MAX} growing numbers of seconds, from 0.000001 to 86400");
             self.problem("metrics.buckets", "the buckets are not valid", &remedy);
             return Vec::new();
         }
@@ -512,7 +529,8 @@ mod tests {
 
     #[test]
     fn names_resolve_to_all_their_addresses() {
-        let text = "[listeners.a]\naddress = \":80\"\n[services.web]\nendpoints = [\"app.local:81\", \"gone.local:82\"]\n";
+        let text =
+            "[listeners.a]\naddress = \":80\"\n[services.web]\nendpoints = [\"app.local:81\", \"gone.local:82\"]\n";
         let source = source(text);
         assert_eq!(names(&source).len(), 2);
         let mut resolved = Resolved::new();
@@ -528,7 +546,8 @@ mod tests {
     fn labels_stay_the_same_from_one_snapshot_to_the_next() {
         let mut labels = Labels::default();
         let text = |names: &[&str]| {
-            let services: String = names.iter().map(|name| format!("[services.{name}]\n")).collect();
+            let services: Vec<_> = names.iter().map(|name| format!("[services.{name}]\n")).collect();
+            let services = services.concat();
             source(&format!("[listeners.l]\naddress = \":80\"\n{services}"))
         };
         let first = compile(&text(&["b", "c"]), &Resolved::new(), &mut labels, 1).unwrap();

@@ -90,7 +90,12 @@ impl Plane {
     ///
     /// # Errors
     /// Every problem, a socket that cannot be bound and a log that cannot be opened among them.
-    pub async fn new(path: Option<PathBuf>, source: Source, log: LogWriter, workers: usize) -> Result<Self, Vec<Problem>> {
+    pub async fn new(
+        path: Option<PathBuf>,
+        source: Source,
+        log: LogWriter,
+        workers: usize,
+    ) -> Result<Self, Vec<Problem>> {
         let mut resolver = Resolver::new();
         resolver.refresh(&names(&source)).await;
         let mut labels = Labels::default();

@@ -80,8 +80,10 @@ impl Resolver {
     }
 
     fn take(&mut self, name: Arc<str>, found: Result<(Vec<IpAddr>, Instant), String>) -> bool {
-        let entry =
-            self.entries.entry(Arc::clone(&name)).or_insert_with(|| Entry { addresses: Vec::new(), due: Instant::now() });
+        let entry = self
+            .entries
+            .entry(Arc::clone(&name))
+            .or_insert_with(|| Entry { addresses: Vec::new(), due: Instant::now() });
         match found {
             Ok((mut addresses, until)) => {
                 // Servers rotate the order; only the set matters.

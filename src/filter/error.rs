@@ -26,7 +26,9 @@ pub fn put_failure(out: &mut Vec<u8>, failure: Failure, answer: &Answer<'_>) {
     let row = failure.row();
     let title = reason(row.status);
     let (content_type, body) = match form(answer.head.known(Known::Accept).unwrap_or_default()) {
-        Form::Text => ("text/plain; charset=utf-8", format!("{} {title}\n{}\ncause: {failure}\n", row.status, row.meaning)),
+        Form::Text => {
+            ("text/plain; charset=utf-8", format!("{} {title}\n{}\ncause: {failure}\n", row.status, row.meaning))
+        }
         Form::Html => (
             "text/html; charset=utf-8",
             format!(

@@ -60,9 +60,8 @@ pub fn put_request_head(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, fi
 }
 
 fn put_client_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) {
-    let removes = |name: &[u8]| {
-        filters.iter().any(|filter| matches!(filter, Filter::RequestHeaders(edit) if edit.removes(name)))
-    };
+    let removes =
+        |name: &[u8]| filters.iter().any(|filter| matches!(filter, Filter::RequestHeaders(edit) if edit.removes(name)));
     for (field, name, value) in head.fields() {
         let passes = match field.known {
             Known::Host | Known::ContentLength | Known::Expect | Known::XForwardedFor => false,

@@ -55,8 +55,11 @@ pub struct HeaderEdit {
     /// Names in lower case that are left out, those of `set` among them.
     pub remove: Vec<Box<[u8]>>,
     /// Names and values that are written.
-    pub put: Vec<(Box<[u8]>, Box<[u8]>)>,
+    pub put: Vec<FieldLine>,
 }
+
+/// A name and its value.
+pub type FieldLine = (Box<[u8]>, Box<[u8]>);
 
 impl HeaderEdit {
     fn removes(&self, name: &[u8]) -> bool {

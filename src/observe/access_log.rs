@@ -145,7 +145,12 @@ impl Line<'_> {
         let _ = write!(
             out,
             ",\"connection_requests\":{},\"idle_ms\":{},\"age_ms\":{},\"errno\":{},\"request_bytes\":{},\"response_bytes\":{}",
-            connection.requests, connection.idle_ms, connection.age_ms, record.errno, record.request_bytes, record.response_bytes,
+            connection.requests,
+            connection.idle_ms,
+            connection.age_ms,
+            record.errno,
+            record.request_bytes,
+            record.response_bytes,
         );
         let times = &record.times;
         let _ = write!(
@@ -244,7 +249,8 @@ mod tests {
     #[test]
     fn text_lines_carry_the_cause() {
         let common = line(LogFormat::Common);
-        let start = "192.0.2.1 - - [29/Feb/2024:12:30:45 +0000] \"GET /a\\\"b?c HTTP/1.1\" 502 0 cause=connect_refused ";
+        let start =
+            "192.0.2.1 - - [29/Feb/2024:12:30:45 +0000] \"GET /a\\\"b?c HTTP/1.1\" 502 0 cause=connect_refused ";
         assert!(common.starts_with(start), "{common}");
         assert!(line(LogFormat::Combined).contains(" 502 0 \"-\" \"\\\"x\\\\\\u00c3\\u00a9\" cause="));
         assert!(line(LogFormat::Traefik).contains("\" 7 \"\" \"\" 12ms cause=connect_refused phase=head"));

@@ -59,7 +59,7 @@ impl LogWriter {
     }
 
     fn ask(&self, message: Message, answered: &Receiver<io::Result<()>>) -> io::Result<()> {
-        let gone = |_| io::Error::other("the access log's thread is gone");
+        let gone = |()| io::Error::other("the access log's thread is gone");
         self.messages.send(message).map_err(|_| gone(()))?;
         answered.recv().unwrap_or_else(|_| Err(gone(())))
     }

@@ -165,7 +165,7 @@ fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, la
             key.cause
         )
     };
-    let counters: [(&str, &str, fn(&Series) -> u64); 3] = [
+    let counters: [RequestFamily; 3] = [
         ("ringress_requests_total", "Requests that are over.", |series| series.count),
         ("ringress_request_bytes_total", "Bytes of request bodies.", |series| series.request_bytes),
         ("ringress_response_bytes_total", "Bytes of response bodies.", |series| series.response_bytes),
@@ -189,6 +189,9 @@ fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, la
         sample(out, &format!("{name}_count"), &names, series.count);
     }
 }
+
+/// What is counted of requests: name, help and value.
+type RequestFamily = (&'static str, &'static str, fn(&Series) -> u64);
 
 /// What each worker counts by itself: name, type, help and value.
 type WorkerFamily = (&'static str, &'static str, &'static str, fn(&Report) -> u64);

@@ -29,10 +29,7 @@ pub fn start(form: Form, level: &str) -> Result<(), String> {
         Form::Json => false,
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
-    let started = if is_text {
-        builder.with_target(false).try_init()
-    } else {
-        builder.json().flatten_event(true).try_init()
-    };
+    let started =
+        if is_text { builder.with_target(false).try_init() } else { builder.json().flatten_event(true).try_init() };
     started.map_err(|error| error.to_string())
 }

@@ -93,14 +93,15 @@ pub(super) struct Forward<'a, T: Transport> {
 
 impl<T: Transport> Forward<'_, T> {
     /// Runs both directions. `out` holds the encoded request head; `body` is what the client still has to send.
-    pub async fn run(
+    pub(super) async fn run(
         &self,
         client: &mut Link<T>,
         upstream: &mut Link<T>,
         body: &mut BodyDecoder,
         out: &mut Vec<u8>,
     ) -> Result<Delivered, Failure> {
-        let Link { receiver: client_receiver, sender: client_sender, inbox: client_inbox, timer: client_timer } = client;
+        let Link { receiver: client_receiver, sender: client_sender, inbox: client_inbox, timer: client_timer } =
+            client;
         let Link { receiver, sender, inbox, timer } = upstream;
         let up = Patience { timer: client_timer, total_at_ms: self.total_at_ms };
         let down = Patience { timer, total_at_ms: self.total_at_ms };

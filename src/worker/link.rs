@@ -9,7 +9,7 @@ use crate::timeouts::{Pace, Timeout};
 
 /// One connection.
 #[derive(Debug)]
-pub struct Link<T: Transport> {
+pub(super) struct Link<T: Transport> {
     /// What comes in.
     pub receiver: T::Receiver,
     /// What goes out.
@@ -23,7 +23,7 @@ pub struct Link<T: Transport> {
 impl<T: Transport> Link<T> {
     /// A new connection; `inbox` is an empty buffer.
     #[must_use]
-    pub fn new(socket: Socket<T>, inbox: Vec<u8>, timer: Timer<T>) -> Self {
+    pub(super) fn new(socket: Socket<T>, inbox: Vec<u8>, timer: Timer<T>) -> Self {
         Self { receiver: socket.receiver, sender: socket.sender, inbox, timer }
     }
 }
@@ -32,7 +32,7 @@ impl<T: Transport> Link<T> {
 ///
 /// # Errors
 /// Those of the connection.
-pub async fn receive_more<T: Transport>(
+pub(super) async fn receive_more<T: Transport>(
     receiver: &mut T::Receiver,
     inbox: &mut Vec<u8>,
     room: usize,
@@ -45,7 +45,7 @@ pub async fn receive_more<T: Transport>(
 
 /// Why a send did not come to its end.
 #[derive(Debug)]
-pub enum SendFault {
+pub(super) enum SendFault {
     /// The connection failed; true where not one byte had been taken.
     Io(io::Error, bool),
     /// The time was over.
@@ -56,7 +56,7 @@ pub enum SendFault {
 ///
 /// # Errors
 /// [`SendFault`]; what of `out` was sent is then unknown.
-pub async fn send_all<T: Transport>(
+pub(super) async fn send_all<T: Transport>(
     sender: &mut T::Sender,
     out: &mut Vec<u8>,
     patience: &Patience<'_, T>,

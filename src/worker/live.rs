@@ -15,7 +15,7 @@ use crate::upstream::pick::{Endpoints, Picker, hash_of};
 
 /// What requests that begin now run with.
 #[derive(Debug)]
-pub struct Live<T: Transport> {
+pub(super) struct Live<T: Transport> {
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
     /// By the service's position in the snapshot.
@@ -24,7 +24,7 @@ pub struct Live<T: Transport> {
 
 /// The state of one service.
 #[derive(Debug)]
-pub struct LiveService<T: Transport> {
+pub(super) struct LiveService<T: Transport> {
     /// By the endpoint's position in the service.
     pub endpoints: Vec<Rc<Endpoint<T>>>,
     picker: RefCell<Picker>,
@@ -33,7 +33,7 @@ pub struct LiveService<T: Transport> {
 impl<T: Transport> Live<T> {
     /// A snapshot; endpoints that the one before had too keep their connections.
     #[must_use]
-    pub fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Rc<Self> {
+    pub(super) fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Rc<Self> {
         let mut known: HashMap<_, _> = before
             .iter()
             .flat_map(|live| &live.services)
@@ -62,7 +62,7 @@ fn picker(service: &Service) -> Picker {
 
 impl<T: Transport> LiveService<T> {
     /// The position of the endpoint for this request, `None` where there is none.
-    pub fn pick(&self, service: &Service, random: u64, hash: u64) -> Option<usize> {
+    pub(super) fn pick(&self, service: &Service, random: u64, hash: u64) -> Option<usize> {
         let view = View { service, endpoints: &self.endpoints };
         self.picker.borrow_mut().pick(&view, random, hash).filter(|at| *at < self.endpoints.len())
     }
@@ -89,7 +89,7 @@ impl<T: Transport> Endpoints for View<'_, T> {
 
 /// The hash that keeps a client with an endpoint; 0 where the balance does not hash.
 #[must_use]
-pub fn request_hash(service: &Service, head: &RequestHead, listener: &Listener, peer: Peer) -> u64 {
+pub(super) fn request_hash(service: &Service, head: &RequestHead, listener: &Listener, peer: Peer) -> u64 {
     let by_address = || match client_address(head, peer.address, &listener.trusted) {
         std::net::IpAddr::V4(address) => hash_of(&address.octets()),
         std::net::IpAddr::V6(address) => hash_of(&address.octets()),
@@ -105,8 +105,8 @@ pub fn request_hash(service: &Service, head: &RequestHead, listener: &Listener, 
 /// The value of a cookie (RFC 6265 §5.4).
 fn cookie<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
     let fields = head.fields().filter(|(field, ..)| field.known == Known::Cookie);
-    let pairs = fields.flat_map(|(_, _, value)| value.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    pairs.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"=")).next()
+    let mut pairs = fields.flat_map(|(_, _, value)| value.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::upstream::reuse::Wear;
 
 /// An upstream connection.
 #[derive(Debug)]
-pub struct Upstream<T: Transport> {
+pub(super) struct Upstream<T: Transport> {
     /// The connection.
     pub link: Link<T>,
     /// Requests sent over it.
@@ -34,14 +34,14 @@ pub struct Upstream<T: Transport> {
 impl<T: Transport> Upstream<T> {
     /// What it has behind it.
     #[must_use]
-    pub const fn wear(&self, now_ms: u64) -> Wear {
+    pub(super) const fn wear(&self, now_ms: u64) -> Wear {
         Wear { requests: self.requests, age_ms: now_ms.saturating_sub(self.opened_ms) }
     }
 }
 
 /// One endpoint as one worker knows it. It outlives snapshots as long as one of them names it.
 #[derive(Debug)]
-pub struct Endpoint<T: Transport> {
+pub(super) struct Endpoint<T: Transport> {
     /// Where it is.
     pub address: Address,
     /// As it was written.
@@ -76,7 +76,7 @@ enum IdleEnd {
 impl<T: Transport> Endpoint<T> {
     /// An endpoint without connections.
     #[must_use]
-    pub fn new(address: Address, name: Arc<str>) -> Rc<Self> {
+    pub(super) fn new(address: Address, name: Arc<str>) -> Rc<Self> {
         Rc::new(Self {
             address,
             name,
@@ -89,12 +89,12 @@ impl<T: Transport> Endpoint<T> {
 
     /// Idle connections.
     #[must_use]
-    pub fn idle_count(&self) -> usize {
+    pub(super) fn idle_count(&self) -> usize {
         self.idle.borrow().len()
     }
 
     /// The latest used connection that is still open.
-    pub fn check_out(&self, worker: &Worker<T>) -> Option<Upstream<T>> {
+    pub(super) fn check_out(&self, worker: &Worker<T>) -> Option<Upstream<T>> {
         let now_ms = worker.transport.coarse_ms();
         loop {
             let mut upstream = self.idle.borrow_mut().pop()?;
@@ -107,7 +107,13 @@ impl<T: Transport> Endpoint<T> {
     }
 
     /// Keeps a connection for `idle_ms`, the oldest giving way where `limit` are kept already.
-    pub fn check_in(self: &Rc<Self>, worker: &Rc<Worker<T>>, mut upstream: Upstream<T>, idle_ms: u64, limit: usize) {
+    pub(super) fn check_in(
+        self: &Rc<Self>,
+        worker: &Rc<Worker<T>>,
+        mut upstream: Upstream<T>,
+        idle_ms: u64,
+        limit: usize,
+    ) {
         let now_ms = worker.transport.coarse_ms();
         upstream.idle_since_ms = now_ms;
         upstream.idle_until_ms = now_ms + idle_ms;

@@ -125,7 +125,9 @@ impl<T: Transport> Forward<'_, T> {
                 scan = HeadScan::default();
                 match head {
                     Head::Final(head) => return Ok(head),
-                    Head::Interim if interim == INTERIM_RESPONSES_MAX => return Err(ResponseFault::TooManyInterim.into()),
+                    Head::Interim if interim == INTERIM_RESPONSES_MAX => {
+                        return Err(ResponseFault::TooManyInterim.into());
+                    }
                     Head::Interim => interim += 1,
                 }
                 self.send_down(down, out).await?;

@@ -149,9 +149,8 @@ impl<T: Transport> Session<T> {
             let link = &mut self.link;
             match link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, room)).await {
                 Ok(Ok(bytes)) if bytes > 0 => {}
-                Ok(_) if self.link.inbox.is_empty() => return Arrival::Quiet,
+                _ if self.link.inbox.is_empty() => return Arrival::Quiet,
                 Ok(_) => return Arrival::Refused(Failure::ClientClosed(Phase::Head)),
-                Err(_) if self.link.inbox.is_empty() => return Arrival::Quiet,
                 Err(_) => return Arrival::Refused(Failure::ClientHeaderTimeout),
             }
         }
@@ -173,7 +172,8 @@ impl<T: Transport> Session<T> {
             }
         }
         let link = &mut self.link;
-        let received = link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, HEAD_BUFFER_BYTES)).await;
+        let received =
+            link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, HEAD_BUFFER_BYTES)).await;
         matches!(received, Ok(Ok(bytes)) if bytes > 0)
     }
 

@@ -7,23 +7,24 @@ use crate::proto::h1::request::RequestHead;
 
 /// The spare parts of one worker.
 #[derive(Debug, Default)]
-pub struct Spares {
+pub(super) struct Spares {
     small: RefCell<Vec<Vec<u8>>>,
     large: RefCell<Vec<Vec<u8>>>,
+    #[expect(clippy::vec_box, reason = "heads move between shelf and task; a pointer moves, not its 200 bytes")]
     heads: RefCell<Vec<Box<RequestHead>>>,
 }
 
 impl Spares {
     /// An empty buffer with at least so much room.
     #[must_use]
-    pub fn buffer(&self, bytes: usize) -> Vec<u8> {
+    pub(super) fn buffer(&self, bytes: usize) -> Vec<u8> {
         let shelf = if bytes <= HEAD_BUFFER_BYTES { &self.small } else { &self.large };
         let buffer = shelf.borrow_mut().pop();
         buffer.unwrap_or_else(|| Vec::with_capacity(bytes.max(HEAD_BUFFER_BYTES)))
     }
 
     /// Takes a buffer back; one that grew beyond its use is freed.
-    pub fn put_buffer(&self, mut buffer: Vec<u8>) {
+    pub(super) fn put_buffer(&self, mut buffer: Vec<u8>) {
         buffer.clear();
         let shelf = match buffer.capacity() {
             0..HEAD_BUFFER_BYTES => return,
@@ -39,12 +40,12 @@ impl Spares {
 
     /// An empty head.
     #[must_use]
-    pub fn head(&self) -> Box<RequestHead> {
+    pub(super) fn head(&self) -> Box<RequestHead> {
         self.heads.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes a head back, and its buffer.
-    pub fn put_head(&self, mut head: Box<RequestHead>) {
+    pub(super) fn put_head(&self, mut head: Box<RequestHead>) {
         self.put_buffer(head.take_bytes());
         let mut heads = self.heads.borrow_mut();
         if heads.len() < SPARE_BUFFERS_MAX {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
+use super::Worker;
 use super::accept::{Listening, listen};
 use super::io::engine::{Selection, run};
 use super::io::ring::Ring;
 use super::io::{Receive as _, Transport as _, receive};
-use super::Worker;
 use crate::config::EngineChoice;
 use crate::mailbox::{Acceptor, Inbox, Order};
 use crate::observe::log_writer::Batch;

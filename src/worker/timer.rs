@@ -13,7 +13,7 @@ use crate::timeouts::Timeout;
 
 /// The wheel of one worker.
 #[derive(Debug)]
-pub struct Timers<T> {
+pub(super) struct Timers<T> {
     transport: T,
     wheel: RefCell<Wheel>,
     /// The tick until which the driver sleeps, and how to wake it for an earlier one.
@@ -23,12 +23,12 @@ pub struct Timers<T> {
 
 /// The time was over first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired;
+pub(super) struct Expired;
 
 impl<T: Transport> Timers<T> {
     /// A wheel at the present tick. [`Self::drive`] must run for it to turn.
     #[must_use]
-    pub fn new(transport: T) -> Rc<Self> {
+    pub(super) fn new(transport: T) -> Rc<Self> {
         let now = transport.coarse_ms() / TICK_MS;
         Rc::new(Self {
             transport,
@@ -40,12 +40,12 @@ impl<T: Transport> Timers<T> {
 
     /// A new timer, not armed.
     #[must_use]
-    pub fn timer(self: &Rc<Self>) -> Timer<T> {
+    pub(super) fn timer(self: &Rc<Self>) -> Timer<T> {
         Timer { timers: Rc::clone(self), key: self.wheel.borrow_mut().insert() }
     }
 
     /// Turns the wheel, for ever.
-    pub async fn drive(self: Rc<Self>) {
+    pub(super) async fn drive(self: Rc<Self>) {
         let mut woken = Vec::new();
         loop {
             let due = self.wheel.borrow().next_due();
@@ -68,7 +68,7 @@ impl<T: Transport> Timers<T> {
     }
 
     /// Brings idle deadlines forward to `after_ms` from now, spread to twice that.
-    pub fn hasten_idle(&self, after_ms: u64) {
+    pub(super) fn hasten_idle(&self, after_ms: u64) {
         self.wheel.borrow_mut().hasten_idle(after_ms / TICK_MS);
         self.wake_driver();
     }
@@ -104,7 +104,7 @@ impl<T: Transport> Timers<T> {
 
 /// One timer. Dropping it takes it off the wheel.
 #[derive(Debug)]
-pub struct Timer<T> {
+pub(super) struct Timer<T> {
     timers: Rc<Timers<T>>,
     key: Key,
 }
@@ -117,22 +117,22 @@ impl<T> Drop for Timer<T> {
 
 impl<T: Transport> Timer<T> {
     /// Starts it anew.
-    pub fn arm(&self, after_ms: u64) {
+    pub(super) fn arm(&self, after_ms: u64) {
         self.timers.arm(self.key, after_ms, false);
     }
 
     /// Starts it anew, to be hastened when the worker drains.
-    pub fn arm_idle(&self, after_ms: u64) {
+    pub(super) fn arm_idle(&self, after_ms: u64) {
         self.timers.arm(self.key, after_ms, true);
     }
 
     /// Stops it.
-    pub fn disarm(&self) {
+    pub(super) fn disarm(&self) {
         self.timers.wheel.borrow_mut().disarm(self.key);
     }
 
     /// True where the time is over; else the task is woken when it is.
-    pub fn poll_expired(&self, cx: &Context<'_>) -> bool {
+    pub(super) fn poll_expired(&self, cx: &Context<'_>) -> bool {
         self.timers.wheel.borrow_mut().poll(self.key, cx.waker())
     }
 
@@ -140,7 +140,7 @@ impl<T: Transport> Timer<T> {
     ///
     /// # Errors
     /// [`Expired`]; the future is dropped then. Futures of a [`super::io::Receive`] lose nothing by it.
-    pub async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
+    pub(super) async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
@@ -153,7 +153,7 @@ impl<T: Transport> Timer<T> {
 
 /// One direction of an exchange: its timer, and the moment when the whole exchange must be over.
 #[derive(Debug)]
-pub struct Patience<'a, T> {
+pub(super) struct Patience<'a, T> {
     /// The timer.
     pub timer: &'a Timer<T>,
     /// The end of the exchange, in milliseconds of the coarse clock.
@@ -165,13 +165,18 @@ impl<T: Transport> Patience<'_, T> {
     ///
     /// # Errors
     /// The failure of `timeout`, or the route's where that came first.
-    pub async fn wait<F: Future>(&self, timeout: Timeout, ms: Option<u64>, future: F) -> Result<F::Output, Failure> {
+    pub(super) async fn wait<F: Future>(
+        &self,
+        timeout: Timeout,
+        ms: Option<u64>,
+        future: F,
+    ) -> Result<F::Output, Failure> {
         self.arm(ms);
         self.timer.guard(future).await.map_err(|Expired| self.failure(timeout))
     }
 
     /// Starts the timer: `ms` from now, or at the end of the exchange.
-    pub fn arm(&self, ms: Option<u64>) {
+    pub(super) fn arm(&self, ms: Option<u64>) {
         let left = self.total_at_ms.map(|at| at.saturating_sub(self.timer.timers.transport.coarse_ms()));
         match (ms, left) {
             (None, None) => self.timer.disarm(),
@@ -182,14 +187,14 @@ impl<T: Transport> Patience<'_, T> {
 
     /// What the expiry of the timer means.
     #[must_use]
-    pub fn failure(&self, timeout: Timeout) -> Failure {
+    pub(super) fn failure(&self, timeout: Timeout) -> Failure {
         let is_over = self.total_at_ms.is_some_and(|at| at <= self.timer.timers.transport.coarse_ms());
         if is_over { Failure::RouteTimeout } else { timeout.failure().unwrap_or(Failure::Internal("timeout")) }
     }
 
     /// The coarse clock, in milliseconds.
     #[must_use]
-    pub fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.timer.timers.transport.coarse_ms()
     }
 }

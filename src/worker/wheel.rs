@@ -191,6 +191,7 @@ impl Wheel {
 }
 
 /// The low bits: a mask, for the number of slots is a power of two.
+#[expect(clippy::cast_possible_truncation, reason = "the mask leaves 9 bits")]
 const fn slot_of(tick: u64) -> usize {
     const _: () = assert!(SLOTS.is_power_of_two());
     (tick & (SLOTS as u64 - 1)) as usize
@@ -267,7 +268,8 @@ mod tests {
                     0 => model.push((wheel.insert(), None)),
                     1 | 2 if !model.is_empty() => {
                         let at = usize::try_from(next(model.len() as u64)).unwrap();
-                        let deadline = now + 1 + next(if next(2) == 0 { 20 } else { 3_000 });
+                        let range = if next(2) == 0 { 20 } else { 3_000 };
+                        let deadline = now + 1 + next(range);
                         wheel.arm(model[at].0, deadline, false);
                         model[at].1 = Some(deadline);
                     }
@@ -281,7 +283,8 @@ mod tests {
                         }
                     }
                     _ => {
-                        now += next(if next(4) == 0 { 1_500 } else { 40 });
+                        let range = if next(4) == 0 { 1_500 } else { 40 };
+                        now += next(range);
                         wheel.advance(now, &mut Vec::new());
                     }
                 }

@@ -54,8 +54,22 @@ mod tests {
     #[test]
     fn invalid_authorities_are_refused() {
         for bad in [
-            &b""[..], b":80", b"a b", b"a/b", b"user@host", b"a:b", b"a:65536", b"[::1", b"[::1]x", b"[nope]", b"a,b",
-            b"a\x00", b"a%20", b"host:80:90", b"a:+80", b"a:080808",
+            &b""[..],
+            b":80",
+            b"a b",
+            b"a/b",
+            b"user@host",
+            b"a:b",
+            b"a:65536",
+            b"[::1",
+            b"[::1]x",
+            b"[nope]",
+            b"a,b",
+            b"a\x00",
+            b"a%20",
+            b"host:80:90",
+            b"a:+80",
+            b"a:080808",
         ] {
             assert_eq!(host_length(bad), None, "{}", bad.escape_ascii());
         }

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     /// The body, the trailers and what was left over, or the fault; fed in pieces of `step` bytes.
-    fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>, Vec<u8>), ChunkFault> {
+    fn decode(input: &[u8], step: usize) -> Result<[Vec<u8>; 3], ChunkFault> {
         let mut decoder = ChunkDecoder::default();
         let (mut body, mut trailers) = (Vec::new(), Vec::new());
         let mut start = 0;
@@ -188,14 +188,14 @@ mod tests {
             start += piece.consumed;
         }
         assert!(decoder.is_done() || start == input.len());
-        Ok((body, trailers, input[start..].to_vec()))
+        Ok([body, trailers, input[start..].to_vec()])
     }
 
     #[test]
     fn bodies_decode_whole_and_byte_by_byte() {
         let input = b"5\r\nhello\r\nA;x=\"y\"\r\n, and more\r\n000\r\nX-A: 1\r\nX-B: 2\r\n\r\nGET";
         for step in 1..input.len() {
-            let (body, trailers, rest) = decode(input, step).unwrap();
+            let [body, trailers, rest] = decode(input, step).unwrap();
             assert_eq!(body, b"hello, and more");
             assert_eq!(trailers, b"X-A: 1\r\nX-B: 2\r\n");
             assert_eq!(rest, b"GET");

@@ -74,8 +74,19 @@ fn put_trailer(out: &mut Vec<u8>, line: &[u8]) {
 fn is_allowed_trailer(name: &[u8]) -> bool {
     use super::field::Known;
     const FORBIDDEN: [&[u8]; 14] = [
-        b"authorization", b"cache-control", b"content-encoding", b"content-range", b"content-type", b"cookie",
-        b"date", b"location", b"proxy-authenticate", b"proxy-authorization", b"range", b"set-cookie", b"vary",
+        b"authorization",
+        b"cache-control",
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"date",
+        b"location",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"range",
+        b"set-cookie",
+        b"vary",
         b"www-authenticate",
     ];
     Known::of(name) == Known::Other && !FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))

@@ -100,11 +100,9 @@ impl Known {
             6 => &[(b"accept", Self::Accept), (b"cookie", Self::Cookie), (b"expect", Self::Expect)],
             7 => &[(b"referer", Self::Referer), (b"trailer", Self::Trailer), (b"upgrade", Self::Upgrade)],
             9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::XRealIp)],
-            10 => &[
-                (b"user-agent", Self::UserAgent),
-                (b"connection", Self::Connection),
-                (b"keep-alive", Self::KeepAlive),
-            ],
+            10 => {
+                &[(b"user-agent", Self::UserAgent), (b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)]
+            }
             12 => &[(b"x-request-id", Self::XRequestId)],
             13 => &[(b"authorization", Self::Authorization)],
             14 => &[(b"content-length", Self::ContentLength)],
@@ -114,10 +112,7 @@ impl Known {
                 (b"x-forwarded-port", Self::XForwardedPort),
                 (b"proxy-connection", Self::ProxyConnection),
             ],
-            17 => &[
-                (b"transfer-encoding", Self::TransferEncoding),
-                (b"x-forwarded-proto", Self::XForwardedProto),
-            ],
+            17 => &[(b"transfer-encoding", Self::TransferEncoding), (b"x-forwarded-proto", Self::XForwardedProto)],
             _ => &[],
         };
         candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)).map_or(Self::Other, |(_, known)| *known)
@@ -187,7 +182,8 @@ pub(crate) fn mark_nominated(fields: &mut [Field], bytes: &[u8]) {
 }
 
 fn nominate(fields: &mut [Field], element: &[u8], bytes: &[u8]) {
-    let is_option = [&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|option| element.eq_ignore_ascii_case(option));
+    let is_option =
+        [&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|option| element.eq_ignore_ascii_case(option));
     if is_option || Known::of(element).cannot_be_nominated() {
         return;
     }

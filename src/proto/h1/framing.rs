@@ -59,7 +59,9 @@ pub fn stated(fields: &[Field], bytes: &[u8], version: Version) -> Result<Option
     for field in fields {
         match field.known {
             Known::ContentLength if length.is_some() => return Err(FramingFault::LengthRepeated),
-            Known::ContentLength => length = Some(decimal(field.value.bytes(bytes)).ok_or(FramingFault::LengthInvalid)?),
+            Known::ContentLength => {
+                length = Some(decimal(field.value.bytes(bytes)).ok_or(FramingFault::LengthInvalid)?);
+            }
             Known::TransferEncoding if version == Version::Http10 => return Err(FramingFault::EncodingInHttp10),
             Known::TransferEncoding => {
                 let is_exact = field.value.bytes(bytes).eq_ignore_ascii_case(b"chunked");

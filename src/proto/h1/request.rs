@@ -117,7 +117,8 @@ impl RequestHead {
         self.clear();
         self.bytes = bytes;
         self.parse_lines(underscores)?;
-        self.framing = stated(&self.fields, &self.bytes, self.version).map_err(RequestFault::Framing)?.unwrap_or_default();
+        self.framing =
+            stated(&self.fields, &self.bytes, self.version).map_err(RequestFault::Framing)?.unwrap_or_default();
         if self.method() == b"CONNECT" {
             return Err(RequestFault::Method);
         }
@@ -404,7 +405,8 @@ fn has_version_form(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let version = line.len().checked_sub(9).map(|from| &line[from..]);
     let spaces = line.iter().filter(|byte| **byte == b' ').count();
-    spaces == 2 && matches!(version, Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+    spaces == 2
+        && matches!(version, Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
@@ -491,7 +493,8 @@ mod tests {
 
     #[test]
     fn nominated_fields_end_here_but_framing_and_identity_do_not() {
-        let head = parse("GET / HTTP/1.1\r\nHost: a\r\nX-Mine: 1\r\nCookie: c\r\nConnection: x-mine, host, cookie\r\n\r\n");
+        let head =
+            parse("GET / HTTP/1.1\r\nHost: a\r\nX-Mine: 1\r\nCookie: c\r\nConnection: x-mine, host, cookie\r\n\r\n");
         let head = head.unwrap();
         let nominated: Vec<_> = head.fields().filter(|(field, ..)| field.nominated).map(|(_, name, _)| name).collect();
         assert_eq!(nominated, [b"X-Mine"]);

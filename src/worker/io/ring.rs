@@ -219,8 +219,8 @@ async fn send_all(mut writer: impl AsyncWriteRent, mailbox: Rc<Mailbox>) {
     }
 }
 
-/// The operations of one half, one after the other.
-#[expect(clippy::disallowed_types, reason = "the coroutine's type has no name; one allocation for a connection")]
+/// The operations of one half, one after the other. `dyn`, for the coroutine's type has no name; one allocation for
+/// a connection.
 type Operations = Pin<Box<dyn Future<Output = ()>>>;
 
 fn poll_operation(
