@@ -1,0 +1,110 @@
+//! The command line as people use it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use crate::support::proxy::free_address;
+use crate::support::{Client, Origin, eventually};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_ringress")).args(arguments).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn file(name: &str, content: &str) -> String {
+    let path = std::env::temp_dir().join(format!("ringress-cli-{}-{name}", std::process::id()));
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn check_tells_every_problem_with_its_place_and_exits_with_1() {
+    let path = file("bad.yaml", "listeners:\n  web:\n    adress: ':80'\nroutes:\n  - name: a\n    service: b\n    priority: high\n");
+    let output = run(&["check", &path]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output);
+    for expected in [":3:5: listeners.web.adress: unknown key `adress`; did you mean `address`?", ":7:5: routes.0.priority: invalid type", "3 problems"] {
+        assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+    }
+    let path = file("good.toml", "[listeners.web]\naddress = \":80\"\n");
+    let output = run(&["check", &path, "--print"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).contains("idle = \"75s\""), "the defaults are filled in");
+    assert_eq!(run(&["check", "/no/such/file.toml"]).status.code(), Some(1));
+    assert_eq!(run(&["chek"]).status.code(), Some(2));
+}
+
+#[test]
+fn explain_tells_the_way_of_a_request() {
+    let path = file(
+        "explain.toml",
+        "[listeners.web]\naddress = \":80\"\n[[routes]]\nname = \"api\"\nhosts = [\"a.test\"]\npaths = [{ prefix = \"/api\" }]\n\
+         service = \"s\"\nfilters = [{ strip_prefix = \"/api\" }]\n[services.s]\nendpoints = [\"10.0.0.1:80\"]\n",
+    );
+    let told = text(&run(&["explain", &path, "GET", "http://a.test/x/../api/y", "-H", "X-A: b"]));
+    for expected in ["listener web (:80)", "route api", "forwarded as /y", "service s: round_robin over 10.0.0.1:80", "connect 5s"] {
+        assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+    }
+    assert!(text(&run(&["explain", &path, "GET", "http://b.test/"])).contains("404 no_route"));
+}
+
+#[test]
+fn schema_and_completions_and_version_are_printed() {
+    let schema: serde_json::Value = serde_json::from_slice(&run(&["schema"]).stdout).unwrap();
+    assert!(schema["properties"]["listeners"].is_object());
+    assert!(text(&run(&["completions", "bash"])).contains("_ringress"));
+    let version = text(&run(&["--version"]));
+    assert!(version.starts_with("ringress 0.") && version.contains("engine: "), "{version}");
+    assert!(text(&run(&["--help"])).contains("ringress --to 127.0.0.1:8080"));
+}
+
+#[test]
+fn one_line_makes_a_proxy_and_a_taken_port_is_told() {
+    let origin = Origin::text("one line");
+    let listen = free_address();
+    let arguments = ["--to", &origin.address.to_string(), "--listen", &listen.to_string()];
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringress")).args(arguments).stderr(Stdio::null()).spawn().unwrap();
+    eventually("it listens", || std::net::TcpStream::connect(listen).is_ok());
+    assert_eq!(Client::connect(listen).get("/").text(), "one line");
+    let second = run(&arguments);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second).contains("cannot listen") && text(&second).contains("choose another address"), "{}", text(&second));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn the_demonstration_answers_what_it_promises() {
+    let listen = free_address();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringress"))
+        .args(["--listen", &listen.to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("Ringress demonstration"));
+    eventually("it listens", || std::net::TcpStream::connect(listen).is_ok());
+    let mut client = Client::connect(listen);
+    assert!(client.get("/").text().contains("keeps connections alive"));
+    assert!(client.get("/flawed").text().contains("without saying so"));
+    assert_eq!(client.get("/gone").status, 502);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn every_sample_configuration_is_free_of_problems() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+    let mut samples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let output = run(&["check", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        samples += 1;
+    }
+    assert!(samples >= 2);
+}

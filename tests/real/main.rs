@@ -1,0 +1,16 @@
+//! The proxy as its users meet it: a process, real sockets, real clients and servers, on both engines.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests end the test")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test waits and shares as it likes")]
+#![expect(unreachable_pub, reason = "modules of one test program")]
+
+mod bodies;
+mod clients;
+mod command_line;
+mod connections;
+mod failures;
+mod hostile;
+mod reload;
+mod routing;
+mod support;
+mod timeouts;
+mod tunnels;

@@ -1,0 +1,228 @@
+//! Reloads, drains and log rotation while traffic runs: nothing is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::support::proxy::{free_address, service};
+use crate::support::{Client, ENGINES, Origin, Proxy, eventually};
+
+/// Clients that ask without pause until told to stop: kept-alive ones and ones with a connection for each request.
+struct Load {
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(address: std::net::SocketAddr) -> Self {
+        let (stop, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let thread = |kept: bool| {
+            let (stop, answers) = (Arc::clone(&stop), Arc::clone(&answers));
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address);
+                while !stop.load(Ordering::Relaxed) {
+                    if !kept {
+                        client = Client::connect(address);
+                    }
+                    let response = client.get("/");
+                    assert!(response.status == 200 && response.is_whole, "{response:?}");
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        let threads = [true, true, true, true, false, false].into_iter().map(thread).collect();
+        Self { stop, answers, threads }
+    }
+
+    /// Waits for so many more answers.
+    fn more(&self, count: usize) {
+        let until = self.answers.load(Ordering::Relaxed) + count;
+        eventually("answers come", || self.answers.load(Ordering::Relaxed) >= until);
+    }
+
+    fn end(self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn reloads_under_load_lose_nothing_and_touch_no_connection() {
+    for engine in ENGINES {
+        let (first, second) = (Origin::text("1"), Origin::text("2"));
+        let proxy = Proxy::to(engine, &[first.address]);
+        let mut kept = Client::connect(proxy.address);
+        assert_eq!(kept.get("/").text(), "1");
+        let load = Load::start(proxy.address);
+        for round in 0..20 {
+            let origin = if round % 2 == 0 { &second } else { &first };
+            proxy.rewrite("", &service(&[origin.address], ""));
+            proxy.signal("HUP");
+            eventually("it is reloaded", || {
+                proxy.metric("ringress_snapshot_generation") >= f64::from(round + 2)
+            });
+            load.more(50);
+            let expected = if round % 2 == 0 { "2" } else { "1" };
+            assert_eq!(kept.get("/").text(), expected, "{engine}: the kept connection sees the new routes");
+        }
+        assert!(load.end() >= 1_000);
+        assert_eq!(proxy.metric("ringress_requests_total{listener=\"web\",route=\"all\",service=\"all\",code=\"5"), 0.0);
+    }
+}
+
+#[test]
+fn a_changed_file_is_taken_and_a_bad_one_is_told_and_left() {
+    for engine in ENGINES {
+        let origin = Origin::text("good");
+        let proxy = Proxy::to(engine, &[origin.address]);
+        proxy.rewrite("colour = \"blue\"", "[[routes]]\nname = \"x\"\nservice = \"nope\"\npaths = [{ prefx = \"/\" }]\n");
+        eventually("every problem is told", || {
+            let log = proxy.process_log();
+            log.contains("unknown key `colour`") && log.contains("did you mean `prefix`?")
+        });
+        let status = Client::connect(proxy.admin).get("/api/snapshot");
+        let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
+        assert_eq!((&status["generation"], status["problems"].as_array().unwrap().len()), (&1.into(), 2));
+        assert_eq!(Client::connect(proxy.address).get("/").text(), "good", "{engine}");
+
+        let other = Origin::text("better");
+        proxy.rewrite("", &service(&[other.address], ""));
+        eventually("the change is seen without a signal", || {
+            Client::connect(proxy.address).get("/").text() == "better"
+        });
+    }
+}
+
+#[test]
+fn listeners_come_and_go_with_a_reload() {
+    for engine in ENGINES {
+        let origin = Origin::text("x");
+        let rest = service(&[origin.address], "");
+        let proxy = Proxy::start(engine, &rest);
+        let mut kept = Client::connect(proxy.address);
+        kept.get("/");
+        let extra = free_address();
+        proxy.rewrite("", &format!("[listeners.extra]\naddress = \"{extra}\"\n{rest}"));
+        eventually("the new listener answers", || std::net::TcpStream::connect(extra).is_ok());
+        let mut on_extra = Client::connect(extra);
+        assert_eq!(on_extra.get("/").text(), "x");
+        proxy.rewrite("", &rest);
+        eventually("the listener is gone", || std::net::TcpStream::connect(extra).is_err());
+        // A connection of the listener that went gets its answer and is closed then; others are not touched.
+        let last = on_extra.get("/");
+        assert_eq!((last.status, last.field("connection")), (200, Some("close")), "{engine}");
+        assert_eq!(kept.get("/").field("connection"), None);
+        // An address that is taken refuses the whole reload.
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        proxy.rewrite("", &format!("[listeners.extra]\naddress = \"{address}\"\n{rest}"));
+        eventually("it is told", || proxy.process_log().contains("listeners.extra.address: cannot listen"));
+        assert_eq!(kept.get("/").status, 200);
+    }
+}
+
+#[test]
+fn a_drain_under_load_loses_nothing() {
+    for engine in ENGINES {
+        let origin = Origin::start(|_, stream| {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            crate::support::origin::reply(stream, b"x")
+        });
+        let keys = "[shutdown]\nidle = \"200ms\"\n";
+        let mut proxy = Proxy::start(engine, &format!("{}{keys}", service(&[origin.address], "")));
+        let address = proxy.address;
+        let admin = proxy.admin;
+        assert_eq!(Client::connect(admin).get("/ping").text(), "OK");
+        let asked = Arc::<AtomicUsize>::default();
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                let asked = Arc::clone(&asked);
+                std::thread::spawn(move || {
+                    let mut client = Client::connect(address);
+                    loop {
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        let response = client.get("/");
+                        assert!(response.status == 200 && response.is_whole);
+                        if response.field("connection") == Some("close") {
+                            assert!(client.is_closed());
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut idle = Client::connect(address);
+        assert_eq!(idle.get("/").status, 200);
+        eventually("traffic runs", || asked.load(Ordering::Relaxed) > 50);
+        proxy.signal("TERM");
+        eventually("ping says so", || {
+            proxy.has_ended() || std::net::TcpStream::connect(admin).is_err() || Client::connect(admin).get("/ping").status == 503
+        });
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(idle.is_closed(), "{engine}: an idle connection is closed in time");
+        assert_eq!(proxy.wait(), 0);
+        assert!(std::net::TcpStream::connect(address).is_err());
+        let lines = proxy.access_log();
+        assert_eq!(lines.len(), asked.load(Ordering::Relaxed) + 1, "{engine}: every request has its line");
+        assert!(lines.iter().all(|line| line["status"] == 200));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    for engine in ENGINES {
+        let origin = Origin::start(|_, _| {
+            std::thread::sleep(std::time::Duration::from_secs(30));
+            crate::support::After::Close
+        });
+        let mut proxy = Proxy::to(engine, &[origin.address]);
+        Client::connect(proxy.address).send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let mut client = Client::connect(proxy.address);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        eventually("it is under way", || !origin.requests().is_empty());
+        proxy.signal("TERM");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        assert!(!proxy.has_ended(), "{engine}: it waits for the request in flight");
+        proxy.signal("TERM");
+        eventually("it ended", || proxy.has_ended());
+        assert_eq!(proxy.wait(), 0);
+    }
+}
+
+#[test]
+fn a_rotated_log_misses_no_line_under_load() {
+    for engine in ENGINES {
+        let origin = Origin::text("x");
+        let mut proxy = Proxy::to(engine, &[origin.address]);
+        let load = Load::start(proxy.address);
+        let path = proxy.folder.join("access.log");
+        for round in 0..5 {
+            load.more(100);
+            std::fs::rename(&path, proxy.folder.join(format!("access.log.{round}"))).unwrap();
+            proxy.signal("USR1");
+            eventually("the new file is there", || path.exists());
+        }
+        let answers = load.end();
+        proxy.signal("TERM");
+        proxy.wait();
+        let files = std::fs::read_dir(&proxy.folder).unwrap().map(|entry| entry.unwrap().path());
+        let logs = files.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("access.log"));
+        let lines: usize = logs.map(|path| std::fs::read_to_string(path).unwrap().lines().count()).sum();
+        assert_eq!(lines, answers, "{engine}");
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_holds_no_request_up() {
+    let origin = Origin::text("x");
+    let proxy = Proxy::to("io_uring", &[origin.address]);
+    let text = std::fs::read_to_string(proxy.folder.join("ringress.toml")).unwrap();
+    let log = proxy.folder.join("access.log").display().to_string();
+    std::fs::write(proxy.folder.join("ringress.toml"), text.replace(&log, "/dev/full")).unwrap();
+    proxy.signal("HUP");
+    eventually("it is reloaded", || proxy.metric("ringress_snapshot_generation") >= 2.0);
+    let mut client = Client::connect(proxy.address);
+    (0..2_000).for_each(|_| assert_eq!(client.get("/").status, 200));
+    eventually("the loss is told", || proxy.process_log().contains("lines are lost"));
+}

@@ -1,0 +1,119 @@
+//! Upgraded connections: WebSocket by a real library, half-close, idle limit, refusals.
+
+use std::net::TcpStream;
+
+use crate::support::origin::{fill, read_head, write};
+use crate::support::proxy::service;
+use crate::support::{After, Client, ENGINES, Origin, Proxy, eventually};
+
+const ASK: &str = "GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+
+/// Agrees to every upgrade, then echoes until the client is done, then says goodbye.
+fn switching() -> Origin {
+    Origin::raw(|stream, seen, _| {
+        let mut buffer = Vec::new();
+        let Some(request) = read_head(stream, &mut buffer) else { return };
+        if request.field("upgrade").is_none() {
+            write(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain");
+            return;
+        }
+        seen.lock().unwrap().push(request);
+        write(stream, b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello ");
+        loop {
+            let ended = !fill(stream, &mut buffer);
+            write(stream, &buffer);
+            buffer.clear();
+            if ended {
+                write(stream, b" goodbye");
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn websocket_messages_of_every_size_come_back() {
+    for engine in ENGINES {
+        let origin = Origin::raw(|stream, _, _| {
+            let mut socket = tungstenite::accept(stream.try_clone().unwrap()).unwrap();
+            while let Ok(message) = socket.read() {
+                if message.is_close() {
+                    break;
+                }
+                socket.send(message).unwrap();
+            }
+            let _ = socket.flush();
+        });
+        let proxy = Proxy::to(engine, &[origin.address]);
+        let stream = TcpStream::connect(proxy.address).unwrap();
+        let (mut socket, response) = tungstenite::client(format!("ws://{}/chat", proxy.address), stream).unwrap();
+        assert_eq!(response.status(), 101);
+        for length in [0, 1, 125, 126, 70_000, 1_000_000] {
+            let message = tungstenite::Message::binary(crate::support::noise(length as u64, length));
+            socket.send(message.clone()).unwrap();
+            assert!(socket.read().unwrap() == message, "{engine} {length}");
+        }
+        socket.close(None).unwrap();
+        while socket.read().is_ok() {}
+        let line = proxy.line("/chat");
+        assert_eq!((&line["status"], &line["cause"], &line["phase"]), (&101.into(), &serde_json::Value::Null, &"tunnel".into()));
+    }
+}
+
+#[test]
+fn half_close_passes_through_both_ways() {
+    for engine in ENGINES {
+        let origin = switching();
+        let proxy = Proxy::to(engine, &[origin.address]);
+        let mut client = Client::connect(proxy.address);
+        let head = client.send(ASK).head();
+        assert!(head.starts_with("HTTP/1.1 101") && head.contains("Upgrade: echo\r\n") && head.contains("Connection: upgrade\r\n"));
+        client.send("ping");
+        client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        while client.fill() {}
+        assert_eq!(String::from_utf8_lossy(&client.buffer), "hello ping goodbye", "{engine}");
+        assert_eq!(origin.requests()[0].field("connection"), Some("upgrade"));
+    }
+}
+
+#[test]
+fn an_idle_tunnel_ends_and_a_busy_one_does_not() {
+    for engine in ENGINES {
+        let origin = switching();
+        let proxy = Proxy::start(engine, &service(&[origin.address], "timeouts = { tunnel = \"400ms\" }"));
+        let mut client = Client::connect(proxy.address);
+        client.send(ASK).head();
+        for _ in 0..6 {
+            std::thread::sleep(std::time::Duration::from_millis(150));
+            client.send(".");
+        }
+        while client.fill() {}
+        assert!(String::from_utf8_lossy(&client.buffer).contains("......"), "{engine}");
+        assert_eq!(proxy.line("/up")["cause"], "tunnel_idle");
+        eventually("the upstream's side is closed too", || origin.open() == 0);
+    }
+}
+
+#[test]
+fn what_is_no_upgrade_stays_http() {
+    for engine in ENGINES {
+        let origin = switching();
+        let proxy = Proxy::to(engine, &[origin.address]);
+        // h2c is answered as if it had not been asked for.
+        let mut client = Client::connect(proxy.address);
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n");
+        assert_eq!(client.response("GET").text(), "plain");
+        // Bytes before the 101 belong to nobody.
+        let mut client = Client::connect(proxy.address);
+        let response = client.send(format!("{ASK}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")).response("GET");
+        assert_eq!(response.status, 400, "{engine}");
+        assert!(response.text().contains("bytes_before_upgrade"));
+        // Another protocol than the one asked for.
+        let wrong = Origin::start(|_, stream| {
+            write(stream, b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n");
+            After::Close
+        });
+        let proxy = Proxy::to(engine, &[wrong.address]);
+        assert_eq!(Client::connect(proxy.address).send(ASK).response("GET").status, 502);
+    }
+}
