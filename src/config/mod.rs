@@ -59,8 +59,8 @@ pub struct Workers {
 }
 
 /// How many worker threads, and on which CPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
 pub enum Threads {
     /// One per CPU that this process may use.
     #[default]
@@ -88,6 +88,16 @@ impl<'de> Deserialize<'de> for Threads {
                 cpus.map(Self::Cpus).ok_or_else(|| D::Error::custom(FORM))
             }
             _ => Err(D::Error::custom(FORM)),
+        }
+    }
+}
+
+impl Serialize for Threads {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Count(count) => count.serialize(serializer),
+            Self::Cpus(cpus) => cpus.serialize(serializer),
         }
     }
 }
@@ -258,6 +268,8 @@ pub struct Source {
     pub config: Config,
     /// Where it says so.
     pub root: Node,
+    /// The text.
+    pub text: String,
 }
 
 impl Source {
@@ -287,7 +299,7 @@ impl Source {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Problem>> {
         let root = Node::parse(text, syntax, file, environment)?;
-        Ok(Self { config: decode(&root)?, root })
+        Ok(Self { config: decode(&root)?, root, text: text.to_owned() })
     }
 
     /// A problem at a key of this configuration.

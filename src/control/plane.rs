@@ -141,7 +141,7 @@ impl Plane {
         self.publish(change);
         // Only a service manager listens; there may be none.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        let mut watch = self.path.as_deref().map(Watch::new);
+        let mut watch = self.path.as_deref().map(|path| Watch::new(path, &self.source.text));
         loop {
             let due = self.resolver.next_due();
             tokio::select! {

@@ -261,8 +261,11 @@ impl<'a, T: Transport> Exchange<'a, T> {
             Err(failure) => {
                 self.record.failure = Some(failure);
                 if self.progress.is_response_started.get() {
-                    // The client must not take what it has for the whole.
-                    client.sender.reset_on_close();
+                    // The client must not take what it has for the whole. A length or chunks tell it; where only
+                    // the connection's end would, that end is a reset, which may cost bytes it has not read yet.
+                    if self.progress.ends_at_close.get() {
+                        client.sender.reset_on_close();
+                    }
                     return After::Close;
                 }
                 self.progress.status.set(failure.row().status);

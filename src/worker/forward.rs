@@ -32,6 +32,8 @@ pub(super) struct Progress {
     pub upload: Cell<Upload>,
     pub status: Cell<u16>,
     pub is_response_started: Cell<bool>,
+    /// True where the client takes the connection's end for the body's.
+    pub ends_at_close: Cell<bool>,
     pub request_bytes: Cell<u64>,
     pub response_bytes: Cell<u64>,
     pub sent_us: Cell<u64>,
@@ -158,12 +160,19 @@ impl<T: Transport> Forward<'_, T> {
     ) -> Result<(), Broken> {
         let mut trailers = Vec::new();
         self.take_request_body(source.inbox, body, out, &mut trailers)?;
+        if body.is_done() {
+            self.progress.expectation.set(Expectation::Met);
+        }
         self.send_up(source, sender, out, true).await?;
         if body.is_done() {
             return Ok(());
         }
-        if self.head.expects_continue() && self.progress.request_bytes.get() == 0 {
-            self.await_continue(source).await?;
+        if self.head.expects_continue() {
+            if self.progress.request_bytes.get() == 0 {
+                self.await_continue(source).await?;
+            } else {
+                self.progress.expectation.set(Expectation::Met);
+            }
         }
         let small = std::mem::replace(source.inbox, self.worker.spares.buffer(BODY_BUFFER_BYTES));
         source.inbox.extend_from_slice(&small);

@@ -68,8 +68,9 @@ impl<T: Transport> Forward<'_, T> {
         out: &mut Vec<u8>,
     ) -> Result<Delivered, Failure> {
         let head = self.receive_final_head(receiver, inbox, down, out).await?;
-        self.progress.is_response_started.set(true);
+        self.progress.ends_at_close.set(head.delivery.framing == Framing::UntilClose);
         if head.is_upgrade {
+            self.progress.is_response_started.set(true);
             self.send_down(down, out).await?;
             return Ok(Delivered::Upgrade);
         }
@@ -79,8 +80,10 @@ impl<T: Transport> Forward<'_, T> {
             trailers: Vec::new(),
         };
         loop {
+            // What comes with the head and is broken can still be answered in the upstream's place.
             self.take_body(inbox, &mut body, out)?;
             if !out.is_empty() {
+                self.progress.is_response_started.set(true);
                 self.send_down(down, out).await?;
             }
             if body.decoder.is_done() {

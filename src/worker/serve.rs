@@ -145,11 +145,13 @@ impl<T: Transport> Session<T> {
                 }
                 Ok(_) => {}
             }
+            // While a receive is in flight the inbox is empty, whatever has come.
+            let is_begun = !self.link.inbox.is_empty();
             let room = self.link.inbox.capacity().min(HEAD_BYTES_MAX);
             let link = &mut self.link;
             match link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, room)).await {
                 Ok(Ok(bytes)) if bytes > 0 => {}
-                _ if self.link.inbox.is_empty() => return Arrival::Quiet,
+                _ if !is_begun => return Arrival::Quiet,
                 Ok(_) => return Arrival::Refused(Failure::ClientClosed(Phase::Head)),
                 Err(_) => return Arrival::Refused(Failure::ClientHeaderTimeout),
             }

@@ -14,8 +14,9 @@ fn echo() -> Origin {
         match request.target() {
             "/chunked" => {
                 write(stream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-                for piece in body.chunks(1_000) {
-                    write(stream, format!("{:x};ext=1\r\n", piece.len()).as_bytes());
+                for (number, piece) in body.chunks(1_000).enumerate() {
+                    let extension = if number < 100 { ";ext=1" } else { "" };
+                    write(stream, format!("{:x}{extension}\r\n", piece.len()).as_bytes());
                     write(stream, piece);
                     write(stream, b"\r\n");
                 }
@@ -81,7 +82,10 @@ fn head_204_and_304_have_no_body_whatever_their_fields_say() {
             let empty = client.get("/204");
             assert_eq!((empty.status, empty.field("content-length")), (204, None));
             let same = client.get("/304");
-            assert_eq!((same.status, same.field("content-length"), same.field("etag")), (304, Some("5"), Some("\"e\"")));
+            assert_eq!(
+                (same.status, same.field("content-length"), same.field("etag")),
+                (304, Some("5"), Some("\"e\""))
+            );
         }
         assert_eq!(origin.connections(), 1, "{engine}");
     }
@@ -94,7 +98,7 @@ fn a_cut_body_is_never_made_to_look_whole() {
             match request.target() {
                 "/length" => write(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf!"),
                 "/chunked" => write(stream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf!\r\n"),
-                _ => write(stream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf!\r\nbroken\r\n"),
+                _ => write(stream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nbroken\r\n"),
             };
             After::Close
         });
@@ -106,9 +110,11 @@ fn a_cut_body_is_never_made_to_look_whole() {
         ] {
             let mut client = Client::connect(proxy.address);
             let response = client.get(target);
-            assert_eq!((response.status, response.is_whole), (200, false), "{engine} {target}");
+            // What is broken already where the head comes is answered in the upstream's place.
+            let status = if target == "/broken" { 502 } else { 200 };
+            assert_eq!((response.status, response.is_whole), (status, status == 502), "{engine} {target}");
             let line = proxy.line(target);
-            assert_eq!((&line["status"], &line["cause"]), (&200.into(), &cause.into()), "{engine}");
+            assert_eq!((&line["status"], &line["cause"]), (&status.into(), &cause.into()), "{engine}");
         }
         // HTTP/1.0 would take an orderly end for the end of the body: it gets a reset.
         let mut client = Client::connect(proxy.address);
@@ -284,7 +290,10 @@ fn expectations_are_met_by_the_upstream_by_us_or_by_nobody() {
 fn early_hints_pass_to_clients_that_know_them() {
     for engine in ENGINES {
         let origin = Origin::start(|_, stream| {
-            write(stream, b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\nX: 1\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n");
+            write(
+                stream,
+                b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\nX: 1\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n",
+            );
             reply(stream, b"x")
         });
         let proxy = Proxy::to(engine, &[origin.address]);

@@ -94,11 +94,17 @@ fn curl_gets_the_same_through_the_proxy_as_directly() {
                     let run = |address: SocketAddr| {
                         let mut curl = tool("curl", "curl");
                         curl.args(["-s", "-S", "--max-time", "20", "-o", "-", "-w", "%{http_code}", version]);
-                        if method == "HEAD" { curl.arg("-I").args(["-o", "/dev/null"]) } else { curl.args(["-X", method]) };
+                        if method == "HEAD" {
+                            curl.arg("-I")
+                        } else {
+                            curl.args(["-X", method])
+                        };
                         curl.args(*form).arg(format!("http://{address}/a?b=c"));
                         let output = curl.output().unwrap();
                         assert!(output.status.success(), "{engine} {curl:?} {output:?}");
-                        output.stdout
+                        // The fields of a head differ; what follows them does not.
+                        let end = output.stdout.windows(4).position(|window| window == b"\r\n\r\n");
+                        output.stdout[end.filter(|_| method == "HEAD").unwrap_or(0)..].to_vec()
                     };
                     assert!(run(proxy.address) == run(origin), "{engine} {version} {method} {form:?}");
                 }

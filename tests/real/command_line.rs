@@ -22,17 +22,26 @@ fn file(name: &str, content: &str) -> String {
 
 #[test]
 fn check_tells_every_problem_with_its_place_and_exits_with_1() {
-    let path = file("bad.yaml", "listeners:\n  web:\n    adress: ':80'\nroutes:\n  - name: a\n    service: b\n    priority: high\n");
+    let path = file(
+        "bad.yaml",
+        "listeners:\n  web:\n    adress: ':80'\nroutes:\n  - name: a\n    service: b\n    priority: high\n",
+    );
     let output = run(&["check", &path]);
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output);
-    for expected in [":3:5: listeners.web.adress: unknown key `adress`; did you mean `address`?", ":7:5: routes.0.priority: invalid type", "3 problems"] {
+    for expected in [
+        ":3:5: listeners.web.adress: unknown key `adress`; did you mean `address`?",
+        ":7:5: routes.0.priority: invalid type",
+        "3 problems",
+    ] {
         assert!(told.contains(expected), "{expected}\nnot in\n{told}");
     }
     let path = file("good.toml", "[listeners.web]\naddress = \":80\"\n");
     let output = run(&["check", &path, "--print"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output).contains("idle = \"75s\""), "the defaults are filled in");
+    let printed = file("printed.toml", &String::from_utf8_lossy(&output.stdout));
+    assert_eq!(run(&["check", &printed]).status.code(), Some(0), "what is printed can be read again");
     assert_eq!(run(&["check", "/no/such/file.toml"]).status.code(), Some(1));
     assert_eq!(run(&["chek"]).status.code(), Some(2));
 }
@@ -45,7 +54,9 @@ fn explain_tells_the_way_of_a_request() {
          service = \"s\"\nfilters = [{ strip_prefix = \"/api\" }]\n[services.s]\nendpoints = [\"10.0.0.1:80\"]\n",
     );
     let told = text(&run(&["explain", &path, "GET", "http://a.test/x/../api/y", "-H", "X-A: b"]));
-    for expected in ["listener web (:80)", "route api", "forwarded as /y", "service s: round_robin over 10.0.0.1:80", "connect 5s"] {
+    for expected in
+        ["listener web (:80)", "route api", "forwarded as /y", "service s: round_robin over 10.0.0.1:80", "connect 5s"]
+    {
         assert!(told.contains(expected), "{expected}\nnot in\n{told}");
     }
     assert!(text(&run(&["explain", &path, "GET", "http://b.test/"])).contains("404 no_route"));
@@ -71,7 +82,11 @@ fn one_line_makes_a_proxy_and_a_taken_port_is_told() {
     assert_eq!(Client::connect(listen).get("/").text(), "one line");
     let second = run(&arguments);
     assert_eq!(second.status.code(), Some(1));
-    assert!(text(&second).contains("cannot listen") && text(&second).contains("choose another address"), "{}", text(&second));
+    assert!(
+        text(&second).contains("cannot listen") && text(&second).contains("choose another address"),
+        "{}",
+        text(&second)
+    );
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -89,9 +89,7 @@ fn an_upstream_that_closes_while_idle_is_noticed_before_the_next_request() {
         let proxy = Proxy::to(engine, &[origin.address]);
         let mut client = Client::connect(proxy.address);
         assert_eq!(client.get("/last").status, 200);
-        eventually("the close is counted", || {
-            proxy.metric("ringress_upstream_idle_closed_total") > 0.0
-        });
+        eventually("the close is counted", || proxy.metric("ringress_upstream_idle_closed_total") > 0.0);
         assert_eq!(client.get("/").status, 200);
         assert_eq!(origin.connections(), 2);
     }
@@ -101,7 +99,10 @@ fn an_upstream_that_closes_while_idle_is_noticed_before_the_next_request() {
 fn an_upstream_that_says_close_is_not_used_again() {
     for engine in ENGINES {
         let origin = Origin::start(|_, stream| {
-            crate::support::origin::write(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx");
+            crate::support::origin::write(
+                stream,
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx",
+            );
             crate::support::After::Next
         });
         let proxy = Proxy::to(engine, &[origin.address]);

@@ -111,7 +111,10 @@ fn responses_that_break_a_rule_are_502_with_the_rule() {
 fn bytes_behind_a_response_end_the_upstream_connection_and_answer_nobody() {
     for engine in ENGINES {
         let origin = Origin::start(|_, stream| {
-            write(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmineHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
+            write(
+                stream,
+                b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmineHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged",
+            )
         });
         let proxy = Proxy::to(engine, &[origin.address]);
         let mut client = Client::connect(proxy.address);
@@ -134,9 +137,12 @@ fn nothing_to_route_to_says_so() {
         );
         let proxy = Proxy::start(engine, &rest);
         let mut client = Client::connect(proxy.address);
-        for (host, status, cause) in
-            [("b.test", 404, "no_route"), ("none.test", 503, "no_endpoints"), ("dns.test", 502, "dns_error"), ("a.test", 200, "")]
-        {
+        for (host, status, cause) in [
+            ("b.test", 404, "no_route"),
+            ("none.test", 503, "no_endpoints"),
+            ("dns.test", 502, "dns_error"),
+            ("a.test", 200, ""),
+        ] {
             client.send(format!("GET /{host} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
             assert_eq!(client.response("GET").status, status, "{engine} {host}");
             assert_eq!(proxy.line(&format!("/{host}"))["cause"].as_str().unwrap_or_default(), cause);

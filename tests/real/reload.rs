@@ -59,15 +59,16 @@ fn reloads_under_load_lose_nothing_and_touch_no_connection() {
             let origin = if round % 2 == 0 { &second } else { &first };
             proxy.rewrite("", &service(&[origin.address], ""));
             proxy.signal("HUP");
-            eventually("it is reloaded", || {
-                proxy.metric("ringress_snapshot_generation") >= f64::from(round + 2)
-            });
+            eventually("it is reloaded", || proxy.metric("ringress_snapshot_generation") >= f64::from(round + 2));
             load.more(50);
             let expected = if round % 2 == 0 { "2" } else { "1" };
             assert_eq!(kept.get("/").text(), expected, "{engine}: the kept connection sees the new routes");
         }
         assert!(load.end() >= 1_000);
-        assert_eq!(proxy.metric("ringress_requests_total{listener=\"web\",route=\"all\",service=\"all\",code=\"5"), 0.0);
+        assert_eq!(
+            proxy.metric("ringress_requests_total{listener=\"web\",route=\"all\",service=\"all\",code=\"5"),
+            0.0
+        );
     }
 }
 
@@ -76,7 +77,10 @@ fn a_changed_file_is_taken_and_a_bad_one_is_told_and_left() {
     for engine in ENGINES {
         let origin = Origin::text("good");
         let proxy = Proxy::to(engine, &[origin.address]);
-        proxy.rewrite("colour = \"blue\"", "[[routes]]\nname = \"x\"\nservice = \"nope\"\npaths = [{ prefx = \"/\" }]\n");
+        proxy.rewrite(
+            "colour = \"blue\"",
+            "[[routes]]\nname = \"x\"\nservice = \"nope\"\npaths = [{ prefx = \"/\" }]\n",
+        );
         eventually("every problem is told", || {
             let log = proxy.process_log();
             log.contains("unknown key `colour`") && log.contains("did you mean `prefix`?")
@@ -157,7 +161,9 @@ fn a_drain_under_load_loses_nothing() {
         eventually("traffic runs", || asked.load(Ordering::Relaxed) > 50);
         proxy.signal("TERM");
         eventually("ping says so", || {
-            proxy.has_ended() || std::net::TcpStream::connect(admin).is_err() || Client::connect(admin).get("/ping").status == 503
+            proxy.has_ended()
+                || std::net::TcpStream::connect(admin).is_err()
+                || Client::connect(admin).get("/ping").status == 503
         });
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert!(idle.is_closed(), "{engine}: an idle connection is closed in time");

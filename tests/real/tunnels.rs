@@ -55,8 +55,12 @@ fn websocket_messages_of_every_size_come_back() {
         }
         socket.close(None).unwrap();
         while socket.read().is_ok() {}
+        drop(socket);
         let line = proxy.line("/chat");
-        assert_eq!((&line["status"], &line["cause"], &line["phase"]), (&101.into(), &serde_json::Value::Null, &"tunnel".into()));
+        assert_eq!(
+            (&line["status"], &line["cause"], &line["phase"]),
+            (&101.into(), &serde_json::Value::Null, &"tunnel".into())
+        );
     }
 }
 
@@ -67,7 +71,11 @@ fn half_close_passes_through_both_ways() {
         let proxy = Proxy::to(engine, &[origin.address]);
         let mut client = Client::connect(proxy.address);
         let head = client.send(ASK).head();
-        assert!(head.starts_with("HTTP/1.1 101") && head.contains("Upgrade: echo\r\n") && head.contains("Connection: upgrade\r\n"));
+        assert!(
+            head.starts_with("HTTP/1.1 101")
+                && head.contains("Upgrade: echo\r\n")
+                && head.contains("Connection: upgrade\r\n")
+        );
         client.send("ping");
         client.stream.shutdown(std::net::Shutdown::Write).unwrap();
         while client.fill() {}

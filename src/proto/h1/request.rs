@@ -393,10 +393,12 @@ fn absolute_form(raw: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
 fn fault_of(error: httparse::Error, bytes: &[u8]) -> RequestFault {
     match error {
         httparse::Error::HeaderName => RequestFault::FieldName,
-        httparse::Error::HeaderValue | httparse::Error::NewLine => RequestFault::FieldValue,
+        httparse::Error::HeaderValue => RequestFault::FieldValue,
         httparse::Error::TooManyHeaders => RequestFault::HeadTooLarge,
         httparse::Error::Version if has_version_form(bytes) => RequestFault::Version,
-        httparse::Error::Version | httparse::Error::Token | httparse::Error::Status => RequestFault::RequestLine,
+        httparse::Error::Version | httparse::Error::Token | httparse::Error::Status | httparse::Error::NewLine => {
+            RequestFault::RequestLine
+        }
     }
 }
 

@@ -77,8 +77,14 @@ impl Origin {
     pub fn raw(serve: impl Fn(&mut TcpStream, &Mutex<Vec<Request>>, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (requests, connections, open) = (Arc::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let origin = Self { address, requests: Arc::clone(&requests), connections: Arc::clone(&connections), open: Arc::clone(&open) };
+        let (requests, connections, open) =
+            (Arc::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let origin = Self {
+            address,
+            requests: Arc::clone(&requests),
+            connections: Arc::clone(&connections),
+            open: Arc::clone(&open),
+        };
         let serve = Arc::new(serve);
         std::thread::spawn(move || {
             while let Ok((mut stream, _)) = listener.accept() {

@@ -17,9 +17,17 @@ pub struct Proxy {
 
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
-/// A port of the loopback interface that nobody listens on.
+/// A port of the loopback interface that nobody listens on. Below the range of ports that the kernel gives to
+/// clients: a client that looks whether somebody listens may be given that very port and find itself.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() as usize * 211;
+        let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + u16::try_from(number % 20_000).unwrap()));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 impl Proxy {
