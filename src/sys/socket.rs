@@ -80,13 +80,17 @@ fn shutdown(fd: RawFd, how: i32) {
     let _ = unsafe { libc::shutdown(fd, how) };
 }
 
-/// Makes the coming close a reset, so that the peer cannot take it for an orderly end.
-pub fn reset_on_close(fd: RawFd) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let size = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap_or_default();
-    // SAFETY: the pointer is to a linger of this frame, and the size is its own; the call only reads it.
+/// Resets a TCP connection at once, so that the peer cannot take its end for an orderly one. What was not sent yet
+/// is thrown away. `SO_LINGER` would do it at the close, but monoio shuts the socket down before it closes it, and
+/// then a FIN goes first.
+pub fn reset(fd: RawFd) {
+    let nowhere =
+        libc::sockaddr { sa_family: libc::sa_family_t::try_from(libc::AF_UNSPEC).unwrap_or(0), sa_data: [0; 14] };
+    let size = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).unwrap_or_default();
+    // SAFETY: the pointer is to a sockaddr of this frame, and the size is its own; the call only reads it.
     #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
-    let _ = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size) };
+    // A connection that is gone already needs no reset; a Unix socket knows none, and its peer sees the close.
+    let _ = unsafe { libc::connect(fd, &raw const nowhere, size) };
 }
 
 #[cfg(test)]
@@ -110,8 +114,11 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        reset_on_close(server.as_raw_fd());
+        std::io::Write::write_all(&mut &server, b"part").unwrap();
+        reset(server.as_raw_fd());
+        shutdown_send(server.as_raw_fd());
         drop(server);
+        client.read_exact(&mut [0; 4]).unwrap();
         assert_eq!(client.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 

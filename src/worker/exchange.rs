@@ -264,7 +264,7 @@ impl<'a, T: Transport> Exchange<'a, T> {
                     // The client must not take what it has for the whole. A length or chunks tell it; where only
                     // the connection's end would, that end is a reset, which may cost bytes it has not read yet.
                     if self.progress.ends_at_close.get() {
-                        client.sender.reset_on_close();
+                        client.sender.reset();
                     }
                     return After::Close;
                 }

@@ -72,8 +72,8 @@ pub trait Transmit: std::fmt::Debug + 'static {
     /// Tells the peer that nothing more comes.
     fn finish(&mut self);
 
-    /// Makes the close that follows a reset, which no peer takes for an orderly end.
-    fn reset_on_close(&mut self);
+    /// Resets the connection: an end that no peer takes for an orderly one.
+    fn reset(&mut self);
 }
 
 /// [`Receive::poll_receive`] as a future.

@@ -274,8 +274,8 @@ impl Transmit for RingSender {
         sys::socket::shutdown_send(self.fd);
     }
 
-    fn reset_on_close(&mut self) {
-        sys::socket::reset_on_close(self.fd);
+    fn reset(&mut self) {
+        sys::socket::reset(self.fd);
     }
 }
 
