@@ -1,0 +1,189 @@
+//! The exchange over simulated connections: seeds, virtual time, peers that cut, stall, break and lie.
+//!
+//! `RINGRESS_SEEDS` is how many seeds are run, `RINGRESS_SEED` runs one alone.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests end the test")]
+#![expect(clippy::disallowed_types, reason = "wakers may cross threads, though none does here")]
+#![expect(unreachable_pub, reason = "modules of one test program")]
+
+mod peers;
+mod world;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use peers::{Book, Seen};
+use ringress::config::Source;
+use ringress::config::document::Syntax;
+use ringress::control::compile::{Resolved, compile};
+use ringress::snapshot::{Labels, Peer, Snapshot};
+use ringress::worker::Worker;
+use ringress::worker::io::Transport as _;
+use ringress::worker::serve::serve;
+use world::World;
+
+const CONFIG: &str = "
+[listeners.web]
+address = '127.0.0.1:80'
+[[routes]]
+name = 's'
+service = 's'
+[services.s]
+endpoints = ['10.0.0.1:80', '10.0.0.2:80']
+[[routes]]
+name = 'refused'
+service = 'refused'
+paths = [{ prefix = '/refused' }]
+[services.refused]
+endpoints = ['10.0.0.1:1']
+[[routes]]
+name = 'hole'
+service = 'hole'
+paths = [{ prefix = '/hole' }]
+[services.hole]
+endpoints = ['10.0.0.1:2']
+[[routes]]
+name = 'panic'
+service = 'panic'
+paths = [{ prefix = '/panic' }]
+[services.panic]
+endpoints = ['10.0.0.1:3']
+";
+
+/// Longer than all timeouts of an exchange one after the other, in milliseconds of virtual time.
+const LONGEST_MS: u64 = 2_000_000;
+
+fn snapshot() -> Arc<Snapshot> {
+    let source = Source::parse(CONFIG, Syntax::Toml, Path::new("simulation"), &|_| None).unwrap();
+    Arc::new(compile(&source, &Resolved::new(), &mut Labels::default(), 1).unwrap())
+}
+
+/// Runs one seed; the statuses that clients got, or what is wrong.
+fn run(seed: u64, snapshot: &Arc<Snapshot>) -> Result<Vec<u16>, String> {
+    let world = World::new(seed);
+    let worker = Worker::new(world.clone(), None, 1_000);
+    worker.publish(Arc::clone(snapshot));
+    let clients = 1 + world.below(3);
+    let requests = 1 + world.below(3);
+    let book: Book = Book::default();
+    book.borrow_mut().resize(clients * requests, Seen::default());
+    let seen = book.clone();
+    world.on_connect(move |world, socket| world.spawn(peers::origin(world.clone(), socket, seen.clone())));
+    let label = snapshot.listeners[0].label;
+    for client in 0..clients {
+        let (ours, theirs) = world::pair(&world);
+        let ids = client * requests..(client + 1) * requests;
+        world.spawn(peers::client(world.clone(), theirs, book.clone(), ids));
+        world.spawn(serve(worker.clone(), ours, Peer::LOCAL, label));
+    }
+    world.run(LONGEST_MS);
+    let verdict = judge(&book.borrow(), worker.connections());
+    world.end();
+    let statuses = book.borrow().iter().filter_map(|seen| seen.status).collect();
+    verdict.map(|()| statuses)
+}
+
+fn judge(book: &[Seen], connections: usize) -> Result<(), String> {
+    if connections != 0 {
+        return Err(format!("{connections} client connections are still open"));
+    }
+    for (id, seen) in book.iter().enumerate() {
+        let wrong = |what: &str| Err(format!("request {id}: {what}: {seen:?}"));
+        if seen.executed > 1 {
+            return wrong("executed twice");
+        }
+        if seen.is_body_wrong {
+            return wrong("the origin got another body");
+        }
+        if seen.is_answer_wrong {
+            return wrong("the client got another answer");
+        }
+        if seen.status == Some(200) && seen.executed != 1 {
+            return wrong("answered without having been executed");
+        }
+        let is_healthy = seen.is_client_healthy && !seen.is_origin_faulty;
+        if is_healthy && seen.status == Some(200) && !seen.is_whole {
+            return wrong("cut though nobody misbehaved");
+        }
+        if is_healthy && seen.executed == 1 && seen.status != Some(200) {
+            return wrong("lost though nobody misbehaved");
+        }
+        if seen.status == Some(500) && seen.executed > 0 {
+            return wrong("a bug of ours");
+        }
+    }
+    Ok(())
+}
+
+/// Panics on purpose must not fill the test's output.
+fn quiet_on_purpose() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let is_on_purpose = info.payload().downcast_ref::<&str>().is_some_and(|text| text.contains("on purpose"));
+        if !is_on_purpose {
+            usual(info);
+        }
+    }));
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    quiet_on_purpose();
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let seeds = number("RINGRESS_SEEDS").unwrap_or(100_000);
+    let (first, count) = number("RINGRESS_SEED").map_or((0, seeds), |seed| (seed, 1));
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicU64::new(first);
+    let counts: [AtomicU64; 600] = std::array::from_fn(|_| AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let snapshot = snapshot();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count {
+                        return;
+                    }
+                    match run(seed, &snapshot) {
+                        Err(what) => panic!("RINGRESS_SEED={seed}: {what}"),
+                        Ok(statuses) => statuses.iter().for_each(|status| {
+                            counts[usize::from(*status)].fetch_add(1, Ordering::Relaxed);
+                        }),
+                    }
+                }
+            });
+        }
+    });
+    let counted = counts.iter().enumerate().map(|(status, count)| (status, count.load(Ordering::Relaxed)));
+    let counted: Vec<_> = counted.filter(|(_, count)| *count > 0).collect();
+    println!("{count} seeds, answers by status: {counted:?}");
+    // A world in which nothing goes wrong, or everything, would prove nothing.
+    if count >= 10_000 {
+        let statuses: Vec<_> = counted.iter().map(|(status, _)| *status).collect();
+        assert!([200, 408, 500, 502, 504].iter().all(|status| statuses.contains(status)), "{counted:?}");
+        assert!(counts[200].load(Ordering::Relaxed) > count, "{counted:?}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_world() {
+    quiet_on_purpose();
+    let snapshot = snapshot();
+    let trace = |seed| {
+        let world = World::new(seed);
+        let worker = Worker::new(world.clone(), None, 10);
+        worker.publish(Arc::clone(&snapshot));
+        let book: Book = Book::default();
+        book.borrow_mut().resize(3, Seen::default());
+        let seen = book.clone();
+        world.on_connect(move |world, socket| world.spawn(peers::origin(world.clone(), socket, seen.clone())));
+        let (ours, theirs) = world::pair(&world);
+        world.spawn(peers::client(world.clone(), theirs, book.clone(), 0..3));
+        world.spawn(serve(worker, ours, Peer::LOCAL, snapshot.listeners[0].label));
+        world.run(LONGEST_MS);
+        let trace = format!("{:?} {}", book.borrow(), world.now_ms());
+        world.end();
+        trace
+    };
+    assert!((0..200).all(|seed| trace(seed) == trace(seed)));
+}

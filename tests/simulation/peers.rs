@@ -1,0 +1,297 @@
+//! Clients and origins of the simulated world, well-behaved or not, and what each of them saw.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use ringress::worker::io::{Socket, Transmit as _, Transport as _, receive, send};
+
+use crate::world::World;
+
+/// What the whole world saw of one request.
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
+    /// How often an origin read it whole.
+    pub executed: usize,
+    /// Its body reached an origin whole and was another than the client's.
+    pub is_body_wrong: bool,
+    /// The status the client got, if a head came.
+    pub status: Option<u16>,
+    /// The response's body came whole, by its framing.
+    pub is_whole: bool,
+    /// A response of an origin with another body than this request's.
+    pub is_answer_wrong: bool,
+    /// The client behaved for this request and all before it.
+    pub is_client_healthy: bool,
+    /// The origin behaved towards this request.
+    pub is_origin_faulty: bool,
+}
+
+pub type Book = Rc<RefCell<Vec<Seen>>>;
+
+/// The body of request or response `id`.
+pub fn body(id: usize, length: usize) -> Vec<u8> {
+    (0..length).map(|at| b'a' + u8::try_from((id * 7 + at) % 26).unwrap()).collect()
+}
+
+async fn send_all(world: &World, socket: &mut Socket<World>, bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let length = 1 + world.below(rest.len());
+        let mut out = rest[..length].to_vec();
+        rest = &rest[length..];
+        let mut sent = 0;
+        while sent < length {
+            match send(&mut socket.sender, &mut out, sent).await {
+                Ok(bytes) => sent += bytes,
+                Err(_) => return false,
+            }
+        }
+        if world.one_in(8) {
+            world.sleep(world.below(20) as u64).await;
+        }
+    }
+    true
+}
+
+async fn fill(socket: &mut Socket<World>, buffer: &mut Vec<u8>) -> bool {
+    buffer.reserve(256);
+    matches!(receive(&mut socket.receiver, buffer).await, Ok(bytes) if bytes > 0)
+}
+
+/// A head off the buffer, as text.
+async fn head(socket: &mut Socket<World>, buffer: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            return Some(String::from_utf8(buffer.drain(..at + 4).collect()).unwrap());
+        }
+        if !fill(socket, buffer).await {
+            return None;
+        }
+    }
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().skip(1).find_map(|line| {
+        let (field, value) = line.split_once(':')?;
+        field.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// The body behind a head; true where it came whole.
+async fn read_body(socket: &mut Socket<World>, buffer: &mut Vec<u8>, head: &str, until_close: bool) -> (Vec<u8>, bool) {
+    if let Some(length) = field(head, "content-length") {
+        let length: usize = length.parse().unwrap();
+        while buffer.len() < length {
+            if !fill(socket, buffer).await {
+                return (std::mem::take(buffer), false);
+            }
+        }
+        return (buffer.drain(..length).collect(), true);
+    }
+    let mut body = Vec::new();
+    if field(head, "transfer-encoding").is_none() {
+        if until_close {
+            while fill(socket, buffer).await {}
+            body = std::mem::take(buffer);
+        }
+        return (body, true);
+    }
+    loop {
+        let Some(end) = buffer.windows(2).position(|window| window == b"\r\n") else {
+            if !fill(socket, buffer).await {
+                return (body, false);
+            }
+            continue;
+        };
+        let size = usize::from_str_radix(std::str::from_utf8(&buffer[..end]).unwrap(), 16).unwrap();
+        while buffer.len() < end + 2 + size + 2 {
+            if !fill(socket, buffer).await {
+                return (body, false);
+            }
+        }
+        body.extend_from_slice(&buffer[end + 2..end + 2 + size]);
+        buffer.drain(..end + 4 + size);
+        if size == 0 {
+            return (body, true);
+        }
+    }
+}
+
+fn framed(world: &World, body: &[u8]) -> (String, Vec<u8>) {
+    if world.one_in(2) {
+        return (format!("Content-Length: {}\r\n", body.len()), body.to_vec());
+    }
+    let mut out = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        let length = 1 + world.below(rest.len());
+        out.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+        out.extend_from_slice(&rest[..length]);
+        out.extend_from_slice(b"\r\n");
+        rest = &rest[length..];
+    }
+    out.extend_from_slice(b"0\r\n\r\n");
+    ("Transfer-Encoding: chunked\r\n".to_owned(), out)
+}
+
+/// How a client ends its request badly.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Misdeed {
+    None,
+    Cut,
+    Reset,
+    Stall,
+}
+
+/// A client that sends requests over one connection, waits for each answer, and checks it.
+pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: std::ops::Range<usize>) {
+    let mut buffer = Vec::new();
+    for id in ids {
+        let has_body = world.one_in(2);
+        let length = if world.one_in(3) { world.below(4_000) } else { world.below(40) };
+        let content = body(id, if has_body { length } else { 0 });
+        let (fields, mut payload) = if has_body { framed(&world, &content) } else { (String::new(), Vec::new()) };
+        let route = match world.below(40) {
+            0 => "refused",
+            1 => "hole",
+            2 => "panic",
+            _ => "s",
+        };
+        let method = if has_body { "POST" } else { "GET" };
+        let mut bytes = format!("{method} /{route}/{id}?n={} HTTP/1.1\r\nHost: x\r\n{fields}\r\n", content.len()).into_bytes();
+        bytes.append(&mut payload);
+        let misdeed = match world.below(60) {
+            0 => Misdeed::Cut,
+            1 => Misdeed::Reset,
+            2 => Misdeed::Stall,
+            _ => Misdeed::None,
+        };
+        book.borrow_mut()[id].is_client_healthy = misdeed == Misdeed::None;
+        if misdeed != Misdeed::None {
+            bytes.truncate(world.below(bytes.len()));
+        }
+        let is_sent = send_all(&world, &mut socket, &bytes).await;
+        match misdeed {
+            Misdeed::None => {}
+            Misdeed::Cut => socket.sender.finish(),
+            Misdeed::Reset => return socket.sender.reset(),
+            Misdeed::Stall => world.sleep(200_000).await,
+        }
+        // An early answer may close before the request is sent; it is still there to be read.
+        if !take_response(&world, &mut socket, &mut buffer, &book, id).await || !is_sent || misdeed != Misdeed::None {
+            return;
+        }
+    }
+}
+
+/// Reads and checks one response; true where the connection goes on.
+async fn take_response(world: &World, socket: &mut Socket<World>, buffer: &mut Vec<u8>, book: &Book, id: usize) -> bool {
+    if world.one_in(10) {
+        world.sleep(world.below(100) as u64).await;
+    }
+    let (text, status) = loop {
+        let Some(text) = head(socket, buffer).await else { return false };
+        let status: u16 = text[9..12].parse().unwrap();
+        if status >= 200 {
+            break (text, status);
+        }
+    };
+    let (content, is_whole) = read_body(socket, buffer, &text, true).await;
+    let mut book = book.borrow_mut();
+    book[id].status = Some(status);
+    book[id].is_whole = is_whole;
+    if let Some(length) = field(&text, "x-length") {
+        let expected = body(id, length.parse().unwrap());
+        let is_right = if is_whole { content == expected } else { expected.starts_with(&content) };
+        book[id].is_answer_wrong = !is_right || field(&text, "x-id") != Some(id.to_string().as_str());
+    }
+    is_whole && field(&text, "connection") != Some("close")
+}
+
+/// How an origin treats one request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Manner {
+    Well,
+    Interim,
+    UntilClose,
+    ClosesAfter,
+    SaysClose,
+    Silent,
+    ClosesBefore,
+    Truncates,
+    Garbage,
+    Unsolicited,
+}
+
+fn manner(world: &World) -> Manner {
+    match world.below(80) {
+        0..6 => Manner::Interim,
+        6..10 => Manner::UntilClose,
+        10..14 => Manner::SaysClose,
+        14 => Manner::ClosesAfter,
+        15 => Manner::Silent,
+        16 => Manner::ClosesBefore,
+        17 => Manner::Truncates,
+        18 => Manner::Garbage,
+        19 => Manner::Unsolicited,
+        _ => Manner::Well,
+    }
+}
+
+/// An origin's connection.
+pub async fn origin(world: World, mut socket: Socket<World>, book: Book) {
+    let mut buffer = Vec::new();
+    while let Some(text) = head(&mut socket, &mut buffer).await {
+        let target = text.split(' ').nth(1).unwrap();
+        let id: usize = target.split(['/', '?']).nth(2).unwrap().parse().unwrap();
+        let sent: usize = target.split("n=").nth(1).unwrap().parse().unwrap();
+        let manner = manner(&world);
+        let is_faulty = !matches!(manner, Manner::Well | Manner::Interim | Manner::UntilClose | Manner::SaysClose);
+        // A connection that ends without a word may take the next request with it.
+        if matches!(manner, Manner::ClosesAfter | Manner::Unsolicited) {
+            book.borrow_mut().iter_mut().for_each(|seen| seen.is_origin_faulty = true);
+        }
+        book.borrow_mut()[id].is_origin_faulty |= is_faulty;
+        let (content, is_whole) = read_body(&mut socket, &mut buffer, &text, false).await;
+        if !is_whole {
+            return;
+        }
+        let mut seen = book.borrow().get(id).cloned().unwrap();
+        seen.executed += 1;
+        seen.is_body_wrong |= content != body(id, sent);
+        book.borrow_mut()[id] = seen;
+        world.sleep(world.below(30) as u64).await;
+        if !answer(&world, &mut socket, id, manner).await {
+            return;
+        }
+    }
+}
+
+/// Answers one request; true where the connection goes on.
+async fn answer(world: &World, socket: &mut Socket<World>, id: usize, manner: Manner) -> bool {
+    let content = body(id, if world.one_in(3) { world.below(4_000) } else { world.below(40) });
+    let own = format!("X-Id: {id}\r\nX-Length: {}\r\n", content.len());
+    let (fields, payload) = match manner {
+        Manner::UntilClose => (String::new(), content.clone()),
+        _ => framed(world, &content),
+    };
+    let close = if manner == Manner::SaysClose { "Connection: close\r\n" } else { "" };
+    let mut bytes = Vec::new();
+    if manner == Manner::Interim {
+        bytes.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n");
+    }
+    bytes.extend_from_slice(format!("HTTP/1.1 200 OK\r\n{own}{close}{fields}\r\n").as_bytes());
+    bytes.extend_from_slice(&payload);
+    match manner {
+        Manner::Silent => world.sleep(500_000).await,
+        Manner::ClosesBefore => return false,
+        Manner::Truncates => bytes.truncate(world.below(bytes.len())),
+        Manner::Garbage => bytes = b"HTTP/1.1 2OO what\r\nno field\r\n\r\n".to_vec(),
+        Manner::Unsolicited => bytes.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"),
+        _ => {}
+    }
+    if !bytes.is_empty() && !send_all(world, socket, &bytes).await {
+        return false;
+    }
+    matches!(manner, Manner::Well | Manner::Interim | Manner::Unsolicited)
+}
