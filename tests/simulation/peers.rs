@@ -22,8 +22,11 @@ pub struct Seen {
     pub is_answer_wrong: bool,
     /// The client behaved for this request and all before it.
     pub is_client_healthy: bool,
-    /// The origin behaved towards this request.
+    /// An origin misbehaved towards this request, or in a way that may reach it.
     pub is_origin_faulty: bool,
+    /// An origin of this world sent an answer that nobody had asked for. Where it comes late, on a connection that
+    /// is in use again, nobody can tell it from the answer.
+    pub is_forged: bool,
 }
 
 pub type Book = Rc<RefCell<Vec<Seen>>>;
@@ -250,6 +253,9 @@ pub async fn origin(world: World, mut socket: Socket<World>, book: Book) {
         // A connection that ends without a word may take the next request with it.
         if matches!(manner, Manner::ClosesAfter | Manner::Unsolicited) {
             book.borrow_mut().iter_mut().for_each(|seen| seen.is_origin_faulty = true);
+        }
+        if manner == Manner::Unsolicited {
+            book.borrow_mut().iter_mut().for_each(|seen| seen.is_forged = true);
         }
         book.borrow_mut()[id].is_origin_faulty |= is_faulty;
         let (content, is_whole) = read_body(&mut socket, &mut buffer, &text, false).await;
