@@ -7,7 +7,8 @@ pub mod error;
 pub mod forwarded;
 pub mod response;
 
-use crate::proto::h1::request::{RequestFault, RequestHead};
+use crate::proto::h1::fault::RequestFault;
+use crate::proto::h1::request::RequestHead;
 
 /// One filter of a route.
 #[derive(Clone, Debug)]

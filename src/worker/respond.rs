@@ -15,9 +15,10 @@ use crate::limits::{
 };
 use crate::proto::h1::Version;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
+use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
-use crate::proto::h1::response::{ResponseFault, ResponseHead};
+use crate::proto::h1::response::ResponseHead;
 use crate::proto::h1::scan::HeadScan;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::reuse::UpstreamWord;

@@ -11,8 +11,9 @@ use crate::failure::{Failure, Phase};
 use crate::limits::{
     DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_BYTES_MAX, REQUESTS_PER_CONNECTION_MAX, TARGET_BYTES_MAX,
 };
+use crate::proto::h1::fault::RequestFault;
 use crate::proto::h1::field::is_token_byte;
-use crate::proto::h1::request::{RequestFault, Underscores};
+use crate::proto::h1::request::Underscores;
 use crate::proto::h1::scan::{HeadScan, leading_empty_lines};
 use crate::snapshot::{ClientTimeouts, Label, Peer};
 use crate::timeouts::LINGER_MS;

@@ -1,6 +1,7 @@
 //! The proxy as its users meet it: a process, real sockets, real clients and servers, on both engines.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests end the test")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test waits and shares as it likes")]
+#![expect(clippy::large_stack_arrays, clippy::excessive_nesting, reason = "origins are closures in closures")]
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod bodies;

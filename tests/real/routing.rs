@@ -7,7 +7,7 @@ use crate::support::{Client, ENGINES, Origin, Proxy};
 fn requests_go_by_host_path_method_field_and_query() {
     let names = ["host", "wild", "path", "post", "field", "query", "any"];
     let origins: Vec<_> = names.into_iter().map(Origin::text).collect();
-    let services: String = names
+    let services: Vec<_> = names
         .iter()
         .zip(&origins)
         .map(|(name, origin)| format!("[services.{name}]\nendpoints = [\"{}\"]\n", origin.address))
@@ -20,7 +20,7 @@ fn requests_go_by_host_path_method_field_and_query() {
         [[routes]]\nname = \"field\"\nservice = \"field\"\nheaders = [{ name = \"X-Canary\", regex = \"^y\" }]\n\
         [[routes]]\nname = \"query\"\nservice = \"query\"\nquery = [{ name = \"v\", value = \"2\" }]\n";
     for engine in ENGINES {
-        let proxy = Proxy::start(engine, &format!("{routes}{services}"));
+        let proxy = Proxy::start(engine, &(routes.to_owned() + &services.concat()));
         let mut client = Client::connect(proxy.address);
         for (request, expected) in [
             ("GET / HTTP/1.1\r\nHost: A.test:80\r\n", "host"),

@@ -189,6 +189,6 @@ fn keep_alive_timeout_that_the_upstream_announces_is_obeyed() {
         let proxy = Proxy::to(engine, &[origin.address]);
         assert_eq!(Client::connect(proxy.address).get("/").status, 200);
         eventually("it is closed a second early", || origin.open() == 0);
-        assert_eq!(proxy.metric("ringress_upstream_idle_closed_total{worker=\"0\",reason=\"eof\"}"), 0.0);
+        assert_eq!(proxy.metric("ringress_upstream_idle_closed_total{worker=\"0\",reason=\"eof\"}"), 0);
     }
 }

@@ -8,6 +8,7 @@ use ringress::worker::io::{Socket, Transmit as _, Transport as _, receive, send}
 use crate::world::World;
 
 /// What the whole world saw of one request.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
     /// How often an origin read it whole.
@@ -161,7 +162,8 @@ pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: st
             _ => "s",
         };
         let method = if has_body { "POST" } else { "GET" };
-        let mut bytes = format!("{method} /{route}/{id}?n={} HTTP/1.1\r\nHost: x\r\n{fields}\r\n", content.len()).into_bytes();
+        let mut bytes =
+            format!("{method} /{route}/{id}?n={} HTTP/1.1\r\nHost: x\r\n{fields}\r\n", content.len()).into_bytes();
         bytes.append(&mut payload);
         let misdeed = match world.below(60) {
             0 => Misdeed::Cut,
@@ -188,7 +190,13 @@ pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: st
 }
 
 /// Reads and checks one response; true where the connection goes on.
-async fn take_response(world: &World, socket: &mut Socket<World>, buffer: &mut Vec<u8>, book: &Book, id: usize) -> bool {
+async fn take_response(
+    world: &World,
+    socket: &mut Socket<World>,
+    buffer: &mut Vec<u8>,
+    book: &Book,
+    id: usize,
+) -> bool {
     if world.one_in(10) {
         world.sleep(world.below(100) as u64).await;
     }

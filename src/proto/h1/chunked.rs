@@ -1,6 +1,7 @@
 //! Decodes the chunked coding (RFC 9112 §7.1) as bytes come, without holding data.
 
 use super::framing::Piece;
+use super::hex;
 use crate::limits::{
     BODY_EXTENSION_BYTES_MAX, CHUNK_EXTENSION_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
 };
@@ -121,16 +122,14 @@ impl ChunkDecoder {
     }
 
     fn size_byte(&mut self, byte: u8) -> Result<State, ChunkFault> {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            b'A'..=b'F' => byte - b'A' + 10,
-            b'\r' if self.digits > 0 => return Ok(State::SizeLf),
-            b';' if self.digits > 0 => {
+        let digit = match (hex(byte), byte) {
+            (Some(digit), _) => digit,
+            (None, b'\r') if self.digits > 0 => return Ok(State::SizeLf),
+            (None, b';') if self.digits > 0 => {
                 self.extension_bytes = 0;
                 return Ok(State::Extension);
             }
-            _ => return Err(ChunkFault::Size),
+            (None, _) => return Err(ChunkFault::Size),
         };
         if self.digits == 0 {
             self.left = 0;

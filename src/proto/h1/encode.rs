@@ -63,7 +63,7 @@ pub fn put_last_chunk(out: &mut Vec<u8>, trailers: &[u8]) {
 fn put_trailer(out: &mut Vec<u8>, line: &[u8]) {
     let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-    let is_name = !name.is_empty() && name.iter().all(|byte| super::field::is_token_byte(*byte));
+    let is_name = super::field::is_token(name);
     let is_value = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
     if is_name && is_value && is_allowed_trailer(name) {
         put_field(out, name, value);

@@ -168,6 +168,12 @@ pub const fn is_token_byte(byte: u8) -> bool {
         )
 }
 
+/// True for a token: a name of a field or a method.
+#[must_use]
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
+}
+
 /// Marks the fields that `Connection` names, so that they end at this hop.
 pub(crate) fn mark_nominated(fields: &mut [Field], bytes: &[u8]) {
     for at in 0..fields.len() {

@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod chunked;
 pub mod encode;
+pub mod fault;
 pub mod field;
 pub mod framing;
 pub mod request;
@@ -31,5 +32,15 @@ impl Version {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
         }
+    }
+}
+
+/// The value of a hexadecimal digit.
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
     }
 }

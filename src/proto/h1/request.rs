@@ -6,10 +6,10 @@ use std::mem::MaybeUninit;
 
 use super::Version;
 use super::authority::host_length;
+use super::fault::RequestFault;
 use super::field::{Field, Known, Span, list_elements, mark_nominated};
-use super::framing::{Framing, FramingFault, stated};
+use super::framing::{Framing, stated};
 use super::target::{TargetFault, normalize};
-use crate::failure::Failure;
 use crate::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 
 /// What to do with field names that contain `_`: CGI-like upstreams cannot tell them from `-`.
@@ -22,72 +22,6 @@ pub enum Underscores {
     Reject,
     /// Pass it on.
     Keep,
-}
-
-/// A way for a request head to be wrong. The fault is the client's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
-pub enum RequestFault {
-    Version,
-    Method,
-    Expectation,
-    TargetTooLong,
-    HeadTooLarge,
-    BareLineFeed,
-    RequestLine,
-    FieldName,
-    FieldValue,
-    FieldUnderscore,
-    Framing(FramingFault),
-    HostMissing,
-    HostRepeated,
-    HostInvalid,
-    HostDisagrees,
-    TargetForm,
-    TargetPercent,
-    TargetCharacter,
-    UpgradeWithBody,
-}
-
-impl RequestFault {
-    /// The stable name of the rule that was broken.
-    #[must_use]
-    pub const fn rule(self) -> &'static str {
-        match self {
-            Self::Version => "version",
-            Self::Method => "method",
-            Self::Expectation => "expectation",
-            Self::TargetTooLong => "target_too_long",
-            Self::HeadTooLarge => "head_too_large",
-            Self::BareLineFeed => "bare_line_feed",
-            Self::RequestLine => "request_line",
-            Self::FieldName => "field_name",
-            Self::FieldValue => "field_value",
-            Self::FieldUnderscore => "field_underscore",
-            Self::Framing(fault) => fault.rule(),
-            Self::HostMissing => "host_missing",
-            Self::HostRepeated => "host_repeated",
-            Self::HostInvalid => "host_invalid",
-            Self::HostDisagrees => "host_disagrees",
-            Self::TargetForm => "target_form",
-            Self::TargetPercent => "target_percent",
-            Self::TargetCharacter => "target_character",
-            Self::UpgradeWithBody => "upgrade_with_body",
-        }
-    }
-}
-
-impl From<RequestFault> for Failure {
-    fn from(fault: RequestFault) -> Self {
-        match fault {
-            RequestFault::Version => Self::ClientVersion,
-            RequestFault::Method => Self::ClientMethod,
-            RequestFault::Expectation => Self::ClientExpectation,
-            RequestFault::TargetTooLong => Self::ClientUriTooLong,
-            RequestFault::HeadTooLarge => Self::ClientHeadTooLarge,
-            other => Self::ClientBadRequest(other.rule()),
-        }
-    }
 }
 
 /// A parsed request head. Reusable: [`Self::parse`] replaces what was there.

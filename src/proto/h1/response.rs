@@ -3,52 +3,10 @@
 use std::mem::MaybeUninit;
 
 use super::Version;
+use super::fault::ResponseFault;
 use super::field::{Field, Known, Span, list_elements, mark_nominated};
-use super::framing::{Framing, FramingFault, stated};
-use crate::failure::Failure;
+use super::framing::{Framing, stated};
 use crate::limits::FIELDS_MAX;
-
-/// A way for a response head to be wrong. The fault is the upstream's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
-pub enum ResponseFault {
-    HeadTooLarge,
-    BareLineFeed,
-    StatusLine,
-    Status,
-    FieldName,
-    FieldValue,
-    Framing(FramingFault),
-    TooManyInterim,
-    UpgradeNotAsked,
-}
-
-impl ResponseFault {
-    /// The stable name of the rule that was broken.
-    #[must_use]
-    pub const fn rule(self) -> &'static str {
-        match self {
-            Self::HeadTooLarge => "head_too_large",
-            Self::BareLineFeed => "bare_line_feed",
-            Self::StatusLine => "status_line",
-            Self::Status => "status",
-            Self::FieldName => "field_name",
-            Self::FieldValue => "field_value",
-            Self::Framing(fault) => fault.rule(),
-            Self::TooManyInterim => "too_many_interim",
-            Self::UpgradeNotAsked => "upgrade_not_asked",
-        }
-    }
-}
-
-impl From<ResponseFault> for Failure {
-    fn from(fault: ResponseFault) -> Self {
-        match fault {
-            ResponseFault::HeadTooLarge => Self::UpstreamHeadTooLarge,
-            other => Self::UpstreamBadHeader(other.rule()),
-        }
-    }
-}
 
 /// A parsed response head: places in the upstream's receive buffer, which the caller keeps unchanged.
 #[derive(Debug, Default)]
@@ -211,6 +169,7 @@ const fn fault_of(error: httparse::Error) -> ResponseFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::h1::framing::FramingFault;
 
     fn parse(head: &str, is_head: bool) -> Result<ResponseHead, ResponseFault> {
         let mut response = ResponseHead::default();

@@ -1,5 +1,7 @@
 //! Normalises a request path once (RFC 3986 §6.2.2), so that one form is routed, filtered and forwarded.
 
+use super::hex;
+
 /// What is wrong with a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetFault {
@@ -128,15 +130,6 @@ fn push_encoded(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> {
 fn push_percent(byte: u8, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-}
-
-const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 const fn is_unreserved(byte: u8) -> bool {

@@ -202,6 +202,7 @@ fn read_trailers(stream: &mut TcpStream, buffer: &mut Vec<u8>, request: &mut Req
         if end == 0 {
             return true;
         }
-        request.head.push_str(&format!("trailer-{}", String::from_utf8(line).unwrap()));
+        request.head.push_str("trailer-");
+        request.head.push_str(std::str::from_utf8(&line).unwrap());
     }
 }

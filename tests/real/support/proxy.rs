@@ -109,10 +109,10 @@ impl Proxy {
     }
 
     /// The sum of all samples whose name and labels begin so.
-    pub fn metric(&self, start: &str) -> f64 {
+    pub fn metric(&self, start: &str) -> u64 {
         let text = self.metrics();
         let samples = text.lines().filter(|line| line.starts_with(start));
-        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     /// A field of /proc/PID/status, in KiB.

@@ -1,0 +1,39 @@
+//! A request head that is accepted, written for an upstream and read again says the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringress::filter::forwarded::{Hop, put_request_head};
+use ringress::proto::h1::request::{RequestHead, Underscores};
+use ringress::proto::h1::scan::HeadScan;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(Some(length)) = HeadScan::default().advance(data) else { return };
+    let mut head = RequestHead::default();
+    if head.parse(data[..length].to_vec(), Underscores::Drop).is_err() {
+        return;
+    }
+    let hop = Hop {
+        peer: [127, 0, 0, 1].into(),
+        is_trusted: data.len() % 2 == 0,
+        scheme: "http",
+        port: 80,
+        request_id: 1,
+        forwarded: true,
+        via: true,
+        host: None,
+    };
+    let mut out = Vec::new();
+    put_request_head(&mut out, &head, &hop, &[]);
+    assert_eq!(HeadScan::default().advance(&out), Ok(Some(out.len())), "one head and nothing behind it");
+    // HTTP/1.0 may come without a host; everything else that is written is valid HTTP/1.1.
+    if head.authority().is_empty() || head.fields().count() > 100 {
+        return;
+    }
+    let mut again = RequestHead::default();
+    again.parse(out, Underscores::Reject).expect("what is written is accepted");
+    assert_eq!(again.method(), head.method());
+    assert_eq!(again.target(), head.target());
+    assert_eq!(again.authority(), head.authority());
+    assert_eq!(again.framing(), head.framing());
+    assert_eq!(again.upgrade().is_some(), head.upgrade().is_some());
+});

@@ -1,0 +1,33 @@
+//! A response head that is accepted, written for a client and read again says the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringress::filter::response::{Delivery, put_response_head};
+use ringress::proto::h1::framing::Framing;
+use ringress::proto::h1::response::ResponseHead;
+use ringress::proto::h1::scan::HeadScan;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(Some(length)) = HeadScan::default().advance(data) else { return };
+    let bytes = &data[..length];
+    let mut head = ResponseHead::default();
+    let is_head = data.len() % 2 == 0;
+    if head.parse(bytes, is_head).is_err() || head.is_interim() {
+        return;
+    }
+    let delivery = Delivery {
+        framing: if head.framing() == Framing::UntilClose { Framing::Chunked } else { head.framing() },
+        keep_alive: true,
+        says_keep_alive: true,
+        passes_length: is_head || head.status() == 304,
+    };
+    let mut out = Vec::new();
+    put_response_head(&mut out, &head, bytes, &delivery, &[]);
+    assert_eq!(HeadScan::default().advance(&out), Ok(Some(out.len())), "one head and nothing behind it");
+    if head.fields(bytes).count() > 100 {
+        return;
+    }
+    let mut again = ResponseHead::default();
+    again.parse(&out, is_head).expect("what is written is accepted");
+    assert_eq!((again.status(), again.framing()), (head.status(), delivery.framing));
+});

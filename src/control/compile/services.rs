@@ -1,0 +1,107 @@
+//! Compiles services: endpoints with the addresses of their names, balancing, timeouts.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Compiler;
+use crate::config::services::{self, HostRule};
+use crate::config::units::{Duration, EndpointAddress};
+use crate::limits::ENDPOINTS_MAX;
+use crate::proto::h1::authority::host_length;
+use crate::proto::h1::field::is_token;
+use crate::snapshot::{Address, Balance, Endpoint, HashKey, Host, Service, UpstreamTimeouts};
+use crate::upstream::pick::HashRing;
+use crate::upstream::reuse::ReuseBounds;
+
+impl Compiler<'_> {
+    pub(super) fn service(&mut self, name: &str, service: &services::Service) -> Service {
+        let key = format!("services.{name}");
+        let mut is_unresolved = false;
+        let mut endpoints = Vec::new();
+        for endpoint in &service.endpoints {
+            let name: Arc<str> = endpoint.address.to_string().into();
+            let mut put =
+                |address| endpoints.push(Endpoint { address, name: Arc::clone(&name), weight: endpoint.weight });
+            match &endpoint.address {
+                EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),
+                EndpointAddress::Unix(path) => put(Address::Unix(path.clone())),
+                EndpointAddress::Name(host, port) => match self.resolved.get(host) {
+                    Some(addresses) => {
+                        addresses.iter().for_each(|ip| put(Address::Tcp(SocketAddr::new(*ip, *port))));
+                    }
+                    None => is_unresolved = true,
+                },
+            }
+        }
+        if endpoints.len() > ENDPOINTS_MAX {
+            let what = format!("{} endpoints are more than {ENDPOINTS_MAX}", endpoints.len());
+            self.problem(&format!("{key}.endpoints"), what, "");
+        }
+        if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+            self.problem(&format!("{key}.endpoints"), "every weight is 0", "give one of them 1 or more");
+        }
+        let limit = Duration::limit_ms;
+        let timeouts = &service.timeouts;
+        Service {
+            name: name.into(),
+            label: crate::snapshot::Label::default(),
+            balance: self.balance(&key, &service.balance, &endpoints),
+            endpoints,
+            is_unresolved,
+            host: self.host(&key, &service.host),
+            reuse: ReuseBounds {
+                idle_ms_max: service.keep_alive.idle.ms(),
+                requests_max: service.keep_alive.requests_max,
+                age_ms_max: service.keep_alive.age_max.ms(),
+            },
+            idle_connections_max: service.keep_alive.per_worker,
+            timeouts: UpstreamTimeouts {
+                connect_ms: limit(timeouts.connect),
+                header_ms: limit(timeouts.header),
+                body_ms: limit(timeouts.body),
+                send_ms: limit(timeouts.send),
+                total_ms: limit(timeouts.total),
+                tunnel_ms: limit(timeouts.tunnel),
+            },
+        }
+    }
+
+    fn balance(&mut self, key: &str, balance: &services::Balance, endpoints: &[Endpoint]) -> Balance {
+        let ring = || {
+            HashRing::new(endpoints.iter().map(|endpoint| {
+                let name = match &endpoint.address {
+                    Address::Tcp(address) => address.to_string(),
+                    Address::Unix(path) => path.display().to_string(),
+                };
+                (name, endpoint.weight)
+            }))
+        };
+        match balance {
+            services::Balance::RoundRobin => Balance::RoundRobin,
+            services::Balance::LeastRequests => Balance::LeastRequests,
+            services::Balance::Random => Balance::Random,
+            services::Balance::HashClientIp => Balance::Hash(HashKey::ClientIp, ring()),
+            services::Balance::HashCookie(name) => Balance::Hash(HashKey::Cookie(name.as_bytes().into()), ring()),
+            services::Balance::HashHeader(name) => {
+                if !is_token(name.as_bytes()) {
+                    self.problem(&format!("{key}.balance"), format!("`{name}` is no field name"), "");
+                }
+                Balance::Hash(HashKey::Header(name.to_ascii_lowercase().into_bytes().into()), ring())
+            }
+        }
+    }
+
+    fn host(&mut self, key: &str, host: &HostRule) -> Host {
+        match host {
+            HostRule::Keep => Host::Keep,
+            HostRule::Endpoint => Host::Endpoint,
+            HostRule::Name(name) => {
+                if host_length(name.as_bytes()).is_none() {
+                    let what = format!("`{name}` is no host");
+                    self.problem(&format!("{key}.host"), what, "write \"keep\", \"endpoint\", or host[:port]");
+                }
+                Host::Name(name.as_bytes().into())
+            }
+        }
+    }
+}

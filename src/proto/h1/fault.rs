@@ -1,0 +1,112 @@
+//! The rules of a head by name, and what breaking one becomes: each variant is one way of being wrong.
+
+use super::framing::FramingFault;
+use crate::failure::Failure;
+
+/// A way for a request head to be wrong. The fault is the client's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
+pub enum RequestFault {
+    Version,
+    Method,
+    Expectation,
+    TargetTooLong,
+    HeadTooLarge,
+    BareLineFeed,
+    RequestLine,
+    FieldName,
+    FieldValue,
+    FieldUnderscore,
+    Framing(FramingFault),
+    HostMissing,
+    HostRepeated,
+    HostInvalid,
+    HostDisagrees,
+    TargetForm,
+    TargetPercent,
+    TargetCharacter,
+    UpgradeWithBody,
+}
+
+impl RequestFault {
+    /// The stable name of the rule that was broken.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Method => "method",
+            Self::Expectation => "expectation",
+            Self::TargetTooLong => "target_too_long",
+            Self::HeadTooLarge => "head_too_large",
+            Self::BareLineFeed => "bare_line_feed",
+            Self::RequestLine => "request_line",
+            Self::FieldName => "field_name",
+            Self::FieldValue => "field_value",
+            Self::FieldUnderscore => "field_underscore",
+            Self::Framing(fault) => fault.rule(),
+            Self::HostMissing => "host_missing",
+            Self::HostRepeated => "host_repeated",
+            Self::HostInvalid => "host_invalid",
+            Self::HostDisagrees => "host_disagrees",
+            Self::TargetForm => "target_form",
+            Self::TargetPercent => "target_percent",
+            Self::TargetCharacter => "target_character",
+            Self::UpgradeWithBody => "upgrade_with_body",
+        }
+    }
+}
+
+impl From<RequestFault> for Failure {
+    fn from(fault: RequestFault) -> Self {
+        match fault {
+            RequestFault::Version => Self::ClientVersion,
+            RequestFault::Method => Self::ClientMethod,
+            RequestFault::Expectation => Self::ClientExpectation,
+            RequestFault::TargetTooLong => Self::ClientUriTooLong,
+            RequestFault::HeadTooLarge => Self::ClientHeadTooLarge,
+            other => Self::ClientBadRequest(other.rule()),
+        }
+    }
+}
+
+/// A way for a response head to be wrong. The fault is the upstream's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
+pub enum ResponseFault {
+    HeadTooLarge,
+    BareLineFeed,
+    StatusLine,
+    Status,
+    FieldName,
+    FieldValue,
+    Framing(FramingFault),
+    TooManyInterim,
+    UpgradeNotAsked,
+}
+
+impl ResponseFault {
+    /// The stable name of the rule that was broken.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::HeadTooLarge => "head_too_large",
+            Self::BareLineFeed => "bare_line_feed",
+            Self::StatusLine => "status_line",
+            Self::Status => "status",
+            Self::FieldName => "field_name",
+            Self::FieldValue => "field_value",
+            Self::Framing(fault) => fault.rule(),
+            Self::TooManyInterim => "too_many_interim",
+            Self::UpgradeNotAsked => "upgrade_not_asked",
+        }
+    }
+}
+
+impl From<ResponseFault> for Failure {
+    fn from(fault: ResponseFault) -> Self {
+        match fault {
+            ResponseFault::HeadTooLarge => Self::UpstreamHeadTooLarge,
+            other => Self::UpstreamBadHeader(other.rule()),
+        }
+    }
+}
