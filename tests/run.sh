@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Runs all tests; installs the packages they need where it may.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A package=([nginx]=nginx-light [wrk]=wrk [ab]=apache2-utils [curl]=curl [python3]=python3 [kill]=procps)
+missing=()
+for program in "${!package[@]}"; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || missing+=("${package[$program]}")
+done
+if ((${#missing[@]})); then
+    if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+    else
+        echo "missing packages: ${missing[*]}" >&2
+        exit 1
+    fi
+fi
+
+ulimit -n "$(ulimit -Hn)"
+cargo test "$@"
