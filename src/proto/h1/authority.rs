@@ -34,9 +34,8 @@ const fn is_host_byte(byte: u8) -> bool {
 }
 
 fn is_port(port: &[u8]) -> bool {
-    let digits = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
-    let number = port.iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(digit.wrapping_sub(b'0')));
-    digits && number <= 65_535
+    let is_short = port.len() <= 5 && port.iter().all(u8::is_ascii_digit);
+    is_short && port.iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(digit - b'0')) <= 65_535
 }
 
 #[cfg(test)]
@@ -70,6 +69,8 @@ mod tests {
             b"host:80:90",
             b"a:+80",
             b"a:080808",
+            b"a:99999999999999999999",
+            b"a:1.\xcf\xd1\xce",
         ] {
             assert_eq!(host_length(bad), None, "{}", bad.escape_ascii());
         }
