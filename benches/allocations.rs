@@ -3,7 +3,6 @@
 //! The worker runs inside this process; only its thread's allocations count. The target is 0.
 #![expect(clippy::unwrap_used, reason = "a bench ends at the first surprise")]
 #![expect(unsafe_code, reason = "a counting allocator")]
-#![expect(clippy::disallowed_methods, reason = "a bench has a clock")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

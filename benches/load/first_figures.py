@@ -52,7 +52,7 @@ def nginx_config(name, body):
 def start():
     nginx = need("nginx", "nginx-light")
     small = "x" * 200
-    (FOLDER / "www").mkdir()
+    (FOLDER / "www").mkdir(exist_ok=True)
     (FOLDER / "www/16k").write_text("y" * 16384)
     origin = nginx_config("origin", f"server {{ listen 127.0.0.1:{ORIGIN} backlog=8192; root {FOLDER}/www;"
                           f"location = / {{ default_type text/plain; return 200 \"{small}\"; }} }}")
@@ -98,20 +98,28 @@ def measure(process, port, connections, path):
 
 
 def idle_kib(process, port):
-    """Memory of one idle kept-alive connection that has had one answer."""
-    for _ in range(2):  # The first pass warms what grows once: slabs, spare buffers.
-        before = rss_kib(process)
-        held = []
-        for _ in range(IDLE):
+    """Memory of one idle kept-alive connection that has had one answer, in a process that had no others before:
+    what the rows before left in the allocator would hide it."""
+    held = []
+    def hold(count):
+        for _ in range(count):
             connection = socket.create_connection(("127.0.0.1", port))
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             connection.recv(4096)
             held.append(connection)
-        after = rss_kib(process)
-        for connection in held:
-            connection.close()
-        time.sleep(1)
-        yield (after - before) / IDLE
+    hold(100)
+    before = rss_kib(process)
+    hold(IDLE)
+    after = rss_kib(process)
+    for connection in held:
+        connection.close()
+    return (after - before) / IDLE
+
+
+def stop(processes):
+    for process in processes.values():
+        process.kill()
+        process.wait()
 
 
 def main():
@@ -139,14 +147,13 @@ def main():
             rate = {name: statistics.median(sample[1] for sample in rounds) for name, rounds in samples.items()}
             print(f"| {row} | {spread['nginx']} | {spread['ringress']} | {median['ringress'] / median['nginx']:.2f} "
                   f"({min(ratios):.2f} to {max(ratios):.2f}) | {rate['nginx']:.0f}, {rate['ringress']:.0f} |")
-        print(f"\n| {IDLE} idle connections | first pass, KiB each | second pass |\n|---|---|---|")
+        stop(processes)
+        processes = start()
+        print(f"\n| {IDLE} idle connections | KiB each |\n|---|---|")
         for name, port in ports.items():
-            first, second = idle_kib(processes[name], port)
-            print(f"| {name} | {first:.1f} | {second:.1f} |")
+            print(f"| {name} | {idle_kib(processes[name], port):.1f} |")
     finally:
-        for process in processes.values():
-            process.kill()
-            process.wait()
+        stop(processes)
         shutil.rmtree(FOLDER)
 
 

@@ -1,6 +1,7 @@
 //! Gets a connection to an endpoint: from its pool, else a new one.
 
 use std::io;
+use std::pin::pin;
 
 use super::Worker;
 use super::io::Transport;
@@ -34,7 +35,8 @@ pub(super) async fn obtain<T: Transport>(
         upstream.requests += 1;
         return Ok((upstream, connection));
     }
-    let dialled = patience.wait(Timeout::Connect, connect_ms, worker.transport.connect(&endpoint.address)).await;
+    let dialling = pin!(worker.transport.connect(&endpoint.address));
+    let dialled = patience.wait(Timeout::Connect, connect_ms, dialling).await;
     let socket = dialled
         .map_err(|failure| (failure, 0))?
         .map_err(|error| (failure_of(&error), error.raw_os_error().unwrap_or(0)))?;

@@ -3,13 +3,14 @@
 //! `run` is the sentence: route → filter → pick an endpoint → connect → forward and respond. Whatever goes wrong
 //! in it is a [`Failure`], and `settle` is the one place where a failure becomes an answer.
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use super::Worker;
 use super::connect::obtain;
 use super::forward::{Delivered, Forward, Progress};
-use super::io::{Transmit as _, Transport, caught};
-use super::link::{Link, SendFault, receive_more, send_all};
+use super::io::{Transmit as _, Transport, caught, receive};
+use super::link::{Link, SendFault, send_all};
 use super::live::{Live, request_hash};
 use super::pool::{Endpoint, Upstream};
 use super::serve::Session;
@@ -71,10 +72,13 @@ pub(super) async fn exchange<T: Transport>(
         record,
     };
     let outcome = match parsed {
-        Ok(()) => caught(exchange.run(&mut session.link, head)).await.unwrap_or_else(|_| {
-            worker.metrics.borrow_mut().counters.panics += 1;
-            Err(Failure::Internal("exchange"))
-        }),
+        Ok(()) => {
+            let run = pin!(exchange.run(&mut session.link, head));
+            caught(run).await.unwrap_or_else(|_| {
+                worker.metrics.borrow_mut().counters.panics += 1;
+                Err(Failure::Internal("exchange"))
+            })
+        }
         Err(failure) => Err(failure),
     };
     let after = exchange.settle(outcome, &mut session.link, head).await;
@@ -341,7 +345,7 @@ impl<'a, T: Transport> Exchange<'a, T> {
             if self.body.is_done() || left == 0 {
                 return self.body.is_done();
             }
-            let received = receive_more::<T>(&mut client.receiver, &mut client.inbox, HEAD_BUFFER_BYTES);
+            let received = receive(&mut client.receiver, &mut client.inbox);
             if !matches!(client.timer.guard(received).await, Ok(Ok(bytes)) if bytes > 0) {
                 return false;
             }

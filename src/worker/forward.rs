@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use super::Worker;
 use super::io::{Receive as _, Transport, receive};
-use super::link::{Link, SendFault, receive_more, send_all};
+use super::link::{Link, SendFault, send_all};
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::filter::Filter;
@@ -143,7 +143,7 @@ impl<T: Transport> Forward<'_, T> {
         source.patience.timer.disarm();
         // Bytes that are here already begin the next request; its sender is heard of when it is answered.
         if source.inbox.is_empty() {
-            let received = receive_more::<T>(source.receiver, source.inbox, HEAD_BUFFER_BYTES).await;
+            let received = receive(source.receiver, source.inbox).await;
             if !matches!(received, Ok(bytes) if bytes > 0) {
                 return Failure::ClientClosed(self.progress.phase.get());
             }
@@ -183,7 +183,7 @@ impl<T: Transport> Forward<'_, T> {
             if source.inbox.is_empty() {
                 let before_ms = source.patience.now_ms();
                 let ms = body_ms.map(|ms| ms.min(pace.allowed_ms()));
-                let received = receive_more::<T>(source.receiver, source.inbox, BODY_BUFFER_BYTES);
+                let received = receive(source.receiver, source.inbox);
                 let received = source.patience.wait(Timeout::ClientBody, ms, received).await.map_err(Broken::Client)?;
                 let bytes = received.ok().filter(|bytes| *bytes > 0);
                 let bytes = bytes.ok_or(Broken::Client(Failure::ClientClosed(self.progress.phase.get())))?;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::io::{Socket, Transport, receive, send};
+use super::io::{Socket, Transport, send};
 use super::timer::{Patience, Timer};
 use crate::failure::Failure;
 use crate::timeouts::{Pace, Timeout};
@@ -26,21 +26,6 @@ impl<T: Transport> Link<T> {
     pub(super) fn new(socket: Socket<T>, inbox: Vec<u8>, timer: Timer<T>) -> Self {
         Self { receiver: socket.receiver, sender: socket.sender, inbox, timer }
     }
-}
-
-/// Receives more, at least `room` bytes of it if they are there.
-///
-/// # Errors
-/// Those of the connection.
-pub(super) async fn receive_more<T: Transport>(
-    receiver: &mut T::Receiver,
-    inbox: &mut Vec<u8>,
-    room: usize,
-) -> io::Result<usize> {
-    if inbox.capacity() - inbox.len() < room.min(1) {
-        inbox.reserve(room);
-    }
-    receive(receiver, inbox).await
 }
 
 /// Why a send did not come to its end.

@@ -5,8 +5,8 @@ use std::io;
 use std::task::Poll;
 
 use super::forward::{Delivered, Expectation, Forward, Upload};
-use super::io::{Receive as _, Transport};
-use super::link::{SendFault, receive_more, send_all};
+use super::io::{Receive as _, Transport, receive};
+use super::link::{SendFault, send_all};
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::filter::response::{Delivery, put_interim_head, put_response_head};
@@ -90,7 +90,7 @@ impl<T: Transport> Forward<'_, T> {
             if body.decoder.is_done() {
                 break;
             }
-            let received = receive_more::<T>(receiver, inbox, BODY_BUFFER_BYTES);
+            let received = receive(receiver, inbox);
             let ms = self.service.timeouts.body_ms;
             match down.patience.wait(Timeout::UpstreamBody, ms, received).await? {
                 Ok(0) if body.decoder.ends_at_close() => body.end(out),
@@ -161,9 +161,6 @@ impl<T: Transport> Forward<'_, T> {
     ) -> Result<News, Failure> {
         if !*is_timed {
             patience.arm(None);
-        }
-        if inbox.len() == inbox.capacity() {
-            inbox.reserve(BODY_BUFFER_BYTES);
         }
         poll_fn(|cx| {
             if self.progress.expectation.get() == Expectation::Due {

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::Worker;
 use super::exchange::{After, exchange};
-use super::io::{Socket, Transmit as _, Transport};
-use super::link::{Link, receive_more};
+use super::io::{Socket, Transmit as _, Transport, receive};
+use super::link::Link;
 use super::live::Live;
 use crate::failure::{Failure, Phase};
 use crate::limits::{
@@ -148,9 +148,8 @@ impl<T: Transport> Session<T> {
             }
             // While a receive is in flight the inbox is empty, whatever has come.
             let is_begun = !self.link.inbox.is_empty();
-            let room = self.link.inbox.capacity().min(HEAD_BYTES_MAX);
             let link = &mut self.link;
-            match link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, room)).await {
+            match link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await {
                 Ok(Ok(bytes)) if bytes > 0 => {}
                 _ if !is_begun => return Arrival::Quiet,
                 Ok(_) => return Arrival::Refused(Failure::ClientClosed(Phase::Head)),
@@ -175,8 +174,7 @@ impl<T: Transport> Session<T> {
             }
         }
         let link = &mut self.link;
-        let received =
-            link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, HEAD_BUFFER_BYTES)).await;
+        let received = link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await;
         matches!(received, Ok(Ok(bytes)) if bytes > 0)
     }
 
@@ -196,7 +194,7 @@ impl<T: Transport> Session<T> {
         let link = &mut self.link;
         while left > 0 {
             link.inbox.clear();
-            match link.timer.guard(receive_more::<T>(&mut link.receiver, &mut link.inbox, HEAD_BUFFER_BYTES)).await {
+            match link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await {
                 Ok(Ok(bytes)) if bytes > 0 => left = left.saturating_sub(bytes as u64),
                 _ => return,
             }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -136,18 +136,14 @@ impl<T: Transport> Timer<T> {
         self.timers.wheel.borrow_mut().poll(self.key, cx.waker())
     }
 
-    /// Waits for the future as long as the timer runs.
-    ///
-    /// # Errors
-    /// [`Expired`]; the future is dropped then. Futures of a [`super::io::Receive`] lose nothing by it.
-    pub(super) async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
+    /// Waits for the future as long as the timer runs, else ends with [`Expired`] and drops the future. Those of
+    /// [`super::io`] lose nothing by it.
+    pub(super) fn guard<F: Future + Unpin>(&self, mut future: F) -> impl Future<Output = Result<F::Output, Expired>> {
+        poll_fn(move |cx| match Pin::new(&mut future).poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
             Poll::Pending if self.poll_expired(cx) => Poll::Ready(Err(Expired)),
             Poll::Pending => Poll::Pending,
         })
-        .await
     }
 }
 
@@ -161,18 +157,20 @@ pub(super) struct Patience<'a, T> {
 }
 
 impl<T: Transport> Patience<'_, T> {
-    /// Waits for the future, at most `ms`.
-    ///
-    /// # Errors
-    /// The failure of `timeout`, or the route's where that came first.
-    pub(super) async fn wait<F: Future>(
+    /// Waits for the future at most `ms`, else ends with the failure of `timeout`, or the route's where that came
+    /// first.
+    pub(super) fn wait<F: Future + Unpin>(
         &self,
         timeout: Timeout,
         ms: Option<u64>,
         future: F,
-    ) -> Result<F::Output, Failure> {
+    ) -> impl Future<Output = Result<F::Output, Failure>> {
         self.arm(ms);
-        self.timer.guard(future).await.map_err(|Expired| self.failure(timeout))
+        let mut guarded = self.timer.guard(future);
+        poll_fn(move |cx| {
+            // The closure owns the guard and never moves it out; it is Unpin, being a `poll_fn`.
+            Pin::new(&mut guarded).poll(cx).map_err(|Expired| self.failure(timeout))
+        })
     }
 
     /// Starts the timer: `ms` from now, or at the end of the exchange.

@@ -8,10 +8,11 @@ pub mod ring;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use crate::limits::{BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES};
 use crate::snapshot::Address;
 
 /// What an engine gives to a worker.
@@ -55,7 +56,8 @@ pub struct Socket<T: Transport> {
 
 /// The receiving half of a connection.
 pub trait Receive: std::fmt::Debug + 'static {
-    /// Receives bytes to the end of `inbox`, as many as its spare capacity holds; `Ok(0)` is the peer's end.
+    /// Receives bytes to the end of `inbox`, as many as its spare capacity holds; `Ok(0)` is the peer's end. An
+    /// inbox without room gets some by [`make_room`] when an operation begins, and only then.
     ///
     /// The operation outlives the call: while it is in flight `inbox` is empty and its bytes are with the
     /// operation, and the next call, by whichever task, goes on with it. So a wait may be abandoned without
@@ -76,35 +78,70 @@ pub trait Transmit: std::fmt::Debug + 'static {
     fn reset(&mut self);
 }
 
-/// [`Receive::poll_receive`] as a future.
-///
-/// # Errors
-/// Those of the connection.
-pub async fn receive(receiver: &mut impl Receive, inbox: &mut Vec<u8>) -> io::Result<usize> {
-    poll_fn(|cx| receiver.poll_receive(inbox, cx)).await
-}
-
-/// [`Transmit::poll_send`] as a future.
-///
-/// # Errors
-/// Those of the connection; `WriteZero` where it takes nothing.
-pub async fn send(sender: &mut impl Transmit, out: &mut Vec<u8>, from: usize) -> io::Result<usize> {
-    match poll_fn(|cx| sender.poll_send(out, from, cx)).await {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        other => other,
+/// Doubles a buffer that is full, within the sizes that spare buffers have.
+pub fn make_room(inbox: &mut Vec<u8>) {
+    if inbox.capacity() == inbox.len() {
+        inbox.reserve(inbox.len().clamp(HEAD_BUFFER_BYTES, BODY_BUFFER_BYTES));
     }
 }
 
-/// Runs a future to its end or its panic.
+/// [`Receive::poll_receive`] as a future. A plain value: an `async fn` would store its arguments twice, and these
+/// futures are what an idle connection consists of.
+#[derive(Debug)]
+#[must_use = "a future does nothing until it is awaited"]
+pub struct Receiving<'a, R> {
+    receiver: &'a mut R,
+    inbox: &'a mut Vec<u8>,
+}
+
+/// Receives once.
+pub const fn receive<'a, R: Receive>(receiver: &'a mut R, inbox: &'a mut Vec<u8>) -> Receiving<'a, R> {
+    Receiving { receiver, inbox }
+}
+
+impl<R: Receive> Future for Receiving<'_, R> {
+    type Output = io::Result<usize>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        this.receiver.poll_receive(this.inbox, cx)
+    }
+}
+
+/// [`Transmit::poll_send`] as a future; `WriteZero` where the connection takes nothing.
+#[derive(Debug)]
+#[must_use = "a future does nothing until it is awaited"]
+pub struct Sending<'a, S> {
+    sender: &'a mut S,
+    out: &'a mut Vec<u8>,
+    from: usize,
+}
+
+/// Sends once.
+pub const fn send<'a, S: Transmit>(sender: &'a mut S, out: &'a mut Vec<u8>, from: usize) -> Sending<'a, S> {
+    Sending { sender, out, from }
+}
+
+impl<S: Transmit> Future for Sending<'_, S> {
+    type Output = io::Result<usize>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        match this.sender.poll_send(this.out, this.from, cx) {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            other => other,
+        }
+    }
+}
+
+/// Runs a future to its end or its panic. It is pinned by the caller: taken by value it would be stored twice.
 ///
 /// # Errors
 /// What the panic carried.
-pub async fn caught<F: Future>(future: F) -> std::thread::Result<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+pub fn caught<F: Future>(mut future: Pin<&mut F>) -> impl Future<Output = std::thread::Result<F::Output>> {
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
         Err(panic) => Poll::Ready(Err(panic)),
     })
-    .await
 }

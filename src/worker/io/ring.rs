@@ -18,7 +18,7 @@ use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent, Splitable};
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::{Receive, Socket, Transmit, Transport, caught};
+use super::{Receive, Socket, Transmit, Transport, caught, make_room};
 use crate::mailbox::Acceptor;
 use crate::snapshot::{Address, Peer};
 use crate::sys;
@@ -131,8 +131,10 @@ impl Transport for Ring {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let panics = Rc::clone(&self.panics);
+        // Boxed, for what an async block captures and then pins is stored twice.
+        let mut task = Box::pin(task);
         monoio::spawn(async move {
-            if caught(task).await.is_err() {
+            if caught(task.as_mut()).await.is_err() {
                 panics.set(panics.get() + 1);
             }
         });
@@ -205,7 +207,8 @@ async fn asked(mailbox: &Mailbox) -> (Vec<u8>, usize) {
 
 async fn receive_all(mut reader: impl AsyncReadRent, mailbox: Rc<Mailbox>) {
     loop {
-        let (buffer, from) = asked(&mailbox).await;
+        let (mut buffer, from) = asked(&mailbox).await;
+        make_room(&mut buffer);
         let (result, buffer) = reader.read(buffer.slice_mut(from..)).await;
         mailbox.set(Mail::Done(result, buffer.into_inner()));
     }
