@@ -95,13 +95,19 @@ fn start_workers(
         workers.push(start(settings, inbox)?);
         mailboxes.push(mailbox);
     }
+    let mut told = None;
     for _ in cpus {
         let selection = outcomes.recv().context("a worker ended while it started")?.context("workers.engine")?;
+        // One line for all workers, unless one of them got another engine than the rest.
+        if told.as_ref() == Some(&selection) {
+            continue;
+        }
         if selection.reason.is_empty() {
             tracing::info!(engine = %selection.engine, workers = cpus.len(), "engine");
         } else {
-            tracing::warn!(engine = %selection.engine, reason = selection.reason, "engine");
+            tracing::warn!(engine = %selection.engine, workers = cpus.len(), reason = selection.reason, "engine");
         }
+        told = Some(selection);
     }
     Ok((mailboxes, workers))
 }

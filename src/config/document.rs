@@ -65,7 +65,10 @@ impl Node {
         file: &Path,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader { text, file: Arc::new(file.to_owned()), environment, problems: Vec::new() };
+        let line_starts =
+            std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)).collect();
+        let mut reader =
+            Reader { text, line_starts, file: Arc::new(file.to_owned()), environment, problems: Vec::new() };
         let node = match syntax {
             Syntax::Toml => reader.toml(),
             Syntax::Yaml => reader.yaml(),
@@ -144,6 +147,8 @@ impl Node {
 
 struct Reader<'a> {
     text: &'a str,
+    /// Where each line begins, so that a place is found by halving.
+    line_starts: Vec<usize>,
     file: Arc<PathBuf>,
     environment: &'a dyn Fn(&str) -> Option<String>,
     problems: Vec<Problem>,
@@ -308,9 +313,9 @@ impl Reader<'_> {
     }
 
     fn place_at(&self, offset: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or_default();
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        let line = self.line_starts.partition_point(|start| *start <= offset);
+        let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
         Place { file: Arc::clone(&self.file), line, column }
     }
 

@@ -22,6 +22,9 @@ use crate::status::Status;
 /// How often a draining process looks whether its workers are done.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
+/// How often the control plane looks whether all workers are there.
+const WORKER_LOOK: Duration = Duration::from_secs(1);
+
 /// The control plane.
 pub struct Plane {
     /// The file, for reloads; `None` where the configuration came from the command line.
@@ -133,7 +136,8 @@ impl Plane {
     /// grace period is over.
     ///
     /// # Errors
-    /// Where signals cannot be received.
+    /// Where signals cannot be received, or a worker ended by itself: better no process, which its supervisor starts
+    /// anew, than one that answers on some of its CPUs only.
     pub async fn run(mut self, mailboxes: Arc<Vec<Mailbox>>, workers: Vec<JoinHandle<()>>) -> std::io::Result<()> {
         let mut signals = Signals::new()?;
         self.mailboxes = mailboxes;
@@ -161,6 +165,11 @@ impl Plane {
                 },
                 () = changed(watch.as_mut()) => self.reload("the file changed").await,
                 () = due_at(due) => self.resolve().await,
+                () = tokio::time::sleep(WORKER_LOOK) => {
+                    if let Some(worker) = workers.iter().position(JoinHandle::is_finished) {
+                        return Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
+                    }
+                }
             }
         }
         self.bound.remove_files();

@@ -95,6 +95,13 @@ impl std::fmt::Debug for Message {
 }
 
 impl Batch {
+    /// An empty batch on its way to the same thread.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        let (spare, spares) = channel();
+        Self { lines: Vec::new(), count: 0, messages: self.messages.clone(), spare, spares }
+    }
+
     /// Appends one line by `put`; returns how many lines were dropped.
     pub fn push(&mut self, put: impl FnOnce(&mut Vec<u8>)) -> u64 {
         put(&mut self.lines);

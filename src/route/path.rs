@@ -56,7 +56,8 @@ pub(super) struct PathTable {
     prefix: Map<Candidates>,
     prefix_bytes_max: usize,
     patterns: Vec<(String, Candidate)>,
-    regexes: RegexSet,
+    /// The patterns as one set; `None` where there are none, for even an empty set costs its building.
+    regexes: Option<RegexSet>,
 }
 
 impl PathTable {
@@ -74,9 +75,9 @@ impl PathTable {
 
     /// Compiles the expressions into one set, so that one pass over a path tells which match.
     pub(super) fn finish(&mut self) -> Result<(), (usize, String)> {
-        let patterns = self.patterns.iter().map(|(pattern, _)| pattern);
-        let first = self.patterns.first().map_or(0, |(_, candidate)| candidate.route);
-        self.regexes = RegexSet::new(patterns).map_err(|error| (first, error.to_string()))?;
+        let Some((_, first)) = self.patterns.first() else { return Ok(()) };
+        let set = RegexSet::new(self.patterns.iter().map(|(pattern, _)| pattern));
+        self.regexes = Some(set.map_err(|error| (first.route, error.to_string()))?);
         Ok(())
     }
 
@@ -89,8 +90,8 @@ impl PathTable {
         if let Some(route) = self.exact.get(path).and_then(first) {
             return Some(route);
         }
-        if !self.patterns.is_empty() {
-            let matching = self.regexes.matches(path);
+        if let Some(regexes) = &self.regexes {
+            let matching = regexes.matches(path);
             let mut candidates = matching.iter().filter_map(|at| self.patterns.get(at)).map(|(_, candidate)| candidate);
             if let Some(candidate) = candidates.find(|candidate| candidate.conditions.are_met(head)) {
                 return Some(candidate.route);

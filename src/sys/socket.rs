@@ -73,6 +73,29 @@ pub fn shutdown_send(fd: RawFd) {
     shutdown(fd, libc::SHUT_WR);
 }
 
+/// Accepts the connection that waits longest, if one does, and closes it: what is left to do for a client where there
+/// are no descriptors. True where there was one.
+#[must_use]
+pub fn shed_one(listener: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
+    // SAFETY: the pointer is to one pollfd of this frame, and the count says so.
+    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    if ready != 1 || poll.revents & libc::POLLIN == 0 {
+        return false;
+    }
+    // SAFETY: both pointers are null, so nothing is written; the result is a new descriptor or an error.
+    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+    let accepted = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
+    if accepted < 0 {
+        return false;
+    }
+    // SAFETY: the descriptor was just made, and nobody else has it.
+    #[expect(unsafe_code, reason = "a raw descriptor becomes an owned one")]
+    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(accepted) });
+    true
+}
+
 fn shutdown(fd: RawFd, how: i32) {
     // SAFETY: the call takes two integers and touches no memory. The caller owns the descriptor.
     #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]

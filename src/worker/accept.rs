@@ -1,7 +1,8 @@
 //! Accepts connections: several operations in flight, back-off where descriptors run out, shedding where too many are open.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::Worker;
@@ -10,6 +11,7 @@ use super::io::ring::{Ring, RingListener};
 use super::serve::serve;
 use crate::limits::{ACCEPT_BACKOFF_MS_MAX, ACCEPT_BACKOFF_MS_MIN, ACCEPTS_IN_FLIGHT};
 use crate::snapshot::Label;
+use crate::sys::socket;
 
 /// A listening socket of this worker.
 #[derive(Debug)]
@@ -57,6 +59,9 @@ async fn accept_all(worker: Rc<Worker<Ring>>, label: Label, socket: Rc<RingListe
             Err(error) if is_passing(&error) => {}
             Err(error) => {
                 worker.metrics.borrow_mut().counters.accept_errors += 1;
+                if has_no_descriptor(&error) && worker.reserve.shed(socket.fd()) {
+                    worker.metrics.borrow_mut().counters.shed += 1;
+                }
                 if backoff_ms == ACCEPT_BACKOFF_MS_MIN {
                     tracing::warn!(%error, "accept failed; trying again");
                 }
@@ -64,6 +69,30 @@ async fn accept_all(worker: Rc<Worker<Ring>>, label: Label, socket: Rc<RingListe
                 backoff_ms = (backoff_ms * 2).min(ACCEPT_BACKOFF_MS_MAX);
             }
         }
+    }
+}
+
+fn has_no_descriptor(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// A descriptor kept for the moment when there is no other: given up, it lets one waiting client be accepted and
+/// closed, which then need not wait for a timeout of its own.
+#[derive(Debug, Default)]
+pub(super) struct Reserve(RefCell<Option<std::fs::File>>);
+
+impl Reserve {
+    /// A reserve, if a descriptor is to be had now.
+    pub(super) fn new() -> Self {
+        Self(RefCell::new(std::fs::File::open("/dev/null").ok()))
+    }
+
+    /// True where a client was shed.
+    fn shed(&self, listener: RawFd) -> bool {
+        let had_one = self.0.borrow_mut().take().is_some();
+        let is_shed = had_one && socket::shed_one(listener);
+        *self.0.borrow_mut() = std::fs::File::open("/dev/null").ok();
+        is_shed
     }
 }
 

@@ -51,6 +51,7 @@ pub struct Worker<T: Transport> {
     connections_max: usize,
     is_draining: Cell<bool>,
     requests: Cell<u64>,
+    reserve: accept::Reserve,
 }
 
 impl<T: Transport> Worker<T> {
@@ -70,6 +71,7 @@ impl<T: Transport> Worker<T> {
             connections_max,
             is_draining: Cell::new(false),
             requests: Cell::new(0),
+            reserve: accept::Reserve::new(),
             transport,
         })
     }

@@ -67,22 +67,29 @@ struct Standing {
 }
 
 /// Runs the worker, and again on the same listeners should it panic outside of every connection.
-fn supervise(mut settings: Settings, inbox: Inbox) {
+fn supervise(settings: Settings, inbox: Inbox) {
     let mut standing = Standing::default();
+    let outcome = run_again(settings.index, || {
+        let log = settings.log.as_ref().map(Batch::another);
+        work(&settings, log, &inbox, &mut standing)
+    });
+    match outcome {
+        Some(Ok(())) => {}
+        // Whoever started the worker may not wait any more.
+        Some(Err(error)) => _ = settings.started.send(Err(error)),
+        None => tracing::error!(worker = settings.index, "the worker is given up"),
+    }
+}
+
+/// Runs until it ends without a panic; `None` where that never happened in [`RESTARTS_MAX`] restarts.
+fn run_again(index: usize, mut run: impl FnMut() -> io::Result<()>) -> Option<io::Result<()>> {
     for restart in 0..=RESTARTS_MAX {
-        let log = settings.log.take();
-        let ran = catch_unwind(AssertUnwindSafe(|| work(&settings, log, &inbox, &mut standing)));
-        match ran {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => {
-                // Whoever started the worker may not wait any more.
-                let _ = settings.started.send(Err(error));
-                return;
-            }
-            Err(_) => tracing::error!(worker = settings.index, restart, "the worker panicked and is started again"),
+        match catch_unwind(AssertUnwindSafe(&mut run)) {
+            Ok(outcome) => return Some(outcome),
+            Err(_) => tracing::error!(worker = index, restart, "the worker panicked and is started again"),
         }
     }
-    tracing::error!(worker = settings.index, "the worker is given up");
+    None
 }
 
 fn work(settings: &Settings, log: Option<Batch>, inbox: &Inbox, standing: &mut Standing) -> io::Result<()> {
@@ -192,5 +199,25 @@ async fn flush_log(worker: Rc<Worker<Ring>>) {
     loop {
         worker.transport.sleep(LOG_FLUSH_MS).await;
         worker.flush_log();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_is_started_again_and_a_hopeless_one_is_given_up() {
+        std::panic::set_hook(Box::new(|_| {}));
+        let mut runs = 0;
+        let outcome = run_again(0, || {
+            runs += 1;
+            assert!(runs > 3, "on purpose");
+            Ok(())
+        });
+        assert!(matches!(outcome, Some(Ok(()))));
+        assert_eq!(runs, 4);
+        assert!(run_again(0, || panic!("on purpose")).is_none());
+        drop(std::panic::take_hook());
     }
 }

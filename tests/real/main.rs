@@ -10,6 +10,7 @@ mod command_line;
 mod connections;
 mod failures;
 mod hostile;
+mod process;
 mod reload;
 mod routing;
 mod support;

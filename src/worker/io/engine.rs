@@ -60,7 +60,7 @@ impl fmt::Display for Engine {
 }
 
 /// The engine and the reason why it is not a better one; the reason is empty for the best.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// What runs.
     pub engine: Engine,
