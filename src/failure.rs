@@ -34,8 +34,28 @@ pub enum Failure {
     NoRoute,
     /// The service has no endpoint.
     NoEndpoints,
+    /// Every endpoint is unhealthy, and the service does not fail open.
+    AllUnhealthy,
+    /// The queue before the service is full.
+    QueueFull,
+    /// The request waited in the queue for too long.
+    QueueTimeout,
+    /// The service or endpoint has as many requests in flight as it may.
+    InflightLimit,
+    /// The circuit breaker is open.
+    CircuitOpen,
+    /// The client sends more than its rate.
+    RateLimited,
+    /// Credentials are missing or wrong.
+    AuthRequired,
+    /// The client is not allowed.
+    Denied,
+    /// The name in the TLS handshake and the authority disagree.
+    Misdirected,
     /// The name of the endpoint does not resolve.
     DnsError,
+    /// Nobody answered for the name of the endpoint.
+    DnsTimeout,
     /// The endpoint refused the connection, or reset it while it was set up.
     ConnectRefused,
     /// The endpoint cannot be reached.
@@ -46,6 +66,22 @@ pub enum Failure {
     LocalResource(Resource),
     /// Nothing of the request could be sent on a reused connection.
     StaleReuseUnsent,
+    /// The upstream answered the request on a reused connection with a reset, without having taken a byte.
+    StaleReuseProven,
+    /// The upstream reset a reused connection, and no byte was acknowledged.
+    StaleReuseLikely,
+    /// Bytes came on an idle connection.
+    UpstreamUnsolicited,
+    /// A status that the route retries; passed through.
+    UpstreamStatus,
+    /// The TLS handshake with the upstream failed; how.
+    UpstreamTls(&'static str),
+    /// The upstream refused the stream (HTTP/2).
+    H2Refused,
+    /// The upstream went away below our stream (HTTP/2).
+    H2GoawayUnprocessed,
+    /// The upstream reset the stream (HTTP/2); its code.
+    H2Reset(&'static str),
     /// The upstream closed without a byte of response.
     UpstreamClosedNoResponse,
     /// The upstream reset the connection while the request was being sent.
@@ -141,6 +177,7 @@ const DENIED: &str = "http_request_denied";
 const BAD: &str = "http_request_error";
 const GONE: &str = "connection_terminated";
 const LATE: &str = "http_response_timeout";
+const BUSY: &str = "connection_limit_reached";
 const TORN: &str = "http_response_incomplete";
 
 impl Failure {
@@ -162,6 +199,24 @@ impl Failure {
             Self::ClientSendTimeout => row(499, "client_send_timeout", "", "The client did not take the response in time."),
             Self::NoRoute => row(404, "no_route", "destination_not_found", "No route matches this request."),
             Self::NoEndpoints => row(503, "no_endpoints", "destination_unavailable", "The service has no endpoint."),
+            Self::AllUnhealthy => row(503, "all_unhealthy", "destination_unavailable", "Every endpoint is unhealthy."),
+            Self::QueueFull => row(503, "queue_full", BUSY, "The queue before the service is full."),
+            Self::QueueTimeout => row(503, "queue_timeout", BUSY, "The request waited in the queue for too long."),
+            Self::InflightLimit => row(503, "inflight_limit", BUSY, "The service has as many requests in flight as it may."),
+            Self::CircuitOpen => row(503, "circuit_open", BUSY, "The service failed too often; it is left alone for a moment."),
+            Self::RateLimited => row(429, "rate_limited", DENIED, "The client sends more than its rate."),
+            Self::AuthRequired => row(401, "auth_required", DENIED, "Credentials are missing or wrong."),
+            Self::Denied => row(403, "denied", DENIED, "The client is not allowed."),
+            Self::Misdirected => row(421, "misdirected", DENIED, "The connection was made for another host."),
+            Self::DnsTimeout => row(504, "dns_timeout", "dns_timeout", "Nobody answered for the name of the upstream."),
+            Self::StaleReuseProven => row(502, "stale_reuse_proven", GONE, "The upstream had closed the reused connection."),
+            Self::StaleReuseLikely => row(502, "stale_reuse_likely", GONE, "The upstream reset the reused connection."),
+            Self::UpstreamUnsolicited => row(502, "upstream_unsolicited", GONE, "The upstream sent bytes that nobody asked for."),
+            Self::UpstreamStatus => row(502, "upstream_status", "", "The upstream's own answer."),
+            Self::UpstreamTls(_) => row(502, "upstream_tls", "tls_protocol_error", "The TLS handshake with the upstream failed."),
+            Self::H2Refused => row(502, "h2_refused", GONE, "The upstream refused the stream."),
+            Self::H2GoawayUnprocessed => row(502, "h2_goaway_unprocessed", GONE, "The upstream went away."),
+            Self::H2Reset(_) => row(502, "h2_reset", "http_protocol_error", "The upstream reset the stream."),
             Self::DnsError => row(502, "dns_error", "dns_error", "The name of the upstream does not resolve."),
             Self::ConnectRefused => row(502, "connect_refused", "connection_refused", "The upstream refused the connection."),
             Self::ConnectUnreachable => row(502, "connect_unreachable", "destination_ip_unroutable", "The upstream cannot be reached."),
@@ -187,7 +242,11 @@ impl Failure {
     #[must_use]
     pub const fn detail(self) -> &'static str {
         match self {
-            Self::ClientBadRequest(rule) | Self::UpstreamBadHeader(rule) | Self::UpstreamBadBody(rule) => rule,
+            Self::ClientBadRequest(rule)
+            | Self::UpstreamBadHeader(rule)
+            | Self::UpstreamBadBody(rule)
+            | Self::UpstreamTls(rule)
+            | Self::H2Reset(rule) => rule,
             Self::ClientClosed(phase) => phase.name(),
             Self::LocalResource(Resource::Ports) => "ports",
             Self::LocalResource(Resource::Descriptors) => "descriptors",

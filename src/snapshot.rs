@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::config::LogFormat;
 use crate::config::units::ListenAddress;
+use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::proto::h1::request::Underscores;
 use crate::route::Router;
@@ -157,8 +158,8 @@ pub struct Service {
     pub label: Label,
     /// Its endpoints; empty where there are none or no name resolves.
     pub endpoints: Vec<Endpoint>,
-    /// True where a name did not resolve.
-    pub is_unresolved: bool,
+    /// Why a name did not resolve, where one did not.
+    pub unresolved: Option<Failure>,
     /// How one is chosen.
     pub balance: Balance,
     /// What `Host` upstreams get.

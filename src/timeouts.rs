@@ -98,33 +98,45 @@ impl Timeout {
 
 /// A slowest rate over the time spent waiting: a drip cannot stretch a timeout without end.
 ///
-/// Only waiting counts, so back-pressure from the other side is not held against the peer.
+/// Only waiting counts, so back-pressure from the other side is not held against the peer. A quick start earns
+/// no more than the grace: what was saved up is bounded.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     grace_ms: u64,
     bytes_per_s: u64,
-    waited_ms: u64,
-    bytes: u64,
+    left_ms: u64,
 }
 
 impl Pace {
     /// `grace_ms` of waiting are free; then `bytes_per_s` must have come (1 or more).
     #[must_use]
     pub const fn new(grace_ms: u64, bytes_per_s: u64) -> Self {
-        Self { grace_ms, bytes_per_s, waited_ms: 0, bytes: 0 }
+        Self { grace_ms, bytes_per_s, left_ms: grace_ms }
+    }
+
+    /// A pace that holds nobody to anything.
+    #[must_use]
+    pub const fn unbounded() -> Self {
+        Self::new(u64::MAX, 1)
     }
 
     /// Notes that a wait of `waited_ms` brought `bytes`.
-    pub const fn advance(&mut self, waited_ms: u64, bytes: usize) {
-        self.waited_ms = self.waited_ms.saturating_add(waited_ms);
-        self.bytes = self.bytes.saturating_add(bytes as u64);
+    pub fn advance(&mut self, waited_ms: u64, bytes: usize) {
+        let earned_ms = (bytes as u64).saturating_mul(1_000) / self.bytes_per_s;
+        self.left_ms = self.left_ms.saturating_sub(waited_ms).saturating_add(earned_ms).min(self.grace_ms);
     }
 
     /// How long the next wait may last, in milliseconds; 0 when the peer is already too slow.
     #[must_use]
     pub const fn allowed_ms(&self) -> u64 {
-        let earned_ms = self.bytes.saturating_mul(1_000) / self.bytes_per_s;
-        self.grace_ms.saturating_add(earned_ms).saturating_sub(self.waited_ms)
+        self.left_ms
+    }
+
+    /// The shorter of a timeout and what the pace allows; `None` without either.
+    #[must_use]
+    pub fn limit_ms(&self, timeout_ms: Option<u64>) -> Option<u64> {
+        let allowed = Some(self.left_ms).filter(|_| self.grace_ms < u64::MAX);
+        allowed.into_iter().chain(timeout_ms).min()
     }
 }
 
@@ -148,8 +160,17 @@ mod tests {
         let mut pace = Pace::new(10_000, 500);
         for _ in 0..100_000 {
             pace.advance(1_000, 600);
-            assert!(pace.allowed_ms() >= 10_000);
+            assert!(pace.allowed_ms() >= 9_000);
         }
+    }
+
+    #[test]
+    fn a_quick_start_does_not_buy_an_endless_drip() {
+        let mut pace = Pace::new(10_000, 500);
+        pace.advance(10, 100_000_000);
+        assert_eq!(pace.allowed_ms(), 10_000);
+        assert_eq!(pace.limit_ms(None), Some(10_000));
+        assert_eq!(Pace::unbounded().limit_ms(None), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 declare -A package=([nginx]=nginx-light [wrk]=wrk [ab]=apache2-utils [curl]=curl [python3]=python3 [kill]=procps)
 missing=()
 for program in "${!package[@]}"; do
-    PATH="$PATH:/usr/sbin:/sbin" command -v "$program" >/dev/null || missing+=("${package[$program]}")
+    PATH="$PATH:/usr/sbin:/sbin" type -P "$program" >/dev/null || missing+=("${package[$program]}")
 done
 if ((${#missing[@]})); then
     if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then

@@ -21,19 +21,20 @@ fuzz_target!(|data: &[u8]| {
         forwarded: true,
         via: true,
         host: None,
+        fallback_host: b"endpoint",
     };
     let mut out = Vec::new();
     put_request_head(&mut out, &head, &hop, &[]);
     assert_eq!(HeadScan::default().advance(&out), Ok(Some(out.len())), "one head and nothing behind it");
-    // HTTP/1.0 may come without a host; everything else that is written is valid HTTP/1.1.
-    if head.authority().is_empty() || head.fields().count() > 100 {
+    // Ours may be too many for a head that was nearly full.
+    if head.fields().count() > 100 {
         return;
     }
     let mut again = RequestHead::default();
     again.parse(out, Underscores::Reject).expect("what is written is accepted");
     assert_eq!(again.method(), head.method());
     assert_eq!(again.target(), head.target());
-    assert_eq!(again.authority(), head.authority());
+    assert!(head.authority().is_empty() || again.authority() == head.authority());
     assert_eq!(again.framing(), head.framing());
     assert_eq!(again.upgrade().is_some(), head.upgrade().is_some());
 });

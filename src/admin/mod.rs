@@ -105,7 +105,7 @@ impl Admin {
                 service.endpoints.iter().map(|endpoint| format!("{:?}", endpoint.address)).collect();
             (
                 service.name.to_string(),
-                serde_json::json!({ "endpoints": endpoints, "unresolved": service.is_unresolved }),
+                serde_json::json!({ "endpoints": endpoints, "unresolved": service.unresolved.map(|failure| failure.to_string()) }),
             )
         });
         let body = serde_json::json!({

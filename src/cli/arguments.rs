@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::observe::process_log::Form;
+use crate::config::units::{EndpointAddress, ListenAddress};
+use crate::observe::process_log::{Form, filter};
 
 /// A reverse proxy for Linux that loses no request it could have saved, and says why of every answer of its own.
 ///
 /// Without arguments it runs a demonstration with upstreams of its own.
 #[derive(Debug, Parser)]
-#[command(name = "ringress", disable_version_flag = true, args_conflicts_with_subcommands = true)]
+#[command(name = "ringress", disable_version_flag = true)]
 #[command(after_help = "Examples:
   ringress                                        a demonstration; it prints what to open
   ringress --to 127.0.0.1:8080 --listen :80       a proxy in one line
@@ -26,15 +27,15 @@ pub struct Arguments {
     pub command: Option<Command>,
     /// Forward everything to this endpoint; may be given more than once.
     #[arg(long, value_name = "ADDRESS")]
-    pub to: Vec<String>,
+    pub to: Vec<EndpointAddress>,
     /// Where to listen, with --to and in the demonstration.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub listen: String,
+    pub listen: ListenAddress,
     /// The form of the process log on standard error.
     #[arg(long, value_name = "FORM", default_value = "auto", global = true)]
     pub log_format: Form,
     /// What the process log tells: error, warn, info, debug, trace, or a filter by module.
-    #[arg(long, value_name = "LEVEL", default_value = "info", env = "RINGRESS_LOG", global = true)]
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "RINGRESS_LOG", global = true, value_parser = log_level)]
     pub log_level: String,
     /// Print version, engine and protocols.
     #[arg(long, short = 'V')]
@@ -63,7 +64,8 @@ pub enum Command {
         config: PathBuf,
         /// The method, like GET.
         method: String,
-        /// The URL, like http://example.com/a?b.
+        /// The URL, like <http://example.com/a?b>.
+        #[arg(value_parser = url)]
         url: String,
         /// A field of the request, like "X-Name: value"; may be given more than once.
         #[arg(short = 'H', value_name = "FIELD")]
@@ -76,4 +78,13 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    filter(text).map(|_| text.to_owned())
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let has_scheme = text.starts_with("http://") || text.starts_with("https://");
+    if has_scheme { Ok(text.to_owned()) } else { Err("write http://host/path".to_owned()) }
 }

@@ -24,9 +24,10 @@ enum Manner {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<i32> {
     let good = start(Manner::KeepsAlive)?;
     let flawed = start(Manner::Closes)?;
-    let listen = &arguments.listen;
+    let address = arguments.listen.to_string();
+    let listen = if address.starts_with(':') { format!("localhost{address}") } else { address.clone() };
     let text = format!(
-        "[listeners.demo]\naddress = {listen:?}\n\
+        "[listeners.demo]\naddress = {address:?}\n\
          [admin]\naddress = \"127.0.0.1:9000\"\n\
          [[routes]]\nname = \"good\"\nservice = \"good\"\n\
          [[routes]]\nname = \"flawed\"\nservice = \"flawed\"\npaths = [{{ prefix = \"/flawed\" }}]\n\

@@ -7,7 +7,7 @@ use crate::config::routes::Route;
 use crate::control::compile::{Resolved, compile};
 use crate::failure::Failure;
 use crate::filter::{Verdict, apply};
-use crate::proto::h1::request::{RequestHead, Underscores};
+use crate::proto::h1::request::RequestHead;
 use crate::snapshot::{Labels, Snapshot};
 
 /// Prints the way of a request for every listener.
@@ -23,8 +23,14 @@ pub(super) fn explain(path: &Path, method: &str, url: &str, fields: &[String]) -
     let text = request_text(method, url, fields)?;
     for listener in &snapshot.listeners {
         println!("listener {} ({})", listener.name, listener.address);
+        if let Some(timeouts) = source.config.listeners.get(&*listener.name).map(|listener| &listener.timeouts) {
+            println!(
+                "  timeouts: header {} body {} idle {} send {}",
+                timeouts.header, timeouts.body, timeouts.idle, timeouts.send
+            );
+        }
         let mut head = RequestHead::default();
-        match head.parse(text.clone().into_bytes(), Underscores::Keep) {
+        match head.parse(text.clone().into_bytes(), listener.underscores) {
             Ok(()) => explain_route(&source, &snapshot, listener.router.find(&head), &mut head),
             Err(fault) => println!("  answered {} {}", Failure::from(fault).row().status, Failure::from(fault)),
         }

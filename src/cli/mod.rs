@@ -59,10 +59,10 @@ fn version() -> String {
 
 /// The configuration of `--to`.
 fn one_line(arguments: &Arguments) -> anyhow::Result<Source> {
-    let endpoints: Vec<_> = arguments.to.iter().map(|to| format!("{to:?}")).collect();
+    let endpoints: Vec<_> = arguments.to.iter().map(|to| format!("{:?}", to.to_string())).collect();
     let text = format!(
         "[listeners.main]\naddress = {:?}\n[[routes]]\nname = \"all\"\nservice = \"to\"\n[services.to]\nendpoints = [{}]\n",
-        arguments.listen,
+        arguments.listen.to_string(),
         endpoints.join(", ")
     );
     inline(&text)

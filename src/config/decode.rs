@@ -22,19 +22,25 @@ pub fn decode<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
     loop {
         let error = match serde_path_to_error::deserialize(root.value()) {
             Ok(config) if problems.is_empty() => return Ok(config),
-            Ok(_) => return Err(problems),
+            Ok(_) => return Err(sorted(problems)),
             Err(error) => error,
         };
         let finding = Finding::of(&error);
-        let is_ours = finding.missing.as_ref().is_some_and(|key| removed.contains(key));
+        let is_ours = finding.missing.as_ref().is_some_and(|key| removed.contains(&root.original_key(key)));
         if !is_ours {
             problems.push(finding.problem(&root));
         }
+        removed.push(root.original_key(&finding.remove));
         if problems.len() >= PROBLEMS_MAX || !root.remove(&finding.remove) {
-            return Err(problems);
+            return Err(sorted(problems));
         }
-        removed.push(finding.remove);
     }
+}
+
+/// In the order of the file.
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
+    problems
 }
 
 /// What an error of serde is about.
@@ -87,7 +93,7 @@ impl Finding {
     fn problem(&self, root: &Node) -> Problem {
         Problem {
             place: root.nearest(&self.key).place.clone(),
-            key: self.key.clone(),
+            key: root.original_key(&self.key),
             what: self.what.clone(),
             remedy: self.remedy.clone(),
         }

@@ -20,6 +20,8 @@ pub struct Node {
     pub place: Place,
     /// What it is.
     pub kind: Kind,
+    /// Its position in the list that holds it, as the file has it.
+    pub position: usize,
 }
 
 /// What a node is.
@@ -79,39 +81,50 @@ impl Node {
     /// The node at a dotted key, or the nearest one above it.
     #[must_use]
     pub fn nearest(&self, key: &str) -> &Self {
-        let mut node = self;
-        for part in key.split('.').filter(|part| !part.is_empty()) {
-            match node.child(part) {
-                Some(child) => node = child,
-                None => break,
-            }
+        let (mut node, mut rest) = (self, key);
+        while let Some((child, after)) = node.child(rest) {
+            (node, rest) = (child, after);
         }
         node
     }
 
+    /// The key as it was before anything was taken out: positions in lists count what is gone.
+    #[must_use]
+    pub fn original_key(&self, key: &str) -> String {
+        let (mut node, mut rest, mut original) = (self, key, Vec::new());
+        while let Some((child, after)) = node.child(rest) {
+            original.push(match &node.kind {
+                Kind::List(_) => child.position.to_string(),
+                _ => rest[..rest.len() - after.len()].trim_end_matches('.').to_owned(),
+            });
+            (node, rest) = (child, after);
+        }
+        original.extend((!rest.is_empty()).then(|| rest.to_owned()));
+        original.join(".")
+    }
+
     /// Takes the node at this dotted key out of the tree; false where there is none.
     pub fn remove(&mut self, key: &str) -> bool {
-        let (above, last) = key.rsplit_once('.').unwrap_or(("", key));
-        let mut node = self;
-        for part in above.split('.').filter(|part| !part.is_empty()) {
-            match node.child_mut(part) {
-                Some(child) => node = child,
-                None => return false,
-            }
-        }
-        match &mut node.kind {
+        match &mut self.kind {
             Kind::Map(entries) => {
-                let before = entries.len();
-                entries.retain(|(name, _)| name != last);
-                entries.len() < before
-            }
-            Kind::List(items) => match last.parse::<usize>() {
-                Ok(at) if at < items.len() => {
-                    items.remove(at);
-                    true
+                if let Some(at) = entries.iter().position(|(name, _)| name == key) {
+                    entries.remove(at);
+                    return true;
                 }
-                _ => false,
-            },
+                let mut inside = entries.iter_mut().filter_map(|(name, node)| Some((node, rest_behind(key, name)?)));
+                inside.any(|(node, rest)| node.remove(rest))
+            }
+            Kind::List(items) => {
+                let (position, rest) = key.split_once('.').unwrap_or((key, ""));
+                match position.parse::<usize>().ok().filter(|at| *at < items.len()) {
+                    Some(at) if rest.is_empty() => {
+                        items.remove(at);
+                        true
+                    }
+                    Some(at) => items[at].remove(rest),
+                    None => false,
+                }
+            }
             Kind::Scalar(_) => false,
         }
     }
@@ -128,21 +141,31 @@ impl Node {
         }
     }
 
-    fn child(&self, part: &str) -> Option<&Self> {
+    /// The child that a dotted key begins with, and the rest of the key. Names may hold dots themselves.
+    fn child<'k>(&self, key: &'k str) -> Option<(&Self, &'k str)> {
+        if key.is_empty() {
+            return None;
+        }
         match &self.kind {
-            Kind::Map(entries) => entries.iter().find(|(name, _)| name == part).map(|(_, node)| node),
-            Kind::List(items) => items.get(part.parse::<usize>().ok()?),
+            Kind::Map(entries) => entries.iter().find_map(|(name, node)| Some((node, rest_behind(key, name)?))),
+            Kind::List(items) => {
+                let (position, rest) = key.split_once('.').unwrap_or((key, ""));
+                Some((items.get(position.parse::<usize>().ok()?)?, rest))
+            }
             Kind::Scalar(_) => None,
         }
     }
+}
 
-    fn child_mut(&mut self, part: &str) -> Option<&mut Self> {
-        match &mut self.kind {
-            Kind::Map(entries) => entries.iter_mut().find(|(name, _)| name == part).map(|(_, node)| node),
-            Kind::List(items) => items.get_mut(part.parse::<usize>().ok()?),
-            Kind::Scalar(_) => None,
-        }
-    }
+/// A list whose items know their positions.
+fn list(items: impl Iterator<Item = Node>) -> Kind {
+    Kind::List(items.enumerate().map(|(position, item)| Node { position, ..item }).collect())
+}
+
+/// What follows a name at the start of a dotted key; empty where nothing does.
+fn rest_behind<'k>(key: &'k str, name: &str) -> Option<&'k str> {
+    let rest = key.strip_prefix(name)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
 }
 
 struct Reader<'a> {
@@ -176,13 +199,13 @@ impl Reader<'_> {
                 (key.get_ref().to_string(), self.toml_value(value, Some(place), depth + 1))
             })
             .collect();
-        Node { place, kind: Kind::Map(entries) }
+        Node { place, kind: Kind::Map(entries), position: 0 }
     }
 
     fn toml_value(&mut self, value: &Spanned<DeValue<'_>>, at: Option<Place>, depth: usize) -> Node {
         let place = at.unwrap_or_else(|| self.place_at(value.span().start));
         if self.is_too_deep(depth, &place) {
-            return Node { place, kind: Kind::Scalar(Value::Null) };
+            return Node { place, kind: Kind::Scalar(Value::Null), position: 0 };
         }
         let kind = match value.get_ref() {
             DeValue::String(text) => Kind::Scalar(self.string(text, &place)),
@@ -196,12 +219,10 @@ impl Reader<'_> {
             DeValue::Float(number) => Kind::Scalar(number.as_str().parse::<f64>().map_or(Value::Null, Value::from)),
             DeValue::Boolean(flag) => Kind::Scalar(Value::Bool(*flag)),
             DeValue::Datetime(moment) => Kind::Scalar(Value::String(moment.to_string())),
-            DeValue::Array(items) => {
-                Kind::List(items.iter().map(|item| self.toml_value(item, None, depth + 1)).collect())
-            }
+            DeValue::Array(items) => list(items.iter().map(|item| self.toml_value(item, None, depth + 1))),
             DeValue::Table(table) => return self.toml_table(table, place, depth),
         };
-        Node { place, kind }
+        Node { place, kind, position: 0 }
     }
 
     fn yaml(&mut self) -> Node {
@@ -210,17 +231,17 @@ impl Reader<'_> {
             Ok(documents) if documents.len() > 1 => {
                 let remedy = "put everything into one document";
                 self.problem(whole.clone(), format!("{} YAML documents in one file", documents.len()), remedy);
-                Node { place: whole, kind: Kind::Map(Vec::new()) }
+                Node { place: whole, kind: Kind::Map(Vec::new()), position: 0 }
             }
             Ok(documents) => match documents.first() {
                 Some(document) => self.yaml_node(document, None, 0),
-                None => Node { place: whole, kind: Kind::Map(Vec::new()) },
+                None => Node { place: whole, kind: Kind::Map(Vec::new()), position: 0 },
             },
             Err(error) => {
                 let at = error.marker();
                 let place = Place { file: Arc::clone(&self.file), line: at.line(), column: at.col() + 1 };
                 self.problem(place, error.info().to_owned(), "");
-                Node { place: whole, kind: Kind::Map(Vec::new()) }
+                Node { place: whole, kind: Kind::Map(Vec::new()), position: 0 }
             }
         }
     }
@@ -228,7 +249,7 @@ impl Reader<'_> {
     fn yaml_node(&mut self, node: &MarkedYamlOwned, at: Option<Place>, depth: usize) -> Node {
         let place = at.unwrap_or_else(|| self.yaml_place(node));
         if self.is_too_deep(depth, &place) {
-            return Node { place, kind: Kind::Scalar(Value::Null) };
+            return Node { place, kind: Kind::Scalar(Value::Null), position: 0 };
         }
         let kind = match &node.data {
             YamlDataOwned::Value(scalar) => Kind::Scalar(match scalar {
@@ -238,9 +259,7 @@ impl Reader<'_> {
                 ScalarOwned::FloatingPoint(number) => Value::from(number.into_inner()),
                 ScalarOwned::String(text) => self.string(text, &place),
             }),
-            YamlDataOwned::Sequence(items) => {
-                Kind::List(items.iter().map(|item| self.yaml_node(item, None, depth + 1)).collect())
-            }
+            YamlDataOwned::Sequence(items) => list(items.iter().map(|item| self.yaml_node(item, None, depth + 1))),
             YamlDataOwned::Mapping(entries) => {
                 let entries = entries.iter().map(|(key, value)| {
                     let place = self.yaml_place(key);
@@ -258,7 +277,7 @@ impl Reader<'_> {
                 Kind::Scalar(Value::Null)
             }
         };
-        Node { place, kind }
+        Node { place, kind, position: 0 }
     }
 
     fn yaml_key(&mut self, key: &MarkedYamlOwned) -> String {

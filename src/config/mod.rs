@@ -59,8 +59,7 @@ pub struct Workers {
 }
 
 /// How many worker threads, and on which CPUs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[schemars(untagged)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Threads {
     /// One per CPU that this process may use.
     #[default]
@@ -89,6 +88,20 @@ impl<'de> Deserialize<'de> for Threads {
             }
             _ => Err(D::Error::custom(FORM)),
         }
+    }
+}
+
+impl JsonSchema for Threads {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Threads".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"anyOf": [
+            {"const": "auto"},
+            {"type": "integer", "minimum": 1, "maximum": 1024},
+            {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+        ]})
     }
 }
 
@@ -334,12 +347,20 @@ mod tests {
             "r.toml:4:1: listeners.other.address: `nowhere` is no address to listen on; write",
             "r.toml:5:14: listeners.other.timeouts.heder: unknown key `heder`; did you mean `header`?",
             "services.a.endpoints.1: `10.0.0.2` is no endpoint; write",
-            "`10.0.0.3` is no endpoint; write",
+            "services.a.endpoints.2: `10.0.0.3` is no endpoint; write",
             "r.toml:8:1: services.a.balance: `best` is no balance",
             "routes.0.paths.0: unknown value `perfix`; did you mean `prefix`?",
         ] {
             assert!(all.contains(expected), "{expected}\nnot in\n{all}");
         }
+    }
+
+    #[test]
+    fn a_name_with_dots_hides_nothing() {
+        let told =
+            problems("[services.\"api.example.com\"]\nendpoints = [\"x\"]\nbalance = 1\n[metrics]\nbukets = []\n");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("r.toml:2:14: services.api.example.com.endpoints.0: "), "{}", told[0]);
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(super) struct Watch {
     path: PathBuf,
     text: Option<Vec<u8>>,
     events: Receiver<()>,
+    /// An event came and the text was not looked at yet: waiting for quiet may be abandoned.
+    is_pending: bool,
     _watcher: Option<notify::RecommendedWatcher>,
 }
 
@@ -53,20 +55,28 @@ impl Watch {
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "changes of the file are not seen; send SIGHUP after a change"))
             .ok();
-        Self { path: path.to_owned(), text: Some(text.as_bytes().to_vec()), events, _watcher: watcher }
+        Self {
+            path: path.to_owned(),
+            text: Some(text.as_bytes().to_vec()),
+            events,
+            is_pending: false,
+            _watcher: watcher,
+        }
     }
 
-    /// Ends when the file has another text than before.
+    /// Ends when the file has another text than before. May be abandoned and called again: no event is lost.
     pub(super) async fn changed(&mut self) {
         loop {
-            if self.events.recv().await.is_none() {
+            if !self.is_pending && self.events.recv().await.is_none() {
                 std::future::pending::<()>().await;
             }
+            self.is_pending = true;
             let start = tokio::time::Instant::now();
             while start.elapsed() < DEBOUNCE_MAX
                 && tokio::time::timeout(DEBOUNCE, self.events.recv()).await.is_ok_and(|event| event.is_some())
             {
             }
+            self.is_pending = false;
             let text = std::fs::read(&self.path).ok();
             if text.is_some() && text != self.text {
                 self.text = text;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 
 use crate::config::units::ListenAddress;
 use crate::mailbox::Acceptor;
@@ -37,8 +38,8 @@ impl Bound {
             if self.addresses.get(&listener.label) == Some(address) {
                 continue;
             }
-            let is_ours = self.addresses.values().any(|bound| bound == address);
-            let sockets = bind(address, workers, is_ours).map_err(|error| (listener.name.to_string(), error))?;
+            let sockets = bind(address, workers, &|socket| self.has_port(socket), self.has(address))
+                .map_err(|error| (listener.name.to_string(), error))?;
             change.added.push((listener.label, sockets));
         }
         let stays = |label: &Label| self.addresses.get(label) == change.addresses.get(label);
@@ -46,31 +47,52 @@ impl Bound {
         Ok(change)
     }
 
-    /// Takes a change as done.
+    /// Takes a change as done; files of Unix sockets that are gone with it are removed.
     pub fn take(&mut self, change: &mut Change) {
-        self.addresses = std::mem::take(&mut change.addresses);
+        let before = std::mem::replace(&mut self.addresses, std::mem::take(&mut change.addresses));
+        before.values().filter(|address| !self.has(address)).for_each(remove_file);
+    }
+
+    fn has(&self, address: &ListenAddress) -> bool {
+        self.addresses.values().any(|bound| bound == address)
+    }
+
+    /// True where we listen on this port, be it on another address: ours is no stranger.
+    fn has_port(&self, address: &SocketAddr) -> bool {
+        self.addresses.values().flat_map(ListenAddress::sockets).any(|bound| bound.port() == address.port())
     }
 
     /// Removes the files of Unix sockets, at the end of the process.
     pub fn remove_files(&self) {
-        for address in self.addresses.values() {
-            if let ListenAddress::Unix(path) = address {
-                // It may be gone already, which is what is wanted.
-                let _ = std::fs::remove_file(path);
-            }
-        }
+        self.addresses.values().for_each(remove_file);
+    }
+}
+
+fn remove_file(address: &ListenAddress) {
+    if let ListenAddress::Unix(path) = address {
+        // It may be gone already, which is what is wanted.
+        let _ = std::fs::remove_file(path);
     }
 }
 
 /// The sockets of one listener, by worker. A host without IPv6 serves `":80"` over IPv4 alone.
-fn bind(address: &ListenAddress, workers: usize, is_ours: bool) -> io::Result<Vec<Vec<Acceptor>>> {
+fn bind(
+    address: &ListenAddress,
+    workers: usize,
+    has_port: &dyn Fn(&SocketAddr) -> bool,
+    is_bound: bool,
+) -> io::Result<Vec<Vec<Acceptor>>> {
     if let ListenAddress::Unix(path) = address {
+        if is_bound {
+            // Under another name until now: the old socket is let go with it.
+            std::fs::remove_file(path)?;
+        }
         let listener = socket::listen_unix(path)?;
         return (0..workers).map(|_| Ok(vec![Acceptor::Unix(listener.try_clone()?)])).collect();
     }
     let mut sockets: Vec<Vec<Acceptor>> = (0..workers).map(|_| Vec::new()).collect();
     for socket in address.sockets() {
-        if !is_ours && socket.port() > 0 {
+        if socket.port() > 0 && !has_port(&socket) {
             match socket::check_free(socket) {
                 Err(error) if has_no_family(&error) && matches!(address, ListenAddress::Port(_)) => continue,
                 other => other?,

@@ -100,7 +100,7 @@ impl Plane {
         workers: usize,
     ) -> Result<Self, Vec<Problem>> {
         let mut resolver = Resolver::new();
-        resolver.refresh(&names(&source)).await;
+        resolver.learn(&names(&source)).await;
         let mut labels = Labels::default();
         let snapshot = compile(&source, &resolver.resolved(), &mut labels, 1)?;
         open_log(&log, &source).map_err(|problem| vec![problem])?;
@@ -140,11 +140,13 @@ impl Plane {
     /// anew, than one that answers on some of its CPUs only.
     pub async fn run(mut self, mailboxes: Arc<Vec<Mailbox>>, workers: Vec<JoinHandle<()>>) -> std::io::Result<()> {
         let mut signals = Signals::new()?;
+        let mut outcome = Ok(());
         self.mailboxes = mailboxes;
         let change = std::mem::take(&mut self.change);
         self.publish(change);
         // Only a service manager listens; there may be none.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let mut look = tokio::time::interval(WORKER_LOOK);
         let mut watch = self.path.as_deref().map(|path| Watch::new(path, &self.source.text));
         loop {
             let due = self.resolver.next_due();
@@ -164,10 +166,16 @@ impl Plane {
                     }
                 },
                 () = changed(watch.as_mut()) => self.reload("the file changed").await,
-                () = due_at(due) => self.resolve().await,
-                () = tokio::time::sleep(WORKER_LOOK) => {
+                () = due_at(due) => self.resolver.ask_due(),
+                is_changed = self.resolver.answer() => {
+                    if is_changed {
+                        self.publish_addresses();
+                    }
+                }
+                _ = look.tick() => {
                     if let Some(worker) = workers.iter().position(JoinHandle::is_finished) {
-                        return Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
+                        outcome = Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
+                        break;
                     }
                 }
             }
@@ -176,7 +184,7 @@ impl Plane {
         if let Err(error) = self.log.flush() {
             tracing::error!(%error, "access log: the last lines are lost");
         }
-        Ok(())
+        outcome
     }
 
     /// Reads the file again. Where anything is wrong with it all stays as it was, and every problem is told.
@@ -202,7 +210,7 @@ impl Plane {
 
     async fn try_reload(&mut self, path: &std::path::Path) -> Result<(), Vec<Problem>> {
         let source = Source::read(path)?;
-        self.resolver.refresh(&names(&source)).await;
+        self.resolver.learn(&names(&source)).await;
         let generation = self.snapshot.generation + 1;
         let snapshot = compile(&source, &self.resolver.resolved(), &mut self.labels, generation)?;
         let change = self.bound.prepare(&snapshot, self.mailboxes.len());
@@ -211,13 +219,16 @@ impl Plane {
             open_log(&self.log, &source).map_err(|problem| vec![problem])?;
         }
         for (key, is_changed) in [
-            ("workers", source.config.workers != self.source.config.workers),
+            ("workers.threads", source.config.workers.threads != self.source.config.workers.threads),
+            ("workers.engine", source.config.workers.engine != self.source.config.workers.engine),
             ("admin", source.config.admin != self.source.config.admin),
         ] {
             if is_changed {
                 tracing::warn!(key, "this part of the configuration takes effect at the next start");
             }
         }
+        // Only now: names of a configuration that was refused must not be forgotten with it.
+        self.resolver.keep_only(&names(&source));
         self.source = source;
         self.snapshot = Arc::new(snapshot);
         self.publish(change);
@@ -247,11 +258,8 @@ impl Plane {
         });
     }
 
-    /// Asks for the names that are due; publishes where an address came or went.
-    async fn resolve(&mut self) {
-        if !self.resolver.refresh(&names(&self.source)).await {
-            return;
-        }
+    /// An address came or went.
+    fn publish_addresses(&mut self) {
         let generation = self.snapshot.generation + 1;
         match compile(&self.source, &self.resolver.resolved(), &mut self.labels, generation) {
             Ok(snapshot) => {

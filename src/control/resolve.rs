@@ -10,9 +10,10 @@ use std::time::Duration;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::compile::Resolved;
+use super::compile::{Resolved, TimedOut};
 
 /// Names with a shorter time to live are asked for this often all the same.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -25,13 +26,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Entry {
     addresses: Vec<IpAddr>,
+    has_timed_out: bool,
     due: Instant,
+}
+
+/// What a look-up gave: addresses and until when they hold.
+type Answer = Result<(Vec<IpAddr>, Instant), LookUpError>;
+
+/// Why a name did not resolve.
+enum LookUpError {
+    TimedOut,
+    Other(String),
 }
 
 /// What names resolved to.
 pub(super) struct Resolver {
-    resolver: Option<TokioResolver>,
+    client: Option<TokioResolver>,
     entries: HashMap<Arc<str>, Entry>,
+    /// Look-ups of names that are due, in the background.
+    asked: JoinSet<(Arc<str>, Answer)>,
 }
 
 impl Resolver {
@@ -41,14 +54,19 @@ impl Resolver {
             tracing::warn!(%error, "the resolver's configuration cannot be read; names come from the hosts file");
             TokioResolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default())
         });
-        let resolver = builder.build().inspect_err(|error| tracing::error!(%error, "names cannot be resolved")).ok();
-        Self { resolver, entries: HashMap::new() }
+        let client = builder.build().inspect_err(|error| tracing::error!(%error, "names cannot be resolved")).ok();
+        Self { client, entries: HashMap::new(), asked: JoinSet::new() }
     }
 
     /// What is known now.
     pub(super) fn resolved(&self) -> Resolved {
-        let known = self.entries.iter().filter(|(_, entry)| !entry.addresses.is_empty());
-        known.map(|(name, entry)| (Arc::clone(name), entry.addresses.clone())).collect()
+        let known = self.entries.iter().filter(|(_, entry)| !entry.addresses.is_empty() || entry.has_timed_out);
+        known
+            .map(|(name, entry)| {
+                let addresses = (!entry.addresses.is_empty()).then(|| entry.addresses.clone());
+                (Arc::clone(name), addresses.ok_or(TimedOut))
+            })
+            .collect()
     }
 
     /// When the next name is due.
@@ -56,59 +74,83 @@ impl Resolver {
         self.entries.values().map(|entry| entry.due).min()
     }
 
-    /// Asks for the names that are new or due, all at once; names that are not wanted are forgotten.
-    /// True where an address came or went.
-    pub(super) async fn refresh(&mut self, names: &BTreeSet<Arc<str>>) -> bool {
-        let before = self.entries.len();
-        self.entries.retain(|name, _| names.contains(name));
-        let mut is_changed = self.entries.len() != before;
-        let now = Instant::now();
-        let is_due = |name: &&Arc<str>| self.entries.get(*name).is_none_or(|entry| entry.due <= now);
-        let due: Vec<_> = names.iter().filter(is_due).cloned().collect();
-        let mut tasks = tokio::task::JoinSet::new();
-        for name in due {
-            let resolver = self.resolver.clone();
-            tasks.spawn(async move {
-                let found = look_up(resolver, &name).await;
-                (name, found)
-            });
+    /// Asks for the names that are not known yet, all at once, and waits for the answers.
+    pub(super) async fn learn(&mut self, names: &BTreeSet<Arc<str>>) {
+        let mut tasks = JoinSet::new();
+        for name in names.iter().filter(|name| !self.entries.contains_key(*name)) {
+            tasks.spawn(look_up(self.client.clone(), Arc::clone(name)));
         }
-        while let Some(Ok((name, found))) = tasks.join_next().await {
-            is_changed |= self.take(name, found);
+        while let Some(Ok((name, answer))) = tasks.join_next().await {
+            self.entries
+                .insert(Arc::clone(&name), Entry { addresses: Vec::new(), has_timed_out: false, due: Instant::now() });
+            self.take(&name, answer);
         }
-        is_changed
     }
 
-    fn take(&mut self, name: Arc<str>, found: Result<(Vec<IpAddr>, Instant), String>) -> bool {
-        let entry = self
-            .entries
-            .entry(Arc::clone(&name))
-            .or_insert_with(|| Entry { addresses: Vec::new(), due: Instant::now() });
-        match found {
+    /// Forgets all other names.
+    pub(super) fn keep_only(&mut self, names: &BTreeSet<Arc<str>>) {
+        self.entries.retain(|name, _| names.contains(name));
+    }
+
+    /// Asks for the names that are due, in the background: [`Self::answer`] brings what comes.
+    pub(super) fn ask_due(&mut self) {
+        let now = Instant::now();
+        for (name, entry) in &mut self.entries {
+            if entry.due <= now {
+                entry.due = now + 2 * PATIENCE;
+                self.asked.spawn(look_up(self.client.clone(), Arc::clone(name)));
+            }
+        }
+    }
+
+    /// The next answer to [`Self::ask_due`]; true where an address came or went. May be abandoned and called again.
+    pub(super) async fn answer(&mut self) -> bool {
+        match self.asked.join_next().await {
+            None => std::future::pending().await,
+            Some(Ok((name, answer))) => self.take(&name, answer),
+            Some(Err(_)) => false,
+        }
+    }
+
+    fn take(&mut self, name: &str, answer: Answer) -> bool {
+        let Some(entry) = self.entries.get_mut(name) else { return false };
+        match answer {
             Ok((mut addresses, until)) => {
                 // Servers rotate the order; only the set matters.
                 addresses.sort_unstable();
                 addresses.dedup();
                 let now = Instant::now();
                 entry.due = until.clamp(now + SHORTEST, now + LONGEST);
+                entry.has_timed_out = false;
                 let is_changed = entry.addresses != addresses;
                 entry.addresses = addresses;
                 is_changed
             }
             Err(error) => {
                 entry.due = Instant::now() + RETRY;
-                let kept = entry.addresses.len();
-                tracing::warn!(name = &*name, error, kept, "the name does not resolve; its last addresses are kept");
+                entry.has_timed_out = matches!(error, LookUpError::TimedOut);
+                let error = match error {
+                    LookUpError::TimedOut => "no answer in time".to_owned(),
+                    LookUpError::Other(error) => error,
+                };
+                tracing::warn!(
+                    name,
+                    error,
+                    kept = entry.addresses.len(),
+                    "the name does not resolve; its last addresses are kept"
+                );
                 false
             }
         }
     }
 }
 
-async fn look_up(resolver: Option<TokioResolver>, name: &str) -> Result<(Vec<IpAddr>, Instant), String> {
-    let resolver = resolver.ok_or("there is no resolver")?;
-    let answer = tokio::time::timeout(PATIENCE, resolver.lookup_ip(name)).await;
-    let answer = answer.map_err(|_| "no answer in time".to_owned())?.map_err(|error| error.to_string())?;
-    let until = Instant::from_std(answer.as_lookup().valid_until());
-    Ok((answer.iter().collect(), until))
+async fn look_up(resolver: Option<TokioResolver>, name: Arc<str>) -> (Arc<str>, Answer) {
+    let Some(resolver) = resolver else { return (name, Err(LookUpError::Other("there is no resolver".to_owned()))) };
+    let answer = match tokio::time::timeout(PATIENCE, resolver.lookup_ip(&*name)).await {
+        Err(_) => Err(LookUpError::TimedOut),
+        Ok(Err(error)) => Err(LookUpError::Other(error.to_string())),
+        Ok(Ok(found)) => Ok((found.iter().collect(), Instant::from_std(found.as_lookup().valid_until()))),
+    };
+    (name, answer)
 }

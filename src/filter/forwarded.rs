@@ -30,13 +30,15 @@ pub struct Hop<'a> {
     pub via: bool,
     /// The `Host` that replaces the client's.
     pub host: Option<&'a [u8]>,
+    /// The `Host` where the client sent none (HTTP/1.0): upstreams get HTTP/1.1, which must have one.
+    pub fallback_host: &'a [u8],
 }
 
 /// Appends the whole head. The target is the one that filters left.
 pub fn put_request_head(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) {
     put_request_line(out, head.method(), head.target());
-    let host = hop.host.unwrap_or_else(|| head.authority());
-    put_field(out, b"Host", host);
+    let client_host = if head.authority().is_empty() { hop.fallback_host } else { head.authority() };
+    put_field(out, b"Host", hop.host.unwrap_or(client_host));
     put_client_fields(out, head, hop, filters);
     match head.framing() {
         Framing::Length(length) => put_number_field(out, b"Content-Length", length),
@@ -50,7 +52,7 @@ pub fn put_request_head(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, fi
         put_field(out, b"Connection", b"upgrade");
         put_field(out, b"Upgrade", protocol);
     }
-    put_forwarded_fields(out, head, hop);
+    put_forwarded_fields(out, head, hop, filters);
     for filter in filters {
         if let Filter::RequestHeaders(edit) = filter {
             edit.put.iter().for_each(|(name, value)| put_field(out, name, value));
@@ -59,28 +61,63 @@ pub fn put_request_head(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, fi
     out.extend_from_slice(b"\r\n");
 }
 
+/// True where a filter of the route takes this field away, or sets it to a value of its own.
+fn is_removed(filters: &[Filter], name: &[u8]) -> bool {
+    filters.iter().any(|filter| matches!(filter, Filter::RequestHeaders(edit) if edit.removes(name)))
+}
+
 fn put_client_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) {
-    let removes =
-        |name: &[u8]| filters.iter().any(|filter| matches!(filter, Filter::RequestHeaders(edit) if edit.removes(name)));
     for (field, name, value) in head.fields() {
         let passes = match field.known {
-            Known::Host | Known::ContentLength | Known::Expect | Known::XForwardedFor => false,
+            Known::Host | Known::ContentLength | Known::Expect | Known::XForwardedFor | Known::XRequestId => false,
             Known::XForwardedProto
             | Known::XForwardedHost
             | Known::XForwardedPort
             | Known::XRealIp
             | Known::Forwarded => hop.is_trusted,
-            Known::XRequestId => hop.is_trusted && is_request_id(value),
             known => !known.is_hop_by_hop(),
         };
-        if passes && !field.nominated && !removes(name) {
+        if passes && !field.nominated && !is_removed(filters, name) {
             put_field(out, name, value);
         }
     }
 }
 
-fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
+fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) {
+    let writes = |name: &[u8]| !is_removed(filters, name);
     let is_missing = |known| !hop.is_trusted || head.known(known).is_none();
+    if writes(b"x-forwarded-for") {
+        put_forwarded_for(out, head, hop);
+    }
+    if is_missing(Known::XRealIp) && writes(b"x-real-ip") {
+        out.extend_from_slice(b"X-Real-IP: ");
+        put_address(out, hop.peer);
+        out.extend_from_slice(b"\r\n");
+    }
+    if is_missing(Known::XForwardedProto) && writes(b"x-forwarded-proto") {
+        put_field(out, b"X-Forwarded-Proto", hop.scheme.as_bytes());
+    }
+    if is_missing(Known::XForwardedHost) && !head.authority().is_empty() && writes(b"x-forwarded-host") {
+        put_field(out, b"X-Forwarded-Host", head.authority());
+    }
+    if is_missing(Known::XForwardedPort) && writes(b"x-forwarded-port") {
+        put_number_field(out, b"X-Forwarded-Port", u64::from(hop.port));
+    }
+    if hop.forwarded && writes(b"forwarded") {
+        put_forwarded(out, head, hop);
+    }
+    if hop.via && writes(b"via") {
+        put_field(out, b"Via", b"1.1 ringress");
+    }
+    if writes(b"x-request-id") {
+        match head.known(Known::XRequestId).filter(|id| hop.is_trusted && is_request_id(id)) {
+            Some(id) => put_field(out, b"X-Request-ID", id),
+            None => put_request_id(out, hop.request_id),
+        }
+    }
+}
+
+fn put_forwarded_for(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
     out.extend_from_slice(b"X-Forwarded-For: ");
     if hop.is_trusted {
         for (_, _, value) in head.fields().filter(|(field, ..)| field.known == Known::XForwardedFor) {
@@ -90,29 +127,6 @@ fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
     }
     put_address(out, hop.peer);
     out.extend_from_slice(b"\r\n");
-    if is_missing(Known::XRealIp) {
-        out.extend_from_slice(b"X-Real-IP: ");
-        put_address(out, hop.peer);
-        out.extend_from_slice(b"\r\n");
-    }
-    if is_missing(Known::XForwardedProto) {
-        put_field(out, b"X-Forwarded-Proto", hop.scheme.as_bytes());
-    }
-    if is_missing(Known::XForwardedHost) && !head.authority().is_empty() {
-        put_field(out, b"X-Forwarded-Host", head.authority());
-    }
-    if is_missing(Known::XForwardedPort) {
-        put_number_field(out, b"X-Forwarded-Port", u64::from(hop.port));
-    }
-    if hop.forwarded {
-        put_forwarded(out, head, hop);
-    }
-    if hop.via {
-        put_field(out, b"Via", b"1.1 ringress");
-    }
-    if !head.known(Known::XRequestId).is_some_and(|id| hop.is_trusted && is_request_id(id)) {
-        put_request_id(out, hop.request_id);
-    }
 }
 
 /// RFC 7239 §4; an IPv6 address is bracketed and quoted.
@@ -173,16 +187,23 @@ pub fn client_address(head: &RequestHead, peer: IpAddr, networks: &[IpNet]) -> I
     let mut client = peer;
     let fields = head.fields().filter(|(field, ..)| field.known == Known::XForwardedFor);
     for (_, _, value) in fields {
-        // Left to right, so that the last untrusted one of the last field wins.
+        // Left to right, so that the last untrusted one of the last field wins. What is no address hides who sent
+        // what stands before it.
         for element in list_elements(value) {
-            let address = std::str::from_utf8(element).ok().and_then(|text| text.parse().ok());
-            match address {
-                Some(address) if !is_trusted(networks, address) => client = address,
-                _ => {}
+            match std::str::from_utf8(element).ok().and_then(address_of) {
+                Some(address) if is_trusted(networks, address) => {}
+                Some(address) => client = address,
+                None => client = peer,
             }
         }
     }
     client
+}
+
+/// An address, with or without a port.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    text.parse().ok().or_else(with_port)
 }
 
 #[cfg(test)]
@@ -207,6 +228,7 @@ mod tests {
             forwarded: false,
             via: true,
             host: None,
+            fallback_host: b"endpoint:80",
         }
     }
 
@@ -253,6 +275,18 @@ mod tests {
     }
 
     #[test]
+    fn a_filter_that_sets_a_field_of_ours_has_the_last_word() {
+        let edit = HeaderEdit {
+            remove: vec![b"x-forwarded-proto"[..].into(), b"via"[..].into()],
+            put: vec![(b"X-Forwarded-Proto"[..].into(), b"https"[..].into())],
+        };
+        let text = written(&head("GET / HTTP/1.0\n\n"), &hop(false), &[Filter::RequestHeaders(edit)]);
+        assert_eq!(text.matches("X-Forwarded-Proto").count(), 1, "{text}");
+        assert!(text.contains("X-Forwarded-Proto: https\r\n") && !text.contains("Via:"));
+        assert!(text.contains("Host: endpoint:80\r\n"), "HTTP/1.0 may come without a host");
+    }
+
+    #[test]
     fn the_client_is_the_last_address_that_is_not_a_proxy() {
         let networks = ["10.0.0.0/8".parse().unwrap()];
         let head = head("GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 6.6.6.6, 7.7.7.7\nX-Forwarded-For: 10.0.0.2\n\n");
@@ -260,5 +294,11 @@ mod tests {
         assert_eq!(client_address(&head, peer("10.0.0.1"), &networks), peer("7.7.7.7"));
         assert_eq!(client_address(&head, peer("8.8.8.8"), &networks), peer("8.8.8.8"));
         assert_eq!(client_address(&head, peer("10.0.0.1"), &[]), peer("10.0.0.1"));
+        let through = |element: &str| {
+            let text = format!("GET / HTTP/1.1\nHost: a\nX-Forwarded-For: 9.9.9.9, {element}\n\n");
+            client_address(&self::head(&text), peer("10.0.0.1"), &networks)
+        };
+        assert_eq!(through("1.2.3.4:5678"), peer("1.2.3.4"));
+        assert_eq!(through("unknown"), peer("10.0.0.1"), "what stands before it may be the client's invention");
     }
 }

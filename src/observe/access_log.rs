@@ -75,9 +75,15 @@ impl Line<'_> {
         self.put_common(out);
         self.put_quoted_field(out, Known::Referer);
         self.put_quoted_field(out, Known::UserAgent);
-        let _ = write!(out, " {} \"{}\" \"", self.number, self.route());
-        if let Some(endpoint) = self.endpoint() {
-            let _ = write!(out, "http://{endpoint}");
+        let _ = write!(out, " {} \"", self.number);
+        put_escaped(out, if self.route().is_empty() { b"-" } else { self.route().as_bytes() });
+        out.extend_from_slice(b"\" \"");
+        match self.endpoint() {
+            Some(endpoint) => {
+                out.extend_from_slice(b"http://");
+                put_escaped(out, endpoint.as_bytes());
+            }
+            None => out.push(b'-'),
         }
         let _ = write!(out, "\" {}ms", self.record.times.total_us() / 1_000);
     }
@@ -101,9 +107,9 @@ impl Line<'_> {
         let times = &record.times;
         let _ = write!(
             out,
-            " phase={} endpoint={} attempts={} reused={} idle_ms={} errno={} connect_us={} send_us={} first_byte_us={} total_us={}",
+            " phase={} endpoint=\"{}\" attempts={} reused={} idle_ms={} errno={} connect_us={} send_us={} first_byte_us={} total_us={}",
             record.phase.name(),
-            self.endpoint().unwrap_or("-"),
+            self.endpoint().unwrap_or("-").escape_default(),
             record.attempts,
             record.connection.is_reused,
             record.connection.idle_ms,
@@ -131,16 +137,15 @@ impl Line<'_> {
             Some(failure) => _ = write!(out, ",\"cause\":\"{failure}\""),
             None => out.extend_from_slice(b",\"cause\":null"),
         }
-        let _ = write!(
-            out,
-            ",\"phase\":\"{}\",\"route\":\"{}\",\"service\":\"{}\",\"endpoint\":\"{}\",\"attempts\":{},\"reused\":{}",
-            record.phase.name(),
-            self.route().escape_default(),
-            self.service().escape_default(),
-            self.endpoint().unwrap_or_default().escape_default(),
-            record.attempts,
-            record.connection.is_reused,
-        );
+        let _ = write!(out, ",\"phase\":\"{}\"", record.phase.name());
+        let names =
+            [("route", self.route()), ("service", self.service()), ("endpoint", self.endpoint().unwrap_or_default())];
+        for (key, name) in names {
+            let _ = write!(out, ",\"{key}\":\"");
+            put_escaped(out, name.as_bytes());
+            out.push(b'"');
+        }
+        let _ = write!(out, ",\"attempts\":{},\"reused\":{}", record.attempts, record.connection.is_reused);
         let connection = &record.connection;
         let _ = write!(
             out,
@@ -219,7 +224,7 @@ mod tests {
     use super::*;
     use crate::failure::Failure;
     use crate::proto::h1::request::Underscores;
-    use crate::snapshot::Label;
+    use crate::snapshot::{Label, Route};
 
     fn line(format: LogFormat) -> String {
         let mut head = RequestHead::default();
@@ -229,7 +234,10 @@ mod tests {
         record.status = 502;
         record.failure = Some(Failure::ConnectRefused);
         record.times.ended_us = 13_345;
-        let snapshot = Snapshot::default();
+        record.route = Some(0);
+        let label = Label::default();
+        let route = Route { name: "bob's \"caf\u{e9}\"".into(), label, filters: Vec::new(), service: None };
+        let snapshot = Snapshot { routes: vec![route], ..Snapshot::default() };
         let now = UNIX_EPOCH + Duration::from_secs(1_709_209_845);
         let mut out = Vec::new();
         Line { record: &record, head: &head, snapshot: &snapshot, now, number: 7 }.put(&mut out, format);
@@ -242,6 +250,7 @@ mod tests {
         assert_eq!(value["time"], "2024-02-29T12:30:45.000000Z");
         assert_eq!(value["target"], "/a\"b?c");
         assert_eq!(value["cause"], "connect_refused");
+        assert_eq!(value["route"], "bob's \"caf\u{c3}\u{a9}\"", "names are escaped byte by byte");
         assert_eq!(value["total_us"], 12_345);
         assert_eq!(value["user_agent"], "\"x\\\u{c3}\u{a9}");
     }
@@ -253,7 +262,10 @@ mod tests {
             "192.0.2.1 - - [29/Feb/2024:12:30:45 +0000] \"GET /a\\\"b?c HTTP/1.1\" 502 0 cause=connect_refused ";
         assert!(common.starts_with(start), "{common}");
         assert!(line(LogFormat::Combined).contains(" 502 0 \"-\" \"\\\"x\\\\\\u00c3\\u00a9\" cause="));
-        assert!(line(LogFormat::Traefik).contains("\" 7 \"\" \"\" 12ms cause=connect_refused phase=head"));
+        assert!(
+            line(LogFormat::Traefik)
+                .contains("\" 7 \"bob's \\\"caf\\u00c3\\u00a9\\\"\" \"-\" 12ms cause=connect_refused phase=head")
+        );
     }
 
     #[test]

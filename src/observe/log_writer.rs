@@ -8,8 +8,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use crate::limits::{LOG_BATCH_BYTES, LOG_BATCHES_MAX};
+
+/// How long the control plane waits for the thread.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the writing thread is told.
 enum Message {
@@ -58,10 +62,11 @@ impl LogWriter {
         self.ask(Message::Flush(answer), &answered)
     }
 
+    /// The thread may hang on its disk or pipe; whoever asks does not hang with it.
     fn ask(&self, message: Message, answered: &Receiver<io::Result<()>>) -> io::Result<()> {
-        let gone = |()| io::Error::other("the access log's thread is gone");
-        self.messages.send(message).map_err(|_| gone(()))?;
-        answered.recv().unwrap_or_else(|_| Err(gone(())))
+        let behind = || io::Error::new(io::ErrorKind::TimedOut, "the access log's thread is behind");
+        self.messages.try_send(message).map_err(|_| behind())?;
+        answered.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(behind()))
     }
 
     /// A worker's end.

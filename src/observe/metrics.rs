@@ -98,6 +98,12 @@ pub struct Report {
 }
 
 impl Metrics {
+    /// Forgets everything told apart by labels: other buckets begin other histograms, and a histogram's parts must
+    /// agree. Prometheus takes it for a restart.
+    pub fn forget_durations(&mut self) {
+        self.series.clear();
+    }
+
     /// Counts an exchange that is over.
     pub fn count(&mut self, record: &Record, snapshot: &Snapshot) {
         let key = Key {

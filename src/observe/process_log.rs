@@ -22,7 +22,7 @@ pub enum Form {
 /// # Errors
 /// The message where `level` is no filter.
 pub fn start(form: Form, level: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| format!("`{level}` is no log level: {error}"))?;
+    let filter = filter(level)?;
     let is_text = match form {
         Form::Auto => std::io::stderr().is_terminal(),
         Form::Text => true,
@@ -32,4 +32,12 @@ pub fn start(form: Form, level: &str) -> Result<(), String> {
     let started =
         if is_text { builder.with_target(false).try_init() } else { builder.json().flatten_event(true).try_init() };
     started.map_err(|error| error.to_string())
+}
+
+/// A level, or a filter by module.
+///
+/// # Errors
+/// The message where it is neither.
+pub fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(level).map_err(|error| format!("`{level}` is no log level: {error}"))
 }

@@ -73,27 +73,36 @@ pub fn shutdown_send(fd: RawFd) {
     shutdown(fd, libc::SHUT_WR);
 }
 
-/// Accepts the connection that waits longest, if one does, and closes it: what is left to do for a client where there
-/// are no descriptors. True where there was one.
+/// True where a connection is open and holds no byte that was not received.
 #[must_use]
-pub fn shed_one(listener: RawFd) -> bool {
+pub fn is_quiet(fd: RawFd) -> bool {
+    let mut byte = 0_u8;
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the pointer is to one byte of this frame, and the length says so.
+    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+    let received = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) };
+    received < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+}
+
+/// Accepts the connection that waits longest, if one does, without waiting for one.
+#[must_use]
+pub fn accept_waiting(listener: RawFd) -> Option<std::os::fd::OwnedFd> {
     let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
     // SAFETY: the pointer is to one pollfd of this frame, and the count says so.
     #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
     let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
     if ready != 1 || poll.revents & libc::POLLIN == 0 {
-        return false;
+        return None;
     }
     // SAFETY: both pointers are null, so nothing is written; the result is a new descriptor or an error.
     #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
     let accepted = unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC) };
     if accepted < 0 {
-        return false;
+        return None;
     }
     // SAFETY: the descriptor was just made, and nobody else has it.
     #[expect(unsafe_code, reason = "a raw descriptor becomes an owned one")]
-    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(accepted) });
-    true
+    Some(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(accepted) })
 }
 
 fn shutdown(fd: RawFd, how: i32) {

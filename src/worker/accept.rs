@@ -2,16 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::Worker;
-use super::io::Transport as _;
 use super::io::ring::{Ring, RingListener};
+use super::io::{Socket, Transport as _};
 use super::serve::serve;
 use crate::limits::{ACCEPT_BACKOFF_MS_MAX, ACCEPT_BACKOFF_MS_MIN, ACCEPTS_IN_FLIGHT};
-use crate::snapshot::Label;
-use crate::sys::socket;
+use crate::snapshot::{Label, Peer};
+use crate::sys::socket::accept_waiting;
 
 /// A listening socket of this worker.
 #[derive(Debug)]
@@ -33,10 +32,25 @@ pub(super) fn listen(worker: &Rc<Worker<Ring>>, label: Label, socket: RingListen
 
 impl Listening {
     /// Ends the accepts. What waits in the queue is accepted first: closing would reset it.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&self, worker: &Rc<Worker<Ring>>, label: Label) {
         self.is_stopped.set(true);
+        while let Some((connection, peer)) = self.socket.accept_waiting(&worker.transport) {
+            take(worker, label, connection, peer);
+        }
         self.socket.stop();
     }
+}
+
+/// Serves a new connection, or closes it where there are too many.
+fn take(worker: &Rc<Worker<Ring>>, label: Label, connection: Socket<Ring>, peer: Peer) {
+    let mut metrics = worker.metrics.borrow_mut();
+    metrics.counters.accepted += 1;
+    if worker.is_full() {
+        metrics.counters.shed += 1;
+        return;
+    }
+    drop(metrics);
+    worker.transport.spawn(serve(Rc::clone(worker), connection, peer, label));
 }
 
 async fn accept_all(worker: Rc<Worker<Ring>>, label: Label, socket: Rc<RingListener>, is_stopped: Rc<Cell<bool>>) {
@@ -45,21 +59,14 @@ async fn accept_all(worker: Rc<Worker<Ring>>, label: Label, socket: Rc<RingListe
         match socket.accept().await {
             Ok((connection, peer)) => {
                 backoff_ms = ACCEPT_BACKOFF_MS_MIN;
-                let mut metrics = worker.metrics.borrow_mut();
-                metrics.counters.accepted += 1;
-                if worker.is_full() {
-                    metrics.counters.shed += 1;
-                    continue;
-                }
-                drop(metrics);
-                worker.transport.spawn(serve(Rc::clone(&worker), connection, peer, label));
+                take(&worker, label, connection, peer);
             }
             Err(_) if is_stopped.get() => return,
             // The client was gone before it was accepted, or a signal came: nothing is wrong with us.
             Err(error) if is_passing(&error) => {}
             Err(error) => {
                 worker.metrics.borrow_mut().counters.accept_errors += 1;
-                if has_no_descriptor(&error) && worker.reserve.shed(socket.fd()) {
+                if has_no_descriptor(&error) && worker.reserve.shed(&socket) {
                     worker.metrics.borrow_mut().counters.shed += 1;
                 }
                 if backoff_ms == ACCEPT_BACKOFF_MS_MIN {
@@ -88,9 +95,10 @@ impl Reserve {
     }
 
     /// True where a client was shed.
-    fn shed(&self, listener: RawFd) -> bool {
-        let had_one = self.0.borrow_mut().take().is_some();
-        let is_shed = had_one && socket::shed_one(listener);
+    fn shed(&self, listener: &RingListener) -> bool {
+        // Where the queue is shared another worker may be faster, and this one would wait.
+        let had_one = listener.has_own_queue() && self.0.borrow_mut().take().is_some();
+        let is_shed = had_one && accept_waiting(listener.fd()).is_some();
         *self.0.borrow_mut() = std::fs::File::open("/dev/null").ok();
         is_shed
     }

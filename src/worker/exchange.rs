@@ -144,7 +144,7 @@ impl<'a, T: Transport> Exchange<'a, T> {
     fn pick(&mut self, at: usize, service: &Service, head: &RequestHead) -> Result<&'a Rc<Endpoint<T>>, Failure> {
         let live = self.live.services.get(at).ok_or(Failure::Internal("service"))?;
         let hash = request_hash(service, head, self.listener, self.peer);
-        let none = if service.is_unresolved { Failure::DnsError } else { Failure::NoEndpoints };
+        let none = service.unresolved.unwrap_or(Failure::NoEndpoints);
         let picked = live.pick(service, self.worker.transport.random(), hash).ok_or(none)?;
         self.record.endpoint = Some(picked);
         live.endpoints.get(picked).ok_or(Failure::Internal("endpoint"))
@@ -179,7 +179,9 @@ impl<'a, T: Transport> Exchange<'a, T> {
         (service, endpoint, total_at_ms): (&Service, &Endpoint<T>, Option<u64>),
     ) -> Result<Delivered, Failure> {
         let mut out = self.worker.spares.buffer(BODY_BUFFER_BYTES);
-        let hop = self.hop(service, endpoint);
+        // By the snapshot's name: services with the same address share an endpoint, not its name.
+        let name = self.record.endpoint.and_then(|at| service.endpoints.get(at)).map_or("", |endpoint| &endpoint.name);
+        let hop = self.hop(service, endpoint, name);
         put_request_head(&mut out, head, &hop, &route.filters);
         let forward = Forward {
             worker: self.worker,
@@ -197,7 +199,7 @@ impl<'a, T: Transport> Exchange<'a, T> {
         delivered
     }
 
-    fn hop<'h>(&self, service: &'h Service, endpoint: &'h Endpoint<T>) -> Hop<'h> {
+    fn hop<'h>(&self, service: &'h Service, endpoint: &Endpoint<T>, name: &'h str) -> Hop<'h> {
         Hop {
             peer: self.peer.address,
             is_trusted: is_trusted(&self.listener.trusted, self.peer.address),
@@ -206,10 +208,11 @@ impl<'a, T: Transport> Exchange<'a, T> {
             request_id: self.record.request_id,
             forwarded: self.listener.forwarded,
             via: self.listener.via,
+            fallback_host: if matches!(endpoint.address, Address::Unix(_)) { b"localhost" } else { name.as_bytes() },
             host: match (&service.host, &endpoint.address) {
                 (Host::Keep, _) => None,
                 (Host::Name(name), _) => Some(name),
-                (Host::Endpoint, Address::Tcp(_)) => Some(endpoint.name.as_bytes()),
+                (Host::Endpoint, Address::Tcp(_)) => Some(name.as_bytes()),
                 (Host::Endpoint, Address::Unix(_)) => Some(b"localhost"),
             },
         }
@@ -273,10 +276,12 @@ impl<'a, T: Transport> Exchange<'a, T> {
                     return After::Close;
                 }
                 self.progress.status.set(failure.row().status);
-                if failure.is_silent() {
+                if failure.is_silent() || self.progress.is_sending.get() {
                     return After::Close;
                 }
-                let keep_alive = self.may_keep_alive(head) && !failure.is_client_fault();
+                // After a bug nobody knows how far the body was read.
+                let is_ours = matches!(failure, Failure::Internal(_));
+                let keep_alive = self.may_keep_alive(head) && !failure.is_client_fault() && !is_ours;
                 if self.send_failure(client, head, failure, keep_alive).await.is_err() {
                     return After::Close;
                 }

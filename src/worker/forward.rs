@@ -34,6 +34,10 @@ pub(super) struct Progress {
     pub is_response_started: Cell<bool>,
     /// True where the client takes the connection's end for the body's.
     pub ends_at_close: Cell<bool>,
+    /// True while an interim response is on its way: nothing else may be sent unless it went whole.
+    pub is_sending: Cell<bool>,
+    /// True where the client sent more while its upgrade was awaited.
+    pub has_early_bytes: Cell<bool>,
     pub request_bytes: Cell<u64>,
     pub response_bytes: Cell<u64>,
     pub sent_us: Cell<u64>,
@@ -136,6 +140,12 @@ impl<T: Transport> Forward<'_, T> {
                     self.progress.phase.set(Phase::Wait);
                 }
             }
+            // The answer is on its way already: an upload that stalls must not cut it.
+            Err(Broken::Client(failure @ (Failure::ClientBodyTimeout | Failure::UpstreamSendTimeout)))
+                if self.progress.first_byte_us.get() > 0 =>
+            {
+                self.progress.upload.set(Upload::Broken(failure));
+            }
             Err(Broken::Client(failure)) => return failure,
             // It may have answered before it stopped listening: the download finds out.
             Err(Broken::Upstream(failure)) => self.progress.upload.set(Upload::Broken(failure)),
@@ -147,6 +157,7 @@ impl<T: Transport> Forward<'_, T> {
             if !matches!(received, Ok(bytes) if bytes > 0) {
                 return Failure::ClientClosed(self.progress.phase.get());
             }
+            self.progress.has_early_bytes.set(true);
         }
         pending().await
     }
@@ -182,7 +193,7 @@ impl<T: Transport> Forward<'_, T> {
         while !body.is_done() {
             if source.inbox.is_empty() {
                 let before_ms = source.patience.now_ms();
-                let ms = body_ms.map(|ms| ms.min(pace.allowed_ms()));
+                let ms = pace.limit_ms(body_ms);
                 let received = receive(source.receiver, source.inbox);
                 let received = source.patience.wait(Timeout::ClientBody, ms, received).await.map_err(Broken::Client)?;
                 let bytes = received.ok().filter(|bytes| *bytes > 0);
@@ -283,7 +294,7 @@ impl<T: Transport> Forward<'_, T> {
     ) -> Result<(), Broken> {
         let timeout = (Timeout::UpstreamSend, self.service.timeouts.send_ms);
         // An upstream's slowness is bounded by its timeout alone.
-        let mut pace = Pace::new(u64::MAX, 1);
+        let mut pace = Pace::unbounded();
         send_all(sender, out, &source.patience, timeout, &mut pace).await.map_err(|fault| match fault {
             SendFault::Expired(failure) => Broken::Client(failure),
             SendFault::Io(error, is_unsent) => {

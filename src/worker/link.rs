@@ -50,7 +50,7 @@ pub(super) async fn send_all<T: Transport>(
 ) -> Result<(), SendFault> {
     let (mut sent, length) = (0, out.len());
     while sent < length {
-        let ms = timeout.1.map(|ms| ms.min(pace.allowed_ms()));
+        let ms = pace.limit_ms(timeout.1);
         let before_ms = patience.now_ms();
         match patience.wait(timeout.0, ms, send(sender, out, sent)).await {
             Ok(Ok(bytes)) => {

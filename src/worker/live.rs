@@ -42,7 +42,7 @@ impl<T: Transport> Live<T> {
             .collect();
         let services = snapshot.services.iter().map(|service| {
             let endpoints = service.endpoints.iter().map(|endpoint| {
-                let fresh = || Endpoint::new(endpoint.address.clone(), Arc::clone(&endpoint.name));
+                let fresh = || Endpoint::new(endpoint.address.clone());
                 Rc::clone(known.entry(endpoint.address.clone()).or_insert_with(fresh))
             });
             LiveService { endpoints: endpoints.collect(), picker: RefCell::new(picker(service)) }

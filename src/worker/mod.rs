@@ -78,6 +78,9 @@ impl<T: Transport> Worker<T> {
 
     /// Requests that begin from now on run with this snapshot. No connection is touched.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        if snapshot.buckets_us != self.live.borrow().snapshot.buckets_us {
+            self.metrics.borrow_mut().forget_durations();
+        }
         let live = Live::new(snapshot, Some(&self.live.borrow()));
         let before = self.live.replace(live);
         // Endpoints that are gone close their idle connections here, outside of the borrow.
@@ -132,9 +135,10 @@ impl<T: Transport> Worker<T> {
         let live = self.live();
         let mut pools = Vec::new();
         for (service, state) in live.snapshot.services.iter().zip(&live.services) {
-            pools.extend(state.endpoints.iter().map(|endpoint| PoolState {
+            let endpoints = service.endpoints.iter().zip(&state.endpoints);
+            pools.extend(endpoints.map(|(named, endpoint)| PoolState {
                 service: service.label,
-                endpoint: Arc::clone(&endpoint.name),
+                endpoint: Arc::clone(&named.name),
                 idle: endpoint.idle_count(),
                 busy: endpoint.busy.get(),
             }));

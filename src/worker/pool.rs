@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::io::{Receive as _, Transport};
@@ -44,8 +43,6 @@ impl<T: Transport> Upstream<T> {
 pub(super) struct Endpoint<T: Transport> {
     /// Where it is.
     pub address: Address,
-    /// As it was written.
-    pub name: Arc<str>,
     /// Requests in flight.
     pub busy: Cell<usize>,
     idle: RefCell<Vec<Upstream<T>>>,
@@ -76,10 +73,9 @@ enum IdleEnd {
 impl<T: Transport> Endpoint<T> {
     /// An endpoint without connections.
     #[must_use]
-    pub(super) fn new(address: Address, name: Arc<str>) -> Rc<Self> {
+    pub(super) fn new(address: Address) -> Rc<Self> {
         Rc::new(Self {
             address,
-            name,
             busy: Cell::new(0),
             idle: RefCell::default(),
             watcher: RefCell::default(),
@@ -100,7 +96,9 @@ impl<T: Transport> Endpoint<T> {
             let mut upstream = self.idle.borrow_mut().pop()?;
             // Whoever waits for the response will leave its own waker.
             match end_of(&mut upstream, now_ms, &mut Context::from_waker(Waker::noop())) {
-                None => return Some(upstream),
+                // The armed receive may have been completed where this loop has not looked yet.
+                None if upstream.link.receiver.is_quiet() => return Some(upstream),
+                None => count(&mut worker.metrics.borrow_mut().counters, IdleEnd::Unsolicited),
                 Some(end) => count(&mut worker.metrics.borrow_mut().counters, end),
             }
         }

@@ -16,7 +16,7 @@ use crate::limits::{
 use crate::proto::h1::Version;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
 use crate::proto::h1::fault::ResponseFault;
-use crate::proto::h1::field::Known;
+use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::response::ResponseHead;
 use crate::proto::h1::scan::HeadScan;
@@ -203,8 +203,11 @@ impl<T: Transport> Forward<'_, T> {
         let is_upgrade = head.status() == 101;
         let asked = self.head.upgrade();
         let answered = head.known(Known::Upgrade, bytes);
-        if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| asked.eq_ignore_ascii_case(answered)) {
+        if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| is_one_of(answered, asked)) {
             return Err(ResponseFault::UpgradeNotAsked.into());
+        }
+        if is_upgrade && self.progress.has_early_bytes.get() {
+            return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
         }
         self.progress.first_byte_us.set(self.worker.transport.now_us());
         self.progress.status.set(head.status());
@@ -285,7 +288,9 @@ impl<T: Transport> Forward<'_, T> {
 
     async fn send_down(&self, down: &mut Down<'_, T>, out: &mut Vec<u8>) -> Result<(), Failure> {
         let timeout = (Timeout::ClientSend, self.listener.timeouts.send_ms);
+        self.progress.is_sending.set(true);
         let sent = send_all(down.client, out, down.patience, timeout, down.pace).await;
+        self.progress.is_sending.set(sent.is_err());
         sent.map_err(|fault| match fault {
             SendFault::Io(..) => Failure::ClientClosed(self.progress.phase.get()),
             SendFault::Expired(failure) => failure,
@@ -325,4 +330,9 @@ impl Body {
             put_last_chunk(out, &self.trailers);
         }
     }
+}
+
+/// True where the protocol is one that was offered, in the order of preference that `Upgrade` lists.
+fn is_one_of(answered: &[u8], offered: &[u8]) -> bool {
+    list_elements(offered).any(|protocol| protocol.eq_ignore_ascii_case(answered))
 }

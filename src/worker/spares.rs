@@ -5,6 +5,11 @@ use std::cell::RefCell;
 use crate::limits::{BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, SPARE_BUFFERS_MAX};
 use crate::proto::h1::request::RequestHead;
 
+/// Largest buffer that serves as a small one again, in bytes.
+const HEAD_BUFFER_BYTES_MAX: usize = 2 * HEAD_BUFFER_BYTES;
+/// Largest buffer that serves as a large one again, in bytes.
+const BODY_BUFFER_BYTES_MAX: usize = 2 * BODY_BUFFER_BYTES;
+
 /// The spare parts of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
@@ -26,11 +31,11 @@ impl Spares {
     /// Takes a buffer back; one that grew beyond its use is freed.
     pub(super) fn put_buffer(&self, mut buffer: Vec<u8>) {
         buffer.clear();
+        // A buffer that grew for one large head would be held by an idle connection for ever.
         let shelf = match buffer.capacity() {
-            0..HEAD_BUFFER_BYTES => return,
-            HEAD_BUFFER_BYTES..BODY_BUFFER_BYTES => &self.small,
-            BODY_BUFFER_BYTES.. if buffer.capacity() > 2 * BODY_BUFFER_BYTES => return,
-            _ => &self.large,
+            HEAD_BUFFER_BYTES..=HEAD_BUFFER_BYTES_MAX => &self.small,
+            BODY_BUFFER_BYTES..=BODY_BUFFER_BYTES_MAX => &self.large,
+            _ => return,
         };
         let mut shelf = shelf.borrow_mut();
         if shelf.len() < SPARE_BUFFERS_MAX {

@@ -75,8 +75,11 @@ fn supervise(settings: Settings, inbox: Inbox) {
     });
     match outcome {
         Some(Ok(())) => {}
-        // Whoever started the worker may not wait any more.
-        Some(Err(error)) => _ = settings.started.send(Err(error)),
+        Some(Err(error)) => {
+            tracing::error!(worker = settings.index, %error, "the worker ended");
+            // Whoever started the worker may not wait any more.
+            let _ = settings.started.send(Err(error));
+        }
         None => tracing::error!(worker = settings.index, "the worker is given up"),
     }
 }
@@ -125,11 +128,12 @@ impl Desk<'_> {
                 self.carry_out(order);
             }
             if self.standing.is_draining {
+                // A turn first: connections that were just accepted begin in it.
+                self.drain_turn(&mut bell.receiver, &mut rung).await;
                 if self.worker.connections() == 0 {
                     self.worker.flush_log();
                     return Ok(());
                 }
-                self.drain_turn(&mut bell.receiver, &mut rung).await;
             } else {
                 receive(&mut bell.receiver, &mut rung).await?;
             }
@@ -178,12 +182,15 @@ impl Desk<'_> {
                 Err(error) => tracing::error!(worker = self.index, %error, "the worker cannot listen"),
             },
             Order::Unlisten(label) => {
-                self.listening.remove(&label).iter().flatten().for_each(Listening::stop);
+                let gone = self.listening.remove(&label);
+                gone.iter().flatten().for_each(|socket| socket.stop(&self.worker, label));
                 self.standing.acceptors.retain(|(of, _)| *of != label);
             }
             Order::Drain => {
                 self.standing.is_draining = true;
-                self.listening.drain().flat_map(|(_, sockets)| sockets).for_each(|socket| socket.stop());
+                for (label, sockets) in self.listening.drain() {
+                    sockets.iter().for_each(|socket| socket.stop(&self.worker, label));
+                }
                 self.standing.acceptors.clear();
                 self.worker.drain();
             }

@@ -99,6 +99,7 @@ impl Wheel {
         let entry = &mut self.entries[key.0];
         entry.deadline = NEVER;
         entry.is_expired = false;
+        entry.is_idle = false;
     }
 
     /// True where the deadline has come; else the waker is kept for when it does.

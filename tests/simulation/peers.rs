@@ -15,6 +15,8 @@ pub struct Seen {
     pub executed: usize,
     /// Its body reached an origin whole and was another than the client's.
     pub is_body_wrong: bool,
+    /// It was sent to a service whose endpoints are there.
+    pub is_routed: bool,
     /// The status the client got, if a head came.
     pub status: Option<u16>,
     /// The response's body came whole, by its framing.
@@ -172,6 +174,7 @@ pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: st
             _ => Misdeed::None,
         };
         book.borrow_mut()[id].is_client_healthy = misdeed == Misdeed::None;
+        book.borrow_mut()[id].is_routed = route == "s";
         if misdeed != Misdeed::None {
             bytes.truncate(world.below(bytes.len()));
         }

@@ -264,6 +264,11 @@ impl Receive for End {
         pipe.wake();
         Poll::Ready(Ok(bytes))
     }
+
+    fn is_quiet(&self) -> bool {
+        let pipe = self.pipe.borrow();
+        pipe.bytes.is_empty() && !pipe.is_finished && !pipe.is_reset
+    }
 }
 
 /// Where bytes go in.

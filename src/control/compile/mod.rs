@@ -16,7 +16,11 @@ use crate::route::{Router, Rule};
 use crate::snapshot::{ClientTimeouts, Labels, Snapshot};
 
 /// What names of endpoints resolved to; a name that is missing did not resolve.
-pub type Resolved = HashMap<Arc<str>, Vec<IpAddr>>;
+pub type Resolved = HashMap<Arc<str>, Result<Vec<IpAddr>, TimedOut>>;
+
+/// Nobody answered for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOut;
 
 /// Compiles.
 ///
@@ -193,6 +197,7 @@ impl Compiler<'_> {
 mod tests {
     use super::*;
     use crate::config::document::Syntax;
+    use crate::failure::Failure;
     use crate::snapshot::Address;
     use std::path::Path;
 
@@ -245,12 +250,12 @@ mod tests {
         let source = source(text);
         assert_eq!(names(&source).len(), 2);
         let mut resolved = Resolved::new();
-        resolved.insert("app.local".into(), vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()]);
+        resolved.insert("app.local".into(), Ok(vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()]));
         let snapshot = compile(&source, &resolved, &mut Labels::default(), 1).unwrap();
         let service = &snapshot.services[0];
         assert_eq!(service.endpoints.len(), 2);
         assert_eq!(service.endpoints[1].address, Address::Tcp("[::1]:81".parse().unwrap()));
-        assert!(service.is_unresolved);
+        assert_eq!(service.unresolved, Some(Failure::DnsError));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Compiler;
+use super::{Compiler, TimedOut};
 use crate::config::services::{self, HostRule};
 use crate::config::units::{Duration, EndpointAddress};
+use crate::failure::Failure;
 use crate::limits::ENDPOINTS_MAX;
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
@@ -16,7 +17,7 @@ use crate::upstream::reuse::ReuseBounds;
 impl Compiler<'_> {
     pub(super) fn service(&mut self, name: &str, service: &services::Service) -> Service {
         let key = format!("services.{name}");
-        let mut is_unresolved = false;
+        let mut unresolved = None;
         let mut endpoints = Vec::new();
         for endpoint in &service.endpoints {
             let name: Arc<str> = endpoint.address.to_string().into();
@@ -26,10 +27,11 @@ impl Compiler<'_> {
                 EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),
                 EndpointAddress::Unix(path) => put(Address::Unix(path.clone())),
                 EndpointAddress::Name(host, port) => match self.resolved.get(host) {
-                    Some(addresses) => {
+                    Some(Ok(addresses)) => {
                         addresses.iter().for_each(|ip| put(Address::Tcp(SocketAddr::new(*ip, *port))));
                     }
-                    None => is_unresolved = true,
+                    Some(Err(TimedOut)) => unresolved = Some(Failure::DnsTimeout),
+                    None => unresolved = Some(Failure::DnsError),
                 },
             }
         }
@@ -47,7 +49,7 @@ impl Compiler<'_> {
             label: crate::snapshot::Label::default(),
             balance: self.balance(&key, &service.balance, &endpoints),
             endpoints,
-            is_unresolved,
+            unresolved,
             host: self.host(&key, &service.host),
             reuse: ReuseBounds {
                 idle_ms_max: service.keep_alive.idle.ms(),

@@ -35,7 +35,7 @@ impl ResponseHead {
         self.parse_connection(bytes);
         mark_nominated(&mut self.fields, bytes);
         let stated = stated(&self.fields, bytes, self.version).map_err(ResponseFault::Framing)?;
-        self.framing = if is_head || self.is_interim() || matches!(self.status, 204 | 304) {
+        self.framing = if is_head || self.status < 200 || matches!(self.status, 204 | 304) {
             Framing::None
         } else {
             stated.unwrap_or(Framing::UntilClose)

@@ -63,6 +63,10 @@ pub trait Receive: std::fmt::Debug + 'static {
     /// operation, and the next call, by whichever task, goes on with it. So a wait may be abandoned without
     /// losing a byte, and an operation armed while a connection was idle is the next message's first receive.
     fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+
+    /// True where the socket is open and holds no byte: asked of the kernel itself, for a completion may wait where
+    /// the engine has not looked yet.
+    fn is_quiet(&self) -> bool;
 }
 
 /// The sending half of a connection.

@@ -93,6 +93,27 @@ impl RingListener {
         }
     }
 
+    /// A connection that waits already; `None` where none does.
+    #[must_use]
+    pub fn accept_waiting(&self, ring: &Ring) -> Option<(Socket<Ring>, Peer)> {
+        let accepted = sys::socket::accept_waiting(self.fd())?;
+        match self {
+            Self::Tcp(_) => {
+                let stream = std::net::TcpStream::from(accepted);
+                let peer = stream.peer_addr().ok()?;
+                stream.set_nonblocking(ring.is_epoll).ok()?;
+                Some((split(TcpStream::from_std(stream).ok()?), Peer::from(peer)))
+            }
+            Self::Unix(_) => Some((ring.adopt(std::os::unix::net::UnixStream::from(accepted)).ok()?, Peer::LOCAL)),
+        }
+    }
+
+    /// True for TCP, where the queue is this worker's own; that of a Unix socket is shared by all.
+    #[must_use]
+    pub const fn has_own_queue(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
     /// Ends the accepts in flight: they complete, so that none can leak a connection.
     pub fn stop(&self) {
         sys::socket::shutdown_both(self.fd());
@@ -169,7 +190,7 @@ where
     let inbound: Rc<Mailbox> = Rc::default();
     let outbound: Rc<Mailbox> = Rc::default();
     Socket {
-        receiver: RingReceiver { operations: Box::pin(receive_all(reader, Rc::clone(&inbound))), mailbox: inbound },
+        receiver: RingReceiver { operations: Box::pin(receive_all(reader, Rc::clone(&inbound))), mailbox: inbound, fd },
         sender: RingSender { operations: Box::pin(send_all(writer, Rc::clone(&outbound))), mailbox: outbound, fd },
     }
 }
@@ -252,12 +273,17 @@ fn poll_operation(
 pub struct RingReceiver {
     operations: Operations,
     mailbox: Rc<Mailbox>,
+    fd: RawFd,
 }
 
 impl Receive for RingReceiver {
     fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let from = inbox.len();
         poll_operation(&mut self.operations, &self.mailbox, inbox, from, cx)
+    }
+
+    fn is_quiet(&self) -> bool {
+        sys::socket::is_quiet(self.fd)
     }
 }
 
