@@ -219,6 +219,35 @@ fn an_early_answer_passes_while_the_body_still_comes() {
 }
 
 #[test]
+fn an_upload_that_stalls_does_not_cut_an_answer_that_is_on_its_way() {
+    for engine in ENGINES {
+        let origin = Origin::raw(|stream, _, _| {
+            let mut buffer = Vec::new();
+            if read_head(stream, &mut buffer).is_some() {
+                write(stream, b"HTTP/1.1 403 No\r\nContent-Length: 10\r\n\r\n");
+                for _ in 0..10 {
+                    std::thread::sleep(Duration::from_millis(100));
+                    write(stream, b"x");
+                }
+                while fill(stream, &mut buffer) {}
+            }
+        });
+        let web = "timeouts = { body = \"300ms\" }";
+        let proxy = Proxy::start_with(engine, web, &service(&[origin.address], ""));
+        for expect in ["", "Expect: 100-continue\r\n"] {
+            let mut client = Client::connect(proxy.address);
+            client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n{expect}\r\n"));
+            let response = client.response("POST");
+            assert_eq!(
+                (response.status, response.text(), response.is_whole),
+                (403, "xxxxxxxxxx", true),
+                "{engine} {expect}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_final_early_answer_is_not_destroyed_by_the_rest_of_the_body() {
     for engine in ENGINES {
         let origin = Origin::raw(|stream, _, _| {

@@ -124,6 +124,52 @@ fn listeners_come_and_go_with_a_reload() {
 }
 
 #[test]
+fn a_listener_may_move_to_another_address_of_its_own_port() {
+    for engine in ENGINES {
+        let origin = Origin::text("x");
+        let proxy = Proxy::to(engine, &[origin.address]);
+        let path = proxy.folder.join("ringress.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let port = proxy.address.port();
+        std::fs::write(&path, text.replace(&format!("\"127.0.0.1:{port}\""), &format!("\":{port}\""))).unwrap();
+        proxy.signal("HUP");
+        eventually("it is reloaded", || proxy.metric("ringress_snapshot_generation") == 2);
+        assert_eq!(Client::connect(proxy.address).get("/").status, 200, "{engine}");
+        let local = std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port));
+        if std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok() {
+            assert_eq!(Client::connect(local).get("/").status, 200, "{engine}: both families");
+        }
+    }
+}
+
+#[test]
+fn a_drain_loses_no_fresh_connection() {
+    for engine in ENGINES {
+        let origin = Origin::text("x");
+        let mut proxy = Proxy::to(engine, &[origin.address]);
+        let address = proxy.address;
+        let answered = Arc::<AtomicUsize>::default();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let answered = Arc::clone(&answered);
+                std::thread::spawn(move || {
+                    while let Ok(stream) = std::net::TcpStream::connect(address) {
+                        stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+                        let mut client = Client { stream, buffer: Vec::new() };
+                        assert_eq!(client.get("/").status, 200);
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        eventually("traffic runs", || answered.load(Ordering::Relaxed) > 200);
+        proxy.signal("TERM");
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(proxy.wait(), 0, "{engine}");
+    }
+}
+
+#[test]
 fn a_drain_under_load_loses_nothing() {
     for engine in ENGINES {
         let origin = Origin::start(|_, stream| {
