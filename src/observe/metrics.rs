@@ -202,7 +202,8 @@ type RequestFamily = (&'static str, &'static str, fn(&Series) -> u64);
 /// What each worker counts by itself: name, type, help and value.
 type WorkerFamily = (&'static str, &'static str, &'static str, fn(&Report) -> u64);
 
-const WORKER_FAMILIES: [WorkerFamily; 8] = [
+const WORKER_FAMILIES: [WorkerFamily; 9] = [
+    ("ringress_worker_generation", "gauge", "The configuration that the worker runs with.", |r| r.generation),
     ("ringress_client_connections", "gauge", "Open client connections.", |r| r.connections as u64),
     ("ringress_client_connections_accepted_total", "counter", "Client connections accepted.", |r| {
         r.metrics.counters.accepted

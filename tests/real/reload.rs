@@ -133,7 +133,7 @@ fn a_listener_may_move_to_another_address_of_its_own_port() {
         let port = proxy.address.port();
         std::fs::write(&path, text.replace(&format!("\"127.0.0.1:{port}\""), &format!("\":{port}\""))).unwrap();
         proxy.signal("HUP");
-        eventually("it is reloaded", || proxy.metric("ringress_snapshot_generation") == 2);
+        eventually("both workers have moved", || proxy.metric("ringress_worker_generation") == 4);
         assert_eq!(Client::connect(proxy.address).get("/").status, 200, "{engine}");
         let local = std::net::SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port));
         if std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, 0)).is_ok() {
