@@ -11,7 +11,7 @@ use super::arguments::Arguments;
 use super::check::tell;
 use crate::admin::Admin;
 use crate::config::{Source, Threads};
-use crate::control::plane::Plane;
+use crate::control::plane::{Plane, Signals};
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::mailbox::{self, Mailbox};
 use crate::observe::log_writer::LogWriter;
@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &Arguments, path: Option<&Path>, source: Source) ->
 }
 
 async fn serve(path: Option<&Path>, source: Source) -> anyhow::Result<i32> {
+    let signals = Signals::new().context("signals")?;
     let cpus = cpus(&source.config.workers.threads);
     let config = source.config.clone();
     let log = LogWriter::start().context("the access log's thread")?;
@@ -53,7 +54,7 @@ async fn serve(path: Option<&Path>, source: Source) -> anyhow::Result<i32> {
     for (name, listener) in &config.listeners {
         tracing::info!(name, address = %listener.address, "listening");
     }
-    plane.run(mailboxes, workers).await?;
+    plane.run(signals, mailboxes, workers).await?;
     Ok(0)
 }
 

@@ -40,8 +40,8 @@ pub struct Plane {
     mailboxes: Arc<Vec<Mailbox>>,
 }
 
-/// The signals that this program knows.
-struct Signals {
+/// The signals that this program knows. Made before anything else: until then each of them ends the process.
+pub struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -58,7 +58,11 @@ enum Told {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    /// Receives them from now on.
+    ///
+    /// # Errors
+    /// Where signals cannot be received.
+    pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
@@ -136,10 +140,14 @@ impl Plane {
     /// grace period is over.
     ///
     /// # Errors
-    /// Where signals cannot be received, or a worker ended by itself: better no process, which its supervisor starts
+    /// Where a worker ended by itself: better no process, which its supervisor starts
     /// anew, than one that answers on some of its CPUs only.
-    pub async fn run(mut self, mailboxes: Arc<Vec<Mailbox>>, workers: Vec<JoinHandle<()>>) -> std::io::Result<()> {
-        let mut signals = Signals::new()?;
+    pub async fn run(
+        mut self,
+        mut signals: Signals,
+        mailboxes: Arc<Vec<Mailbox>>,
+        workers: Vec<JoinHandle<()>>,
+    ) -> std::io::Result<()> {
         let mut outcome = Ok(());
         self.mailboxes = mailboxes;
         let change = std::mem::take(&mut self.change);
