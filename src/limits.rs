@@ -44,6 +44,12 @@ pub const SEND_GRACE_MS: u64 = 30_000;
 /// First receive buffer of a client connection, in bytes: what an idle connection holds.
 /// Typical heads are 0.3 to 1.5 KiB.
 pub const HEAD_BUFFER_BYTES: usize = 2 * 1024;
+/// Most bytes of request bodies that one worker holds to be sent again.
+pub const REPLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Attempts beyond the first that can be configured.
+pub const RETRY_ATTEMPTS_MAX: u8 = 10;
+/// Longest `Retry-After` that is waited out before another attempt, in seconds; a longer one passes the answer on.
+pub const RETRY_AFTER_S_MAX: u32 = 5;
 /// Receive buffer of a body or an upstream connection, in bytes.
 pub const BODY_BUFFER_BYTES: usize = 32 * 1024;
 /// Body bytes that are copied behind a head so that both leave in one send, in bytes.

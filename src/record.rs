@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use crate::failure::{Failure, Phase};
 use crate::snapshot::Label;
+use crate::upstream::evidence::{Evidence, State};
+use crate::upstream::retry::NoRetry;
 
 /// One exchange. Positions refer to the snapshot that it ran with.
 #[derive(Clone, Debug)]
@@ -24,14 +26,22 @@ pub struct Record {
     pub failure: Option<Failure>,
     /// How far it came.
     pub phase: Phase,
-    /// Upstream connections tried.
+    /// Attempts, the last one included.
     pub attempts: u8,
+    /// Those that failed, in order. Empty where nothing went wrong, so that it costs nothing.
+    pub failed: Vec<Attempt>,
+    /// Why the last failure was not followed by another attempt.
+    pub no_retry: Option<NoRetry>,
     /// The upstream connection of the last attempt.
     pub connection: Connection,
     /// Bytes of request body that came from the client.
     pub request_bytes: u64,
     /// Bytes of response body that went to the client.
     pub response_bytes: u64,
+    /// Bytes sent to the upstream and received from it in the last attempt, heads included.
+    pub sent_bytes: u64,
+    /// See [`Self::sent_bytes`].
+    pub received_bytes: u64,
     /// True once a byte of the final response may have left: no other answer can follow.
     pub is_response_started: bool,
     /// The operating system's error behind a failure, 0 for none.
@@ -42,6 +52,29 @@ pub struct Record {
     pub times: Times,
 }
 
+/// One attempt that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The endpoint's position in the service.
+    pub endpoint: Option<usize>,
+    /// Why.
+    pub failure: Failure,
+    /// What is known of the delivery.
+    pub evidence: Evidence,
+    /// The state of the TCP connection, once it was asked for.
+    pub state: State,
+    /// Bytes acknowledged over the connection's life, once it was asked for.
+    pub acked_bytes: Option<u64>,
+    /// The connection.
+    pub connection: Connection,
+    /// The operating system's error, 0 for none.
+    pub errno: i32,
+    /// Bytes sent in it.
+    pub sent_bytes: u64,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
 /// An upstream connection as the exchange found it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
@@ -49,8 +82,8 @@ pub struct Connection {
     pub is_reused: bool,
     /// Requests sent over it before.
     pub requests: u32,
-    /// How long it had been idle, in milliseconds.
-    pub idle_ms: u64,
+    /// How long it had been idle, in microseconds.
+    pub idle_us: u64,
     /// Its age, in milliseconds.
     pub age_ms: u64,
 }
@@ -60,6 +93,8 @@ pub struct Connection {
 pub struct Times {
     /// The head was complete.
     pub started_us: u64,
+    /// The service had room, and an endpoint was picked.
+    pub admitted_us: u64,
     /// A connection was at hand.
     pub connected_us: u64,
     /// The request was sent.
@@ -98,9 +133,13 @@ impl Record {
             failure: None,
             phase: Phase::default(),
             attempts: 0,
+            failed: Vec::new(),
+            no_retry: None,
             connection: Connection::default(),
             request_bytes: 0,
             response_bytes: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
             is_response_started: false,
             errno: 0,
             request_id: 0,

@@ -7,12 +7,17 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::config::LogFormat;
+use crate::config::resilience::Health;
 use crate::config::units::ListenAddress;
 use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::proto::h1::request::Underscores;
 use crate::route::Router;
+use crate::upstream::breaker::BreakerRules;
+use crate::upstream::ejection::EjectionRules;
+use crate::upstream::health::Checked;
 use crate::upstream::pick::HashRing;
+use crate::upstream::retry::RetryRules;
 use crate::upstream::reuse::ReuseBounds;
 
 /// Everything that a worker knows of the configuration.
@@ -30,6 +35,10 @@ pub struct Snapshot {
     pub log_format: Option<LogFormat>,
     /// Upper bounds of the duration histogram, in microseconds, growing.
     pub buckets_us: Vec<u64>,
+    /// Workers that share the numbers of limits; 0 counts as 1.
+    pub workers: usize,
+    /// Lag of a worker's loop above which requests are refused, in milliseconds; `None` refuses none.
+    pub shed_above_ms: Option<u64>,
     /// Client connections of one worker at most; `None` for what the limit of open files allows.
     pub connections_max: Option<usize>,
     /// How long idle client connections stay open while draining, in milliseconds.
@@ -37,6 +46,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// One worker's part of a number that counts for the process, at least 1; `None` where there is no limit.
+    #[must_use]
+    pub fn part_of(&self, limit: usize) -> Option<usize> {
+        (limit > 0).then(|| (limit / self.workers.max(1)).max(1))
+    }
+
     /// The listener with this label, unless it is gone.
     #[must_use]
     pub fn listener(&self, label: Label) -> Option<&Listener> {
@@ -113,6 +128,8 @@ pub struct Listener {
     pub underscores: Underscores,
     /// Largest request body in bytes.
     pub body_bytes_max: Option<u64>,
+    /// Connections of one client address at most, 0 for no limit.
+    pub connections_per_client: usize,
     /// Also write `Forwarded`.
     pub forwarded: bool,
     /// Write `Via`.
@@ -170,10 +187,39 @@ pub struct Service {
     pub idle_connections_max: usize,
     /// How long upstreams are waited for.
     pub timeouts: UpstreamTimeouts,
+    /// When a failed attempt is followed by another.
+    pub retry: RetryRules,
+    /// When an endpoint is left out.
+    pub ejection: EjectionRules,
+    /// How many requests at once.
+    pub limits: Limits,
+    /// When requests are refused.
+    pub breaker: Option<BreakerRules>,
+    /// The active check of its endpoints.
+    pub check: Option<Health>,
+    /// How long an endpoint that came back gets less than its share, in milliseconds.
+    pub slow_start_ms: u64,
+    /// Where all endpoints are down, use them all the same.
+    pub fail_open: bool,
+    /// Where a client leaves, let the upstream finish.
+    pub ignore_client_abort: bool,
+}
+
+/// How many requests at once, in the whole process; 0 for no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// To the service.
+    pub in_flight: usize,
+    /// To one endpoint.
+    pub endpoint_in_flight: usize,
+    /// Waiting.
+    pub queue: usize,
+    /// How long one waits, in milliseconds; `None` without end.
+    pub queue_wait_ms: Option<u64>,
 }
 
 /// One endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Where to connect.
     pub address: Address,
@@ -181,6 +227,8 @@ pub struct Endpoint {
     pub name: Arc<str>,
     /// Its share.
     pub weight: u16,
+    /// What checks found.
+    pub checked: Arc<Checked>,
 }
 
 /// Where to connect: nothing left to resolve.
@@ -190,6 +238,15 @@ pub enum Address {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// How an endpoint is chosen.

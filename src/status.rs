@@ -1,9 +1,21 @@
 //! What the control plane shows of itself: read by the admin listener, written at each publication.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
 use crate::snapshot::{Labels, Snapshot};
+
+/// What an active check found.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The service and the address of the endpoint.
+    pub key: (String, String),
+    /// Whether it takes requests.
+    pub is_up: bool,
+    /// What was wrong with the last look, empty where nothing was.
+    pub reason: String,
+}
 
 /// The present state.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +28,8 @@ pub struct Status {
     pub labels: Arc<Labels>,
     /// True since the process was told to end.
     pub is_draining: bool,
+    /// What active checks found last, by service and address.
+    pub findings: Arc<BTreeMap<(String, String), Finding>>,
     /// Problems of the last reload, empty where it was taken.
     pub problems: Arc<Vec<String>>,
 }

@@ -15,6 +15,8 @@ pub enum Timeout {
     ClientIdle,
     /// `listener.timeouts.send`: one send to the client that makes no progress.
     ClientSend,
+    /// `service.limits.queue_wait`: a request before a service that has no room.
+    Queue,
     /// `service.timeouts.connect`: setting up an upstream connection.
     Connect,
     /// `service.timeouts.send`: one send to the upstream that makes no progress.
@@ -38,16 +40,21 @@ pub enum Timeout {
 /// How long `Expect: 100-continue` waits for the upstream's word, in milliseconds. Upstreams that do
 /// not know the field never say it; curl waits 1,000 ms, which a user would notice.
 pub const EXPECT_CONTINUE_MS: u64 = 200;
+/// How long a connection is waited for where this host has none left, in milliseconds.
+pub const RESOURCE_WAIT_MS: u64 = 1_000;
+/// How often it is looked whether another request gave one back, in milliseconds.
+pub const RESOURCE_PAUSE_MS: u64 = 20;
 /// How long an unread request body is drained and a closed connection lingers, in milliseconds.
 pub const LINGER_MS: u64 = 1_000;
 
 impl Timeout {
     /// Every row, for documentation and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientHeader,
         Self::ClientBody,
         Self::ClientIdle,
         Self::ClientSend,
+        Self::Queue,
         Self::Connect,
         Self::UpstreamSend,
         Self::UpstreamHeader,
@@ -66,6 +73,7 @@ impl Timeout {
             Self::ClientHeader => Some(Failure::ClientHeaderTimeout),
             Self::ClientBody => Some(Failure::ClientBodyTimeout),
             Self::ClientSend => Some(Failure::ClientSendTimeout),
+            Self::Queue => Some(Failure::QueueTimeout),
             Self::Connect => Some(Failure::ConnectTimeout),
             Self::UpstreamSend => Some(Failure::UpstreamSendTimeout),
             Self::UpstreamHeader => Some(Failure::UpstreamHeaderTimeout),
@@ -84,6 +92,7 @@ impl Timeout {
             Self::ClientBody => "listeners.NAME.timeouts.body",
             Self::ClientIdle => "listeners.NAME.timeouts.idle",
             Self::ClientSend => "listeners.NAME.timeouts.send",
+            Self::Queue => "services.NAME.limits.queue_wait",
             Self::Connect => "services.NAME.timeouts.connect",
             Self::UpstreamSend => "services.NAME.timeouts.send",
             Self::UpstreamHeader => "services.NAME.timeouts.header",

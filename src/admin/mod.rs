@@ -1,4 +1,4 @@
-//! The admin listener: `/ping`, `/metrics`, `/api/snapshot`. It runs beside the control plane, on hyper.
+//! The admin listener: `/ping`, `/metrics`, `/api/snapshot`, `/api/endpoints`. It runs beside the control plane, on hyper.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,8 +15,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::mailbox::{Mailbox, Order};
-use crate::observe::metrics::{Report, render};
+use crate::observe::metrics::{PoolState, Report};
+use crate::observe::prometheus::render;
 use crate::status::Status;
+use crate::upstream::ejection::Standing;
+use crate::upstream::habit::Trust;
 
 /// How long a scrape waits for a worker.
 const REPORT_PATIENCE: Duration = Duration::from_secs(1);
@@ -69,8 +72,9 @@ impl Admin {
             "/ping" => text(StatusCode::OK, "OK"),
             "/metrics" => self.metrics().await,
             "/api/snapshot" => self.snapshot(),
-            "/" => text(StatusCode::OK, "Ringress\n/ping\n/metrics\n/api/snapshot\n"),
-            _ => text(StatusCode::NOT_FOUND, "here are /ping, /metrics and /api/snapshot\n"),
+            "/api/endpoints" => self.endpoints().await,
+            "/" => text(StatusCode::OK, "Ringress\n/ping\n/metrics\n/api/snapshot\n/api/endpoints\n"),
+            _ => text(StatusCode::NOT_FOUND, "here are /ping, /metrics, /api/snapshot and /api/endpoints\n"),
         })
     }
 
@@ -80,6 +84,33 @@ impl Admin {
         let silent = self.mailboxes.len() - reports.len();
         let body = render(&reports, &status.snapshot, &status.labels, silent);
         answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+    }
+
+    /// Every endpoint: what its check found, and what each worker knows of it.
+    async fn endpoints(&self) -> Response<Full<Bytes>> {
+        let reports = self.reports().await;
+        let status = self.status.borrow().clone();
+        let mut services = serde_json::Map::new();
+        for service in &status.snapshot.services {
+            let endpoints = service.endpoints.iter().map(|endpoint| {
+                let address = endpoint.address.to_string();
+                let finding = status.findings.get(&(service.name.to_string(), address.clone()));
+                let workers = reports.iter().flat_map(|report| {
+                    let of_this = |pool: &&PoolState| pool.service == service.label && pool.address == address;
+                    report.pools.iter().filter(of_this).map(|pool| worker_view(report.worker, pool))
+                });
+                serde_json::json!({
+                    "name": *endpoint.name,
+                    "address": address,
+                    "weight": endpoint.weight,
+                    "up": !endpoint.checked.is_down(),
+                    "check": finding.map(|finding| if finding.reason.is_empty() { "ok" } else { &finding.reason }),
+                    "workers": workers.collect::<Vec<_>>(),
+                })
+            });
+            services.insert(service.name.to_string(), endpoints.collect());
+        }
+        answer(StatusCode::OK, "application/json", format!("{:#}\n", serde_json::Value::Object(services)))
     }
 
     async fn reports(&self) -> Vec<Report> {
@@ -117,6 +148,30 @@ impl Admin {
         });
         answer(StatusCode::OK, "application/json", format!("{body:#}\n"))
     }
+}
+
+/// What one worker knows of an endpoint.
+fn worker_view(worker: usize, pool: &PoolState) -> serde_json::Value {
+    let (is_out, left_ms) = match pool.standing {
+        Standing::In(_) => (false, 0),
+        Standing::Due => (true, 0),
+        Standing::Out(ms) => (true, ms),
+    };
+    let reuse = match pool.trust {
+        Trust::Unproven => "unproven",
+        Trust::Proven => "proven",
+        Trust::Off(_) => "off",
+    };
+    serde_json::json!({
+        "worker": worker,
+        "idle": pool.idle,
+        "busy": pool.busy,
+        "ejected": is_out,
+        "ejected_for_ms": left_ms,
+        "ejected_because": pool.cause.map(|cause| cause.to_string()),
+        "reuse": reuse,
+        "learned_idle_ms": (pool.lifetime_us < u64::MAX).then_some(pool.lifetime_us / 1_000),
+    })
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

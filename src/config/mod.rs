@@ -6,6 +6,7 @@
 mod decode;
 pub mod document;
 pub mod problem;
+pub mod resilience;
 pub mod routes;
 pub mod services;
 pub mod units;
@@ -47,7 +48,7 @@ pub struct Config {
 }
 
 /// The threads that carry traffic.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Workers {
     /// `"auto"` for one per CPU that this process may use, a number, or a list of CPUs.
@@ -56,6 +57,20 @@ pub struct Workers {
     pub engine: EngineChoice,
     /// Client connections of one worker at most; by default what the limit of open files allows.
     pub connections_max: Option<usize>,
+    /// Requests are refused while a turn of a worker's loop takes longer than this, as many as it needs to keep up;
+    /// `"0s"` refuses none.
+    pub shed_above: Duration,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self {
+            threads: Threads::default(),
+            engine: EngineChoice::default(),
+            connections_max: None,
+            shed_above: Duration::from_ms(500),
+        }
+    }
 }
 
 /// How many worker threads, and on which CPUs.
@@ -147,6 +162,9 @@ pub struct Listener {
     /// Largest request body; `"0B"` for no limit.
     #[serde(default = "no_size")]
     pub body_max: Size,
+    /// Connections of one client address at most; each worker has its part. 0 for no limit.
+    #[serde(default)]
+    pub connections_per_client: usize,
     /// Also write `Forwarded` (RFC 7239).
     #[serde(default)]
     pub forwarded: bool,

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::resilience::{CircuitBreaker, Ejection, Health, Limits, Retry};
 use super::units::{Duration, EndpointAddress};
 
 /// A named group of endpoints that answer alike.
@@ -28,6 +29,24 @@ pub struct Service {
     /// The `Host` that upstreams get: `"keep"` for the client's, `"endpoint"` for the endpoint's, or a name.
     #[serde(default)]
     pub host: HostRule,
+    /// When a failed attempt is followed by another.
+    #[serde(default)]
+    pub retry: Retry,
+    /// An active check of every endpoint; absent for none.
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// When an endpoint that fails requests is left out for a while.
+    #[serde(default)]
+    pub ejection: Ejection,
+    /// How many requests at once.
+    #[serde(default)]
+    pub limits: Limits,
+    /// When requests are refused, for the service fails or is slow; absent for never.
+    #[serde(default)]
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// Where a client leaves, let the upstream finish what it has begun.
+    #[serde(default)]
+    pub ignore_client_abort: bool,
 }
 
 /// One upstream.

@@ -74,6 +74,18 @@ impl Size {
 
     /// In bytes, `None` where it is off.
     #[must_use]
+    pub const fn from_kib(kib: u64) -> Self {
+        Self(kib * 1024)
+    }
+
+    /// In bytes, 0 for none.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+
+    /// The bound in bytes, `None` for no limit.
+    #[must_use]
     pub const fn limit_bytes(self) -> Option<u64> {
         if self.0 == 0 { None } else { Some(self.0) }
     }

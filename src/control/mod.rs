@@ -2,6 +2,7 @@
 
 pub mod compile;
 mod file;
+mod health;
 pub mod listeners;
 pub mod plane;
 mod resolve;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::compile::{compile, names};
 use super::file::Watch;
+use super::health::Checks;
 use super::listeners::{Bound, Change};
 use super::resolve::Resolver;
 use crate::config::Source;
@@ -33,6 +34,8 @@ pub struct Plane {
     snapshot: Arc<Snapshot>,
     labels: Labels,
     resolver: Resolver,
+    checks: Checks,
+    workers: usize,
     bound: Bound,
     change: Change,
     log: LogWriter,
@@ -106,7 +109,10 @@ impl Plane {
         let mut resolver = Resolver::new();
         resolver.learn(&names(&source)).await;
         let mut labels = Labels::default();
-        let snapshot = compile(&source, &resolver.resolved(), &mut labels, 1)?;
+        let mut snapshot = compile(&source, &resolver.resolved(), &mut labels, 1)?;
+        let mut checks = Checks::new();
+        checks.attend(&mut snapshot);
+        snapshot.workers = workers;
         open_log(&log, &source).map_err(|problem| vec![problem])?;
         let bound = Bound::default();
         let change = bound.prepare(&snapshot, workers).map_err(|fault| vec![bind_problem(&source, &fault)])?;
@@ -116,6 +122,8 @@ impl Plane {
             snapshot: Arc::new(snapshot),
             labels,
             resolver,
+            checks,
+            workers,
             bound,
             change,
             log,
@@ -180,6 +188,9 @@ impl Plane {
                         self.publish_addresses();
                     }
                 }
+                finding = self.checks.news() => self.status.send_modify(|status| {
+                    Arc::make_mut(&mut status.findings).insert(finding.key.clone(), finding);
+                }),
                 _ = look.tick() => {
                     if let Some(worker) = workers.iter().position(JoinHandle::is_finished) {
                         outcome = Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
@@ -238,9 +249,21 @@ impl Plane {
         // Only now: names of a configuration that was refused must not be forgotten with it.
         self.resolver.keep_only(&names(&source));
         self.source = source;
-        self.snapshot = Arc::new(snapshot);
+        self.put_snapshot(snapshot);
         self.publish(change);
         Ok(())
+    }
+
+    fn put_snapshot(&mut self, mut snapshot: Snapshot) {
+        snapshot.workers = self.workers;
+        self.checks.attend(&mut snapshot);
+        self.snapshot = Arc::new(snapshot);
+        let services = &self.snapshot.services;
+        let is_known = |(service, address): &(String, String)| {
+            let service = services.iter().find(|known| *known.name == **service);
+            service.is_some_and(|known| known.endpoints.iter().any(|endpoint| endpoint.address.to_string() == *address))
+        };
+        self.status.send_modify(|status| Arc::make_mut(&mut status.findings).retain(|key, _| is_known(key)));
     }
 
     /// Hands the present snapshot to every worker, then the listeners that came and went with it.
@@ -271,7 +294,7 @@ impl Plane {
         let generation = self.snapshot.generation + 1;
         match compile(&self.source, &self.resolver.resolved(), &mut self.labels, generation) {
             Ok(snapshot) => {
-                self.snapshot = Arc::new(snapshot);
+                self.put_snapshot(snapshot);
                 let unchanged = self.bound.prepare(&self.snapshot, self.mailboxes.len()).unwrap_or_default();
                 self.publish(unchanged);
                 tracing::info!(generation, "the addresses of an endpoint changed");

@@ -52,6 +52,9 @@ pub fn put_failure(out: &mut Vec<u8>, failure: Failure, answer: &Answer<'_>) {
         let value = format!("ringress; error={}; details=\"{failure}\"", row.token);
         put_field(out, b"Proxy-Status", value.as_bytes());
     }
+    if let Some(seconds) = failure.retry_after_s() {
+        put_number_field(out, b"Retry-After", u64::from(seconds));
+    }
     put_end(out, answer);
     put_body(out, body.as_bytes(), answer);
 }

@@ -47,8 +47,12 @@ impl Line<'_> {
     }
 
     fn endpoint(&self) -> Option<&str> {
+        self.endpoint_at(self.record.endpoint)
+    }
+
+    fn endpoint_at(&self, at: Option<usize>) -> Option<&str> {
         let service = self.snapshot.services.get(self.record.service?)?;
-        service.endpoints.get(self.record.endpoint?).map(|endpoint| &*endpoint.name)
+        service.endpoints.get(at?).map(|endpoint| &*endpoint.name)
     }
 
     fn route(&self) -> &str {
@@ -97,7 +101,7 @@ impl Line<'_> {
         out.push(b'"');
     }
 
-    /// ` cause=… phase=… endpoint=… attempts=… reused=… idle_ms=… connect_us=… send_us=… first_byte_us=… total_us=…`
+    /// ` cause=… phase=… endpoint=… attempts=…`, the connection, the times, and the attempts that failed.
     fn put_failure_record(&self, out: &mut Vec<u8>) {
         let record = self.record;
         match record.failure {
@@ -107,18 +111,62 @@ impl Line<'_> {
         let times = &record.times;
         let _ = write!(
             out,
-            " phase={} endpoint=\"{}\" attempts={} reused={} idle_ms={} errno={} connect_us={} send_us={} first_byte_us={} total_us={}",
+            " phase={} endpoint=\"{}\" attempts={} reused={} idle_ms={} errno={} sent_bytes={} received_bytes={} queue_us={} connect_us={} send_us={} first_byte_us={} total_us={}",
             record.phase.name(),
             self.endpoint().unwrap_or("-").escape_default(),
             record.attempts,
             record.connection.is_reused,
-            record.connection.idle_ms,
+            record.connection.idle_us / 1_000,
             record.errno,
-            Times::between_us(times.started_us, times.connected_us),
+            record.sent_bytes,
+            record.received_bytes,
+            Times::between_us(times.started_us, times.admitted_us),
+            Times::between_us(times.admitted_us, times.connected_us),
             Times::between_us(times.connected_us, times.sent_us),
             Times::between_us(times.sent_us, times.first_byte_us),
             times.total_us(),
         );
+        if let Some(why) = record.no_retry {
+            let _ = write!(out, " no_retry={}", why.name());
+        }
+        for (at, failed) in record.failed.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b" failed=\"" } else { b"," });
+            put_escaped(out, self.endpoint_at(failed.endpoint).unwrap_or("-").as_bytes());
+            let how = if failed.connection.is_reused { "reused" } else { "fresh" };
+            let _ = write!(out, " {} {how} {}us", failed.failure, failed.took_us);
+        }
+        if !record.failed.is_empty() {
+            out.push(b'"');
+        }
+    }
+
+    /// `,"no_retry":…,"failed":[…]`, where an attempt failed.
+    fn put_json_attempts(&self, out: &mut Vec<u8>) {
+        if let Some(why) = self.record.no_retry {
+            let _ = write!(out, ",\"no_retry\":\"{}\"", why.name());
+        }
+        for (at, failed) in self.record.failed.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b",\"failed\":[" } else { b"," });
+            out.extend_from_slice(b"{\"endpoint\":\"");
+            put_escaped(out, self.endpoint_at(failed.endpoint).unwrap_or_default().as_bytes());
+            let connection = &failed.connection;
+            let _ = write!(
+                out,
+                "\",\"cause\":\"{}\",\"reused\":{},\"connection_requests\":{},\"idle_us\":{},\"errno\":{},\"tcp_state\":\"{}\",\"sent_bytes\":{},\"acked_bytes\":{},\"us\":{}}}",
+                failed.failure,
+                connection.is_reused,
+                connection.requests,
+                connection.idle_us,
+                failed.errno,
+                failed.state.name(),
+                failed.sent_bytes,
+                failed.acked_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+                failed.took_us,
+            );
+        }
+        if !self.record.failed.is_empty() {
+            out.push(b']');
+        }
     }
 
     fn put_json(&self, out: &mut Vec<u8>) {
@@ -149,24 +197,28 @@ impl Line<'_> {
         let connection = &record.connection;
         let _ = write!(
             out,
-            ",\"connection_requests\":{},\"idle_ms\":{},\"age_ms\":{},\"errno\":{},\"request_bytes\":{},\"response_bytes\":{}",
+            ",\"connection_requests\":{},\"idle_ms\":{},\"age_ms\":{},\"errno\":{},\"request_bytes\":{},\"response_bytes\":{},\"sent_bytes\":{},\"received_bytes\":{}",
             connection.requests,
-            connection.idle_ms,
+            connection.idle_us / 1_000,
             connection.age_ms,
             record.errno,
             record.request_bytes,
             record.response_bytes,
+            record.sent_bytes,
+            record.received_bytes,
         );
         let times = &record.times;
         let _ = write!(
             out,
-            ",\"connect_us\":{},\"send_us\":{},\"first_byte_us\":{},\"total_us\":{},\"request_id\":\"{:032x}\"",
-            Times::between_us(times.started_us, times.connected_us),
+            ",\"queue_us\":{},\"connect_us\":{},\"send_us\":{},\"first_byte_us\":{},\"total_us\":{},\"request_id\":\"{:032x}\"",
+            Times::between_us(times.started_us, times.admitted_us),
+            Times::between_us(times.admitted_us, times.connected_us),
             Times::between_us(times.connected_us, times.sent_us),
             Times::between_us(times.sent_us, times.first_byte_us),
             times.total_us(),
             record.request_id,
         );
+        self.put_json_attempts(out);
         for (name, known) in [("user_agent", Known::UserAgent), ("referer", Known::Referer)] {
             if let Some(value) = self.head.known(known) {
                 let _ = write!(out, ",\"{name}\":\"");

@@ -4,3 +4,4 @@ pub mod access_log;
 pub mod log_writer;
 pub mod metrics;
 pub mod process_log;
+pub mod prometheus;

@@ -9,8 +9,15 @@ use std::path::Path;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::upstream::evidence::{Delivery, Peek, State};
+
 /// Connections that wait to be accepted, at most; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
+
+// The kernel's numbers of TCP states (include/net/tcp_states.h).
+const TCP_ESTABLISHED: u8 = 1;
+const TCP_CLOSE: u8 = 7;
+const TCP_CLOSE_WAIT: u8 = 8;
 
 /// Binds and listens with `SO_REUSEPORT`, so that each worker has a queue of its own. `TCP_NODELAY` and
 /// keep-alive probes are set here, for accepted sockets inherit them.
@@ -73,15 +80,44 @@ pub fn shutdown_send(fd: RawFd) {
     shutdown(fd, libc::SHUT_WR);
 }
 
-/// True where a connection is open and holds no byte that was not received.
+/// Looks into a connection without taking anything out of it.
 #[must_use]
-pub fn is_quiet(fd: RawFd) -> bool {
+pub fn peek(fd: RawFd) -> Peek {
     let mut byte = 0_u8;
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
     // SAFETY: the pointer is to one byte of this frame, and the length says so.
     #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
     let received = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, flags) };
-    received < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+    match received {
+        0 => Peek::End,
+        1.. => Peek::Bytes,
+        _ if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => Peek::Quiet,
+        _ => Peek::End,
+    }
+}
+
+/// What the kernel knows of the delivery of what was sent; `None` where the socket is no TCP connection.
+#[must_use]
+pub fn delivery(fd: RawFd) -> Option<Delivery> {
+    // SAFETY: it is a structure of numbers, for which all zeroes is a value.
+    #[expect(unsafe_code, reason = "libc offers no other way to make one")]
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut size = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).unwrap_or_default();
+    let (value, length) = ((&raw mut info).cast(), &raw mut size);
+    // SAFETY: both pointers are to values of this frame, and the size is the structure's own.
+    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+    let outcome = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, value, length) };
+    // `tcpi_bytes_acked` came with Linux 4.1; an older kernel leaves it out of the size.
+    if outcome != 0 || (size as usize) < std::mem::offset_of!(libc::tcp_info, tcpi_bytes_received) {
+        return None;
+    }
+    let state = match info.tcpi_state {
+        TCP_ESTABLISHED => State::Established,
+        TCP_CLOSE => State::Close,
+        TCP_CLOSE_WAIT => State::CloseWait,
+        _ => State::Other,
+    };
+    Some(Delivery { state, acked_bytes: info.tcpi_bytes_acked, round_trip_us: info.tcpi_rtt })
 }
 
 /// Accepts the connection that waits longest, if one does, without waiting for one.
@@ -152,6 +188,29 @@ mod tests {
         drop(server);
         client.read_exact(&mut [0; 4]).unwrap();
         assert_eq!(client.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn the_kernel_tells_what_arrived() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let of = || delivery(client.as_raw_fd()).unwrap();
+        assert_eq!((of().state, of().acked_bytes), (State::Established, 1), "the SYN");
+        std::io::Write::write_all(&mut &client, &[0; 100]).unwrap();
+        server.read_exact(&mut [0; 100]).unwrap();
+        std::io::Write::write_all(&mut server, b"answer").unwrap();
+        (&client).read_exact(&mut [0; 6]).unwrap();
+        assert_eq!(of().acked_bytes, 101);
+        // A close before our bytes come is answered with a reset, and they stay unacknowledged.
+        drop(server);
+        while of().state == State::Established {}
+        assert_eq!(of().state, State::CloseWait);
+        std::io::Write::write_all(&mut &client, &[0; 50]).unwrap();
+        while of().state != State::Close {}
+        assert_eq!(of().acked_bytes, 101);
+        let (unix, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(delivery(unix.as_raw_fd()), None);
     }
 
     #[test]

@@ -1,4 +1,10 @@
-//! Upstreams as values: which endpoint is picked, and how long a connection may be reused. No socket, no clock.
+//! What is decided about upstreams: which endpoint, how long its connections are good for, whether to try again.
 
+pub mod breaker;
+pub mod ejection;
+pub mod evidence;
+pub mod habit;
+pub mod health;
 pub mod pick;
+pub mod retry;
 pub mod reuse;

@@ -22,8 +22,8 @@ pub enum Picker {
 pub trait Endpoints {
     /// How many there are.
     fn count(&self) -> usize;
-    /// The share of one, 0 to 256.
-    fn weight(&self, at: usize) -> u16;
+    /// The share of one among the others; 0 where it takes no request now.
+    fn share(&self, at: usize) -> u32;
     /// Requests of this worker that it is busy with.
     fn busy(&self, at: usize) -> usize;
 }
@@ -35,11 +35,11 @@ impl Picker {
         Self::RoundRobin { current: vec![0; count] }
     }
 
-    /// The position of the endpoint to take, `None` where all weights are 0.
+    /// The position of the endpoint to take, `None` where all shares are 0.
     ///
     /// `random` is uniform over `u64`; `hash` is the request's, for the ring.
     pub fn pick(&mut self, endpoints: &impl Endpoints, random: u64, hash: u64) -> Option<usize> {
-        let total: u64 = (0..endpoints.count()).map(|at| u64::from(endpoints.weight(at))).sum();
+        let total: u64 = (0..endpoints.count()).map(|at| u64::from(endpoints.share(at))).sum();
         if total == 0 {
             return None;
         }
@@ -49,11 +49,12 @@ impl Picker {
             Self::LeastRequests => {
                 let first = by_weight(endpoints, total, random)?;
                 let second = by_weight(endpoints, total, random.rotate_left(32))?;
-                // Busy in proportion to the weight: a / wa < b / wb.
-                let load = |one: usize, other: usize| (endpoints.busy(one) + 1) * usize::from(endpoints.weight(other));
+                // Busy in proportion to the share: a / wa < b / wb.
+                let load =
+                    |one: usize, other: usize| (endpoints.busy(one) as u64 + 1) * u64::from(endpoints.share(other));
                 Some(if load(second, first) < load(first, second) { second } else { first })
             }
-            Self::Hash(ring) => ring.find(hash),
+            Self::Hash(ring) => ring.find(hash, |at| endpoints.share(at) > 0),
         }
     }
 }
@@ -61,8 +62,8 @@ impl Picker {
 fn round_robin(current: &mut [i64], endpoints: &impl Endpoints, total: u64) -> Option<usize> {
     let mut best: Option<usize> = None;
     for at in 0..current.len() {
-        current[at] += i64::from(endpoints.weight(at));
-        if endpoints.weight(at) > 0 && best.is_none_or(|best| current[at] > current[best]) {
+        current[at] += i64::from(endpoints.share(at));
+        if endpoints.share(at) > 0 && best.is_none_or(|best| current[at] > current[best]) {
             best = Some(at);
         }
     }
@@ -75,7 +76,7 @@ fn round_robin(current: &mut [i64], endpoints: &impl Endpoints, total: u64) -> O
 fn by_weight(endpoints: &impl Endpoints, total: u64, random: u64) -> Option<usize> {
     let mut left = u64::try_from((u128::from(random) * u128::from(total)) >> 64).unwrap_or_default();
     for at in 0..endpoints.count() {
-        let weight = u64::from(endpoints.weight(at));
+        let weight = u64::from(endpoints.share(at));
         if left < weight {
             return Some(at);
         }
@@ -104,9 +105,11 @@ impl HashRing {
         Self { points }
     }
 
-    fn find(&self, hash: u64) -> Option<usize> {
+    /// The first endpoint from the hash on that takes requests.
+    fn find(&self, hash: u64, takes: impl Fn(usize) -> bool) -> Option<usize> {
         let at = self.points.partition_point(|(point, _)| *point < hash);
-        self.points.get(at).or_else(|| self.points.first()).map(|(_, endpoint)| *endpoint)
+        let (before, behind) = self.points.split_at(at);
+        behind.iter().chain(before).map(|(_, endpoint)| *endpoint).find(|endpoint| takes(*endpoint))
     }
 }
 
@@ -124,13 +127,13 @@ pub fn hash_of(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    struct Fixed(Vec<(u16, usize)>);
+    struct Fixed(Vec<(u32, usize)>);
 
     impl Endpoints for Fixed {
         fn count(&self) -> usize {
             self.0.len()
         }
-        fn weight(&self, at: usize) -> u16 {
+        fn share(&self, at: usize) -> u32 {
             self.0[at].0
         }
         fn busy(&self, at: usize) -> usize {
@@ -179,10 +182,11 @@ mod tests {
         let mut moved = 0;
         for key in 0..10_000_u32 {
             let hash = hash_of(&key.to_be_bytes());
-            let before = whole.find(hash).unwrap();
-            let after = without.find(hash).unwrap();
+            let before = whole.find(hash, |_| true).unwrap();
+            let after = without.find(hash, |_| true).unwrap();
             moved += usize::from(before != after);
             assert!(before == after || before == 3, "only keys of d may move");
+            assert_eq!(whole.find(hash, |at| at != 3).unwrap(), after, "one that is left out moves as one that went");
         }
         assert!((1_500..3_500).contains(&moved), "{moved}");
     }

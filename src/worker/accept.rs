@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::Worker;
@@ -50,7 +51,48 @@ fn take(worker: &Rc<Worker<Ring>>, label: Label, connection: Socket<Ring>, peer:
         return;
     }
     drop(metrics);
-    worker.transport.spawn(serve(Rc::clone(worker), connection, peer, label));
+    let live = worker.live();
+    let limit = live.snapshot.listener(label).map_or(0, |listener| listener.connections_per_client);
+    let serving = serve(Rc::clone(worker), connection, peer, label);
+    let Some(limit) = live.snapshot.part_of(limit) else {
+        worker.transport.spawn(serving);
+        return;
+    };
+    match ClientPlace::take(worker, peer, limit) {
+        None => worker.metrics.borrow_mut().counters.refused_clients += 1,
+        Some(place) => worker.transport.spawn(async move {
+            serving.await;
+            drop(place);
+        }),
+    }
+}
+
+/// A connection that counts for its client's address until this is dropped.
+struct ClientPlace(Rc<Worker<Ring>>, IpAddr);
+
+impl ClientPlace {
+    /// `None` where the client has as many as it may.
+    fn take(worker: &Rc<Worker<Ring>>, peer: Peer, limit: usize) -> Option<Self> {
+        let mut clients = worker.clients.borrow_mut();
+        let count = clients.entry(peer.address).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Self(Rc::clone(worker), peer.address))
+    }
+}
+
+impl Drop for ClientPlace {
+    fn drop(&mut self) {
+        let mut clients = self.0.clients.borrow_mut();
+        if let Some(count) = clients.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&self.1);
+            }
+        }
+    }
 }
 
 async fn accept_all(worker: Rc<Worker<Ring>>, label: Label, socket: Rc<RingListener>, is_stopped: Rc<Cell<bool>>) {

@@ -1,33 +1,33 @@
 //! One request and its response, from the parsed head to the record. Read this first.
 //!
-//! `run` is the sentence: route → filter → pick an endpoint → connect → forward and respond. Whatever goes wrong
-//! in it is a [`Failure`], and `settle` is the one place where a failure becomes an answer.
+//! `run` is the sentence: route → filter → admit → attempt, again where that is safe → release. Whatever goes
+//! wrong in it is a [`Failure`], and `settle` (in `settle.rs`) is the one place where a failure becomes an answer.
 
+use std::cell::RefCell;
 use std::pin::pin;
 use std::rc::Rc;
 
 use super::Worker;
-use super::connect::obtain;
-use super::forward::{Delivered, Forward, Progress};
-use super::io::{Transmit as _, Transport, caught, receive};
-use super::link::{Link, SendFault, send_all};
-use super::live::{Live, request_hash};
+use super::attempt::{Destination, Terms};
+use super::connect::Wish;
+use super::forward::{Delivered, Discards, Progress};
+use super::gate::Permit;
+use super::held::{Held, RequestBody};
+use super::io::{Transport, caught};
+use super::link::Link;
+use super::live::{Live, ServiceState, request_hash};
 use super::pool::{Endpoint, Upstream};
 use super::serve::Session;
-use super::timer::Patience;
 use super::tunnel::{Carried, carry};
-use crate::failure::{Failure, Phase};
-use crate::filter::error::{Answer, put_failure, put_redirect};
-use crate::filter::forwarded::{Hop, client_address, is_trusted, put_request_head};
-use crate::filter::{Redirect, Verdict, apply};
-use crate::limits::{
-    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES, SEND_GRACE_MS,
-};
+use crate::failure::{Failure, Phase, Resource};
+use crate::filter::forwarded::client_address;
+use crate::filter::{Verdict, apply};
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::record::Record;
-use crate::snapshot::{Address, Host, Listener, Peer, Route, Service};
-use crate::timeouts::{LINGER_MS, Pace, Timeout};
+use crate::snapshot::{Listener, Peer, Service};
+use crate::upstream::evidence::Evidence;
+use crate::upstream::retry::{Again, Attempted, NoRetry, decide};
 use crate::upstream::reuse::{UpstreamWord, idle_ms};
 
 /// What becomes of the client's connection.
@@ -42,7 +42,7 @@ pub(super) enum After {
 }
 
 /// How `run` came to its end where nothing failed.
-enum Ending {
+pub(super) enum Ending {
     /// The whole answer went out; true where the connection may stay open.
     Answered(bool),
     /// The connection was handed to another protocol and is over.
@@ -68,7 +68,8 @@ pub(super) async fn exchange<T: Transport>(
         peer: session.peer,
         is_last: session.is_last,
         progress: Progress::default(),
-        body: BodyDecoder::new(head.framing()),
+        body: RequestBody { decoder: BodyDecoder::new(head.framing()), trailers: Vec::new() },
+        held: RefCell::default(),
         record,
     };
     let outcome = match parsed {
@@ -81,26 +82,56 @@ pub(super) async fn exchange<T: Transport>(
         }
         Err(failure) => Err(failure),
     };
+    exchange.held.borrow_mut().let_go(&worker.spares);
     let after = exchange.settle(outcome, &mut session.link, head).await;
     exchange.finish(head);
     after
 }
 
-struct Exchange<'a, T: Transport> {
-    worker: &'a Rc<Worker<T>>,
-    live: &'a Live<T>,
-    listener: &'a Listener,
-    peer: Peer,
-    is_last: bool,
-    progress: Progress,
-    /// The part of the request body that has not come yet.
-    body: BodyDecoder,
-    record: Record,
+pub(super) struct Exchange<'a, T: Transport> {
+    pub(super) worker: &'a Rc<Worker<T>>,
+    pub(super) live: &'a Live<T>,
+    pub(super) listener: &'a Listener,
+    pub(super) peer: Peer,
+    pub(super) is_last: bool,
+    pub(super) progress: Progress,
+    pub(super) body: RequestBody,
+    pub(super) held: RefCell<Held>,
+    pub(super) record: Record,
 }
 
-impl<'a, T: Transport> Exchange<'a, T> {
+/// What was tried so far.
+#[derive(Debug, Default)]
+struct Tries {
+    /// The free attempt after a stale reuse was used.
+    was_stale: bool,
+    /// A new connection ended without an answer before.
+    was_closed: bool,
+    /// Attempts beyond the first, less the free one.
+    retries: u8,
+    /// Only a new connection will do.
+    is_fresh: bool,
+}
+
+/// Retries that the budget paid for; they are given back when the request is over.
+#[derive(Debug)]
+struct Paid {
+    state: Rc<ServiceState>,
+    retries: usize,
+}
+
+impl Drop for Paid {
+    fn drop(&mut self) {
+        self.state.budget.borrow_mut().give_back(self.retries);
+    }
+}
+
+impl<T: Transport> Exchange<'_, T> {
     async fn run(&mut self, client: &mut Link<T>, head: &mut RequestHead) -> Result<Ending, Failure> {
         self.progress.phase.set(Phase::Route);
+        if self.worker.pressure.refuses(self.worker.transport.random()) {
+            return Err(Failure::LocalResource(Resource::Worker));
+        }
         let live = self.live;
         let route_at = self.listener.router.find(head).ok_or(Failure::NoRoute)?;
         self.record.route = Some(route_at);
@@ -113,15 +144,30 @@ impl<'a, T: Transport> Exchange<'a, T> {
         let service_at = route.service.ok_or(Failure::NoRoute)?;
         self.record.service = Some(service_at);
         let service = live.snapshot.services.get(service_at).ok_or(Failure::Internal("service"))?;
-        let endpoint = self.pick(service_at, service, head)?;
-        let _busy = Busy::new(endpoint);
         let total_at_ms = service.timeouts.total_ms.map(|ms| self.worker.transport.coarse_ms() + ms);
-        let mut upstream = self.connect(client, endpoint, service, total_at_ms).await?;
-        let delivered = self.forward(client, &mut upstream, head, route, (service, endpoint, total_at_ms)).await?;
-        self.progress.phase.set(Phase::Body);
+        let to = Destination { route, service_at, service, total_at_ms };
+        let mut admission = self.ask_breaker(&to)?;
+        let permit = self.admit(client, head, &to).await?;
+        let outcome = self.attempts(client, head, &to, permit).await;
+        if let (Some(admission), Some(rules)) = (&mut admission, &service.breaker) {
+            let is_error = match &outcome {
+                Ok(_) => self.progress.status.get() >= 500,
+                Err(failure) => failure.is_upstream_fault(),
+            };
+            let took_us = self.progress.first_byte_us.get().max(self.record.times.connected_us);
+            let took_ms = took_us.saturating_sub(self.record.times.admitted_us) / 1_000;
+            admission.count(rules, (is_error, took_ms), self.worker.transport.coarse_ms());
+        }
+        let (delivered, mut upstream, permit) = outcome?;
+        let phase = self.progress.phase.replace(Phase::Body);
         match delivered {
             Delivered::Response { keep_alive, word } => {
-                self.release(endpoint, upstream, service, word);
+                self.release(&permit.endpoint, upstream, service, word);
+                // Only now: whoever waits for room finds the connection in the pool.
+                drop(permit);
+                if self.progress.is_client_gone.get() {
+                    return Err(Failure::ClientClosed(phase));
+                }
                 Ok(Ending::Answered(keep_alive))
             }
             Delivered::Upgrade => self.tunnel(client, &mut upstream, service).await,
@@ -141,81 +187,117 @@ impl<'a, T: Transport> Exchange<'a, T> {
         Ok(())
     }
 
-    fn pick(&mut self, at: usize, service: &Service, head: &RequestHead) -> Result<&'a Rc<Endpoint<T>>, Failure> {
-        let live = self.live.services.get(at).ok_or(Failure::Internal("service"))?;
-        let hash = request_hash(service, head, self.listener, self.peer);
-        let none = service.unresolved.unwrap_or(Failure::NoEndpoints);
-        let picked = live.pick(service, self.worker.transport.random(), hash).ok_or(none)?;
-        self.record.endpoint = Some(picked);
-        live.endpoints.get(picked).ok_or(Failure::Internal("endpoint"))
-    }
-
-    async fn connect(
-        &mut self,
-        client: &Link<T>,
-        endpoint: &Endpoint<T>,
-        service: &Service,
-        total_at_ms: Option<u64>,
-    ) -> Result<Upstream<T>, Failure> {
-        self.progress.phase.set(Phase::Connect);
-        self.record.attempts += 1;
-        let patience = Patience { timer: &client.timer, total_at_ms };
-        let obtained = obtain(self.worker, endpoint, &patience, service.timeouts.connect_ms).await;
-        self.record.times.connected_us = self.worker.transport.now_us();
-        let (upstream, connection) = obtained.map_err(|(failure, errno)| {
-            self.record.errno = errno;
-            failure
-        })?;
-        self.record.connection = connection;
-        Ok(upstream)
-    }
-
-    async fn forward(
+    /// Attempts until one is answered, or the table says that there shall be no other.
+    async fn attempts(
         &mut self,
         client: &mut Link<T>,
-        upstream: &mut Upstream<T>,
         head: &RequestHead,
-        route: &Route,
-        (service, endpoint, total_at_ms): (&Service, &Endpoint<T>, Option<u64>),
-    ) -> Result<Delivered, Failure> {
-        let mut out = self.worker.spares.buffer(BODY_BUFFER_BYTES);
-        // By the snapshot's name: services with the same address share an endpoint, not its name.
-        let name = self.record.endpoint.and_then(|at| service.endpoints.get(at)).map_or("", |endpoint| &endpoint.name);
-        let hop = self.hop(service, endpoint, name);
-        put_request_head(&mut out, head, &hop, &route.filters);
-        let forward = Forward {
-            worker: self.worker,
-            listener: self.listener,
-            service,
-            filters: &route.filters,
-            head,
-            total_at_ms,
-            is_last: self.is_last,
-            is_reused: self.record.connection.is_reused,
-            progress: &self.progress,
-        };
-        let delivered = forward.run(client, &mut upstream.link, &mut self.body, &mut out).await;
-        self.worker.spares.put_buffer(out);
-        delivered
+        to: &Destination<'_>,
+        mut permit: Permit<T>,
+    ) -> Result<(Delivered, Upstream<T>, Permit<T>), Failure> {
+        let is_idempotent = head.is_idempotent();
+        let mut tries = Tries::default();
+        let mut paid: Option<Paid> = None;
+        loop {
+            let terms = self.terms(head, to, &tries, is_idempotent);
+            let failed = match self.attempt(client, head, to, &permit, terms).await {
+                Ok((delivered, upstream)) => return Ok((delivered, upstream, permit)),
+                Err(failed) => *failed,
+            };
+            self.record.failed.push(failed);
+            let of = (failed.failure, failed.evidence, failed.connection.is_reused);
+            let attempted = self.attempted(head, to, &tries, of, is_idempotent);
+            let again = self.again(head, to, attempted);
+            self.worker.metrics.borrow_mut().count_retry(to.service.label, name_of(again));
+            let next = match again {
+                Ok(next) => next,
+                Err(why) => {
+                    self.record.no_retry = why;
+                    return Err(failed.failure);
+                }
+            };
+            tries.was_closed |= !failed.connection.is_reused;
+            // One that is just as stale elsewhere would cost another attempt.
+            tries.is_fresh = true;
+            if self.progress.retry_after_s.get() > 0 {
+                self.worker.transport.sleep(u64::from(self.progress.retry_after_s.take()) * 1_000).await;
+            }
+            let Next::Other(at, is_paid) = next else {
+                tries.was_stale = true;
+                continue;
+            };
+            tries.retries += 1;
+            let service = self.live.services.get(to.service_at).ok_or(Failure::Internal("service"))?;
+            if is_paid {
+                let state = || Paid { state: Rc::clone(&service.state), retries: 0 };
+                paid.get_or_insert_with(state).retries += 1;
+                service.state.budget.borrow_mut().take();
+            }
+            drop(permit);
+            permit = self.permit(service, at)?;
+        }
     }
 
-    fn hop<'h>(&self, service: &'h Service, endpoint: &Endpoint<T>, name: &'h str) -> Hop<'h> {
-        Hop {
-            peer: self.peer.address,
-            is_trusted: is_trusted(&self.listener.trusted, self.peer.address),
-            scheme: "http",
-            port: self.listener.port,
-            request_id: self.record.request_id,
-            forwarded: self.listener.forwarded,
-            via: self.listener.via,
-            fallback_host: if matches!(endpoint.address, Address::Unix(_)) { b"localhost" } else { name.as_bytes() },
-            host: match (&service.host, &endpoint.address) {
-                (Host::Keep, _) => None,
-                (Host::Name(name), _) => Some(name),
-                (Host::Endpoint, Address::Tcp(_)) => Some(name.as_bytes()),
-                (Host::Endpoint, Address::Unix(_)) => Some(b"localhost"),
-            },
+    /// What may be done in the next attempt.
+    fn terms<'t>(&self, head: &RequestHead, to: &Destination<'t>, tries: &Tries, is_idempotent: bool) -> Terms<'t> {
+        let wish = match (tries.is_fresh, is_idempotent) {
+            (true, _) => Wish::Fresh,
+            (false, true) => Wish::Repeatable,
+            (false, false) => Wish::Once,
+        };
+        let rules = &to.service.retry;
+        let mut discards = Discards { idle_timeout: !tries.was_stale && head.upgrade().is_none(), statuses: &[] };
+        if !rules.statuses.is_empty() && is_idempotent {
+            let attempted = self.attempted(head, to, tries, (Failure::UpstreamStatus, Evidence::None, false), is_idempotent);
+            if self.again(head, to, attempted).is_ok() {
+                discards.statuses = &rules.statuses;
+            }
         }
+        Terms { wish, discards }
+    }
+
+    fn attempted(
+        &self,
+        head: &RequestHead,
+        to: &Destination<'_>,
+        tries: &Tries,
+        (failure, evidence, is_reused): (Failure, Evidence, bool),
+        is_idempotent: bool,
+    ) -> Attempted {
+        Attempted {
+            failure,
+            evidence,
+            is_reused,
+            is_idempotent,
+            has_client_bytes: self.progress.is_response_started.get() || self.progress.has_interim.get(),
+            is_upgrade: head.upgrade().is_some(),
+            is_body_held: self.held.borrow().is_whole(),
+            was_stale: tries.was_stale,
+            was_closed: tries.was_closed,
+            retries: tries.retries,
+            has_other: true,
+            is_late: to.total_at_ms.is_some_and(|at| at <= self.worker.transport.coarse_ms()),
+        }
+    }
+
+    /// Where the next attempt goes.
+    fn again(&self, head: &RequestHead, to: &Destination<'_>, mut attempted: Attempted) -> Result<Next, Option<NoRetry>> {
+        let service = self.live.services.get(to.service_at).ok_or(None)?;
+        let rules = &to.service.retry;
+        let is_paid = match decide(rules, &attempted)? {
+            Again::SameEndpoint => return Ok(Next::Same),
+            Again::OtherEndpoint(is_paid) => is_paid,
+        };
+        let hash = request_hash(to.service, head, self.listener, self.peer);
+        let Ok(at) = self.pick(service, to, hash) else {
+            attempted.has_other = false;
+            return Err(decide(rules, &attempted).err().flatten());
+        };
+        let in_flight = service.state.gate.in_flight();
+        if is_paid && !service.state.budget.borrow_mut().has_room(in_flight, self.worker.transport.coarse_ms()) {
+            return Err(Some(NoRetry::Budget));
+        }
+        Ok(Next::Other(at, is_paid))
     }
 
     /// Keeps the upstream connection if both sides can go on with it.
@@ -244,150 +326,22 @@ impl<'a, T: Transport> Exchange<'a, T> {
         self.progress.response_bytes.set(carried.down.get());
         result.map(|()| Ending::Tunnelled)
     }
-
-    async fn redirect(
-        &mut self,
-        client: &mut Link<T>,
-        head: &RequestHead,
-        redirect: &Redirect,
-    ) -> Result<Ending, Failure> {
-        let keep_alive = self.may_keep_alive(head);
-        let mut out = self.worker.spares.buffer(HEAD_BUFFER_BYTES);
-        put_redirect(&mut out, redirect, "http", &self.answer(head, keep_alive));
-        self.progress.status.set(redirect.status);
-        let sent = self.send(client, &mut out).await;
-        self.worker.spares.put_buffer(out);
-        sent.map(|()| Ending::Answered(keep_alive))
-    }
-
-    /// Turns the outcome into what becomes of the client's connection: the one place where a failure is answered.
-    async fn settle(&mut self, outcome: Result<Ending, Failure>, client: &mut Link<T>, head: &RequestHead) -> After {
-        let keep_alive = match outcome {
-            Ok(Ending::Tunnelled) => return After::Close,
-            Ok(Ending::Answered(keep_alive)) => keep_alive,
-            Err(failure) => {
-                self.record.failure = Some(failure);
-                if self.progress.is_response_started.get() {
-                    // The client must not take what it has for the whole. A length or chunks tell it; where only
-                    // the connection's end would, that end is a reset, which may cost bytes it has not read yet.
-                    if self.progress.ends_at_close.get() {
-                        client.sender.reset();
-                    }
-                    return After::Close;
-                }
-                self.progress.status.set(failure.row().status);
-                if failure.is_silent() || self.progress.is_sending.get() {
-                    return After::Close;
-                }
-                // After a bug nobody knows how far the body was read.
-                let is_ours = matches!(failure, Failure::Internal(_));
-                let keep_alive = self.may_keep_alive(head) && !failure.is_client_fault() && !is_ours;
-                if self.send_failure(client, head, failure, keep_alive).await.is_err() {
-                    return After::Close;
-                }
-                keep_alive
-            }
-        };
-        if keep_alive && self.drain(client).await {
-            After::KeepAlive
-        } else if self.body.is_done() && self.record.failure.is_none() && client.inbox.is_empty() {
-            After::Close
-        } else {
-            After::Linger
-        }
-    }
-
-    async fn send_failure(
-        &mut self,
-        client: &mut Link<T>,
-        head: &RequestHead,
-        failure: Failure,
-        keep_alive: bool,
-    ) -> Result<(), Failure> {
-        let mut out = self.worker.spares.buffer(HEAD_BUFFER_BYTES);
-        put_failure(&mut out, failure, &self.answer(head, keep_alive));
-        let sent = self.send(client, &mut out).await;
-        self.worker.spares.put_buffer(out);
-        sent
-    }
-
-    fn answer<'h>(&self, head: &'h RequestHead, keep_alive: bool) -> Answer<'h> {
-        Answer { head, proxy_status: self.listener.proxy_status, keep_alive, now: self.worker.transport.wall() }
-    }
-
-    async fn send(&self, client: &mut Link<T>, out: &mut Vec<u8>) -> Result<(), Failure> {
-        let patience = Patience { timer: &client.timer, total_at_ms: None };
-        let timeout = (Timeout::ClientSend, self.listener.timeouts.send_ms);
-        let mut pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
-        send_all(&mut client.sender, out, &patience, timeout, &mut pace).await.map_err(|fault| match fault {
-            SendFault::Io(..) => Failure::ClientClosed(Phase::Body),
-            SendFault::Expired(failure) => failure,
-        })
-    }
-
-    /// Whether the connection can go on after an answer of our own, given what is left of the request body.
-    fn may_keep_alive(&self, head: &RequestHead) -> bool {
-        let is_drainable = match &self.body {
-            BodyDecoder::Done => true,
-            // A client that waits for 100 may send the body or leave it out: nobody knows what comes next.
-            BodyDecoder::Length(left) => *left <= DRAIN_BYTES_MAX && !head.expects_continue(),
-            BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => false,
-        };
-        head.wants_keep_alive() && !self.is_last && is_drainable
-    }
-
-    /// Reads the rest of the request body and throws it away; false where it is too long or too slow.
-    async fn drain(&mut self, client: &mut Link<T>) -> bool {
-        client.timer.arm(LINGER_MS);
-        let mut left = DRAIN_BYTES_MAX;
-        let mut trailers = Vec::new();
-        loop {
-            while !client.inbox.is_empty() && !self.body.is_done() {
-                let Ok(piece) = self.body.decode(&client.inbox, &mut trailers) else { return false };
-                client.inbox.drain(..piece.consumed);
-                left = left.saturating_sub(piece.consumed as u64);
-            }
-            if self.body.is_done() || left == 0 {
-                return self.body.is_done();
-            }
-            let received = receive(&mut client.receiver, &mut client.inbox);
-            if !matches!(client.timer.guard(received).await, Ok(Ok(bytes)) if bytes > 0) {
-                return false;
-            }
-        }
-    }
-
-    /// Completes the record and hands it on.
-    fn finish(mut self, head: &RequestHead) {
-        let progress = &self.progress;
-        let record = &mut self.record;
-        record.phase = progress.phase.get();
-        record.status = progress.status.get();
-        record.request_bytes = progress.request_bytes.get();
-        record.response_bytes = progress.response_bytes.get();
-        record.is_response_started = progress.is_response_started.get();
-        if progress.errno.get() != 0 {
-            record.errno = progress.errno.get();
-        }
-        record.times.sent_us = progress.sent_us.get();
-        record.times.first_byte_us = progress.first_byte_us.get();
-        record.times.ended_us = self.worker.transport.now_us();
-        self.worker.record(record, head, &self.live.snapshot);
-    }
 }
 
-/// Counts the requests that an endpoint is busy with, whatever ends them.
-struct Busy<T: Transport>(Rc<Endpoint<T>>);
-
-impl<T: Transport> Busy<T> {
-    fn new(endpoint: &Rc<Endpoint<T>>) -> Self {
-        endpoint.busy.set(endpoint.busy.get() + 1);
-        Self(Rc::clone(endpoint))
-    }
+/// Where the next attempt goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// To the same endpoint.
+    Same,
+    /// To this endpoint; true where the budget pays.
+    Other(usize, bool),
 }
 
-impl<T: Transport> Drop for Busy<T> {
-    fn drop(&mut self) {
-        self.0.busy.set(self.0.busy.get() - 1);
+/// What metrics say of a decision.
+fn name_of(again: Result<Next, Option<NoRetry>>) -> &'static str {
+    match again {
+        Ok(Next::Same) => "same_endpoint",
+        Ok(Next::Other(..)) => "other_endpoint",
+        Err(why) => why.map_or("", NoRetry::name),
     }
 }

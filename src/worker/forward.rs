@@ -5,13 +5,14 @@
 //! next bytes are the next request's and whose end means that nobody waits any more. That receive is the one the
 //! next request needs anyway, so the watch costs no operation.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
 use super::Worker;
+use super::held::{Held, RequestBody};
 use super::io::{Receive as _, Transport, receive};
 use super::link::{Link, SendFault, send_all};
 use super::timer::Patience;
@@ -19,7 +20,7 @@ use crate::failure::{Failure, Phase};
 use crate::filter::Filter;
 use crate::limits::{BODY_BUFFER_BYTES, CLIENT_BODY_BYTES_PER_S_MIN, HEAD_BUFFER_BYTES, RATE_GRACE_MS};
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
-use crate::proto::h1::framing::{BodyDecoder, Framing};
+use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::{Listener, Service};
 use crate::timeouts::{EXPECT_CONTINUE_MS, Pace, Timeout};
@@ -38,12 +39,37 @@ pub(super) struct Progress {
     pub is_sending: Cell<bool>,
     /// True where the client sent more while its upgrade was awaited.
     pub has_early_bytes: Cell<bool>,
+    /// The client got an interim response other than 100, which is a part of the upstream's answer.
+    pub has_interim: Cell<bool>,
+    /// Bytes have come from the upstream in this attempt.
+    pub has_response_bytes: Cell<bool>,
+    /// True where the client is gone, and the upstream finishes all the same.
+    pub is_client_gone: Cell<bool>,
+    /// Bytes sent to the upstream in this attempt, and received.
+    pub sent_bytes: Cell<u64>,
+    pub received_bytes: Cell<u64>,
+    /// `Retry-After` of a response that is not passed on, in seconds.
+    pub retry_after_s: Cell<u32>,
     pub request_bytes: Cell<u64>,
     pub response_bytes: Cell<u64>,
     pub sent_us: Cell<u64>,
     pub first_byte_us: Cell<u64>,
     pub errno: Cell<i32>,
     pub expectation: Cell<Expectation>,
+}
+
+impl Progress {
+    /// Another attempt begins; what went on between the client and us stays.
+    pub(super) fn begin_attempt(&self) {
+        self.upload.set(Upload::Sending);
+        self.has_response_bytes.set(false);
+        self.sent_bytes.set(0);
+        self.received_bytes.set(0);
+        self.sent_us.set(0);
+        self.first_byte_us.set(0);
+        self.errno.set(0);
+        self.status.set(0);
+    }
 }
 
 /// How far the request is on its way up.
@@ -82,6 +108,15 @@ pub(super) enum Delivered {
     Upgrade,
 }
 
+/// Answers of the upstream that are not passed on, for there can be another attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Discards<'a> {
+    /// A 408 that answers an idle connection and not the request.
+    pub idle_timeout: bool,
+    /// These statuses.
+    pub statuses: &'a [u16],
+}
+
 /// One attempt to have a request answered by an upstream.
 pub(super) struct Forward<'a, T: Transport> {
     pub worker: &'a Rc<Worker<T>>,
@@ -94,6 +129,12 @@ pub(super) struct Forward<'a, T: Transport> {
     pub is_last: bool,
     /// True where the upstream connection came from the pool.
     pub is_reused: bool,
+    /// Bytes sent over it before.
+    pub sent_before: u64,
+    /// What is held of the request body.
+    pub held: &'a RefCell<Held>,
+    /// Which answers are not passed on.
+    pub discards: Discards<'a>,
     pub progress: &'a Progress,
 }
 
@@ -103,7 +144,7 @@ impl<T: Transport> Forward<'_, T> {
         &self,
         client: &mut Link<T>,
         upstream: &mut Link<T>,
-        body: &mut BodyDecoder,
+        body: &mut RequestBody,
         out: &mut Vec<u8>,
     ) -> Result<Delivered, Failure> {
         let Link { receiver: client_receiver, sender: client_sender, inbox: client_inbox, timer: client_timer } =
@@ -128,7 +169,7 @@ impl<T: Transport> Forward<'_, T> {
         &self,
         source: &mut Source<'_, T>,
         sender: &mut T::Sender,
-        body: &mut BodyDecoder,
+        body: &mut RequestBody,
         out: &mut Vec<u8>,
     ) -> Failure {
         self.progress.phase.set(Phase::Send);
@@ -154,10 +195,13 @@ impl<T: Transport> Forward<'_, T> {
         // Bytes that are here already begin the next request; its sender is heard of when it is answered.
         if source.inbox.is_empty() {
             let received = receive(source.receiver, source.inbox).await;
-            if !matches!(received, Ok(bytes) if bytes > 0) {
+            if matches!(received, Ok(bytes) if bytes > 0) {
+                self.progress.has_early_bytes.set(true);
+            } else if self.service.ignore_client_abort {
+                self.progress.is_client_gone.set(true);
+            } else {
                 return Failure::ClientClosed(self.progress.phase.get());
             }
-            self.progress.has_early_bytes.set(true);
         }
         pending().await
     }
@@ -166,16 +210,15 @@ impl<T: Transport> Forward<'_, T> {
         &self,
         source: &mut Source<'_, T>,
         sender: &mut T::Sender,
-        body: &mut BodyDecoder,
+        body: &mut RequestBody,
         out: &mut Vec<u8>,
     ) -> Result<(), Broken> {
-        let mut trailers = Vec::new();
-        self.take_request_body(source.inbox, body, out, &mut trailers)?;
-        if body.is_done() {
+        self.take_request_body(source.inbox, body, out)?;
+        if body.decoder.is_done() {
             self.progress.expectation.set(Expectation::Met);
         }
         self.send_up(source, sender, out, true).await?;
-        if body.is_done() {
+        if body.decoder.is_done() {
             return Ok(());
         }
         if self.head.expects_continue() {
@@ -190,7 +233,7 @@ impl<T: Transport> Forward<'_, T> {
         self.worker.spares.put_buffer(small);
         let mut pace = Pace::new(RATE_GRACE_MS, CLIENT_BODY_BYTES_PER_S_MIN);
         let body_ms = self.listener.timeouts.body_ms;
-        while !body.is_done() {
+        while !body.decoder.is_done() {
             if source.inbox.is_empty() {
                 let before_ms = source.patience.now_ms();
                 let ms = pace.limit_ms(body_ms);
@@ -200,7 +243,7 @@ impl<T: Transport> Forward<'_, T> {
                 let bytes = bytes.ok_or(Broken::Client(Failure::ClientClosed(self.progress.phase.get())))?;
                 pace.advance(source.patience.now_ms().saturating_sub(before_ms), bytes);
             }
-            self.take_request_body(source.inbox, body, out, &mut trailers)?;
+            self.take_request_body(source.inbox, body, out)?;
             self.send_up(source, sender, out, false).await?;
         }
         self.shrink(source.inbox);
@@ -255,15 +298,15 @@ impl<T: Transport> Forward<'_, T> {
     fn take_request_body(
         &self,
         inbox: &mut Vec<u8>,
-        body: &mut BodyDecoder,
+        body: &mut RequestBody,
         out: &mut Vec<u8>,
-        trailers: &mut Vec<u8>,
     ) -> Result<(), Broken> {
+        let RequestBody { decoder, trailers } = body;
         let is_chunked = self.head.framing() == Framing::Chunked;
-        let was_done = body.is_done();
-        let mut taken = 0;
-        while taken < inbox.len() && !body.is_done() {
-            let piece = body
+        let was_done = decoder.is_done();
+        let (mut taken, from) = (0, out.len());
+        while taken < inbox.len() && !decoder.is_done() {
+            let piece = decoder
                 .decode(&inbox[taken..], trailers)
                 .map_err(|fault| Broken::Client(Failure::ClientBadRequest(fault.rule())))?;
             let data = &inbox[taken..][piece.data];
@@ -278,9 +321,10 @@ impl<T: Transport> Forward<'_, T> {
         if self.listener.body_bytes_max.is_some_and(|max| self.progress.request_bytes.get() > max) {
             return Err(Broken::Client(Failure::ClientBodyTooLarge));
         }
-        if is_chunked && body.is_done() && !was_done {
+        if is_chunked && decoder.is_done() && !was_done {
             put_last_chunk(out, trailers);
         }
+        self.held.borrow_mut().hold(&out[from..], self.service.retry.buffer_bytes, &self.worker.spares);
         inbox.drain(..taken);
         Ok(())
     }
@@ -295,7 +339,8 @@ impl<T: Transport> Forward<'_, T> {
         let timeout = (Timeout::UpstreamSend, self.service.timeouts.send_ms);
         // An upstream's slowness is bounded by its timeout alone.
         let mut pace = Pace::unbounded();
-        send_all(sender, out, &source.patience, timeout, &mut pace).await.map_err(|fault| match fault {
+        let sent = send_all(sender, out, &source.patience, timeout, &mut pace).await;
+        let sent = sent.map_err(|fault| match fault {
             SendFault::Expired(failure) => Broken::Client(failure),
             SendFault::Io(error, is_unsent) => {
                 self.progress.errno.set(error.raw_os_error().unwrap_or(0));
@@ -303,7 +348,9 @@ impl<T: Transport> Forward<'_, T> {
                 let failure = if is_stale { Failure::StaleReuseUnsent } else { Failure::UpstreamResetDuringSend };
                 Broken::Upstream(failure)
             }
-        })
+        })?;
+        self.progress.sent_bytes.set(self.progress.sent_bytes.get() + sent as u64);
+        Ok(())
     }
 }
 

@@ -37,7 +37,8 @@ pub(super) enum SendFault {
     Expired(Failure),
 }
 
-/// Sends the whole of `out` and empties it. Each part sent starts the timeout anew; `pace` bounds the whole.
+/// Sends the whole of `out`, empties it and says how long it was. Each part sent starts the timeout anew; `pace` bounds
+/// the whole.
 ///
 /// # Errors
 /// [`SendFault`]; what of `out` was sent is then unknown.
@@ -47,7 +48,7 @@ pub(super) async fn send_all<T: Transport>(
     patience: &Patience<'_, T>,
     timeout: (Timeout, Option<u64>),
     pace: &mut Pace,
-) -> Result<(), SendFault> {
+) -> Result<usize, SendFault> {
     let (mut sent, length) = (0, out.len());
     while sent < length {
         let ms = pace.limit_ms(timeout.1);
@@ -62,5 +63,5 @@ pub(super) async fn send_all<T: Transport>(
         }
     }
     out.clear();
-    Ok(())
+    Ok(length)
 }

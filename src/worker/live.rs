@@ -1,17 +1,23 @@
-//! A snapshot with the state that one worker keeps for it: whose turn it is, and the pools.
+//! A snapshot with the state that one worker keeps for it: whose turn it is, what is known of endpoints, the pools.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::gate::Gate;
 use super::io::Transport;
 use super::pool::Endpoint;
+use crate::failure::Failure;
 use crate::filter::forwarded::client_address;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
+use crate::record::Attempt;
 use crate::snapshot::{Balance, HashKey, Listener, Peer, Service, Snapshot};
+use crate::upstream::breaker::Breaker;
+use crate::upstream::ejection::{Standing, slow_start};
 use crate::upstream::pick::{Endpoints, Picker, hash_of};
+use crate::upstream::retry::Budget;
 
 /// What requests that begin now run with.
 #[derive(Debug)]
@@ -27,25 +33,52 @@ pub(super) struct Live<T: Transport> {
 pub(super) struct LiveService<T: Transport> {
     /// By the endpoint's position in the service.
     pub endpoints: Vec<Rc<Endpoint<T>>>,
+    /// What outlives a snapshot.
+    pub state: Rc<ServiceState>,
     picker: RefCell<Picker>,
 }
 
+/// What outlives a snapshot as long as the next one has a service of the same name.
+#[derive(Debug, Default)]
+pub(super) struct ServiceState {
+    /// How many requests are in flight, and which wait.
+    pub gate: Gate,
+    /// What it costs to try again.
+    pub budget: RefCell<Budget>,
+    /// Whether requests are refused.
+    pub breaker: RefCell<Breaker>,
+}
+
+/// Why no endpoint was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotPicked {
+    /// All that could be are as busy as they may.
+    Busy,
+    /// There is none.
+    None(Failure),
+}
+
 impl<T: Transport> Live<T> {
-    /// A snapshot; endpoints that the one before had too keep their connections.
+    /// A snapshot; services and endpoints that the one before had too keep what is known of them, and connections.
     #[must_use]
     pub(super) fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Rc<Self> {
-        let mut known: HashMap<_, _> = before
-            .iter()
-            .flat_map(|live| &live.services)
-            .flat_map(|service| &service.endpoints)
-            .map(|endpoint| (endpoint.address.clone(), Rc::clone(endpoint)))
-            .collect();
+        let mut endpoints = HashMap::new();
+        let mut states = HashMap::new();
+        if let Some(live) = before {
+            for (service, known) in live.snapshot.services.iter().zip(&live.services) {
+                states.insert(service.label, Rc::clone(&known.state));
+                let of_service = known.endpoints.iter();
+                endpoints.extend(of_service.map(|known| ((service.label, known.address.clone()), Rc::clone(known))));
+            }
+        }
         let services = snapshot.services.iter().map(|service| {
             let endpoints = service.endpoints.iter().map(|endpoint| {
-                let fresh = || Endpoint::new(endpoint.address.clone());
-                Rc::clone(known.entry(endpoint.address.clone()).or_insert_with(fresh))
+                let fresh = || Endpoint::new(endpoint.address.clone(), Arc::clone(&endpoint.checked));
+                Rc::clone(endpoints.entry((service.label, endpoint.address.clone())).or_insert_with(fresh))
             });
-            LiveService { endpoints: endpoints.collect(), picker: RefCell::new(picker(service)) }
+            let endpoints = endpoints.collect();
+            let state = states.get(&service.label).map(Rc::clone).unwrap_or_default();
+            LiveService { endpoints, state, picker: RefCell::new(picker(service)) }
         });
         Rc::new(Self { services: services.collect(), snapshot: Arc::clone(&snapshot) })
     }
@@ -60,17 +93,66 @@ fn picker(service: &Service) -> Picker {
     }
 }
 
+/// For which request an endpoint is picked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice<'a> {
+    /// Requests in flight to one endpoint at most.
+    pub busy_max: Option<usize>,
+    /// Attempts that failed; their endpoints are not picked again.
+    pub tried: &'a [Attempt],
+    /// The coarse clock.
+    pub now_ms: u64,
+    /// A random number.
+    pub random: u64,
+    /// The request's hash.
+    pub hash: u64,
+}
+
 impl<T: Transport> LiveService<T> {
-    /// The position of the endpoint for this request, `None` where there is none.
-    pub(super) fn pick(&self, service: &Service, random: u64, hash: u64) -> Option<usize> {
-        let view = View { service, endpoints: &self.endpoints };
-        self.picker.borrow_mut().pick(&view, random, hash).filter(|at| *at < self.endpoints.len())
+    /// The position of the endpoint for this request. Where all are down, they are used all the same, unless the
+    /// service says otherwise.
+    ///
+    /// # Errors
+    /// [`NotPicked`].
+    pub(super) fn pick(&self, service: &Service, choice: &Choice<'_>) -> Result<usize, NotPicked> {
+        let mut view = View { service, endpoints: &self.endpoints, choice, ignores_health: false, ignores_busy: false };
+        let pick = |view: &View<'_, T>| {
+            let picked = self.picker.borrow_mut().pick(view, choice.random, choice.hash);
+            picked.filter(|at| *at < self.endpoints.len())
+        };
+        if let Some(at) = pick(&view) {
+            return Ok(at);
+        }
+        view.ignores_busy = true;
+        if (0..view.count()).any(|at| view.share(at) > 0) {
+            return Err(NotPicked::Busy);
+        }
+        view.ignores_health = true;
+        if (0..view.count()).all(|at| view.share(at) == 0) {
+            return Err(NotPicked::None(service.unresolved.unwrap_or(Failure::NoEndpoints)));
+        }
+        if !service.fail_open {
+            return Err(NotPicked::None(Failure::AllUnhealthy));
+        }
+        view.ignores_busy = false;
+        pick(&view).ok_or(NotPicked::Busy)
+    }
+
+    /// Endpoints that are left out now.
+    pub(super) fn out_count(&self, now_ms: u64) -> usize {
+        let is_out = |endpoint: &Rc<Endpoint<T>>| {
+            !matches!(endpoint.ejection.borrow().standing(now_ms), Standing::In(_))
+        };
+        self.endpoints.iter().filter(|endpoint| is_out(endpoint)).count()
     }
 }
 
 struct View<'a, T: Transport> {
     service: &'a Service,
     endpoints: &'a [Rc<Endpoint<T>>],
+    choice: &'a Choice<'a>,
+    ignores_health: bool,
+    ignores_busy: bool,
 }
 
 impl<T: Transport> Endpoints for View<'_, T> {
@@ -78,8 +160,24 @@ impl<T: Transport> Endpoints for View<'_, T> {
         self.endpoints.len()
     }
 
-    fn weight(&self, at: usize) -> u16 {
-        self.service.endpoints.get(at).map_or(0, |endpoint| endpoint.weight)
+    fn share(&self, at: usize) -> u32 {
+        let Some((named, endpoint)) = self.service.endpoints.get(at).zip(self.endpoints.get(at)) else { return 0 };
+        let is_full = !self.ignores_busy && self.choice.busy_max.is_some_and(|max| endpoint.busy.get() >= max);
+        if is_full || self.choice.tried.iter().any(|attempt| attempt.endpoint == Some(at)) {
+            return 0;
+        }
+        let weight = u32::from(named.weight);
+        if self.ignores_health {
+            return weight * 64;
+        }
+        let back_ms = match endpoint.ejection.borrow().standing(self.choice.now_ms) {
+            Standing::Out(_) => return 0,
+            _ if named.checked.is_down() => return 0,
+            Standing::Due => None,
+            Standing::In(back_ms) => back_ms,
+        };
+        let since_ms = back_ms.max(named.checked.up_since_ms());
+        weight * slow_start(since_ms, self.choice.now_ms, self.service.slow_start_ms)
     }
 
     fn busy(&self, at: usize) -> usize {

@@ -1,18 +1,26 @@
 //! The data plane: one thread per CPU, each with its own engine, listeners, pools, timers and counters.
 //!
-//! A request's way: `accept` → `serve` (one connection) → `exchange` (one request; read it first) → `connect` and
-//! `pool` → `forward` (the request goes up) beside `respond` (the response comes down) → `tunnel` after an upgrade.
+//! A request's way: `accept` → `serve` (one connection) → `exchange` (one request; read it first) → `admit` (limits, the
+//! queue, the endpoint) → `attempt`, again where that is safe: `connect` and `pool`, then `forward` (the request goes up)
+//! beside `respond` (the response comes down) → `tunnel` after an upgrade → `settle` (failures become answers).
 
 mod accept;
+mod admit;
+mod attempt;
 mod connect;
 mod exchange;
 mod forward;
+mod gate;
+mod held;
 pub mod io;
 mod link;
 mod live;
 mod pool;
+mod pressure;
 mod respond;
+mod revive;
 pub mod serve;
+mod settle;
 mod spares;
 pub mod thread;
 mod timer;
@@ -20,17 +28,20 @@ mod tunnel;
 pub mod wheel;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use io::Transport;
 use live::Live;
+use pressure::Pressure;
 use spares::Spares;
 use timer::Timers;
 
 use crate::observe::access_log::Line;
 use crate::observe::log_writer::Batch;
-use crate::observe::metrics::{Metrics, PoolState, Report};
+use crate::observe::metrics::{GateState, Metrics, PoolState, Report};
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::response::ResponseHead;
 use crate::record::Record;
@@ -49,8 +60,11 @@ pub struct Worker<T: Transport> {
     log: RefCell<Option<Batch>>,
     connections: Cell<usize>,
     connections_max: usize,
+    /// Connections by client address, where a listener limits them.
+    clients: RefCell<HashMap<IpAddr, usize>>,
     is_draining: Cell<bool>,
     requests: Cell<u64>,
+    pressure: Pressure,
     reserve: accept::Reserve,
 }
 
@@ -69,8 +83,10 @@ impl<T: Transport> Worker<T> {
             log: RefCell::new(log),
             connections: Cell::new(0),
             connections_max,
+            clients: RefCell::default(),
             is_draining: Cell::new(false),
             requests: Cell::new(0),
+            pressure: Pressure::default(),
             reserve: accept::Reserve::new(),
             transport,
         })
@@ -122,6 +138,11 @@ impl<T: Transport> Worker<T> {
         }
     }
 
+    /// A turn of the loop came so much too late, in milliseconds.
+    fn note_lag(&self, lag_ms: u64) {
+        self.pressure.note(lag_ms, self.live.borrow().snapshot.shed_above_ms);
+    }
+
     /// Hands over access log lines that wait for a full batch.
     fn flush_log(&self) {
         if let Some(batch) = self.log.borrow_mut().as_mut() {
@@ -133,15 +154,27 @@ impl<T: Transport> Worker<T> {
     #[must_use]
     pub fn report(&self, worker: usize, engine: &'static str, panics: u64) -> Report {
         let live = self.live();
-        let mut pools = Vec::new();
+        let (mut pools, mut gates) = (Vec::new(), Vec::new());
         for (service, state) in live.snapshot.services.iter().zip(&live.services) {
             let endpoints = service.endpoints.iter().zip(&state.endpoints);
+            let now_ms = self.transport.coarse_ms();
             pools.extend(endpoints.map(|(named, endpoint)| PoolState {
                 service: service.label,
                 endpoint: Arc::clone(&named.name),
+                address: named.address.to_string(),
                 idle: endpoint.idle_count(),
                 busy: endpoint.busy.get(),
+                standing: endpoint.ejection.borrow().standing(now_ms),
+                cause: endpoint.ejection.borrow().cause(),
+                trust: endpoint.habit.borrow().trust(),
+                lifetime_us: endpoint.habit.borrow().lifetime_us(),
             }));
+            gates.push(GateState {
+                service: service.label,
+                in_flight: state.state.gate.in_flight(),
+                waiting: state.state.gate.waiting(),
+                is_open: state.state.breaker.borrow().is_open(),
+            });
         }
         let mut metrics = self.metrics.borrow().clone();
         metrics.counters.panics += panics;
@@ -150,8 +183,10 @@ impl<T: Transport> Worker<T> {
             engine,
             connections: self.connections.get(),
             generation: live.snapshot.generation,
+            refused_percent: self.pressure.share(),
             metrics,
             pools,
+            gates,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Upstream connections that stay open between requests: one pool for each endpoint, the latest used first.
 //!
 //! Every idle connection has a receive armed. Whatever completes it while idle ends the connection: EOF, an
-//! error, or bytes that nobody asked for. At checkout it goes on as the next response's first receive.
+//! error, or bytes that nobody asked for. At checkout it goes on as the next response's first receive. What may be
+//! reused, and for how long, is decided by `upstream/habit.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::io::{Receive as _, Transport};
@@ -13,6 +15,10 @@ use super::link::Link;
 use super::{Worker, timer::Timer};
 use crate::observe::metrics::Counters;
 use crate::snapshot::Address;
+use crate::upstream::ejection::Ejection;
+use crate::upstream::evidence::Peek;
+use crate::upstream::habit::{Flaw, Habit};
+use crate::upstream::health::Checked;
 use crate::upstream::reuse::Wear;
 
 /// An upstream connection.
@@ -22,19 +28,41 @@ pub(super) struct Upstream<T: Transport> {
     pub link: Link<T>,
     /// Requests sent over it.
     pub requests: u32,
+    /// Bytes sent over it before the present request.
+    pub sent_bytes: u64,
     /// When it was opened, in milliseconds of the coarse clock.
     pub opened_ms: u64,
-    /// When it became idle last.
-    pub idle_since_ms: u64,
-    /// Until when it may be idle.
+    /// When it became idle last, in microseconds.
+    pub idle_since_us: u64,
+    /// Until when it may be idle, in milliseconds of the coarse clock.
     pub idle_until_ms: u64,
+    /// It carries a request that must not be repeated, though reuse is not proven.
+    pub is_trial: bool,
 }
 
 impl<T: Transport> Upstream<T> {
+    /// A new connection.
+    #[must_use]
+    pub(super) const fn new(link: Link<T>, now_ms: u64) -> Self {
+        Self {
+            link,
+            requests: 1,
+            sent_bytes: 0,
+            opened_ms: now_ms,
+            idle_since_us: 0,
+            idle_until_ms: 0,
+            is_trial: false,
+        }
+    }
+
     /// What it has behind it.
     #[must_use]
     pub(super) const fn wear(&self, now_ms: u64) -> Wear {
         Wear { requests: self.requests, age_ms: now_ms.saturating_sub(self.opened_ms) }
+    }
+
+    const fn idle_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.idle_since_us)
     }
 }
 
@@ -45,6 +73,12 @@ pub(super) struct Endpoint<T: Transport> {
     pub address: Address,
     /// Requests in flight.
     pub busy: Cell<usize>,
+    /// What it was seen to do with idle connections.
+    pub habit: RefCell<Habit>,
+    /// Whether it is left out for its failures.
+    pub ejection: RefCell<Ejection>,
+    /// What the process knows of it.
+    checked: Arc<Checked>,
     idle: RefCell<Vec<Upstream<T>>>,
     /// Wakes the task that watches the idle connections; `None` until the first is kept.
     watcher: RefCell<Option<Waker>>,
@@ -73,10 +107,13 @@ enum IdleEnd {
 impl<T: Transport> Endpoint<T> {
     /// An endpoint without connections.
     #[must_use]
-    pub(super) fn new(address: Address) -> Rc<Self> {
+    pub(super) fn new(address: Address, checked: Arc<Checked>) -> Rc<Self> {
         Rc::new(Self {
             address,
             busy: Cell::new(0),
+            habit: RefCell::default(),
+            ejection: RefCell::default(),
+            checked,
             idle: RefCell::default(),
             watcher: RefCell::default(),
             next_sweep_ms: Cell::new(u64::MAX),
@@ -89,19 +126,46 @@ impl<T: Transport> Endpoint<T> {
         self.idle.borrow().len()
     }
 
-    /// The latest used connection that is still open.
-    pub(super) fn check_out(&self, worker: &Worker<T>) -> Option<Upstream<T>> {
-        let now_ms = worker.transport.coarse_ms();
-        loop {
-            let mut upstream = self.idle.borrow_mut().pop()?;
-            // Whoever waits for the response will leave its own waker.
-            match end_of(&mut upstream, now_ms, &mut Context::from_waker(Waker::noop())) {
-                // The armed receive may have been completed where this loop has not looked yet.
-                None if upstream.link.receiver.is_quiet() => return Some(upstream),
-                None => count(&mut worker.metrics.borrow_mut().counters, IdleEnd::Unsolicited),
-                Some(end) => count(&mut worker.metrics.borrow_mut().counters, end),
-            }
+    /// The latest used connection that is still open and good for the request, and how long it was idle, in
+    /// microseconds.
+    pub(super) fn check_out(&self, worker: &Worker<T>, is_repeatable: bool) -> Option<(Upstream<T>, u64)> {
+        if self.idle.borrow().is_empty() {
+            return None;
         }
+        let (now_us, now_ms) = (worker.transport.now_us(), worker.transport.coarse_ms());
+        loop {
+            let at = self.find(now_us, is_repeatable)?;
+            let mut upstream = self.idle.borrow_mut().remove(at);
+            let idle_us = upstream.idle_us(now_us);
+            // Whoever waits for the response will leave its own waker.
+            let end = self.end_of(&mut upstream, (now_us, now_ms), &mut Context::from_waker(Waker::noop()));
+            // The armed receive may have been completed where this loop has not looked yet.
+            let end = end.or_else(|| match upstream.link.receiver.peek() {
+                Peek::Quiet => None,
+                Peek::Bytes => Some(IdleEnd::Unsolicited),
+                Peek::End => Some(IdleEnd::Eof),
+            });
+            let Some(end) = end else {
+                let mut habit = self.habit.borrow_mut();
+                habit.survives(idle_us, now_us);
+                upstream.is_trial = habit.takes(is_repeatable) && !is_repeatable;
+                return Some((upstream, idle_us));
+            };
+            self.note_end(worker, &upstream, end);
+        }
+    }
+
+    /// The position of the connection to take, the latest first.
+    fn find(&self, now_us: u64, is_repeatable: bool) -> Option<usize> {
+        let idle = self.idle.borrow();
+        let (oldest, latest) = (idle.first()?, idle.last()?);
+        let mut habit = self.habit.borrow_mut();
+        let oldest_us = oldest.idle_us(now_us);
+        let lacks_proof = !is_repeatable && !habit.is_survived(latest.idle_us(now_us));
+        if lacks_proof && oldest_us > habit.kept_us() && oldest.link.receiver.peek() == Peek::Quiet {
+            habit.survives(oldest_us, now_us);
+        }
+        (0..idle.len()).rev().find(|at| habit.allows(idle[*at].idle_us(now_us), is_repeatable))
     }
 
     /// Keeps a connection for `idle_ms`, the oldest giving way where `limit` are kept already.
@@ -112,14 +176,19 @@ impl<T: Transport> Endpoint<T> {
         idle_ms: u64,
         limit: usize,
     ) {
-        let now_ms = worker.transport.coarse_ms();
-        upstream.idle_since_ms = now_ms;
+        let (now_us, now_ms) = (worker.transport.now_us(), worker.transport.coarse_ms());
+        if !self.habit.borrow_mut().keeps(now_us) {
+            worker.metrics.borrow_mut().counters.not_pooled += 1;
+            return;
+        }
+        upstream.idle_since_us = now_us;
         upstream.idle_until_ms = now_ms + idle_ms;
+        upstream.is_trial = false;
         upstream.link.timer.disarm();
         let watcher = self.watcher.borrow().clone();
         let waker = watcher.as_ref().unwrap_or(Waker::noop());
-        if let Some(end) = end_of(&mut upstream, now_ms, &mut Context::from_waker(waker)) {
-            count(&mut worker.metrics.borrow_mut().counters, end);
+        if let Some(end) = self.end_of(&mut upstream, (now_us, now_ms), &mut Context::from_waker(waker)) {
+            self.note_end(worker, &upstream, end);
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -143,22 +212,79 @@ impl<T: Transport> Endpoint<T> {
     /// Looks at every idle connection, drops those that ended, and says when the next one expires.
     fn sweep(&self, worker: &Worker<T>, cx: &mut Context<'_>) -> Option<u64> {
         *self.watcher.borrow_mut() = Some(cx.waker().clone());
-        let now_ms = worker.transport.coarse_ms();
+        let (now_us, now_ms) = (worker.transport.now_us(), worker.transport.coarse_ms());
+        let lifetime_ms = self.habit.borrow().lifetime_us() / 1_000;
         let mut next_ms = None;
         let mut ended = Vec::new();
-        self.idle.borrow_mut().retain_mut(|upstream| match end_of(upstream, now_ms, cx) {
-            Some(end) => {
-                ended.push(end);
-                false
-            }
-            None => {
-                next_ms = Some(next_ms.map_or(upstream.idle_until_ms, |next: u64| next.min(upstream.idle_until_ms)));
-                true
-            }
-        });
-        ended.into_iter().for_each(|end| count(&mut worker.metrics.borrow_mut().counters, end));
+        let mut idle = self.idle.borrow_mut();
+        let mut at = 0;
+        while at < idle.len() {
+            let Some(end) = self.end_of(&mut idle[at], (now_us, now_ms), cx) else {
+                let left_ms = lifetime_ms.saturating_sub(idle[at].idle_us(now_us) / 1_000);
+                let until_ms = idle[at].idle_until_ms.min(now_ms.saturating_add(left_ms));
+                next_ms = Some(next_ms.map_or(until_ms, |next: u64| next.min(until_ms)));
+                at += 1;
+                continue;
+            };
+            ended.push((idle.remove(at), end));
+        }
+        let survived_us = idle.first().map(|oldest| oldest.idle_us(now_us));
+        drop(idle);
+        if let Some(survived_us) = survived_us {
+            self.habit.borrow_mut().survives(survived_us, now_us);
+        }
+        ended.into_iter().for_each(|(upstream, end)| self.note_end(worker, &upstream, end));
         self.next_sweep_ms.set(next_ms.unwrap_or(u64::MAX));
         next_ms.map(|next_ms| next_ms.saturating_sub(now_ms))
+    }
+
+    /// How an idle connection ended, if it did. Leaves its receive armed with the task of `cx`.
+    fn end_of(&self, upstream: &mut Upstream<T>, now: (u64, u64), cx: &mut Context<'_>) -> Option<IdleEnd> {
+        let link = &mut upstream.link;
+        match link.receiver.poll_receive(&mut link.inbox, cx) {
+            Poll::Ready(Ok(0)) => return Some(IdleEnd::Eof),
+            Poll::Ready(Ok(_)) => return Some(IdleEnd::Unsolicited),
+            Poll::Ready(Err(_)) => return Some(IdleEnd::Error),
+            Poll::Pending => {}
+        }
+        let (now_us, now_ms) = now;
+        let is_over = now_ms >= upstream.idle_until_ms || upstream.idle_us(now_us) >= self.habit.borrow().lifetime_us();
+        is_over.then_some(IdleEnd::Expired)
+    }
+
+    fn note_end(&self, worker: &Worker<T>, upstream: &Upstream<T>, end: IdleEnd) {
+        count(&mut worker.metrics.borrow_mut().counters, end);
+        if matches!(end, IdleEnd::Eof | IdleEnd::Error) {
+            let now_us = worker.transport.now_us();
+            let flaw = self.habit.borrow_mut().closes(upstream.idle_us(now_us), upstream.requests, now_us);
+            self.tell(worker, flaw);
+        }
+    }
+
+    /// A reused connection ended before the first byte of its response, after so long an idle time.
+    pub(super) fn note_failed_reuse(&self, worker: &Worker<T>, upstream: &Upstream<T>, idle_us: u64) {
+        let flaw = self.habit.borrow_mut().fails(idle_us, upstream.requests, worker.transport.now_us());
+        self.tell(worker, flaw);
+    }
+
+    /// The one line that names the flaw and the remedy, from the first worker that sees it.
+    fn tell(&self, worker: &Worker<T>, flaw: Option<Flaw>) {
+        let Some(flaw) = flaw else { return };
+        worker.metrics.borrow_mut().counters.pooling_off += 1;
+        if !self.checked.tells_first() {
+            return;
+        }
+        let (seen, remedy) = match flaw {
+            Flaw::ClosesAfterResponse => (
+                "the upstream closes connections right after its responses without having said so",
+                "let it say `Connection: close` or keep connections open (uWSGI: http-keepalive = true for the http router)",
+            ),
+            Flaw::FailsSecondRequest => (
+                "the upstream fails the second request of every connection",
+                "let it say `Connection: close` or serve more than one request for a connection",
+            ),
+        };
+        tracing::info!(endpoint = %self.address, seen, remedy, "connections to this endpoint are not reused; it is tried again every minute");
     }
 }
 
@@ -176,20 +302,6 @@ async fn watch<T: Transport>(endpoint: Weak<Endpoint<T>>, worker: Rc<Worker<T>>,
         Poll::Pending
     })
     .await;
-}
-
-/// How an idle connection ended, if it did. Leaves its receive armed with the task of `cx`.
-fn end_of<T: Transport>(upstream: &mut Upstream<T>, now_ms: u64, cx: &mut Context<'_>) -> Option<IdleEnd> {
-    if now_ms >= upstream.idle_until_ms {
-        return Some(IdleEnd::Expired);
-    }
-    let link = &mut upstream.link;
-    match link.receiver.poll_receive(&mut link.inbox, cx) {
-        Poll::Pending => None,
-        Poll::Ready(Ok(0)) => Some(IdleEnd::Eof),
-        Poll::Ready(Ok(_)) => Some(IdleEnd::Unsolicited),
-        Poll::Ready(Err(_)) => Some(IdleEnd::Error),
-    }
 }
 
 const fn count(counters: &mut Counters, end: IdleEnd) {

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
+use super::attempt::examine_end;
 use super::forward::{Delivered, Expectation, Forward, Upload};
 use super::io::{Receive as _, Transport, receive};
 use super::link::{SendFault, send_all};
@@ -11,7 +12,8 @@ use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::filter::response::{Delivery, put_interim_head, put_response_head};
 use crate::limits::{
-    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX, SEND_GRACE_MS,
+    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX, RETRY_AFTER_S_MAX,
+    SEND_GRACE_MS,
 };
 use crate::proto::h1::Version;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
@@ -21,6 +23,7 @@ use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::response::ResponseHead;
 use crate::proto::h1::scan::HeadScan;
 use crate::timeouts::{Pace, Timeout};
+use crate::upstream::evidence::End;
 use crate::upstream::reuse::UpstreamWord;
 
 /// A final head that was encoded for the client.
@@ -71,7 +74,7 @@ impl<T: Transport> Forward<'_, T> {
         let head = self.receive_final_head(receiver, inbox, down, out).await?;
         self.progress.ends_at_close.set(head.delivery.framing == Framing::UntilClose);
         if head.is_upgrade {
-            self.progress.is_response_started.set(true);
+            self.begin_response();
             self.send_down(down, out).await?;
             return Ok(Delivered::Upgrade);
         }
@@ -84,7 +87,7 @@ impl<T: Transport> Forward<'_, T> {
             // What comes with the head and is broken can still be answered in the upstream's place.
             self.take_body(inbox, &mut body, out)?;
             if !out.is_empty() {
-                self.progress.is_response_started.set(true);
+                self.begin_response();
                 self.send_down(down, out).await?;
             }
             if body.decoder.is_done() {
@@ -95,7 +98,7 @@ impl<T: Transport> Forward<'_, T> {
             match down.patience.wait(Timeout::UpstreamBody, ms, received).await? {
                 Ok(0) if body.decoder.ends_at_close() => body.end(out),
                 Ok(0) => return Err(Failure::UpstreamTruncated),
-                Ok(_) => {}
+                Ok(bytes) => self.note_received(bytes),
                 Err(error) => {
                     self.progress.errno.set(error.raw_os_error().unwrap_or(0));
                     return Err(Failure::UpstreamTruncated);
@@ -105,6 +108,18 @@ impl<T: Transport> Forward<'_, T> {
         let is_sent = self.progress.upload.get() == Upload::Sent;
         let word = UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent, ..head.word };
         Ok(Delivered::Response { keep_alive: head.delivery.keep_alive, word })
+    }
+
+    /// From here on there is no other answer, and no other attempt.
+    fn begin_response(&self) {
+        if !self.progress.is_response_started.replace(true) {
+            self.held.borrow_mut().let_go(&self.worker.spares);
+        }
+    }
+
+    fn note_received(&self, bytes: usize) {
+        self.progress.has_response_bytes.set(true);
+        self.progress.received_bytes.set(self.progress.received_bytes.get() + bytes as u64);
     }
 
     /// Receives heads until the final one, which is then encoded in `out`; passes interim ones on.
@@ -124,6 +139,7 @@ impl<T: Transport> Forward<'_, T> {
                 return Err(ResponseFault::HeadTooLarge.into());
             }
             if let Some(length) = found {
+                self.check_unsolicited(receiver, &inbox[..length]).await?;
                 let head = self.read_head(&inbox[..length], out)?;
                 inbox.drain(..length);
                 scan = HeadScan::default();
@@ -145,7 +161,7 @@ impl<T: Transport> Forward<'_, T> {
                     self.send_down(down, out).await?;
                     is_timed = false;
                 }
-                News::Received(Ok(bytes)) if bytes > 0 => {}
+                News::Received(Ok(bytes)) if bytes > 0 => self.note_received(bytes),
                 News::Received(result) => return Err(self.closed_before_head(&result, inbox)),
             }
         }
@@ -181,6 +197,24 @@ impl<T: Transport> Forward<'_, T> {
         .await
     }
 
+    /// Refuses what cannot be the answer to this request: what came before a byte of it was sent, and a 408 for an idle
+    /// connection, where the upstream did not take the request.
+    async fn check_unsolicited(&self, receiver: &T::Receiver, head: &[u8]) -> Result<(), Failure> {
+        if !self.is_reused {
+            return Ok(());
+        }
+        if self.progress.sent_bytes.get() == 0 && self.progress.upload.get() == Upload::Sending {
+            return Err(Failure::UpstreamUnsolicited);
+        }
+        let is_timeout = matches!(head.get(..12), Some(b"HTTP/1.1 408" | b"HTTP/1.0 408"));
+        if !is_timeout || !self.discards.idle_timeout {
+            return Ok(());
+        }
+        let (evidence, _) = examine_end(self.worker, receiver, End::Eof, self.sent_before).await;
+        let is_unread = evidence.is_proof() || self.head.is_idempotent();
+        if is_unread { Err(Failure::UpstreamUnsolicited) } else { Ok(()) }
+    }
+
     fn closed_before_head(&self, result: &io::Result<usize>, inbox: &[u8]) -> Failure {
         if let Err(error) = result {
             self.progress.errno.set(error.raw_os_error().unwrap_or(0));
@@ -209,6 +243,16 @@ impl<T: Transport> Forward<'_, T> {
         if is_upgrade && self.progress.has_early_bytes.get() {
             return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
         }
+        if self.discards.statuses.contains(&head.status()) && self.held.borrow().is_whole() {
+            let retry_after_s = match head.known(Known::RetryAfter, bytes) {
+                None => Some(0),
+                Some(value) => std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()),
+            };
+            if let Some(retry_after_s) = retry_after_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX) {
+                self.progress.retry_after_s.set(retry_after_s);
+                return Err(Failure::UpstreamStatus);
+            }
+        }
         self.progress.first_byte_us.set(self.worker.transport.now_us());
         self.progress.status.set(head.status());
         self.progress.phase.set(Phase::Body);
@@ -230,6 +274,7 @@ impl<T: Transport> Forward<'_, T> {
             self.head.version() == Version::Http11
         };
         if passes {
+            self.progress.has_interim.set(self.progress.has_interim.get() || head.status() != 100);
             put_interim_head(out, head, bytes);
         }
     }
@@ -287,14 +332,24 @@ impl<T: Transport> Forward<'_, T> {
     }
 
     async fn send_down(&self, down: &mut Down<'_, T>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if self.progress.is_client_gone.get() {
+            out.clear();
+            return Ok(());
+        }
         let timeout = (Timeout::ClientSend, self.listener.timeouts.send_ms);
         self.progress.is_sending.set(true);
         let sent = send_all(down.client, out, down.patience, timeout, down.pace).await;
         self.progress.is_sending.set(sent.is_err());
-        sent.map_err(|fault| match fault {
-            SendFault::Io(..) => Failure::ClientClosed(self.progress.phase.get()),
-            SendFault::Expired(failure) => failure,
-        })
+        match sent {
+            Ok(_) => Ok(()),
+            Err(SendFault::Io(..)) if self.service.ignore_client_abort => {
+                self.progress.is_client_gone.set(true);
+                out.clear();
+                Ok(())
+            }
+            Err(SendFault::Io(..)) => Err(Failure::ClientClosed(self.progress.phase.get())),
+            Err(SendFault::Expired(failure)) => Err(failure),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::held::HeldBytes;
 use crate::limits::{BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, SPARE_BUFFERS_MAX};
 use crate::proto::h1::request::RequestHead;
 
@@ -17,6 +18,8 @@ pub(super) struct Spares {
     large: RefCell<Vec<Vec<u8>>>,
     #[expect(clippy::vec_box, reason = "heads move between shelf and task; a pointer moves, not its 200 bytes")]
     heads: RefCell<Vec<Box<RequestHead>>>,
+    /// Bytes of request bodies that are held to be sent again.
+    pub held: HeldBytes,
 }
 
 impl Spares {

@@ -204,7 +204,10 @@ impl Desk<'_> {
 
 async fn flush_log(worker: Rc<Worker<Ring>>) {
     loop {
+        let before_ms = worker.transport.coarse_ms();
         worker.transport.sleep(LOG_FLUSH_MS).await;
+        let slept_ms = worker.transport.coarse_ms().saturating_sub(before_ms);
+        worker.note_lag(slept_ms.saturating_sub(LOG_FLUSH_MS));
         worker.flush_log();
     }
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use peers::{Book, Seen};
+use peers::{Book, Manner, Seen};
 use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Resolved, compile};
@@ -89,7 +89,9 @@ fn judge(book: &[Seen], connections: usize) -> Result<(), String> {
     }
     for (id, seen) in book.iter().enumerate() {
         let wrong = |what: &str| Err(format!("request {id}: {what}: {seen:?}"));
-        if seen.executed > 1 {
+        // The free attempt after a stale reuse, and two others.
+        let executed_max = if seen.is_idempotent { 4 } else { 1 };
+        if seen.executed > executed_max {
             return wrong("executed twice");
         }
         if seen.is_body_wrong {
@@ -98,21 +100,37 @@ fn judge(book: &[Seen], connections: usize) -> Result<(), String> {
         if seen.is_answer_wrong && !seen.is_forged {
             return wrong("the client got another answer");
         }
-        if seen.status == Some(200) && seen.executed != 1 && !seen.is_forged {
+        if seen.status == Some(200) && seen.executed == 0 && !seen.is_forged {
             return wrong("answered without having been executed");
         }
-        let is_healthy = seen.is_client_healthy && !seen.is_origin_faulty;
-        if is_healthy && seen.status == Some(200) && !seen.is_whole {
+        let is_cut = seen.status == Some(200) && !seen.is_whole;
+        if seen.is_client_healthy && is_cut && seen.faults.is_empty() && !seen.is_origin_faulty {
             return wrong("cut though nobody misbehaved");
         }
-        if is_healthy && seen.is_routed && seen.status != Some(200) {
-            return wrong("lost though nobody misbehaved");
+        let is_lost = seen.status != Some(200) && !seen.is_forged;
+        if seen.is_client_healthy && seen.is_routed && is_lost && !may_be_lost(seen) {
+            return wrong("lost though the table says it is saved");
         }
         if seen.status == Some(500) && seen.executed > 0 {
             return wrong("a bug of ours");
         }
     }
     Ok(())
+}
+
+/// What no retry may save, by the table. Two attempts after the first, of which one may follow a connection that
+/// closed without an answer, and a free one after a stale reuse.
+fn may_be_lost(seen: &Seen) -> bool {
+    let answered_badly = [Manner::Silent, Manner::Truncates, Manner::Garbage];
+    if seen.faults.iter().any(|fault| answered_badly.contains(fault)) {
+        return true;
+    }
+    if seen.is_idempotent {
+        let closed = seen.faults.iter().filter(|fault| matches!(fault, Manner::ClosesBefore | Manner::ClosesUnread));
+        return closed.count() + seen.taken >= 2;
+    }
+    // Once an origin, or its kernel, has bytes of it, nobody can say that it was not executed.
+    !seen.faults.is_empty() || seen.taken > 0
 }
 
 /// Panics on purpose must not fill the test's output.

@@ -25,8 +25,14 @@ pub struct Seen {
     pub is_answer_wrong: bool,
     /// The client behaved for this request and all before it.
     pub is_client_healthy: bool,
-    /// An origin misbehaved towards this request, or in a way that may reach it.
+    /// It may be sent twice.
+    pub is_idempotent: bool,
+    /// An origin misbehaved in a way that may reach requests of others.
     pub is_origin_faulty: bool,
+    /// How origins that had read its head misbehaved.
+    pub faults: Vec<Manner>,
+    /// How often an origin closed without reading bytes of it that its kernel had taken.
+    pub taken: usize,
     /// An origin of this world sent an answer that nobody had asked for. Where it comes late, on a connection that
     /// is in use again, nobody can tell it from the answer.
     pub is_forged: bool,
@@ -167,6 +173,11 @@ pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: st
         let mut bytes =
             format!("{method} /{route}/{id}?n={} HTTP/1.1\r\nHost: x\r\n{fields}\r\n", content.len()).into_bytes();
         bytes.append(&mut payload);
+        book.borrow_mut()[id].is_idempotent = !has_body;
+        // Long enough for reuse to be earned, now and then.
+        if world.one_in(3) {
+            world.sleep(world.below(120) as u64).await;
+        }
         let misdeed = match world.below(60) {
             0 => Misdeed::Cut,
             1 => Misdeed::Reset,
@@ -224,7 +235,7 @@ async fn take_response(
 
 /// How an origin treats one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Manner {
+pub enum Manner {
     Well,
     Interim,
     UntilClose,
@@ -232,6 +243,8 @@ enum Manner {
     SaysClose,
     Silent,
     ClosesBefore,
+    /// Closes before it has read anything.
+    ClosesUnread,
     Truncates,
     Garbage,
     Unsolicited,
@@ -242,12 +255,13 @@ fn manner(world: &World) -> Manner {
         0..6 => Manner::Interim,
         6..10 => Manner::UntilClose,
         10..14 => Manner::SaysClose,
-        14 => Manner::ClosesAfter,
         15 => Manner::Silent,
         16 => Manner::ClosesBefore,
         17 => Manner::Truncates,
         18 => Manner::Garbage,
         19 => Manner::Unsolicited,
+        20..24 => Manner::ClosesUnread,
+        14 | 24..28 => Manner::ClosesAfter,
         _ => Manner::Well,
     }
 }
@@ -255,20 +269,28 @@ fn manner(world: &World) -> Manner {
 /// An origin's connection.
 pub async fn origin(world: World, mut socket: Socket<World>, book: Book) {
     let mut buffer = Vec::new();
+    if world.one_in(40) {
+        // It is gone before, or while, anything comes.
+        world.sleep(world.below(3) as u64).await;
+        leave(&book, &socket);
+        return;
+    }
     while let Some(text) = head(&mut socket, &mut buffer).await {
         let target = text.split(' ').nth(1).unwrap();
         let id: usize = target.split(['/', '?']).nth(2).unwrap().parse().unwrap();
         let sent: usize = target.split("n=").nth(1).unwrap().parse().unwrap();
         let manner = manner(&world);
         let is_faulty = !matches!(manner, Manner::Well | Manner::Interim | Manner::UntilClose | Manner::SaysClose);
-        // A connection that ends without a word may take the next request with it.
-        if matches!(manner, Manner::ClosesAfter | Manner::Unsolicited) {
-            book.borrow_mut().iter_mut().for_each(|seen| seen.is_origin_faulty = true);
-        }
         if manner == Manner::Unsolicited {
             book.borrow_mut().iter_mut().for_each(|seen| seen.is_forged = true);
         }
-        book.borrow_mut()[id].is_origin_faulty |= is_faulty;
+        if is_faulty {
+            book.borrow_mut()[id].faults.push(manner);
+        }
+        if manner == Manner::ClosesUnread {
+            leave(&book, &socket);
+            return;
+        }
         let (content, is_whole) = read_body(&mut socket, &mut buffer, &text, false).await;
         if !is_whole {
             return;
@@ -279,8 +301,29 @@ pub async fn origin(world: World, mut socket: Socket<World>, book: Book) {
         book.borrow_mut()[id] = seen;
         world.sleep(world.below(30) as u64).await;
         if !answer(&world, &mut socket, id, manner).await {
+            leave(&book, &socket);
             return;
         }
+        // An idle timeout that nobody announced.
+        if manner == Manner::Well && world.one_in(6) {
+            world.sleep(world.below(60) as u64).await;
+            leave(&book, &socket);
+            return;
+        }
+    }
+}
+
+/// Closes; notes the request that the kernel took and nobody reads.
+fn leave(book: &Book, socket: &Socket<World>) {
+    let unread = String::from_utf8_lossy(&socket.receiver.unread()).into_owned();
+    if unread.is_empty() {
+        return;
+    }
+    let of_head = |text: &str| text.split(['/', '?']).nth(2).and_then(|id| id.parse::<usize>().ok());
+    match unread.lines().next().and_then(of_head) {
+        Some(id) if id < book.borrow().len() => book.borrow_mut()[id].taken += 1,
+        // The middle of one: whose it is cannot be said.
+        _ => book.borrow_mut().iter_mut().for_each(|seen| seen.taken += 1),
     }
 }
 
@@ -301,7 +344,7 @@ async fn answer(world: &World, socket: &mut Socket<World>, id: usize, manner: Ma
     bytes.extend_from_slice(&payload);
     match manner {
         Manner::Silent => world.sleep(500_000).await,
-        Manner::ClosesBefore => return false,
+        Manner::ClosesBefore | Manner::ClosesUnread => return false,
         Manner::Truncates => bytes.truncate(world.below(bytes.len())),
         Manner::Garbage => bytes = b"HTTP/1.1 2OO what\r\nno field\r\n\r\n".to_vec(),
         Manner::Unsolicited => bytes.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"),

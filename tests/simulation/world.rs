@@ -11,10 +11,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, SystemTime};
 
 use ringress::snapshot::Address;
+use ringress::upstream::evidence::{Delivery, Peek, State};
 use ringress::worker::io::{Receive, Socket, Transmit, Transport};
 
 /// Bytes that fit into one direction of a connection.
 const PIPE_BYTES: usize = 700;
+/// How long an end or a reset is on its way, in microseconds.
+const LATENCY_US: u64 = 300;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 type Accept = Box<dyn Fn(&World, Socket<World>)>;
@@ -32,6 +35,7 @@ struct Inner {
     timers: RefCell<BinaryHeap<std::cmp::Reverse<(u64, u64)>>>,
     sleepers: RefCell<Vec<(u64, Waker)>>,
     accept: RefCell<Option<Accept>>,
+    is_over: Cell<bool>,
 }
 
 impl std::fmt::Debug for World {
@@ -65,6 +69,7 @@ impl World {
             timers: RefCell::default(),
             sleepers: RefCell::default(),
             accept: RefCell::default(),
+            is_over: Cell::new(false),
         }))
     }
 
@@ -132,6 +137,7 @@ impl World {
 
     /// Ends everything, so that the next seed begins with nothing.
     pub fn end(&self) {
+        self.0.is_over.set(true);
         let tasks = std::mem::take(&mut *self.0.tasks.borrow_mut());
         drop(tasks);
         self.0.accept.borrow_mut().take();
@@ -164,26 +170,16 @@ impl Transport for World {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        if self.0.is_over.get() {
+            return;
+        }
         let mut tasks = self.0.tasks.borrow_mut();
         tasks.push(Some(Box::pin(task)));
         self.0.ready.lock().unwrap().push_back(tasks.len() - 1);
     }
 
     async fn sleep(&self, ms: u64) {
-        let at_us = self.0.now_us.get() + ms * 1_000;
-        let sequence = self.0.sequence.get();
-        self.0.sequence.set(sequence + 1);
-        self.0.timers.borrow_mut().push(std::cmp::Reverse((at_us, sequence)));
-        std::future::poll_fn(|cx| {
-            if self.0.now_us.get() >= at_us {
-                return Poll::Ready(());
-            }
-            let mut sleepers = self.0.sleepers.borrow_mut();
-            sleepers.retain(|(of, _)| *of != sequence);
-            sleepers.push((sequence, cx.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+        self.sleep_us(ms * 1_000).await;
     }
 
     async fn connect(&self, to: &Address) -> io::Result<Socket<Self>> {
@@ -202,12 +198,39 @@ impl Transport for World {
     }
 }
 
-/// One direction of a connection.
+impl World {
+    async fn sleep_us(&self, us: u64) {
+        let at_us = self.0.now_us.get() + us;
+        let sequence = self.0.sequence.get();
+        self.0.sequence.set(sequence + 1);
+        self.0.timers.borrow_mut().push(std::cmp::Reverse((at_us, sequence)));
+        std::future::poll_fn(|cx| {
+            if self.0.now_us.get() >= at_us {
+                return Poll::Ready(());
+            }
+            let mut sleepers = self.0.sleepers.borrow_mut();
+            sleepers.retain(|(of, _)| *of != sequence);
+            sleepers.push((sequence, cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// One direction of a connection, as TCP has it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Default, Debug)]
 struct Pipe {
     bytes: VecDeque<u8>,
+    /// The writer's end has arrived.
     is_finished: bool,
+    /// A reset has arrived: at the reader, or at the writer.
     is_reset: bool,
+    /// The reader has closed: what is sent now is lost, and answered with a reset.
+    is_void: bool,
+    has_lost: bool,
+    /// Bytes that the reader's kernel took.
+    taken_bytes: u64,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -224,7 +247,7 @@ type Shared = Rc<RefCell<Pipe>>;
 pub fn pair(world: &World) -> (Socket<World>, Socket<World>) {
     let (up, down): (Shared, Shared) = (Rc::default(), Rc::default());
     let half = |come: &Shared, go: &Shared| Socket {
-        receiver: End { world: world.clone(), pipe: Rc::clone(come), in_flight: None },
+        receiver: End { world: world.clone(), pipe: Rc::clone(come), back: Rc::clone(go), in_flight: None },
         sender: Start { world: world.clone(), pipe: Rc::clone(go), back: Rc::clone(come), in_flight: None },
     };
     (half(&down, &up), half(&up, &down))
@@ -235,7 +258,15 @@ pub fn pair(world: &World) -> (Socket<World>, Socket<World>) {
 pub struct End {
     world: World,
     pipe: Shared,
+    back: Shared,
     in_flight: Option<Vec<u8>>,
+}
+
+impl End {
+    /// Bytes that the kernel took and nobody has read.
+    pub fn unread(&self) -> Vec<u8> {
+        self.pipe.borrow().bytes.iter().copied().collect()
+    }
 }
 
 impl Receive for End {
@@ -265,9 +296,23 @@ impl Receive for End {
         Poll::Ready(Ok(bytes))
     }
 
-    fn is_quiet(&self) -> bool {
+    fn peek(&self) -> Peek {
         let pipe = self.pipe.borrow();
-        pipe.bytes.is_empty() && !pipe.is_finished && !pipe.is_reset
+        match (pipe.bytes.is_empty(), pipe.is_finished || pipe.is_reset) {
+            (false, _) => Peek::Bytes,
+            (true, true) => Peek::End,
+            (true, false) => Peek::Quiet,
+        }
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        let (come, go) = (self.pipe.borrow(), self.back.borrow());
+        let state = match (come.is_reset || go.is_reset, come.is_finished) {
+            (true, _) => State::Close,
+            (false, true) => State::CloseWait,
+            (false, false) => State::Established,
+        };
+        Some(Delivery { state, acked_bytes: 1 + go.taken_bytes, round_trip_us: 600 })
     }
 }
 
@@ -285,11 +330,11 @@ impl Transmit for Start {
         let buffer = self.in_flight.take().unwrap_or_else(|| std::mem::take(out));
         assert!(from < buffer.len(), "an empty send");
         let mut pipe = self.pipe.borrow_mut();
-        if pipe.is_reset || pipe.is_finished {
+        if pipe.is_reset || pipe.is_finished || self.back.borrow().is_reset {
             *out = buffer;
             return Poll::Ready(Err(io::Error::from_raw_os_error(libc::EPIPE)));
         }
-        let room = PIPE_BYTES.saturating_sub(pipe.bytes.len());
+        let room = if pipe.is_void { usize::MAX } else { PIPE_BYTES.saturating_sub(pipe.bytes.len()) };
         if room == 0 {
             pipe.writer = Some(cx.waker().clone());
             self.in_flight = Some(buffer);
@@ -297,7 +342,12 @@ impl Transmit for Start {
         }
         let most = room.min(buffer.len() - from);
         let bytes = if self.world.one_in(4) { 1 + self.world.below(most) } else { most };
-        pipe.bytes.extend(&buffer[from..from + bytes]);
+        if !pipe.is_void {
+            pipe.bytes.extend(&buffer[from..from + bytes]);
+            pipe.taken_bytes += bytes as u64;
+        } else if !std::mem::replace(&mut pipe.has_lost, true) {
+            self.world.later(&self.pipe, |pipe| pipe.is_reset = true);
+        }
         *out = buffer;
         pipe.wake();
         Poll::Ready(Ok(bytes))
@@ -322,15 +372,28 @@ impl Drop for Start {
     fn drop(&mut self) {
         // A close with bytes that nobody read is a reset, as TCP has it.
         let has_unread = !self.back.borrow().bytes.is_empty();
-        let mut pipe = self.pipe.borrow_mut();
         if has_unread {
+            let mut pipe = self.pipe.borrow_mut();
             pipe.is_reset = true;
+            pipe.wake();
+        } else if !self.pipe.borrow().is_finished {
+            self.world.later(&self.pipe, |pipe| pipe.is_finished = true);
         }
-        pipe.is_finished = true;
-        pipe.wake();
-        drop(pipe);
         let mut back = self.back.borrow_mut();
-        back.is_reset = true;
+        back.is_void = true;
         back.wake();
+    }
+}
+
+impl World {
+    /// What happens at the other end of a connection, when the news of it has arrived.
+    fn later(&self, pipe: &Shared, change: fn(&mut Pipe)) {
+        let (world, pipe) = (self.clone(), Rc::clone(pipe));
+        self.spawn(async move {
+            world.sleep_us(LATENCY_US).await;
+            let mut pipe = pipe.borrow_mut();
+            change(&mut pipe);
+            pipe.wake();
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! Turns a configuration into a snapshot, or tells everything that is wrong with it.
 
+mod resilience;
 mod routes;
 mod services;
 
@@ -52,6 +53,8 @@ pub fn compile(
         services,
         log_format: config.access_log.as_ref().map(|log| log.format),
         buckets_us,
+        workers: 1,
+        shed_above_ms: config.workers.shed_above.limit_ms(),
         connections_max: config.workers.connections_max,
         drain_idle_ms: config.shutdown.idle.ms(),
     };
@@ -130,6 +133,7 @@ impl Compiler<'_> {
                 UnderscoreRule::Keep => Underscores::Keep,
             },
             body_bytes_max: listener.body_max.limit_bytes(),
+            connections_per_client: listener.connections_per_client,
             forwarded: listener.forwarded,
             via: listener.via,
             proxy_status: listener.proxy_status,

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::limits::ENDPOINTS_MAX;
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
-use crate::snapshot::{Address, Balance, Endpoint, HashKey, Host, Service, UpstreamTimeouts};
+use crate::snapshot::{Address, Balance, Endpoint, HashKey, Host, Limits, Service, UpstreamTimeouts};
 use crate::upstream::pick::HashRing;
 use crate::upstream::reuse::ReuseBounds;
 
@@ -22,7 +22,10 @@ impl Compiler<'_> {
         for endpoint in &service.endpoints {
             let name: Arc<str> = endpoint.address.to_string().into();
             let mut put =
-                |address| endpoints.push(Endpoint { address, name: Arc::clone(&name), weight: endpoint.weight });
+                |address| {
+                    let (name, checked) = (Arc::clone(&name), Arc::default());
+                    endpoints.push(Endpoint { address, name, weight: endpoint.weight, checked });
+                };
             match &endpoint.address {
                 EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),
                 EndpointAddress::Unix(path) => put(Address::Unix(path.clone())),
@@ -65,6 +68,19 @@ impl Compiler<'_> {
                 total_ms: limit(timeouts.total),
                 tunnel_ms: limit(timeouts.tunnel),
             },
+            retry: self.retry(&key, &service.retry),
+            ejection: self.ejection(&key, &service.ejection),
+            limits: Limits {
+                in_flight: service.limits.in_flight,
+                endpoint_in_flight: service.limits.endpoint_in_flight,
+                queue: service.limits.queue,
+                queue_wait_ms: service.limits.queue_wait.limit_ms(),
+            },
+            breaker: service.circuit_breaker.as_ref().map(|breaker| self.breaker(&key, breaker)),
+            slow_start_ms: service.health.as_ref().map_or(0, |health| health.slow_start.ms()),
+            fail_open: service.health.as_ref().is_none_or(|health| health.fail_open),
+            check: service.health.clone().inspect(|health| self.check_health(&key, health)),
+            ignore_client_abort: service.ignore_client_abort,
         }
     }
 

@@ -75,6 +75,7 @@ pub enum Known {
     KeepAlive,
     ProxyConnection,
     Referer,
+    RetryAfter,
     Te,
     Trailer,
     TransferEncoding,
@@ -103,6 +104,7 @@ impl Known {
             10 => {
                 &[(b"user-agent", Self::UserAgent), (b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)]
             }
+            11 => &[(b"retry-after", Self::RetryAfter)],
             12 => &[(b"x-request-id", Self::XRequestId)],
             13 => &[(b"authorization", Self::Authorization)],
             14 => &[(b"content-length", Self::ContentLength)],

@@ -260,6 +260,13 @@ impl RequestHead {
         self.framing
     }
 
+    /// True where it may be sent twice (RFC 9110 §9.2.2), or says so itself by an `Idempotency-Key`.
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        let is_method = matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
+        is_method || self.value(b"idempotency-key").is_some_and(|key| !key.is_empty())
+    }
+
     /// True where the client wants to send another request on this connection.
     #[must_use]
     pub const fn wants_keep_alive(&self) -> bool {

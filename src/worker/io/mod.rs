@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use crate::limits::{BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES};
 use crate::snapshot::Address;
+use crate::upstream::evidence::{Delivery, Peek};
 
 /// What an engine gives to a worker.
 pub trait Transport: Clone + std::fmt::Debug + 'static {
@@ -64,9 +65,12 @@ pub trait Receive: std::fmt::Debug + 'static {
     /// losing a byte, and an operation armed while a connection was idle is the next message's first receive.
     fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
-    /// True where the socket is open and holds no byte: asked of the kernel itself, for a completion may wait where
-    /// the engine has not looked yet.
-    fn is_quiet(&self) -> bool;
+    /// Looks into the socket: asked of the kernel itself, for a completion may wait where the engine has not looked
+    /// yet.
+    fn peek(&self) -> Peek;
+
+    /// What the kernel knows of the delivery of what was sent; `None` where it cannot say.
+    fn delivery(&self) -> Option<Delivery>;
 }
 
 /// The sending half of a connection.

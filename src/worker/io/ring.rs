@@ -22,6 +22,7 @@ use super::{Receive, Socket, Transmit, Transport, caught, make_room};
 use crate::mailbox::Acceptor;
 use crate::snapshot::{Address, Peer};
 use crate::sys;
+use crate::upstream::evidence::{Delivery, Peek};
 
 /// The engine of the running thread. Valid only inside [`super::engine::run`].
 #[derive(Clone, Debug)]
@@ -282,8 +283,12 @@ impl Receive for RingReceiver {
         poll_operation(&mut self.operations, &self.mailbox, inbox, from, cx)
     }
 
-    fn is_quiet(&self) -> bool {
-        sys::socket::is_quiet(self.fd)
+    fn peek(&self) -> Peek {
+        sys::socket::peek(self.fd)
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        sys::socket::delivery(self.fd)
     }
 }
 

@@ -1,0 +1,186 @@
+//! Active health checks: one task for each endpoint of a service that asks for them, for the whole process.
+//!
+//! A finding reaches the workers through an atomic of the endpoint, and people through the status.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::handshake;
+use hyper::header::HOST;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::AbortHandle;
+
+use crate::config::resilience::Health;
+use crate::snapshot::{Address, Snapshot};
+use crate::status::Finding;
+use crate::sys::clock::coarse_ms;
+use crate::upstream::health::Checked;
+
+/// An endpoint of a service.
+type Key = (Arc<str>, Address);
+
+struct Entry {
+    checked: Arc<Checked>,
+    check: Option<Health>,
+    task: Option<AbortHandle>,
+}
+
+/// All checks.
+pub(super) struct Checks {
+    entries: HashMap<Key, Entry>,
+    sender: UnboundedSender<Finding>,
+    findings: UnboundedReceiver<Finding>,
+}
+
+impl Checks {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        let (sender, findings) = unbounded_channel();
+        Self { entries: HashMap::new(), sender, findings }
+    }
+
+    /// Gives the endpoints of a new snapshot what is known of them, starts checks that came with it and ends those
+    /// that went.
+    pub(super) fn attend(&mut self, snapshot: &mut Snapshot) {
+        let mut before = std::mem::take(&mut self.entries);
+        for service in &mut snapshot.services {
+            for endpoint in &mut service.endpoints {
+                let key = (Arc::clone(&service.name), endpoint.address.clone());
+                // The same address twice in a service is one endpoint.
+                let known = before.remove(&key);
+                let entry = self.entries.entry(key).or_insert_with_key(|key| {
+                    let known = known.unwrap_or_else(|| Entry {
+                        checked: Arc::clone(&endpoint.checked),
+                        check: None,
+                        task: None,
+                    });
+                    known.renewed(key, service.check.as_ref(), &self.sender)
+                });
+                endpoint.checked = Arc::clone(&entry.checked);
+            }
+        }
+        before.into_values().filter_map(|entry| entry.task).for_each(|task| task.abort());
+    }
+
+    /// The next finding that is news. May be abandoned and called again.
+    pub(super) async fn news(&mut self) -> Finding {
+        match self.findings.recv().await {
+            Some(finding) => finding,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Entry {
+    fn renewed(mut self, (service, address): &Key, check: Option<&Health>, news: &UnboundedSender<Finding>) -> Self {
+        if self.check.as_ref() == check {
+            return self;
+        }
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        match check {
+            None => self.checked.put_up(0),
+            Some(check) => {
+                let checker = Checker {
+                    service: Arc::clone(service),
+                    address: address.clone(),
+                    check: check.clone(),
+                    checked: Arc::clone(&self.checked),
+                    news: news.clone(),
+                };
+                self.task = Some(tokio::spawn(checker.run()).abort_handle());
+            }
+        }
+        self.check = check.cloned();
+        self
+    }
+}
+
+/// The check of one endpoint.
+struct Checker {
+    service: Arc<str>,
+    address: Address,
+    check: Health,
+    checked: Arc<Checked>,
+    news: UnboundedSender<Finding>,
+}
+
+impl Checker {
+    async fn run(self) {
+        let (mut good, mut bad) = (0_u32, 0_u32);
+        let mut told: Option<(bool, String)> = None;
+        loop {
+            let timeout = Duration::from_millis(self.check.timeout.ms());
+            let outcome = match tokio::time::timeout(timeout, self.look()).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err("no answer in time".to_owned()),
+            };
+            let is_down = self.checked.is_down();
+            match &outcome {
+                Ok(()) => (good, bad) = (good.saturating_add(1), 0),
+                Err(_) => (good, bad) = (0, bad.saturating_add(1)),
+            }
+            let reason = outcome.err().unwrap_or_default();
+            let (service, address) = (&self.service, &self.address);
+            if is_down && good >= self.check.healthy {
+                self.checked.put_up(coarse_ms());
+                tracing::info!(%service, %address, "health check: the endpoint is up");
+            } else if !is_down && bad >= self.check.unhealthy {
+                self.checked.put_down();
+                tracing::warn!(%service, %address, reason, "health check: the endpoint is down");
+            }
+            let finding = (!self.checked.is_down(), reason);
+            if told.as_ref() != Some(&finding) {
+                let (is_up, reason) = finding.clone();
+                let key = (self.service.to_string(), self.address.to_string());
+                // Nobody listens any more where the process ends.
+                let _ = self.news.send(Finding { key, is_up, reason });
+                told = Some(finding);
+            }
+            // A tenth more or less, so that checks of many endpoints do not come at once.
+            let interval_ms = self.check.interval.ms();
+            let spread_ms = fastrand::u64(0..=interval_ms / 5);
+            tokio::time::sleep(Duration::from_millis((interval_ms - interval_ms / 10 + spread_ms).max(1))).await;
+        }
+    }
+
+    /// One look; what is wrong with what it saw.
+    async fn look(&self) -> Result<(), String> {
+        match &self.address {
+            Address::Tcp(address) => {
+                let mut address = *address;
+                address.set_port(self.check.port.unwrap_or(address.port()));
+                self.ask(TcpStream::connect(address).await.map_err(|error| error.to_string())?).await
+            }
+            Address::Unix(path) => self.ask(UnixStream::connect(path).await.map_err(|error| error.to_string())?).await,
+        }
+    }
+
+    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
+        let Some(path) = &self.check.path else { return Ok(()) };
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        let connection = tokio::spawn(connection);
+        let host = match (&self.check.host, &self.address) {
+            (Some(host), _) => host.clone(),
+            (None, Address::Tcp(address)) => address.to_string(),
+            (None, Address::Unix(_)) => "localhost".to_owned(),
+        };
+        let mut request = hyper::Request::builder().method(self.check.method.as_str()).uri(path.as_str());
+        request = request.header(HOST, host).header("User-Agent", "ringress-health");
+        for (name, value) in &self.check.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
+        let answered = sender.send_request(request).await;
+        connection.abort();
+        let status = answered.map_err(|error| error.to_string())?.status().as_u16();
+        if self.check.expected.contains(&status) { Ok(()) } else { Err(format!("status {status}")) }
+    }
+}

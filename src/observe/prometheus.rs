@@ -1,0 +1,288 @@
+//! The sum of all workers' counters in the Prometheus text format (version 0.0.4).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+
+use foldhash::fast::FixedState;
+
+use super::metrics::{Key, Metrics, Report, Series};
+use crate::snapshot::{Label, Labels, Snapshot};
+use crate::upstream::ejection::Standing;
+use crate::upstream::habit::Trust;
+
+/// The sum of all workers as text.
+#[must_use]
+pub fn render(reports: &[Report], snapshot: &Snapshot, labels: &Labels, silent_workers: usize) -> String {
+    let mut out = String::with_capacity(16 * 1024);
+    let version = env!("CARGO_PKG_VERSION");
+    family(&mut out, "ringress_build_info", "gauge", "The running program.");
+    sample(&mut out, "ringress_build_info", &format!("version=\"{version}\""), 1);
+    family(&mut out, "ringress_snapshot_generation", "gauge", "Configurations published so far.");
+    sample(&mut out, "ringress_snapshot_generation", "", snapshot.generation);
+    family(&mut out, "ringress_workers_silent", "gauge", "Workers that did not answer this scrape.");
+    sample(&mut out, "ringress_workers_silent", "", silent_workers as u64);
+    render_requests(&mut out, reports, snapshot, labels);
+    render_attempts(&mut out, reports, labels);
+    render_workers(&mut out, reports);
+    render_pools(&mut out, reports, snapshot, labels);
+    render_gates(&mut out, reports, labels);
+    out
+}
+
+fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
+    let mut sums: BTreeMap<Key, Series> = BTreeMap::new();
+    for (key, series) in reports.iter().flat_map(|report| &report.metrics.series) {
+        let sum = sums.entry(*key).or_default();
+        sum.count += series.count;
+        sum.duration_us += series.duration_us;
+        sum.request_bytes += series.request_bytes;
+        sum.response_bytes += series.response_bytes;
+        for (total, count) in sum.buckets.iter_mut().zip(series.buckets) {
+            *total += count;
+        }
+    }
+    let names = |key: &Key| {
+        format!(
+            "listener=\"{}\",route=\"{}\",service=\"{}\",code=\"{}\",cause=\"{}\"",
+            escape(labels.name(key.listener)),
+            escape(labels.name(key.route)),
+            escape(labels.name(key.service)),
+            key.status,
+            key.cause
+        )
+    };
+    let counters: [RequestFamily; 3] = [
+        ("ringress_requests_total", "Requests that are over.", |series| series.count),
+        ("ringress_request_bytes_total", "Bytes of request bodies.", |series| series.request_bytes),
+        ("ringress_response_bytes_total", "Bytes of response bodies.", |series| series.response_bytes),
+    ];
+    for (name, help, value) in counters {
+        family(out, name, "counter", help);
+        sums.iter().for_each(|(key, series)| sample(out, name, &names(key), value(series)));
+    }
+    let name = "ringress_request_duration_seconds";
+    family(out, name, "histogram", "From the complete request head to the last byte of the response.");
+    for (key, series) in &sums {
+        let names = names(key);
+        let mut below = 0;
+        for (bound_us, count) in snapshot.buckets_us.iter().zip(series.buckets) {
+            below += count;
+            let bound = seconds(*bound_us);
+            sample(out, &format!("{name}_bucket"), &format!("{names},le=\"{bound}\""), below);
+        }
+        sample(out, &format!("{name}_bucket"), &format!("{names},le=\"+Inf\""), series.count);
+        let _ = writeln!(out, "{name}_sum{{{names}}} {}", seconds(series.duration_us));
+        sample(out, &format!("{name}_count"), &names, series.count);
+    }
+}
+
+/// What is counted of requests: name, help and value.
+type RequestFamily = (&'static str, &'static str, fn(&Series) -> u64);
+
+/// What each worker counts by itself: name, type, help and value.
+type WorkerFamily = (&'static str, &'static str, &'static str, fn(&Report) -> u64);
+
+const WORKER_FAMILIES: [WorkerFamily; 14] = [
+    ("ringress_worker_generation", "gauge", "The configuration that the worker runs with.", |r| r.generation),
+    ("ringress_client_connections", "gauge", "Open client connections.", |r| r.connections as u64),
+    ("ringress_client_connections_accepted_total", "counter", "Client connections accepted.", |r| {
+        r.metrics.counters.accepted
+    }),
+    ("ringress_client_connections_shed_total", "counter", "Client connections closed, for there were too many.", |r| {
+        r.metrics.counters.shed
+    }),
+    ("ringress_accept_errors_total", "counter", "Accepts that failed.", |r| r.metrics.counters.accept_errors),
+    ("ringress_panics_total", "counter", "Panics caught: bugs of this program.", |r| r.metrics.counters.panics),
+    ("ringress_access_log_dropped_total", "counter", "Access log lines dropped.", |r| r.metrics.counters.log_dropped),
+    ("ringress_upstream_connections_opened_total", "counter", "Upstream connections opened.", |r| {
+        r.metrics.counters.upstream_opened
+    }),
+    ("ringress_upstream_connections_reused_total", "counter", "Requests sent over a pooled connection.", |r| {
+        r.metrics.counters.upstream_reused
+    }),
+    ("ringress_upstream_connections_not_pooled_total", "counter", "Connections closed, for the endpoint does not keep them.", |r| {
+        r.metrics.counters.not_pooled
+    }),
+    ("ringress_pooling_off_total", "counter", "Times that pooling was turned off for an endpoint.", |r| {
+        r.metrics.counters.pooling_off
+    }),
+    ("ringress_ejections_total", "counter", "Times that an endpoint was left out for its failures.", |r| {
+        r.metrics.counters.ejections
+    }),
+    ("ringress_refused_percent", "gauge", "Share of requests refused, for the worker lags behind.", |r| {
+        u64::from(r.refused_percent)
+    }),
+    ("ringress_client_connections_refused_total", "counter", "Connections closed, for their client had too many.", |r| {
+        r.metrics.counters.refused_clients
+    }),
+];
+
+type Counts = HashMap<(Label, &'static str), u64, FixedState>;
+
+/// What is counted of attempts: name, label, help and value.
+type AttemptFamily = (&'static str, &'static str, &'static str, fn(&Metrics) -> &Counts);
+
+fn render_attempts(out: &mut String, reports: &[Report], labels: &Labels) {
+    let families: [AttemptFamily; 2] = [
+        ("ringress_attempts_failed_total", "cause", "Attempts that failed, whatever became of the request.", |m| &m.failed),
+        ("ringress_retry_decisions_total", "decision", "What followed a failed attempt: where the next one went, or why there was none.", |m| &m.retries),
+    ];
+    for (name, label, help, counts) in families {
+        family(out, name, "counter", help);
+        let mut sums: BTreeMap<(String, &str), u64> = BTreeMap::new();
+        for ((service, value), count) in reports.iter().flat_map(|report| counts(&report.metrics)) {
+            *sums.entry((escape(labels.name(*service)), value)).or_default() += count;
+        }
+        for ((service, value), count) in sums {
+            sample(out, name, &format!("service=\"{service}\",{label}=\"{value}\""), count);
+        }
+    }
+}
+
+fn render_workers(out: &mut String, reports: &[Report]) {
+    family(out, "ringress_worker_info", "gauge", "The engine of each worker.");
+    for report in reports {
+        sample(out, "ringress_worker_info", &format!("worker=\"{}\",engine=\"{}\"", report.worker, report.engine), 1);
+    }
+    for (name, kind, help, value) in WORKER_FAMILIES {
+        family(out, name, kind, help);
+        for report in reports {
+            sample(out, name, &format!("worker=\"{}\"", report.worker), value(report));
+        }
+    }
+    let name = "ringress_upstream_idle_closed_total";
+    family(out, name, "counter", "Pooled upstream connections that ended while idle.");
+    for report in reports {
+        let counters = &report.metrics.counters;
+        for (reason, count) in [
+            ("eof", counters.idle_closed_eof),
+            ("error", counters.idle_closed_error),
+            ("unsolicited", counters.idle_closed_unsolicited),
+            ("expired", counters.idle_closed_expired),
+        ] {
+            sample(out, name, &format!("worker=\"{}\",reason=\"{reason}\"", report.worker), count);
+        }
+    }
+}
+
+fn render_pools(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
+    let mut sums: BTreeMap<(String, String), [u64; 4]> = BTreeMap::new();
+    for pool in reports.iter().flat_map(|report| &report.pools) {
+        let sum = sums.entry((escape(labels.name(pool.service)), escape(&pool.endpoint))).or_default();
+        sum[0] += pool.idle as u64;
+        sum[1] += pool.busy as u64;
+        sum[2] += u64::from(!matches!(pool.standing, Standing::In(_)));
+        sum[3] += u64::from(matches!(pool.trust, Trust::Off(_)));
+    }
+    let name = "ringress_upstream_connections";
+    family(out, name, "gauge", "Upstream connections by state, over all workers.");
+    for ((service, endpoint), sum) in &sums {
+        for (state, count) in [("idle", sum[0]), ("busy", sum[1])] {
+            let names = format!("service=\"{service}\",endpoint=\"{endpoint}\",state=\"{state}\"");
+            sample(out, name, &names, count);
+        }
+    }
+    for (name, help, at) in [
+        ("ringress_endpoint_ejected_workers", "Workers that leave the endpoint out for its failures.", 2),
+        ("ringress_endpoint_pooling_off_workers", "Workers that do not reuse its connections.", 3),
+    ] {
+        family(out, name, "gauge", help);
+        for ((service, endpoint), sum) in &sums {
+            sample(out, name, &format!("service=\"{service}\",endpoint=\"{endpoint}\""), sum[at]);
+        }
+    }
+    let name = "ringress_endpoint_up";
+    family(out, name, "gauge", "What active checks found: 1 for up. Without checks an endpoint is up.");
+    for service in &snapshot.services {
+        for endpoint in &service.endpoints {
+            let names = format!("service=\"{}\",endpoint=\"{}\",address=\"{}\"", escape(&service.name), escape(&endpoint.name), endpoint.address);
+            sample(out, name, &names, u64::from(!endpoint.checked.is_down()));
+        }
+    }
+}
+
+fn render_gates(out: &mut String, reports: &[Report], labels: &Labels) {
+    let mut sums: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+    for gate in reports.iter().flat_map(|report| &report.gates) {
+        let sum = sums.entry(escape(labels.name(gate.service))).or_default();
+        sum[0] += gate.in_flight as u64;
+        sum[1] += gate.waiting as u64;
+        sum[2] += u64::from(gate.is_open);
+    }
+    for (at, (name, help)) in [
+        ("ringress_service_requests_in_flight", "Requests in flight, over all workers."),
+        ("ringress_service_requests_waiting", "Requests that wait for room, over all workers."),
+        ("ringress_service_circuit_open_workers", "Workers whose circuit breaker refuses requests."),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        family(out, name, "gauge", help);
+        sums.iter().for_each(|(service, sum)| sample(out, name, &format!("service=\"{service}\""), sum[at]));
+    }
+}
+
+fn family(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn sample(out: &mut String, name: &str, names: &str, value: u64) {
+    let _ = if names.is_empty() { writeln!(out, "{name} {value}") } else { writeln!(out, "{name}{{{names}}} {value}") };
+}
+
+/// Microseconds as seconds, without the rounding of a float.
+fn seconds(us: u64) -> String {
+    let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    let trimmed = text.trim_end_matches('0');
+    if let Some(whole) = trimmed.strip_suffix('.') { format!("{whole}.0") } else { trimmed.to_owned() }
+}
+
+fn escape(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+    use crate::record::Record;
+
+    #[test]
+    fn requests_are_summed_over_workers_with_cumulative_buckets() {
+        let mut labels = Labels::default();
+        let web = labels.label("w\"eb");
+        let snapshot = Snapshot { buckets_us: vec![100_000, 300_000], generation: 3, ..Snapshot::default() };
+        let mut metrics = Metrics::default();
+        for (us, failure) in [(50_000, None), (200_000, None), (900_000, None), (1, Some(Failure::NoRoute))] {
+            let mut record = Record::new(web, "127.0.0.1".parse().unwrap(), 1_000);
+            record.times.ended_us = 1_000 + us;
+            record.status = if failure.is_some() { 404 } else { 200 };
+            record.failure = failure;
+            metrics.count(&record, &snapshot);
+        }
+        let report = |worker| Report {
+            worker,
+            engine: "io_uring",
+            connections: 2,
+            generation: 3,
+            metrics: metrics.clone(),
+            refused_percent: 0,
+            pools: Vec::new(),
+            gates: Vec::new(),
+        };
+        let text = render(&[report(0), report(1)], &snapshot, &labels, 0);
+        let names = "listener=\"w\\\"eb\",route=\"\",service=\"\",code=\"200\",cause=\"\"";
+        for line in [
+            format!("ringress_requests_total{{{names}}} 6"),
+            format!("ringress_request_duration_seconds_bucket{{{names},le=\"0.1\"}} 2"),
+            format!("ringress_request_duration_seconds_bucket{{{names},le=\"0.3\"}} 4"),
+            format!("ringress_request_duration_seconds_bucket{{{names},le=\"+Inf\"}} 6"),
+            format!("ringress_request_duration_seconds_sum{{{names}}} 2.3"),
+            "ringress_client_connections{worker=\"1\"} 2".to_owned(),
+            "ringress_worker_info{worker=\"0\",engine=\"io_uring\"} 1".to_owned(),
+        ] {
+            assert!(text.contains(&line), "{line}\nnot in\n{text}");
+        }
+        assert!(text.contains("code=\"404\",cause=\"no_route\"} 2"));
+    }
+}

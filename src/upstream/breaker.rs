@@ -1,0 +1,213 @@
+//! The circuit breaker of a service in one worker: too many failures, or too slow, and requests are refused for a while.
+
+/// Windows are made of so many parts.
+const PARTS: usize = 10;
+/// Buckets of the latency histogram: four for each doubling, from 1 ms to 18 h.
+const LATENCIES: usize = 104;
+
+/// When it opens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BreakerRules {
+    /// Share of failed requests above which it opens, 0 to 1.
+    pub error_ratio: Option<f64>,
+    /// Latency above which it opens, in milliseconds, and the quantile that is looked at, 0 to 1.
+    pub latency: Option<(u64, f64)>,
+    /// Fewer requests in the window than this prove nothing.
+    pub requests_min: u32,
+    /// The window, in milliseconds.
+    pub window_ms: u64,
+    /// How long it stays open, in milliseconds.
+    pub open_ms: u64,
+}
+
+/// What it has seen.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    state: State,
+    parts: [Part; PARTS],
+    /// The part that is counted in, as its number since the clock began.
+    at: u64,
+}
+
+/// How a request passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// With all others.
+    Usual,
+    /// To find out whether the service is back.
+    Trial,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Closed,
+    /// Until then.
+    Open(u64),
+    /// One request is finding out.
+    Trying,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    requests: u32,
+    errors: u32,
+    latencies: [u32; LATENCIES],
+}
+
+const EMPTY: Part = Part { requests: 0, errors: 0, latencies: [0; LATENCIES] };
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { state: State::Closed, parts: [EMPTY; PARTS], at: 0 }
+    }
+}
+
+impl Breaker {
+    /// Whether a request may pass. After the open time one may, and decides by its outcome.
+    pub fn admits(&mut self, now_ms: u64) -> Option<Pass> {
+        match self.state {
+            State::Closed => Some(Pass::Usual),
+            State::Open(until_ms) if now_ms >= until_ms => {
+                self.state = State::Trying;
+                Some(Pass::Trial)
+            }
+            State::Open(_) | State::Trying => None,
+        }
+    }
+
+    /// True while requests are refused.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        !matches!(self.state, State::Closed)
+    }
+
+    /// The trial ended without a finding: its client left.
+    pub const fn drops_trial(&mut self, now_ms: u64) {
+        if matches!(self.state, State::Trying) {
+            self.state = State::Open(now_ms);
+        }
+    }
+
+    /// A request that was admitted is over: whether it failed, and how long its response head took in milliseconds.
+    /// True where the breaker opened by it.
+    pub fn counts(&mut self, rules: &BreakerRules, pass: Pass, outcome: (bool, u64), now_ms: u64) -> bool {
+        let (is_error, took_ms) = outcome;
+        match self.state {
+            // It began before the breaker opened.
+            State::Trying if pass == Pass::Usual => return false,
+            State::Trying if is_error => {
+                self.state = State::Open(now_ms + rules.open_ms);
+                return false;
+            }
+            State::Trying => {
+                self.state = State::Closed;
+                self.parts = [EMPTY; PARTS];
+            }
+            State::Open(_) => return false,
+            State::Closed => {}
+        }
+        self.advance(rules, now_ms);
+        let part = &mut self.parts[usize::try_from(self.at).unwrap_or(0) % PARTS];
+        part.requests += 1;
+        part.errors += u32::from(is_error);
+        part.latencies[bucket(took_ms)] += 1;
+        let is_open = self.is_too_bad(rules);
+        if is_open {
+            self.state = State::Open(now_ms + rules.open_ms);
+        }
+        is_open
+    }
+
+    fn advance(&mut self, rules: &BreakerRules, now_ms: u64) {
+        let now = now_ms / (rules.window_ms / PARTS as u64).max(1);
+        for at in self.at.max(now.saturating_sub(PARTS as u64))..now {
+            self.parts[usize::try_from(at + 1).unwrap_or(0) % PARTS] = EMPTY;
+        }
+        self.at = self.at.max(now);
+    }
+
+    fn is_too_bad(&self, rules: &BreakerRules) -> bool {
+        let sum = |of: fn(&Part) -> u32| self.parts.iter().map(of).sum::<u32>();
+        let requests = sum(|part| part.requests);
+        if requests < rules.requests_min {
+            return false;
+        }
+        let share = |count: u32| f64::from(count) / f64::from(requests);
+        let is_failing = rules.error_ratio.is_some_and(|most| share(sum(|part| part.errors)) > most);
+        let is_slow = rules.latency.is_some_and(|(most_ms, quantile)| {
+            let slow = self.parts.iter().flat_map(|part| &part.latencies[bucket(most_ms) + 1..]).sum();
+            share(slow) > 1.0 - quantile
+        });
+        is_failing || is_slow
+    }
+}
+
+/// The bucket of a latency: exact to a fifth.
+fn bucket(ms: u64) -> usize {
+    let ms = ms.max(1);
+    let octave = ms.ilog2();
+    let quarter = if octave >= 2 { (ms >> (octave - 2)) & 3 } else { (ms << (2 - octave)) & 3 };
+    (octave as usize * 4 + usize::try_from(quarter).unwrap_or(0)).min(LATENCIES - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: BreakerRules = BreakerRules {
+        error_ratio: Some(0.5),
+        latency: Some((200, 0.5)),
+        requests_min: 10,
+        window_ms: 10_000,
+        open_ms: 5_000,
+    };
+
+    fn count(breaker: &mut Breaker, is_error: bool, took_ms: u64, now_ms: u64) -> bool {
+        breaker.counts(&RULES, Pass::Usual, (is_error, took_ms), now_ms)
+    }
+
+    #[test]
+    fn it_opens_above_the_ratio_and_closes_after_one_success() {
+        let mut breaker = Breaker::default();
+        for turn in 0..20 {
+            assert!(!count(&mut breaker, turn % 2 == 1, 5, 1_000), "half is not above half");
+        }
+        assert!(count(&mut breaker, true, 5, 1_000));
+        assert!(breaker.admits(5_999).is_none() && breaker.is_open());
+        assert_eq!((breaker.admits(6_000), breaker.admits(6_000)), (Some(Pass::Trial), None), "one finds out");
+        assert!(!count(&mut breaker, false, 5, 6_000) && breaker.is_open(), "one from before says nothing");
+        breaker.counts(&RULES, Pass::Trial, (true, 5), 6_000);
+        assert_eq!((breaker.admits(10_999), breaker.admits(11_000)), (None, Some(Pass::Trial)));
+        breaker.drops_trial(11_000);
+        assert_eq!(breaker.admits(11_000), Some(Pass::Trial));
+        breaker.counts(&RULES, Pass::Trial, (false, 5), 11_000);
+        assert_eq!(breaker.admits(11_000), Some(Pass::Usual));
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn it_opens_where_the_quantile_is_too_slow() {
+        let mut breaker = Breaker::default();
+        let opened = (0..100).map(|turn| count(&mut breaker, false, if turn < 8 { 10 } else { 500 }, turn));
+        assert_eq!(opened.collect::<Vec<_>>().iter().position(|open| *open), Some(16));
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_is_forgotten() {
+        let mut breaker = Breaker::default();
+        for at in 0..9 {
+            assert!(!count(&mut breaker, true, 5, at));
+        }
+        for at in 0..100 {
+            assert!(!count(&mut breaker, at % 2 == 1, 5, 12_000 + at * 10));
+        }
+    }
+
+    #[test]
+    fn buckets_grow_with_the_latency() {
+        let all: Vec<_> = (0..40_000_000_u64).step_by(997).map(bucket).collect();
+        assert!(all.windows(2).all(|pair| pair[0] <= pair[1]));
+        assert!(bucket(200) < bucket(250));
+        assert_eq!(bucket(u64::MAX), LATENCIES - 1);
+    }
+}

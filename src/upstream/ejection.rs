@@ -1,0 +1,176 @@
+//! Passive health: an endpoint that failed several requests in a row is left out for a while, longer each time.
+
+use crate::failure::Failure;
+
+/// When an endpoint is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EjectionRules {
+    /// Failures in a row; 0 never ejects.
+    pub failures: u32,
+    /// How long, the first time, in milliseconds.
+    pub time_ms: u64,
+    /// How long at most, in milliseconds: the time doubles each time.
+    pub time_ms_max: u64,
+    /// Share of the endpoints that may be out at once, in percent.
+    pub share_percent: u8,
+    /// A status of 5xx is a failure too.
+    pub has_server_errors: bool,
+}
+
+/// What one worker has seen of one endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ejection {
+    failures: u32,
+    /// How often in a row it was ejected.
+    times: u32,
+    until_ms: Option<u64>,
+    cause: Option<Failure>,
+    /// One request finds out whether it is back.
+    is_tried: bool,
+    /// When it came back, for a slow start.
+    back_ms: Option<u64>,
+}
+
+/// How an endpoint stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes requests; since when, where it was out before, in milliseconds.
+    In(Option<u64>),
+    /// Its time is over: one request may try.
+    Due,
+    /// It is left out for so many milliseconds more, or until its trial is over.
+    Out(u64),
+}
+
+impl Ejection {
+    /// How it stands.
+    #[must_use]
+    pub const fn standing(&self, now_ms: u64) -> Standing {
+        match self.until_ms {
+            None => Standing::In(self.back_ms),
+            Some(until_ms) if now_ms < until_ms => Standing::Out(until_ms - now_ms),
+            Some(_) if self.is_tried => Standing::Out(0),
+            Some(_) => Standing::Due,
+        }
+    }
+
+    /// Why it is out.
+    #[must_use]
+    pub const fn cause(&self) -> Option<Failure> {
+        match self.until_ms {
+            Some(_) => self.cause,
+            None => None,
+        }
+    }
+
+    /// A request goes there; true where it is the trial.
+    pub fn begins(&mut self, now_ms: u64) -> bool {
+        let is_trial = self.standing(now_ms) == Standing::Due;
+        self.is_tried |= is_trial;
+        is_trial
+    }
+
+    /// The trial ended without a finding.
+    pub const fn drops_trial(&mut self) {
+        self.is_tried = false;
+    }
+
+    /// It answered.
+    pub const fn succeeds(&mut self, now_ms: u64) {
+        self.failures = 0;
+        if self.until_ms.take().is_some() {
+            self.back_ms = Some(now_ms);
+        }
+        self.times = 0;
+        self.is_tried = false;
+    }
+
+    /// It failed. True where it is ejected now: `others_out` of `count` endpoints are out already.
+    pub fn fails(&mut self, rules: &EjectionRules, failure: Failure, now_ms: u64, (others_out, count): (usize, usize)) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        let was_tried = std::mem::take(&mut self.is_tried);
+        // Requests that began before it was ejected say nothing new.
+        if rules.failures == 0 || matches!(self.standing(now_ms), Standing::Out(_)) {
+            return false;
+        }
+        let is_due = was_tried || self.until_ms.is_some();
+        let has_room = (others_out + 1) * 100 <= count * usize::from(rules.share_percent);
+        if !is_due && (self.failures < rules.failures || !has_room) {
+            return false;
+        }
+        let time_ms = rules.time_ms.saturating_mul(1 << self.times.min(20)).min(rules.time_ms_max.max(rules.time_ms));
+        self.times += 1;
+        self.until_ms = Some(now_ms + time_ms);
+        self.cause = Some(failure);
+        true
+    }
+}
+
+/// The share that an endpoint gets while it starts slowly, of 64: a tenth at first, then in proportion.
+#[must_use]
+pub fn slow_start(since_ms: Option<u64>, now_ms: u64, slow_start_ms: u64) -> u32 {
+    let Some(since_ms) = since_ms.filter(|_| slow_start_ms > 0) else { return 64 };
+    let age_ms = now_ms.saturating_sub(since_ms).min(slow_start_ms);
+    u32::try_from(age_ms * 64 / slow_start_ms).unwrap_or(64).max(6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: EjectionRules =
+        EjectionRules { failures: 3, time_ms: 1_000, time_ms_max: 4_000, share_percent: 50, has_server_errors: false };
+
+    fn fail(ejection: &mut Ejection, now_ms: u64) -> bool {
+        ejection.fails(&RULES, Failure::ConnectRefused, now_ms, (0, 2))
+    }
+
+    #[test]
+    fn three_failures_in_a_row_eject_and_the_time_doubles_to_its_bound() {
+        let mut ejection = Ejection::default();
+        assert!(!fail(&mut ejection, 0) && !fail(&mut ejection, 0));
+        ejection.succeeds(0);
+        assert!(!fail(&mut ejection, 0) && !fail(&mut ejection, 0) && fail(&mut ejection, 0));
+        assert_eq!(ejection.cause(), Some(Failure::ConnectRefused));
+        let mut now_ms = 0;
+        for time_ms in [1_000, 2_000, 4_000, 4_000] {
+            assert_eq!(ejection.standing(now_ms), Standing::Out(time_ms));
+            assert!(!fail(&mut ejection, now_ms), "a request from before");
+            now_ms += time_ms;
+            assert_eq!(ejection.standing(now_ms), Standing::Due);
+            assert!(ejection.begins(now_ms));
+            assert_eq!(ejection.standing(now_ms), Standing::Out(0), "one trial at a time");
+            if time_ms < 4_000 || now_ms < 8_000 {
+                ejection.drops_trial();
+                assert!(ejection.begins(now_ms));
+            }
+            // The trial's own failure counts, though others are held back meanwhile.
+            ejection.drops_trial();
+            assert!(fail(&mut ejection, now_ms));
+        }
+        now_ms += 4_000;
+        assert!(ejection.begins(now_ms));
+        ejection.succeeds(now_ms);
+        assert_eq!(ejection.standing(now_ms), Standing::In(Some(now_ms)));
+        assert_eq!(ejection.cause(), None);
+    }
+
+    #[test]
+    fn no_more_than_the_share_is_ever_out() {
+        let mut ejection = Ejection::default();
+        for _ in 0..10 {
+            assert!(!ejection.fails(&RULES, Failure::ConnectRefused, 0, (1, 2)));
+            assert!(!ejection.fails(&RULES, Failure::ConnectRefused, 0, (0, 1)));
+        }
+        assert!(ejection.fails(&RULES, Failure::ConnectRefused, 0, (1, 4)));
+    }
+
+    #[test]
+    fn a_slow_start_grows_to_the_whole() {
+        assert_eq!(slow_start(None, 5, 1_000), 64);
+        assert_eq!(slow_start(Some(0), 5, 0), 64);
+        assert_eq!(slow_start(Some(0), 0, 1_000), 6);
+        assert_eq!(slow_start(Some(0), 500, 1_000), 32);
+        assert_eq!(slow_start(Some(0), 9_000, 1_000), 64);
+    }
+}

@@ -1,0 +1,270 @@
+//! One attempt to have a request answered by one endpoint, and what it says of that endpoint.
+
+use super::connect::{Wish, obtain};
+use super::exchange::Exchange;
+use super::forward::{Delivered, Discards, Forward};
+use super::gate::Permit;
+use super::io::{Receive as _, Transport};
+use super::link::Link;
+use super::pool::{Endpoint, Upstream};
+use super::timer::Patience;
+use super::{Worker, revive};
+use crate::failure::{Failure, Phase};
+use crate::filter::forwarded::{Hop, is_trusted, put_request_head};
+use crate::limits::BODY_BUFFER_BYTES;
+use crate::proto::h1::request::RequestHead;
+use crate::record::Attempt;
+use crate::snapshot::{Address, Host, Route, Service};
+use crate::upstream::evidence::{Delivery, End, Evidence, Finding, State, examine};
+
+/// How long to wait before it is asked again whether a reset came, in milliseconds.
+const ASK_AGAIN_MS: u64 = 1;
+
+/// What one exchange goes to, in all its attempts.
+#[derive(Debug)]
+pub(super) struct Destination<'a> {
+    /// The route.
+    pub route: &'a Route,
+    /// The service's position.
+    pub service_at: usize,
+    /// The service.
+    pub service: &'a Service,
+    /// When the whole must be over, in milliseconds of the coarse clock.
+    pub total_at_ms: Option<u64>,
+}
+
+/// What may be done in one attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'a> {
+    /// Which connection will do.
+    pub wish: Wish,
+    /// Which answers are not passed on.
+    pub discards: Discards<'a>,
+}
+
+impl<T: Transport> Exchange<'_, T> {
+    /// Sends the request to the endpoint of the permit and passes the response on.
+    ///
+    /// # Errors
+    /// The attempt as it is recorded.
+    pub(super) async fn attempt(
+        &mut self,
+        client: &mut Link<T>,
+        head: &RequestHead,
+        to: &Destination<'_>,
+        permit: &Permit<T>,
+        terms: Terms<'_>,
+    ) -> Result<(Delivered, Upstream<T>), Box<Attempt>> {
+        let started_us = self.worker.transport.now_us();
+        let endpoint = &permit.endpoint;
+        self.progress.begin_attempt();
+        self.record.attempts += 1;
+        let mut upstream = match self.connect(client, endpoint, to, terms.wish).await {
+            Ok(upstream) => upstream,
+            Err(failure) => {
+                let failed = self.failed(failure, started_us);
+                self.note_failure(to, &failed);
+                return Err(Box::new(failed));
+            }
+        };
+        let outcome = self.forward(client, &mut upstream, head, to, (endpoint, terms.discards)).await;
+        upstream.sent_bytes += self.progress.sent_bytes.get();
+        match outcome {
+            Ok(delivered) => {
+                self.note_success(to, endpoint);
+                Ok((delivered, upstream))
+            }
+            Err(failure) => {
+                let mut failed = self.failed(failure, started_us);
+                self.find_evidence(&upstream, &mut failed).await;
+                self.note_connection(endpoint, &upstream, &failed);
+                self.note_failure(to, &failed);
+                Err(Box::new(failed))
+            }
+        }
+    }
+
+    async fn connect(
+        &mut self,
+        client: &Link<T>,
+        endpoint: &Endpoint<T>,
+        to: &Destination<'_>,
+        wish: Wish,
+    ) -> Result<Upstream<T>, Failure> {
+        self.progress.phase.set(Phase::Connect);
+        let patience = Patience { timer: &client.timer, total_at_ms: to.total_at_ms };
+        let obtained = obtain(self.worker, endpoint, &patience, to.service.timeouts.connect_ms, wish).await;
+        self.record.times.connected_us = self.worker.transport.now_us();
+        let (upstream, connection) = obtained.map_err(|(failure, errno)| {
+            self.record.connection = crate::record::Connection::default();
+            self.progress.errno.set(errno);
+            failure
+        })?;
+        self.record.connection = connection;
+        Ok(upstream)
+    }
+
+    async fn forward(
+        &mut self,
+        client: &mut Link<T>,
+        upstream: &mut Upstream<T>,
+        head: &RequestHead,
+        to: &Destination<'_>,
+        (endpoint, discards): (&Endpoint<T>, Discards<'_>),
+    ) -> Result<Delivered, Failure> {
+        let mut out = self.worker.spares.buffer(BODY_BUFFER_BYTES);
+        // By the snapshot's name: as it was written, not as it was resolved.
+        let endpoints = &to.service.endpoints;
+        let name = self.record.endpoint.and_then(|at| endpoints.get(at)).map_or("", |endpoint| &endpoint.name);
+        put_request_head(&mut out, head, &self.hop(to.service, endpoint, name), &to.route.filters);
+        out.extend_from_slice(self.held.borrow().bytes());
+        let forward = Forward {
+            worker: self.worker,
+            listener: self.listener,
+            service: to.service,
+            filters: &to.route.filters,
+            head,
+            total_at_ms: to.total_at_ms,
+            is_last: self.is_last,
+            is_reused: self.record.connection.is_reused,
+            sent_before: upstream.sent_bytes,
+            held: &self.held,
+            discards,
+            progress: &self.progress,
+        };
+        let delivered = forward.run(client, &mut upstream.link, &mut self.body, &mut out).await;
+        self.worker.spares.put_buffer(out);
+        delivered
+    }
+
+    fn hop<'h>(&self, service: &'h Service, endpoint: &Endpoint<T>, name: &'h str) -> Hop<'h> {
+        Hop {
+            peer: self.peer.address,
+            is_trusted: is_trusted(&self.listener.trusted, self.peer.address),
+            scheme: "http",
+            port: self.listener.port,
+            request_id: self.record.request_id,
+            forwarded: self.listener.forwarded,
+            via: self.listener.via,
+            fallback_host: if matches!(endpoint.address, Address::Unix(_)) { b"localhost" } else { name.as_bytes() },
+            host: match (&service.host, &endpoint.address) {
+                (Host::Keep, _) => None,
+                (Host::Name(name), _) => Some(name),
+                (Host::Endpoint, Address::Tcp(_)) => Some(name.as_bytes()),
+                (Host::Endpoint, Address::Unix(_)) => Some(b"localhost"),
+            },
+        }
+    }
+
+    /// The attempt as it is recorded.
+    fn failed(&self, failure: Failure, started_us: u64) -> Attempt {
+        Attempt {
+            endpoint: self.record.endpoint,
+            failure,
+            evidence: Evidence::None,
+            state: State::Unknown,
+            acked_bytes: None,
+            connection: self.record.connection,
+            errno: self.progress.errno.get(),
+            sent_bytes: self.progress.sent_bytes.get(),
+            took_us: self.worker.transport.now_us().saturating_sub(started_us),
+        }
+    }
+
+    /// Asks the kernel what became of a request that got no byte of response.
+    async fn find_evidence(&self, upstream: &Upstream<T>, failed: &mut Attempt) {
+        let end = match failed.failure {
+            Failure::StaleReuseUnsent => End::Unsent,
+            Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend | Failure::UpstreamUnsolicited => {
+                // Where the peer's end came first, the kernel makes EPIPE of the reset that follows it.
+                if failed.errno == libc::ECONNRESET { End::Reset } else { End::Eof }
+            }
+            _ => return,
+        };
+        if self.progress.has_response_bytes.get() && failed.failure != Failure::UpstreamUnsolicited {
+            // It had begun to answer.
+            failed.evidence = Evidence::Delivered;
+            return;
+        }
+        // What this attempt sent was added already.
+        let sent_before = upstream.sent_bytes - self.progress.sent_bytes.get();
+        let (evidence, delivery) = examine_end(self.worker, &upstream.link.receiver, end, sent_before).await;
+        failed.evidence = evidence;
+        if let Some(delivery) = delivery {
+            failed.state = delivery.state;
+            failed.acked_bytes = Some(delivery.acked_bytes);
+        }
+        let is_plain = failed.failure == Failure::UpstreamClosedNoResponse;
+        if failed.connection.is_reused && (is_plain || evidence.is_proof()) && failed.failure != Failure::UpstreamUnsolicited {
+            failed.failure = evidence.failure();
+        }
+    }
+
+    /// What the end of a reused connection says of the endpoint's habit.
+    fn note_connection(&self, endpoint: &Endpoint<T>, upstream: &Upstream<T>, failed: &Attempt) {
+        if failed.evidence != Evidence::None && failed.connection.is_reused {
+            endpoint.note_failed_reuse(self.worker, upstream, failed.connection.idle_us);
+        } else if upstream.is_trial {
+            endpoint.habit.borrow_mut().drops_trial();
+        }
+    }
+
+    fn note_success(&self, to: &Destination<'_>, endpoint: &Endpoint<T>) {
+        if self.record.connection.is_reused {
+            endpoint.habit.borrow_mut().succeeds();
+        }
+        let is_server_error = self.progress.status.get() >= 500;
+        if is_server_error && to.service.ejection.has_server_errors {
+            self.eject(to, Failure::UpstreamStatus);
+        } else {
+            endpoint.ejection.borrow_mut().succeeds(self.worker.transport.coarse_ms());
+        }
+    }
+
+    /// Counts against the endpoint what is the endpoint's fault. A failure of a reused connection is none, for an
+    /// endpoint may close what it likes; neither is one of the client, the request or this host.
+    fn note_failure(&self, to: &Destination<'_>, failed: &Attempt) {
+        let is_fault = match failed.failure {
+            Failure::ConnectRefused
+            | Failure::ConnectUnreachable
+            | Failure::ConnectTimeout
+            | Failure::UpstreamHeaderTimeout
+            | Failure::UpstreamSendTimeout => true,
+            Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend => !failed.connection.is_reused,
+            Failure::UpstreamStatus => to.service.ejection.has_server_errors && self.progress.retry_after_s.get() == 0,
+            _ => false,
+        };
+        self.worker.metrics.borrow_mut().count_failed(to.service.label, failed.failure.row().cause);
+        if is_fault {
+            self.eject(to, failed.failure);
+        }
+    }
+
+    /// Counts a failure, which may leave the endpoint out for a while.
+    fn eject(&self, to: &Destination<'_>, failure: Failure) {
+        let Some(live) = self.live.services.get(to.service_at) else { return };
+        let Some(endpoint) = self.record.endpoint.and_then(|at| live.endpoints.get(at)) else { return };
+        let rules = to.service.ejection;
+        revive::note_failure(self.worker, live, endpoint, &rules, (failure, to.service.timeouts.connect_ms));
+    }
+}
+
+/// Judges the end of a connection that brought no response; waits a moment for a reset that may be on its way.
+pub(super) async fn examine_end<T: Transport>(
+    worker: &Worker<T>,
+    receiver: &T::Receiver,
+    end: End,
+    sent_before: u64,
+) -> (Evidence, Option<Delivery>) {
+    let began_us = worker.transport.now_us();
+    loop {
+        let delivery = receiver.delivery();
+        match examine(end, sent_before, delivery) {
+            Finding::Evidence(evidence) => return (evidence, delivery),
+            Finding::AskAgain(wait_us) if worker.transport.now_us().saturating_sub(began_us) < wait_us => {
+                worker.transport.sleep(ASK_AGAIN_MS).await;
+            }
+            Finding::AskAgain(_) => return (Evidence::Delivered, delivery),
+        }
+    }
+}
