@@ -30,6 +30,8 @@ pub struct Habit {
     misses: u8,
     /// Reuse failed, so that surviving proves nothing.
     has_failed_reuse: bool,
+    /// New connections failed just as well since pooling was turned off.
+    doubts: u8,
     /// A request that must not be repeated is trying out a reuse.
     is_trying: bool,
     /// Longest idle time survived, in this period and the one before.
@@ -67,6 +69,7 @@ impl Default for Habit {
             trust: Trust::Unproven,
             misses: 0,
             has_failed_reuse: false,
+            doubts: 0,
             is_trying: false,
             kept_us: [0; 2],
             closed_us: [u64::MAX; 2],
@@ -182,6 +185,19 @@ impl Habit {
         }
         self.has_failed_reuse |= self.trust != Trust::Proven;
         self.misses(now_us, Flaw::FailsSecondRequest)
+    }
+
+    /// A new connection ended before the first byte of its response, too: that others did speaks of no habit.
+    pub fn fails_fresh(&mut self) {
+        self.misses = 0;
+        if matches!(self.trust, Trust::Off(_)) && self.has_failed_reuse {
+            self.doubts += 1;
+            if self.doubts >= MISSES_MAX {
+                self.trust = Trust::Unproven;
+                self.has_failed_reuse = false;
+                self.doubts = 0;
+            }
+        }
     }
 
     fn misses(&mut self, now_us: u64, flaw: Flaw) -> Option<Flaw> {
@@ -324,6 +340,20 @@ mod tests {
         }
         assert_eq!(habit.lifetime_us(), u64::MAX);
         assert_eq!(habit.trust(), Trust::Proven);
+    }
+
+    #[test]
+    fn an_endpoint_that_fails_on_new_connections_too_keeps_its_pool() {
+        let mut habit = Habit::default();
+        for turn in 0..30 {
+            habit.fails(6 * MS, 2, turn * S);
+            habit.fails_fresh();
+        }
+        assert_eq!(habit.trust(), Trust::Unproven);
+        (0..3).for_each(|_| _ = habit.fails(6 * MS, 2, 30 * S));
+        assert_eq!(habit.trust(), Trust::Off(90 * S));
+        (0..3).for_each(|_| habit.fails_fresh());
+        assert_eq!(habit.trust(), Trust::Unproven);
     }
 
     #[test]

@@ -60,12 +60,10 @@ pub struct Attempted {
     pub is_body_held: bool,
     /// A stale reuse was retried already.
     pub was_stale: bool,
-    /// An attempt on a fresh connection ended without a byte of response before.
+    /// An attempt before ended without a byte of response, and without proof that it was not executed: once is enough.
     pub was_closed: bool,
     /// Attempts so far beyond the first, less the free one.
     pub retries: u8,
-    /// Another endpoint can be tried.
-    pub has_other: bool,
     /// The route's total time is over.
     pub is_late: bool,
 }
@@ -73,10 +71,15 @@ pub struct Attempted {
 /// Where the next attempt goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// To the same endpoint on a new connection.
+    /// To the same endpoint on a new connection, for nothing.
     SameEndpoint,
-    /// To another endpoint; true where the attempt may have cost the upstream work, so that the budget pays.
-    OtherEndpoint(bool),
+    /// To another endpoint.
+    OtherEndpoint {
+        /// The attempt may have cost the upstream work, so that the budget pays.
+        is_paid: bool,
+        /// Where there is no other, the same will do: it did take the connection.
+        or_same: bool,
+    },
 }
 
 /// Why there is no other attempt.
@@ -175,13 +178,11 @@ pub fn decide(rules: &RetryRules, attempted: &Attempted) -> Result<Again, Option
     if matches!(kind, Kind::Stale) && !attempted.was_stale {
         return Ok(Again::SameEndpoint);
     }
-    if attempted.retries >= rules.attempts || (matches!(kind, Kind::Closed) && attempted.was_closed) {
+    let may_be_third = matches!(kind, Kind::Closed | Kind::Stale) && attempted.was_closed && !is_proof;
+    if attempted.retries >= rules.attempts || may_be_third {
         return refuse(NoRetry::Attempts);
     }
-    if !attempted.has_other {
-        return refuse(NoRetry::NoOtherEndpoint);
-    }
-    Ok(Again::OtherEndpoint(!is_proof))
+    Ok(Again::OtherEndpoint { is_paid: !is_proof, or_same: matches!(kind, Kind::Closed | Kind::Stale) })
 }
 
 fn kind(rules: &RetryRules, attempted: &Attempted) -> Kind {
@@ -269,7 +270,6 @@ mod tests {
         was_stale: false,
         was_closed: false,
         retries: 0,
-        has_other: true,
         is_late: false,
     };
 
@@ -282,7 +282,7 @@ mod tests {
         let rules_of = [NonIdempotent::Proof, NonIdempotent::Reused, NonIdempotent::Always, NonIdempotent::Never];
         let letter = |rules: &RetryRules, attempted: &Attempted| match decide(rules, attempted) {
             Ok(Again::SameEndpoint) => 's',
-            Ok(Again::OtherEndpoint(_)) => 'o',
+            Ok(Again::OtherEndpoint { .. }) => 'o',
             Err(_) => '-',
         };
         let idempotent = letter(&rules(NonIdempotent::Proof), &Attempted { is_idempotent: true, ..attempted });
@@ -327,13 +327,13 @@ mod tests {
         assert_eq!(of(Attempted { is_upgrade: true, ..idempotent }), Some(NoRetry::Upgrade));
         assert_eq!(of(Attempted { retries: 2, ..idempotent }), Some(NoRetry::Attempts));
         assert_eq!(of(Attempted { was_closed: true, ..idempotent }), Some(NoRetry::Attempts));
-        assert_eq!(of(Attempted { has_other: false, ..idempotent }), Some(NoRetry::NoOtherEndpoint));
         assert_eq!(of(Attempted { is_idempotent: false, ..idempotent }), Some(NoRetry::NonIdempotent));
         assert_eq!(of(Attempted { failure: Failure::UpstreamHeaderTimeout, ..idempotent }), Some(NoRetry::NotAsked));
         assert_eq!(of(Attempted { failure: Failure::NoRoute, ..idempotent }), None);
         // A stale reuse is retried once for nothing, then like any other.
         let stale = Attempted { was_stale: true, ..reused(Evidence::Proven) };
-        assert_eq!(decide(&rules(NonIdempotent::Proof), &stale), Ok(Again::OtherEndpoint(false)));
+        let again = Again::OtherEndpoint { is_paid: false, or_same: true };
+        assert_eq!(decide(&rules(NonIdempotent::Proof), &stale), Ok(again));
     }
 
     #[test]

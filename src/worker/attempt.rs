@@ -204,6 +204,8 @@ impl<T: Transport> Exchange<'_, T> {
     fn note_connection(&self, endpoint: &Endpoint<T>, upstream: &Upstream<T>, failed: &Attempt) {
         if failed.evidence != Evidence::None && failed.connection.is_reused {
             endpoint.note_failed_reuse(self.worker, upstream, failed.connection.idle_us);
+        } else if failed.evidence != Evidence::None {
+            endpoint.habit.borrow_mut().fails_fresh();
         } else if upstream.is_trial {
             endpoint.habit.borrow_mut().drops_trial();
         }

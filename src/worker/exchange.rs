@@ -105,7 +105,7 @@ pub(super) struct Exchange<'a, T: Transport> {
 struct Tries {
     /// The free attempt after a stale reuse was used.
     was_stale: bool,
-    /// A new connection ended without an answer before.
+    /// A connection ended without an answer before, and the request may have been executed.
     was_closed: bool,
     /// Attempts beyond the first, less the free one.
     retries: u8,
@@ -216,7 +216,7 @@ impl<T: Transport> Exchange<'_, T> {
                     return Err(failed.failure);
                 }
             };
-            tries.was_closed |= !failed.connection.is_reused;
+            tries.was_closed |= failed.evidence != Evidence::None && !failed.evidence.is_proof();
             // One that is just as stale elsewhere would cost another attempt.
             tries.is_fresh = true;
             if self.progress.retry_after_s.get() > 0 {
@@ -275,24 +275,21 @@ impl<T: Transport> Exchange<'_, T> {
             was_stale: tries.was_stale,
             was_closed: tries.was_closed,
             retries: tries.retries,
-            has_other: true,
             is_late: to.total_at_ms.is_some_and(|at| at <= self.worker.transport.coarse_ms()),
         }
     }
 
     /// Where the next attempt goes.
-    fn again(&self, head: &RequestHead, to: &Destination<'_>, mut attempted: Attempted) -> Result<Next, Option<NoRetry>> {
+    fn again(&self, head: &RequestHead, to: &Destination<'_>, attempted: Attempted) -> Result<Next, Option<NoRetry>> {
         let service = self.live.services.get(to.service_at).ok_or(None)?;
         let rules = &to.service.retry;
-        let is_paid = match decide(rules, &attempted)? {
+        let (is_paid, or_same) = match decide(rules, &attempted)? {
             Again::SameEndpoint => return Ok(Next::Same),
-            Again::OtherEndpoint(is_paid) => is_paid,
+            Again::OtherEndpoint { is_paid, or_same } => (is_paid, or_same),
         };
         let hash = request_hash(to.service, head, self.listener, self.peer);
-        let Ok(at) = self.pick(service, to, hash) else {
-            attempted.has_other = false;
-            return Err(decide(rules, &attempted).err().flatten());
-        };
+        let same = self.record.endpoint.filter(|_| or_same);
+        let at = self.pick(service, to, hash).ok().or(same).ok_or(Some(NoRetry::NoOtherEndpoint))?;
         let in_flight = service.state.gate.in_flight();
         if is_paid && !service.state.budget.borrow_mut().has_room(in_flight, self.worker.transport.coarse_ms()) {
             return Err(Some(NoRetry::Budget));

@@ -50,6 +50,8 @@ pub(super) struct Progress {
     pub received_bytes: Cell<u64>,
     /// `Retry-After` of a response that is not passed on, in seconds.
     pub retry_after_s: Cell<u32>,
+    /// The whole request body has come.
+    pub is_body_received: Cell<bool>,
     pub request_bytes: Cell<u64>,
     pub response_bytes: Cell<u64>,
     pub sent_us: Cell<u64>,
@@ -324,6 +326,7 @@ impl<T: Transport> Forward<'_, T> {
         if is_chunked && decoder.is_done() && !was_done {
             put_last_chunk(out, trailers);
         }
+        self.progress.is_body_received.set(decoder.is_done());
         self.held.borrow_mut().hold(&out[from..], self.service.retry.buffer_bytes, &self.worker.spares);
         inbox.drain(..taken);
         Ok(())

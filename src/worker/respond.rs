@@ -12,7 +12,7 @@ use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::filter::response::{Delivery, put_interim_head, put_response_head};
 use crate::limits::{
-    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX, RETRY_AFTER_S_MAX,
+    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX, RETRY_AFTER_S_MAX,
     SEND_GRACE_MS,
 };
 use crate::proto::h1::Version;
@@ -289,8 +289,15 @@ impl<T: Transport> Forward<'_, T> {
         };
         // A client that still waits for 100 may send the body or leave it out: nobody knows what comes next.
         let is_ambiguous = self.head.expects_continue() && self.progress.expectation.get() != Expectation::Met;
-        let keep_alive =
-            self.head.wants_keep_alive() && !self.is_last && framing != Framing::UntilClose && !is_ambiguous;
+        // An early answer: what is left of the body is thrown away within a bound, beyond which the connection ends.
+        let is_read = self.progress.is_body_received.get()
+            || matches!(self.head.framing(), Framing::Length(length)
+                if length.saturating_sub(self.progress.request_bytes.get()) <= DRAIN_BYTES_MAX);
+        let keep_alive = self.head.wants_keep_alive()
+            && !self.is_last
+            && framing != Framing::UntilClose
+            && !is_ambiguous
+            && is_read;
         Delivery {
             framing,
             keep_alive,

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use crate::support::origin::reply;
 use crate::support::proxy::service;
-use crate::support::{Client, ENGINES, Origin, Proxy, eventually};
+use crate::support::{Client, ENGINES, Origin, Proxy, eventually, past_probation};
 
 #[test]
 fn requests_of_one_connection_share_an_upstream_connection() {
@@ -12,10 +12,13 @@ fn requests_of_one_connection_share_an_upstream_connection() {
         let origin = Origin::text("hello");
         let proxy = Proxy::to(engine, &[origin.address]);
         let mut client = Client::connect(proxy.address);
-        for _ in 0..50 {
+        for turn in 0..50 {
             let response = client.get("/");
             assert_eq!((response.status, response.text()), (200, "hello"));
             assert_eq!(response.field("connection"), None);
+            if turn == 0 {
+                past_probation();
+            }
         }
         assert_eq!(origin.connections(), 1, "{engine}");
         assert_eq!(proxy.metric("ringress_upstream_connections_reused_total"), 49);

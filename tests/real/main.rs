@@ -10,6 +10,8 @@ mod command_line;
 mod connections;
 mod failures;
 mod hostile;
+#[path = "../misbehaving/mod.rs"]
+mod misbehaving;
 mod process;
 mod reload;
 mod routing;

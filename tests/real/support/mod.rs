@@ -26,6 +26,11 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until a connection that was just released may be reused by an endpoint that has proved nothing yet.
+pub fn past_probation() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
 /// The program at a path or by its name, with a clear word where it is not installed.
 pub fn tool(name: &str, package: &str) -> Command {
     let folders = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
