@@ -148,6 +148,11 @@ impl Metrics {
         *self.failed.entry((service, cause)).or_default() += 1;
     }
 
+    /// The causes of attempts that failed, each as often as it was counted for a service.
+    pub fn failed_causes(&self) -> impl Iterator<Item = &'static str> {
+        self.failed.keys().map(|(_, cause)| *cause)
+    }
+
     /// Counts what followed a failed attempt; an empty name is nothing to count.
     pub fn count_retry(&mut self, service: Label, decision: &'static str) {
         if !decision.is_empty() {

@@ -8,6 +8,7 @@ mod bodies;
 mod clients;
 mod command_line;
 mod connections;
+mod evidence;
 mod failures;
 mod hostile;
 #[path = "../misbehaving/mod.rs"]
