@@ -111,7 +111,9 @@ impl Habit {
                 self.trust = Trust::Off(now_us + OFF_US);
                 true
             }
-            Trust::Unproven | Trust::Proven => self.lifetime_us() > PROBATION_US,
+            // How it ends is still to be found out.
+            Trust::Unproven => true,
+            Trust::Proven => self.lifetime_us() > PROBATION_US,
         }
     }
 
@@ -260,6 +262,7 @@ mod tests {
         assert!(habit.keeps(S));
         assert!(!habit.allows(MS, true), "still on probation");
         assert_eq!(habit.closes(300, 1, S), None);
+        assert!(habit.keeps(S));
         assert_eq!(habit.closes(400, 1, S), None);
         assert_eq!(habit.closes(200, 1, S), Some(Flaw::ClosesAfterResponse));
         assert_eq!(habit.trust(), Trust::Off(61 * S));

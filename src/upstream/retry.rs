@@ -60,8 +60,10 @@ pub struct Attempted {
     pub is_body_held: bool,
     /// A stale reuse was retried already.
     pub was_stale: bool,
-    /// An attempt before ended without a byte of response, and without proof that it was not executed: once is enough.
+    /// An attempt on a fresh connection ended without a byte of response before: once is enough.
     pub was_closed: bool,
+    /// An attempt before may have been executed.
+    pub was_delivered: bool,
     /// Attempts so far beyond the first, less the free one.
     pub retries: u8,
     /// The route's total time is over.
@@ -182,7 +184,9 @@ pub fn decide(rules: &RetryRules, attempted: &Attempted) -> Result<Again, Option
     if attempted.retries >= rules.attempts || may_be_third {
         return refuse(NoRetry::Attempts);
     }
-    Ok(Again::OtherEndpoint { is_paid: !is_proof, or_same: matches!(kind, Kind::Closed | Kind::Stale) })
+    // Where there is no other, the same one shall not execute it a third time.
+    let or_same = matches!(kind, Kind::Closed | Kind::Stale) && (is_proof || !attempted.was_delivered);
+    Ok(Again::OtherEndpoint { is_paid: !is_proof, or_same })
 }
 
 fn kind(rules: &RetryRules, attempted: &Attempted) -> Kind {
@@ -269,6 +273,7 @@ mod tests {
         is_body_held: true,
         was_stale: false,
         was_closed: false,
+        was_delivered: false,
         retries: 0,
         is_late: false,
     };

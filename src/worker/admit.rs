@@ -92,16 +92,18 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// An endpoint that this exchange has not tried.
     pub(super) fn pick(&self, service: &LiveService<T>, to: &Destination<'_>, hash: u64) -> Result<usize, NotPicked> {
-        service.pick(
-            to.service,
-            &Choice {
-                busy_max: self.live.snapshot.part_of(to.service.limits.endpoint_in_flight),
-                tried: &self.record.failed,
-                now_ms: self.worker.transport.coarse_ms(),
-                random: self.worker.transport.random(),
-                hash,
-            },
-        )
+        service.pick(to.service, &self.choice(to, hash))
+    }
+
+    /// For which request an endpoint is picked.
+    pub(super) fn choice(&self, to: &Destination<'_>, hash: u64) -> Choice<'_> {
+        Choice {
+            busy_max: self.live.snapshot.part_of(to.service.limits.endpoint_in_flight),
+            tried: &self.record.failed,
+            now_ms: self.worker.transport.coarse_ms(),
+            random: self.worker.transport.random(),
+            hash,
+        }
     }
 
     /// Waits in the queue; the endpoint that has room. The client is watched meanwhile.

@@ -15,7 +15,7 @@ use super::gate::Permit;
 use super::held::{Held, RequestBody};
 use super::io::{Transport, caught};
 use super::link::Link;
-use super::live::{Live, ServiceState, request_hash};
+use super::live::{Live, LiveService, ServiceState, request_hash};
 use super::pool::{Endpoint, Upstream};
 use super::serve::Session;
 use super::tunnel::{Carried, carry};
@@ -105,8 +105,10 @@ pub(super) struct Exchange<'a, T: Transport> {
 struct Tries {
     /// The free attempt after a stale reuse was used.
     was_stale: bool,
-    /// A connection ended without an answer before, and the request may have been executed.
+    /// A new connection ended without an answer before.
     was_closed: bool,
+    /// An attempt before may have been executed.
+    was_delivered: bool,
     /// Attempts beyond the first, less the free one.
     retries: u8,
     /// Only a new connection will do.
@@ -216,7 +218,9 @@ impl<T: Transport> Exchange<'_, T> {
                     return Err(failed.failure);
                 }
             };
-            tries.was_closed |= failed.evidence != Evidence::None && !failed.evidence.is_proof();
+            let is_delivered = failed.evidence != Evidence::None && !failed.evidence.is_proof();
+            tries.was_delivered |= is_delivered;
+            tries.was_closed |= is_delivered && !failed.connection.is_reused;
             // One that is just as stale elsewhere would cost another attempt.
             tries.is_fresh = true;
             if self.progress.retry_after_s.get() > 0 {
@@ -249,7 +253,10 @@ impl<T: Transport> Exchange<'_, T> {
         let mut discards = Discards { idle_timeout: !tries.was_stale && head.upgrade().is_none(), statuses: &[] };
         if !rules.statuses.is_empty() && is_idempotent {
             let attempted = self.attempted(head, to, tries, (Failure::UpstreamStatus, Evidence::None, false), is_idempotent);
-            if self.again(head, to, attempted).is_ok() {
+            let has_other = self.service(to).is_ok_and(|service| {
+                service.has_other(to.service, &self.choice(to, 0), self.record.endpoint) && self.has_budget(service)
+            });
+            if has_other && decide(rules, &attempted).is_ok() {
                 discards.statuses = &rules.statuses;
             }
         }
@@ -274,6 +281,7 @@ impl<T: Transport> Exchange<'_, T> {
             is_body_held: self.held.borrow().is_whole(),
             was_stale: tries.was_stale,
             was_closed: tries.was_closed,
+            was_delivered: tries.was_delivered,
             retries: tries.retries,
             is_late: to.total_at_ms.is_some_and(|at| at <= self.worker.transport.coarse_ms()),
         }
@@ -290,11 +298,15 @@ impl<T: Transport> Exchange<'_, T> {
         let hash = request_hash(to.service, head, self.listener, self.peer);
         let same = self.record.endpoint.filter(|_| or_same);
         let at = self.pick(service, to, hash).ok().or(same).ok_or(Some(NoRetry::NoOtherEndpoint))?;
-        let in_flight = service.state.gate.in_flight();
-        if is_paid && !service.state.budget.borrow_mut().has_room(in_flight, self.worker.transport.coarse_ms()) {
+        if is_paid && !self.has_budget(service) {
             return Err(Some(NoRetry::Budget));
         }
         Ok(Next::Other(at, is_paid))
+    }
+
+    fn has_budget(&self, service: &LiveService<T>) -> bool {
+        let in_flight = service.state.gate.in_flight();
+        service.state.budget.borrow_mut().has_room(in_flight, self.worker.transport.coarse_ms())
     }
 
     /// Keeps the upstream connection if both sides can go on with it.

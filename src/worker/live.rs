@@ -138,6 +138,12 @@ impl<T: Transport> LiveService<T> {
         pick(&view).ok_or(NotPicked::Busy)
     }
 
+    /// True where [`Self::pick`] would find one, without taking anybody's turn.
+    pub(super) fn has_other(&self, service: &Service, choice: &Choice<'_>, than: Option<usize>) -> bool {
+        let view = View { service, endpoints: &self.endpoints, choice, ignores_health: false, ignores_busy: false };
+        (0..view.count()).any(|at| Some(at) != than && view.share(at) > 0)
+    }
+
     /// Endpoints that are left out now.
     pub(super) fn out_count(&self, now_ms: u64) -> usize {
         let is_out = |endpoint: &Rc<Endpoint<T>>| {

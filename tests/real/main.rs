@@ -10,11 +10,13 @@ mod command_line;
 mod connections;
 mod evidence;
 mod failures;
+mod health;
 mod hostile;
 #[path = "../misbehaving/mod.rs"]
 mod misbehaving;
 mod process;
 mod reload;
+mod retries;
 mod routing;
 mod support;
 mod timeouts;
