@@ -126,19 +126,20 @@ impl<T: Transport> Exchange<'_, T> {
         patience.arm(limits.queue_wait_ms);
         let limit = self.live.snapshot.part_of(limits.in_flight);
         poll_fn(|cx: &mut Context<'_>| {
+            // First, so that room is not given to a client that has left. Bytes that are here already belong to the body
+            // or the next request.
+            if inbox.is_empty()
+                && let Poll::Ready(received) = receiver.poll_receive(inbox, cx)
+                && !matches!(received, Ok(bytes) if bytes > 0)
+            {
+                return Poll::Ready(Err(Failure::ClientClosed(Phase::Queue)));
+            }
             if service.state.gate.is_turn_of(&ticket.place, limit, cx) {
                 match self.pick(service, to, hash) {
                     Ok(at) => return Poll::Ready(Ok(at)),
                     Err(NotPicked::Busy) => {}
                     Err(NotPicked::None(failure)) => return Poll::Ready(Err(failure)),
                 }
-            }
-            // Bytes that are here already belong to the body or the next request.
-            if inbox.is_empty()
-                && let Poll::Ready(received) = receiver.poll_receive(inbox, cx)
-                && !matches!(received, Ok(bytes) if bytes > 0)
-            {
-                return Poll::Ready(Err(Failure::ClientClosed(Phase::Queue)));
             }
             if patience.timer.poll_expired(cx) {
                 return Poll::Ready(Err(patience.failure(Timeout::Queue)));

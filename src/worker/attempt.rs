@@ -236,7 +236,9 @@ impl<T: Transport> Exchange<'_, T> {
             Failure::UpstreamStatus => to.service.ejection.has_server_errors && self.progress.retry_after_s.get() == 0,
             _ => false,
         };
-        self.worker.metrics.borrow_mut().count_failed(to.service.label, failed.failure.row().cause);
+        if !failed.failure.is_client_fault() {
+            self.worker.metrics.borrow_mut().count_failed(to.service.label, failed.failure.row().cause);
+        }
         if is_fault {
             self.eject(to, failed.failure);
         }

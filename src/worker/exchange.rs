@@ -168,6 +168,7 @@ impl<T: Transport> Exchange<'_, T> {
                 // Only now: whoever waits for room finds the connection in the pool.
                 drop(permit);
                 if self.progress.is_client_gone.get() {
+                    self.progress.status.set(499);
                     return Err(Failure::ClientClosed(phase));
                 }
                 Ok(Ending::Answered(keep_alive))
@@ -206,6 +207,9 @@ impl<T: Transport> Exchange<'_, T> {
                 Ok((delivered, upstream)) => return Ok((delivered, upstream, permit)),
                 Err(failed) => *failed,
             };
+            if failed.failure.is_client_fault() {
+                return Err(failed.failure);
+            }
             self.record.failed.push(failed);
             let of = (failed.failure, failed.evidence, failed.connection.is_reused);
             let attempted = self.attempted(head, to, &tries, of, is_idempotent);

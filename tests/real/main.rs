@@ -14,6 +14,7 @@ mod health;
 mod hostile;
 #[path = "../misbehaving/mod.rs"]
 mod misbehaving;
+mod overload;
 mod process;
 mod reload;
 mod retries;

@@ -51,6 +51,13 @@ impl Client {
         self.response("GET")
     }
 
+    /// As [`Self::get`]; `None` where the proxy has closed.
+    pub fn get_or_closed(&mut self, target: &str) -> Option<Response> {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n");
+        let is_sent = self.stream.write_all(request.as_bytes()).is_ok();
+        (is_sent && self.fill()).then(|| self.response("GET"))
+    }
+
     /// More bytes; false at the end of the connection, however it came.
     pub fn fill(&mut self) -> bool {
         let mut chunk = [0; 65_536];
