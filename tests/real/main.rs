@@ -19,6 +19,7 @@ mod process;
 mod reload;
 mod retries;
 mod routing;
+mod scenarios;
 mod support;
 mod timeouts;
 mod tunnels;

@@ -94,7 +94,7 @@ fn a_client_that_reads_nothing_is_cut() {
 }
 
 /// A listener whose queue is full: connecting to it hangs.
-fn black_hole() -> (socket2::Socket, Vec<TcpStream>, std::net::SocketAddr) {
+pub fn black_hole() -> (socket2::Socket, Vec<TcpStream>, std::net::SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     socket.listen(0).unwrap();
