@@ -3,10 +3,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A package=([nginx]=nginx-light [wrk]=wrk [ab]=apache2-utils [curl]=curl [python3]=python3 [kill]=procps)
+declare -A package=([nginx]=nginx-light [wrk]=wrk [ab]=apache2-utils [curl]=curl [python3]=python3 [kill]=procps
+    [uwsgi]="uwsgi uwsgi-plugin-python3" [mkfifo]=coreutils [unshare]=util-linux [ip]=iproute2)
 missing=()
 for program in "${!package[@]}"; do
-    PATH="$PATH:/usr/sbin:/sbin" type -P "$program" >/dev/null || missing+=("${package[$program]}")
+    PATH="$PATH:/usr/sbin:/sbin" type -P "$program" >/dev/null || missing+=(${package[$program]})
 done
 if ((${#missing[@]})); then
     if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then

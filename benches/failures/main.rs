@@ -38,7 +38,12 @@ const HAPROXY: &[&str] = &["-db", "-f", "@FILE@"];
 const ENVOY: &[&str] = &["-c", "@FILE@", "--concurrency", "1", "--disable-hot-restart", "-l", "off"];
 
 const PROXIES: [Proxy; 10] = [
-    Proxy { name: "Ringress", program: env!("CARGO_BIN_EXE_ringress"), file: "ringress.toml", arguments: &["run", "@FILE@"] },
+    Proxy {
+        name: "Ringress",
+        program: env!("CARGO_BIN_EXE_ringress"),
+        file: "ringress.toml",
+        arguments: &["run", "@FILE@"],
+    },
     Proxy { name: "nginx", program: "nginx", file: "nginx.conf", arguments: NGINX },
     Proxy { name: "nginx, non_idempotent", program: "nginx", file: "nginx-retry.conf", arguments: NGINX },
     Proxy { name: "HAProxy", program: "haproxy", file: "haproxy.cfg", arguments: HAPROXY },
@@ -47,7 +52,12 @@ const PROXIES: [Proxy; 10] = [
     Proxy { name: "Envoy, retry_on reset", program: "envoy", file: "envoy-retry.yaml", arguments: ENVOY },
     Proxy { name: "Traefik", program: "traefik", file: "traefik.yml", arguments: TRAEFIK },
     Proxy { name: "Traefik, retry", program: "traefik", file: "traefik-retry.yml", arguments: TRAEFIK },
-    Proxy { name: "Caddy", program: "caddy", file: "caddy.caddyfile", arguments: &["run", "--config", "@FILE@", "--adapter", "caddyfile"] },
+    Proxy {
+        name: "Caddy",
+        program: "caddy",
+        file: "caddy.caddyfile",
+        arguments: &["run", "--config", "@FILE@", "--adapter", "caddyfile"],
+    },
 ];
 
 fn main() {
@@ -127,7 +137,9 @@ fn cell(proxy: &Proxy, mode: Mode, clients: Clients) -> String {
 fn describe(outcome: &Outcome, twice: usize) -> String {
     let refused: u64 = outcome.refused.values().sum();
     let mut words = Vec::new();
-    for (count, what) in [(refused, "error"), (outcome.silent, "silent"), (outcome.cut, "cut"), (outcome.wrong, "**wrong**")] {
+    for (count, what) in
+        [(refused, "error"), (outcome.silent, "silent"), (outcome.cut, "cut"), (outcome.wrong, "**wrong**")]
+    {
         if count > 0 {
             words.push(format!("{count} {what}"));
         }
@@ -160,7 +172,11 @@ impl Running {
         std::fs::write(&file, fill(&std::fs::read_to_string(template).unwrap())).unwrap();
         let child = Command::new(find(proxy.program).unwrap())
             .args(proxy.arguments.iter().map(|argument| fill(argument)))
-            .envs([("GOMAXPROCS", "1"), ("HOME", folder.to_str().unwrap()), ("XDG_DATA_HOME", folder.to_str().unwrap())])
+            .envs([
+                ("GOMAXPROCS", "1"),
+                ("HOME", folder.to_str().unwrap()),
+                ("XDG_DATA_HOME", folder.to_str().unwrap()),
+            ])
             .current_dir(&folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -18,6 +18,7 @@ use crate::observe::process_log::{Form, filter};
   ringress run /etc/ringress/ringress.toml        a proxy by a file
   ringress check ringress.yaml --print            every problem, or the effective configuration
   ringress explain ringress.toml GET http://example.com/a   where a request would go, and why
+  ringress explain-cause stale_reuse_likely       what a cause means, and what to do
 
 Signals: SIGHUP reloads, SIGUSR1 reopens the access log, SIGTERM drains, a second one ends.
 Exit codes: 0 done, 1 the configuration has problems, 2 the command line has.")]
@@ -70,6 +71,14 @@ pub enum Command {
         /// A field of the request, like "X-Name: value"; may be given more than once.
         #[arg(short = 'H', value_name = "FIELD")]
         headers: Vec<String>,
+    },
+    /// Tell what a cause in a log means, what usually causes it and what to do; without one, list all.
+    ExplainCause {
+        /// The cause, like `upstream_closed_no_response`.
+        cause: Option<String>,
+        /// The list as a page of documentation.
+        #[arg(long)]
+        markdown: bool,
     },
     /// Print the JSON Schema of the configuration, for editors.
     Schema,

@@ -1,6 +1,7 @@
 //! The command line: what was asked, and the commands themselves.
 
 pub mod arguments;
+mod causes;
 mod check;
 mod demo;
 mod explain;
@@ -36,6 +37,7 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
         },
         Some(Command::Check { config, print }) => check::check(config, *print),
         Some(Command::Explain { config, method, url, headers }) => explain::explain(config, method, url, headers),
+        Some(Command::ExplainCause { cause, markdown }) => Ok(causes::explain(cause.as_deref(), *markdown)),
         Some(Command::Schema) => {
             println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
             Ok(0)

@@ -100,9 +100,12 @@ const WORKER_FAMILIES: [WorkerFamily; 14] = [
     ("ringress_upstream_connections_reused_total", "counter", "Requests sent over a pooled connection.", |r| {
         r.metrics.counters.upstream_reused
     }),
-    ("ringress_upstream_connections_not_pooled_total", "counter", "Connections closed, for the endpoint does not keep them.", |r| {
-        r.metrics.counters.not_pooled
-    }),
+    (
+        "ringress_upstream_connections_not_pooled_total",
+        "counter",
+        "Connections closed, for the endpoint does not keep them.",
+        |r| r.metrics.counters.not_pooled,
+    ),
     ("ringress_pooling_off_total", "counter", "Times that pooling was turned off for an endpoint.", |r| {
         r.metrics.counters.pooling_off
     }),
@@ -112,9 +115,12 @@ const WORKER_FAMILIES: [WorkerFamily; 14] = [
     ("ringress_refused_percent", "gauge", "Share of requests refused, for the worker lags behind.", |r| {
         u64::from(r.refused_percent)
     }),
-    ("ringress_client_connections_refused_total", "counter", "Connections closed, for their client had too many.", |r| {
-        r.metrics.counters.refused_clients
-    }),
+    (
+        "ringress_client_connections_refused_total",
+        "counter",
+        "Connections closed, for their client had too many.",
+        |r| r.metrics.counters.refused_clients,
+    ),
 ];
 
 type Counts = HashMap<(Label, &'static str), u64, FixedState>;
@@ -124,8 +130,15 @@ type AttemptFamily = (&'static str, &'static str, &'static str, fn(&Metrics) -> 
 
 fn render_attempts(out: &mut String, reports: &[Report], labels: &Labels) {
     let families: [AttemptFamily; 2] = [
-        ("ringress_attempts_failed_total", "cause", "Attempts that failed, whatever became of the request.", |m| &m.failed),
-        ("ringress_retry_decisions_total", "decision", "What followed a failed attempt: where the next one went, or why there was none.", |m| &m.retries),
+        ("ringress_attempts_failed_total", "cause", "Attempts that failed, whatever became of the request.", |m| {
+            &m.failed
+        }),
+        (
+            "ringress_retry_decisions_total",
+            "decision",
+            "What followed a failed attempt: where the next one went, or why there was none.",
+            |m| &m.retries,
+        ),
     ];
     for (name, label, help, counts) in families {
         family(out, name, "counter", help);
@@ -195,7 +208,12 @@ fn render_pools(out: &mut String, reports: &[Report], snapshot: &Snapshot, label
     family(out, name, "gauge", "What active checks found: 1 for up. Without checks an endpoint is up.");
     for service in &snapshot.services {
         for endpoint in &service.endpoints {
-            let names = format!("service=\"{}\",endpoint=\"{}\",address=\"{}\"", escape(&service.name), escape(&endpoint.name), endpoint.address);
+            let names = format!(
+                "service=\"{}\",endpoint=\"{}\",address=\"{}\"",
+                escape(&service.name),
+                escape(&endpoint.name),
+                endpoint.address
+            );
             sample(out, name, &names, u64::from(!endpoint.checked.is_down()));
         }
     }

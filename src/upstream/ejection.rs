@@ -86,7 +86,13 @@ impl Ejection {
     }
 
     /// It failed. True where it is ejected now: `others_out` of `count` endpoints are out already.
-    pub fn fails(&mut self, rules: &EjectionRules, failure: Failure, now_ms: u64, (others_out, count): (usize, usize)) -> bool {
+    pub fn fails(
+        &mut self,
+        rules: &EjectionRules,
+        failure: Failure,
+        now_ms: u64,
+        (others_out, count): (usize, usize),
+    ) -> bool {
         self.failures = self.failures.saturating_add(1);
         let was_tried = std::mem::take(&mut self.is_tried);
         // Requests that began before it was ejected say nothing new.

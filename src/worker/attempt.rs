@@ -195,7 +195,10 @@ impl<T: Transport> Exchange<'_, T> {
             failed.acked_bytes = Some(delivery.acked_bytes);
         }
         let is_plain = failed.failure == Failure::UpstreamClosedNoResponse;
-        if failed.connection.is_reused && (is_plain || evidence.is_proof()) && failed.failure != Failure::UpstreamUnsolicited {
+        if failed.connection.is_reused
+            && (is_plain || evidence.is_proof())
+            && failed.failure != Failure::UpstreamUnsolicited
+        {
             failed.failure = evidence.failure();
         }
     }

@@ -85,9 +85,7 @@ async fn dial<T: Transport>(
 ) -> Result<Socket<T>, (Failure, i32)> {
     let dialling = pin!(worker.transport.connect(&endpoint.address));
     let dialled = patience.wait(Timeout::Connect, connect_ms, dialling).await;
-    dialled
-        .map_err(|failure| (failure, 0))?
-        .map_err(|error| (failure_of(&error), error.raw_os_error().unwrap_or(0)))
+    dialled.map_err(|failure| (failure, 0))?.map_err(|error| (failure_of(&error), error.raw_os_error().unwrap_or(0)))
 }
 
 /// What an error of connect(2) means. A Unix socket whose file is missing is refused, as is one whose queue is full.

@@ -111,8 +111,6 @@ struct Tries {
     was_delivered: bool,
     /// Attempts beyond the first, less the free one.
     retries: u8,
-    /// Only a new connection will do.
-    is_fresh: bool,
 }
 
 /// Retries that the budget paid for; they are given back when the request is over.
@@ -225,8 +223,6 @@ impl<T: Transport> Exchange<'_, T> {
             let is_delivered = failed.evidence != Evidence::None && !failed.evidence.is_proof();
             tries.was_delivered |= is_delivered;
             tries.was_closed |= is_delivered && !failed.connection.is_reused;
-            // One that is just as stale elsewhere would cost another attempt.
-            tries.is_fresh = true;
             if self.progress.retry_after_s.get() > 0 {
                 self.worker.transport.sleep(u64::from(self.progress.retry_after_s.take()) * 1_000).await;
             }
@@ -248,15 +244,17 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// What may be done in the next attempt.
     fn terms<'t>(&self, head: &RequestHead, to: &Destination<'t>, tries: &Tries, is_idempotent: bool) -> Terms<'t> {
-        let wish = match (tries.is_fresh, is_idempotent) {
-            (true, _) => Wish::Fresh,
-            (false, true) => Wish::Repeatable,
-            (false, false) => Wish::Once,
+        let wish = match (self.record.failed.is_empty(), is_idempotent) {
+            // A pooled one may be just as stale, and cost another attempt.
+            (false, _) => Wish::Fresh,
+            (true, true) => Wish::Repeatable,
+            (true, false) => Wish::Once,
         };
         let rules = &to.service.retry;
         let mut discards = Discards { idle_timeout: !tries.was_stale && head.upgrade().is_none(), statuses: &[] };
         if !rules.statuses.is_empty() && is_idempotent {
-            let attempted = self.attempted(head, to, tries, (Failure::UpstreamStatus, Evidence::None, false), is_idempotent);
+            let attempted =
+                self.attempted(head, to, tries, (Failure::UpstreamStatus, Evidence::None, false), is_idempotent);
             let has_other = self.service(to).is_ok_and(|service| {
                 service.has_other(to.service, &self.choice(to, 0), self.record.endpoint) && self.has_budget(service)
             });

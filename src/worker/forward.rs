@@ -297,12 +297,7 @@ impl<T: Transport> Forward<'_, T> {
     }
 
     /// Moves what `inbox` holds of the body to `out`, framed for the upstream.
-    fn take_request_body(
-        &self,
-        inbox: &mut Vec<u8>,
-        body: &mut RequestBody,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Broken> {
+    fn take_request_body(&self, inbox: &mut Vec<u8>, body: &mut RequestBody, out: &mut Vec<u8>) -> Result<(), Broken> {
         let RequestBody { decoder, trailers } = body;
         let is_chunked = self.head.framing() == Framing::Chunked;
         let was_done = decoder.is_done();

@@ -146,9 +146,8 @@ impl<T: Transport> LiveService<T> {
 
     /// Endpoints that are left out now.
     pub(super) fn out_count(&self, now_ms: u64) -> usize {
-        let is_out = |endpoint: &Rc<Endpoint<T>>| {
-            !matches!(endpoint.ejection.borrow().standing(now_ms), Standing::In(_))
-        };
+        let is_out =
+            |endpoint: &Rc<Endpoint<T>>| !matches!(endpoint.ejection.borrow().standing(now_ms), Standing::In(_));
         self.endpoints.iter().filter(|endpoint| is_out(endpoint)).count()
     }
 }

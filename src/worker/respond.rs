@@ -12,8 +12,8 @@ use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::filter::response::{Delivery, put_interim_head, put_response_head};
 use crate::limits::{
-    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX, RETRY_AFTER_S_MAX,
-    SEND_GRACE_MS,
+    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX,
+    RETRY_AFTER_S_MAX, SEND_GRACE_MS,
 };
 use crate::proto::h1::Version;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
@@ -293,11 +293,8 @@ impl<T: Transport> Forward<'_, T> {
         let is_read = self.progress.is_body_received.get()
             || matches!(self.head.framing(), Framing::Length(length)
                 if length.saturating_sub(self.progress.request_bytes.get()) <= DRAIN_BYTES_MAX);
-        let keep_alive = self.head.wants_keep_alive()
-            && !self.is_last
-            && framing != Framing::UntilClose
-            && !is_ambiguous
-            && is_read;
+        let keep_alive =
+            self.head.wants_keep_alive() && !self.is_last && framing != Framing::UntilClose && !is_ambiguous && is_read;
         Delivery {
             framing,
             keep_alive,

@@ -37,8 +37,7 @@ pub(super) fn note_failure<T: Transport>(
         return;
     }
     tracing::warn!(endpoint = %endpoint.address, cause = %failure, "the endpoint failed several times in a row and is left out for a while");
-    let is_connect =
-        matches!(failure, Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout);
+    let is_connect = matches!(failure, Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout);
     if is_connect {
         let connect_ms = connect_ms.unwrap_or(CONNECT_MS).min(CONNECT_MS);
         worker.transport.spawn(revive(Rc::clone(worker), Rc::downgrade(endpoint), *rules, connect_ms));

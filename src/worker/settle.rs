@@ -29,7 +29,12 @@ impl<T: Transport> Exchange<'_, T> {
     }
 
     /// Turns the outcome into what becomes of the client's connection: the one place where a failure is answered.
-    pub(super) async fn settle(&mut self, outcome: Result<Ending, Failure>, client: &mut Link<T>, head: &RequestHead) -> After {
+    pub(super) async fn settle(
+        &mut self,
+        outcome: Result<Ending, Failure>,
+        client: &mut Link<T>,
+        head: &RequestHead,
+    ) -> After {
         let keep_alive = match outcome {
             Ok(Ending::Tunnelled) => return After::Close,
             Ok(Ending::Answered(keep_alive)) => keep_alive,

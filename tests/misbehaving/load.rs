@@ -114,7 +114,8 @@ impl Client {
             "GET" => String::new(),
             _ => format!("Content-Length: {}\r\n", clients.body_bytes),
         };
-        let mut bytes = format!("{} /r/{id} HTTP/1.1\r\nHost: test\r\n{close}{length}\r\n", clients.method).into_bytes();
+        let mut bytes =
+            format!("{} /r/{id} HTTP/1.1\r\nHost: test\r\n{close}{length}\r\n", clients.method).into_bytes();
         bytes.resize(bytes.len() + clients.body_bytes, b'x');
         // An early answer may end the connection before all is sent; it is there to be read all the same.
         let _ = self.stream.as_mut().unwrap().write_all(&bytes);

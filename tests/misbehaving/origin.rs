@@ -112,7 +112,8 @@ impl Origin {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let number = book.connections.fetch_add(1, Ordering::SeqCst);
-                let is_refused = mode == Mode::ClosesOnAccept || (mode == Mode::ClosesTenthOnAccept && number % 10 == 9);
+                let is_refused =
+                    mode == Mode::ClosesOnAccept || (mode == Mode::ClosesTenthOnAccept && number % 10 == 9);
                 if is_refused {
                     continue;
                 }
@@ -223,7 +224,8 @@ impl Connection {
                 Ok(true)
             }
             Mode::Interim => {
-                self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
+                self.stream
+                    .write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
                 self.answer(request, "").map(|()| true)
             }
             Mode::SecondAnswer => {
@@ -231,9 +233,7 @@ impl Connection {
                 thread::sleep(Duration::from_micros(300));
                 self.stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged").map(|()| true)
             }
-            Mode::Http10 => {
-                write!(self.stream, "HTTP/1.0 200 OK\r\n\r\n{}", body(request.id)).map(|()| false)
-            }
+            Mode::Http10 => write!(self.stream, "HTTP/1.0 200 OK\r\n\r\n{}", body(request.id)).map(|()| false),
             Mode::WrongFraming if is_third => {
                 let text = body(request.id);
                 let fields = format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", text.len());
@@ -347,5 +347,6 @@ pub fn body(id: u64) -> String {
 
 fn answer(id: u64, fields: &str) -> Vec<u8> {
     let text = body(id);
-    format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{fields}Content-Length: {}\r\n\r\n{text}", text.len()).into_bytes()
+    format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{fields}Content-Length: {}\r\n\r\n{text}", text.len())
+        .into_bytes()
 }

@@ -123,3 +123,32 @@ fn every_sample_configuration_is_free_of_problems() {
     }
     assert!(samples >= 2);
 }
+
+#[test]
+fn a_cause_is_explained_and_the_page_of_all_is_up_to_date() {
+    let told = run(&["explain-cause", "client_closed:wait"]);
+    assert_eq!(told.status.code(), Some(0));
+    let told = text(&told);
+    for expected in ["client_closed: The client closed", "status        499", "usually       ", "what to do    "] {
+        assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+    }
+    let unknown = run(&["explain-cause", "stale_reuse_prove"]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown).contains("did you mean `stale_reuse_proven`?"));
+    assert!(text(&run(&["explain-cause"])).lines().count() > 35);
+    let page = text(&run(&["explain-cause", "--markdown"]));
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/failures.md");
+    assert!(
+        page == std::fs::read_to_string(path).unwrap(),
+        "write it anew: ringress explain-cause --markdown > docs/failures.md"
+    );
+    // What the default does, row by row, as readers of the page need it.
+    for row in [
+        "| `connect_refused` | 502 | connection_refused | The upstream refused the connection. | other; others other |",
+        "| `stale_reuse_likely` | 502 | connection_terminated | The upstream reset the reused connection. | same; others no / same / same |",
+        "| `upstream_header_timeout` | 504 | http_response_timeout | The upstream did not answer in time. | other if asked; others no |",
+        "| `upstream_closed_no_response` | 502 | connection_terminated | The upstream closed without an answer. | reused same, new other; others no / reused same, new no / reused same, new other |",
+    ] {
+        assert!(page.contains(row), "{row}\nnot in\n{page}");
+    }
+}

@@ -52,7 +52,8 @@ fn a_check_over_http_takes_an_endpoint_out_and_back_in_and_says_why() {
         is_well.store(true, Ordering::SeqCst);
         eventually("it is back", || endpoint(&proxy, sick.address)["up"] == true);
         assert!((0..10).any(|_| client.get("/").text() == "sick"), "{engine}");
-        let checks = |origin: &Origin| origin.requests().iter().filter(|request| request.target() == "/healthz").count();
+        let checks =
+            |origin: &Origin| origin.requests().iter().filter(|request| request.target() == "/healthz").count();
         // Once for the process, not once for each worker: two workers would have asked twice as often.
         let before = checks(&good);
         std::thread::sleep(Duration::from_millis(1_000));
@@ -212,7 +213,8 @@ fn an_endpoint_that_answers_nothing_is_ejected_and_tried_by_one_request_at_a_tim
             reply(stream, request.target().as_bytes())
         });
         let good = Origin::start(|request, stream| reply(stream, request.target().as_bytes()));
-        let keys = "timeouts = { header = \"100ms\" }\nejection = { failures = 2, time = \"300ms\", time_max = \"300ms\" }";
+        let keys =
+            "timeouts = { header = \"100ms\" }\nejection = { failures = 2, time = \"300ms\", time_max = \"300ms\" }";
         let proxy = Proxy::start(engine, &service(&[silent.address, good.address], keys));
         let mut client = Client::connect(proxy.address);
         let lost = (0..8).filter(|_| client.get("/x").status == 504).count();

@@ -17,6 +17,7 @@ mod misbehaving;
 mod overload;
 mod process;
 mod reload;
+mod resources;
 mod retries;
 mod routing;
 mod scenarios;

@@ -53,7 +53,16 @@ impl Uwsgi {
         let mut command = tool("uwsgi", "uwsgi uwsgi-plugin-python3");
         command.args(["--plugins", "http,python3", "--http", &address.to_string(), "--wsgi-file"]);
         command.arg(folder.join("app.py"));
-        command.args(["--processes", "4", "--master", "--need-app", "--die-on-term", "--disable-logging", "--listen", "1024"]);
+        command.args([
+            "--processes",
+            "4",
+            "--master",
+            "--need-app",
+            "--die-on-term",
+            "--disable-logging",
+            "--listen",
+            "1024",
+        ]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
         let uwsgi = Self { address, folder, child };
         eventually("uWSGI answers", || {
@@ -209,7 +218,10 @@ fn s8_a_503_of_the_upstream_is_passed_through_as_its_own() {
         let count = AtomicUsize::new(0);
         let origin = Origin::start(move |_, stream| match count.fetch_add(1, Ordering::SeqCst) % 2 {
             0 => reply(stream, b"ok"),
-            _ => write(stream, b"HTTP/1.1 503 Too Much\r\nServer: app\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow"),
+            _ => write(
+                stream,
+                b"HTTP/1.1 503 Too Much\r\nServer: app\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nslow",
+            ),
         });
         let proxy = Proxy::to(engine, &[origin.address]);
         let mut client = Client::connect(proxy.address);

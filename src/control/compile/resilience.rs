@@ -4,7 +4,7 @@ use super::Compiler;
 use crate::config::resilience::{CircuitBreaker, Ejection, Health, NonIdempotent, Retry, RetryOn};
 use crate::limits::{REPLAY_BYTES_MAX, RETRY_ATTEMPTS_MAX};
 use crate::proto::h1::authority::host_length;
-use crate::proto::h1::field::{is_token};
+use crate::proto::h1::field::is_token;
 use crate::upstream::breaker::BreakerRules;
 use crate::upstream::ejection::EjectionRules;
 use crate::upstream::retry::{self, RetryRules};
@@ -83,7 +83,11 @@ impl Compiler<'_> {
 
     pub(super) fn check_health(&mut self, key: &str, health: &Health) {
         let key = format!("{key}.health");
-        if health.path.as_ref().is_some_and(|path| !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic())) {
+        if health
+            .path
+            .as_ref()
+            .is_some_and(|path| !path.starts_with('/') || !path.bytes().all(|b| b.is_ascii_graphic()))
+        {
             self.problem(&format!("{key}.path"), "it is no path", "begin it with /");
         }
         if !is_token(health.method.as_bytes()) {

@@ -21,11 +21,10 @@ impl Compiler<'_> {
         let mut endpoints = Vec::new();
         for endpoint in &service.endpoints {
             let name: Arc<str> = endpoint.address.to_string().into();
-            let mut put =
-                |address| {
-                    let (name, checked) = (Arc::clone(&name), Arc::default());
-                    endpoints.push(Endpoint { address, name, weight: endpoint.weight, checked });
-                };
+            let mut put = |address| {
+                let (name, checked) = (Arc::clone(&name), Arc::default());
+                endpoints.push(Endpoint { address, name, weight: endpoint.weight, checked });
+            };
             match &endpoint.address {
                 EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),
                 EndpointAddress::Unix(path) => put(Address::Unix(path.clone())),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Client, eventually};
+use super::{Client, eventually, output, tool};
 
 pub struct Proxy {
     pub address: SocketAddr,
@@ -71,6 +71,12 @@ impl Proxy {
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Sets how many files it may have open from now on.
+    pub fn limit_files(&self, soft: &str) {
+        let id = self.child.id().to_string();
+        output(tool("prlimit", "util-linux").args(["--pid", &id, &format!("--nofile={soft}:")]));
     }
 
     pub fn id(&self) -> u32 {

@@ -1,0 +1,156 @@
+//! `ringress explain-cause`: what a cause means, what usually causes it and what to do; and the page of all of them.
+
+use std::fmt::Write as _;
+
+use crate::failure::Failure;
+use crate::failure::advice::ALL;
+use crate::upstream::evidence::Evidence;
+use crate::upstream::retry::{Again, Attempted, NonIdempotent, RetryRules, decide};
+
+/// Explains a cause as logs write it, with or without its detail; lists all where none is given.
+pub(super) fn explain(name: Option<&str>, markdown: bool) -> i32 {
+    let Some(name) = name else {
+        print!("{}", if markdown { page() } else { list() });
+        return 0;
+    };
+    let bare = name.split(':').next().unwrap_or(name);
+    if let Some(failure) = causes().find(|failure| failure.row().cause == bare) {
+        print!("{}", told(failure));
+        return 0;
+    }
+    let nearest =
+        causes().map(|failure| failure.row().cause).min_by_key(|known| strsim::damerau_levenshtein(known, bare));
+    eprintln!(
+        "there is no cause `{bare}`; did you mean `{}`? `ringress explain-cause` lists all",
+        nearest.unwrap_or("")
+    );
+    super::CONFIGURATION
+}
+
+/// Every cause once.
+fn causes() -> impl Iterator<Item = Failure> {
+    ALL.into_iter()
+        .enumerate()
+        .filter(|(at, failure)| ALL.iter().position(|other| other.row().cause == failure.row().cause) == Some(*at))
+        .map(|(_, failure)| failure)
+}
+
+fn told(failure: Failure) -> String {
+    let (row, advice) = (failure.row(), failure.advice());
+    let mut text = format!("{}: {}\n", row.cause, row.meaning);
+    if failure.is_reserved() {
+        text.push_str("\n  Not built yet: it cannot occur.\n");
+    }
+    let token = if row.token.is_empty() { "none" } else { row.token };
+    // Writing to a string cannot fail, here and below.
+    let _ = write!(
+        text,
+        "\n  status        {}\n  Proxy-Status  {token}\n  usually       {}\n  what to do    {}\n  tried again   {}\n",
+        row.status,
+        advice.usually,
+        advice.remedy,
+        retry_in_words(failure)
+    );
+    text
+}
+
+fn list() -> String {
+    let mut text = String::new();
+    for failure in causes().filter(|failure| !failure.is_reserved()) {
+        let _ = writeln!(text, "{}  {:<28} {}", failure.row().status, failure.row().cause, failure.row().meaning);
+    }
+    text
+}
+
+fn page() -> String {
+    let mut text = String::from(
+        "# Failures\n\n\
+         Rendered by `ringress explain-cause --markdown` from the table that the program runs with (`src/failure/`, `src/upstream/retry.rs`).\n\
+         Every answer that is not the upstream's own carries its cause in `Proxy-Status`, in its body, in the access log and in the metrics.\n\
+         Status 499, and every status once a response has begun, is logged only.\n\n\
+         *Again* says where a request goes after this failure: idempotent requests, then others under `retry.non_idempotent = \"proof\"` (the default), `\"reused\"` and\n\
+         `\"always\"`. *same*: the same endpoint on a new connection, once, for nothing. *other*: another endpoint, within `retry.attempts` and, unless no upstream can have\n\
+         seen the request, within the budget (30 at once, 3 a second, or a fifth of the requests in flight). *asked*: only where `retry.on` or `retry.on_status` says so.\n\n",
+    );
+    text.push_str("| cause | status | Proxy-Status | meaning | again |\n|---|---|---|---|---|\n");
+    for failure in causes().filter(|failure| !failure.is_reserved()) {
+        let row = failure.row();
+        // Of an attempt only: what the client gets is the answer as it came.
+        let status = if failure == Failure::UpstreamStatus { "as it came".to_owned() } else { row.status.to_string() };
+        let again = retry_in_words(failure);
+        let _ = writeln!(text, "| `{}` | {status} | {} | {} | {again} |", row.cause, row.token, row.meaning);
+    }
+    text.push_str("\n## What usually causes them, and what to do\n");
+    for failure in causes().filter(|failure| !failure.is_reserved()) {
+        let advice = failure.advice();
+        let _ = write!(
+            text,
+            "\n### {}\n\n{}\n{}\n\n*Do:* {}\n",
+            failure.row().cause,
+            failure.row().meaning,
+            advice.usually,
+            advice.remedy
+        );
+    }
+    text.push_str("\n## Reserved\n\nThese names are kept for features that are not built yet: ");
+    let reserved: Vec<_> =
+        causes().filter(|failure| failure.is_reserved()).map(|failure| format!("`{}`", failure.row().cause)).collect();
+    let _ = writeln!(text, "{}.", reserved.join(", "));
+    text
+}
+
+/// Where a request goes after this failure, asked of the function that decides it.
+fn retry_in_words(failure: Failure) -> String {
+    let of = |is_idempotent, non_idempotent| {
+        let rules = RetryRules {
+            attempts: 2,
+            non_idempotent,
+            statuses: Vec::new(),
+            on_header_timeout: true,
+            on_bad_response: true,
+            buffer_bytes: 0,
+        };
+        let unasked = RetryRules { on_header_timeout: false, on_bad_response: false, ..rules.clone() };
+        let evidence = match failure {
+            Failure::StaleReuseUnsent => Evidence::Unsent,
+            Failure::StaleReuseProven => Evidence::Proven,
+            Failure::StaleReuseLikely => Evidence::Likely,
+            _ => Evidence::None,
+        };
+        let attempted = |is_reused| Attempted {
+            failure,
+            evidence,
+            is_reused,
+            is_idempotent,
+            has_client_bytes: false,
+            is_upgrade: false,
+            is_body_held: true,
+            was_stale: false,
+            was_closed: false,
+            was_delivered: false,
+            retries: 0,
+            is_late: false,
+        };
+        let word = |again| match again {
+            Ok(Again::SameEndpoint) => "same",
+            Ok(Again::OtherEndpoint { .. }) => "other",
+            Err(_) => "no",
+        };
+        let fresh = word(decide(&rules, &attempted(false)));
+        let reused = word(decide(&rules, &attempted(true)));
+        let is_asked = failure == Failure::UpstreamStatus || word(decide(&unasked, &attempted(false))) != fresh;
+        match (is_asked && fresh != "no", fresh == reused) {
+            (true, _) => format!("{fresh} if asked"),
+            (false, true) => fresh.to_owned(),
+            (false, false) => format!("reused {reused}, new {fresh}"),
+        }
+    };
+    let idempotent = of(true, NonIdempotent::Proof);
+    let others = [NonIdempotent::Proof, NonIdempotent::Reused, NonIdempotent::Always].map(|rule| of(false, rule));
+    if idempotent == "no" {
+        return "never".to_owned();
+    }
+    let first = &others[0];
+    let others = if others.iter().all(|other| other == first) { first.clone() } else { others.join(" / ") };
+    format!("{idempotent}; others {others}")
+}
