@@ -104,6 +104,8 @@ fn table(wanted: &[&str]) {
 fn clients(mode: Mode, method: &'static str, keep_alive: bool) -> Clients {
     let requests = match mode {
         Mode::Idle200 | Mode::Silent | Mode::Drips => 400,
+        // HAProxy takes three seconds for each.
+        Mode::ClosesOnAccept => 100,
         _ => 2_000,
     };
     // Longest pause between two requests of a client: around the time at which the origin closes.

@@ -41,9 +41,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<i32> {
         "Ringress demonstration. Open or try:\n\
          \x20 curl -i http://{listen}/            an upstream that keeps connections alive\n\
          \x20 curl -i http://{listen}/flawed      one that closes after each response without saying so\n\
+         \x20 ab -k -c 20 -n 10000 http://{listen}/flawed     none is lost, and one log line says what to change there\n\
          \x20 curl -i http://{listen}/gone        one that is not there: the answer says why\n\
          \x20 curl -s http://127.0.0.1:9000/metrics\n\
          \x20 curl -s http://127.0.0.1:9000/api/snapshot\n\
+         \x20 curl -s http://127.0.0.1:9000/api/endpoints\n\
          End it with Ctrl-C."
     );
     run::run(arguments, None, source)

@@ -90,6 +90,15 @@ fn explain_route(source: &Source, snapshot: &Snapshot, found: Option<usize>, hea
         "    timeouts: connect {} header {} body {} send {} total {}",
         timeouts.connect, timeouts.header, timeouts.body, timeouts.send, timeouts.total
     );
+    for (key, value) in [
+        ("retry", serde_json::to_string(&service.retry)),
+        ("health", serde_json::to_string(&service.health)),
+        ("ejection", serde_json::to_string(&service.ejection)),
+        ("limits", serde_json::to_string(&service.limits)),
+        ("circuit breaker", serde_json::to_string(&service.circuit_breaker)),
+    ] {
+        println!("    {key}: {}", value.unwrap_or_default());
+    }
 }
 
 /// The conditions that were met.

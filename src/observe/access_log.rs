@@ -11,6 +11,7 @@ use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 use crate::record::{Record, Times};
 use crate::snapshot::Snapshot;
+use crate::upstream::evidence::State;
 
 /// What a line is made of.
 #[derive(Clone, Copy, Debug)]
@@ -111,12 +112,14 @@ impl Line<'_> {
         let times = &record.times;
         let _ = write!(
             out,
-            " phase={} endpoint=\"{}\" attempts={} reused={} idle_ms={} errno={} sent_bytes={} received_bytes={} queue_us={} connect_us={} send_us={} first_byte_us={} total_us={}",
+            " phase={} endpoint=\"{}\" attempts={} reused={} connection_requests={} idle_ms={} age_ms={} errno={} sent_bytes={} received_bytes={} queue_us={} connect_us={} send_us={} first_byte_us={} total_us={}",
             record.phase.name(),
             self.endpoint().unwrap_or("-").escape_default(),
             record.attempts,
             record.connection.is_reused,
+            record.connection.requests,
             record.connection.idle_us / 1_000,
+            record.connection.age_ms,
             record.errno,
             record.sent_bytes,
             record.received_bytes,
@@ -133,7 +136,10 @@ impl Line<'_> {
             out.extend_from_slice(if at == 0 { b" failed=\"" } else { b"," });
             put_escaped(out, self.endpoint_at(failed.endpoint).unwrap_or("-").as_bytes());
             let how = if failed.connection.is_reused { "reused" } else { "fresh" };
-            let _ = write!(out, " {} {how} {}us", failed.failure, failed.took_us);
+            let state = if failed.state == State::Unknown { "-" } else { failed.state.name() };
+            let acked = failed.acked_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+            let (failure, errno, sent, us) = (failed.failure, failed.errno, failed.sent_bytes, failed.took_us);
+            let _ = write!(out, " {failure} {how} errno={errno} state={state} sent={sent} acked={acked} us={us}");
         }
         if !record.failed.is_empty() {
             out.push(b'"');
@@ -276,7 +282,10 @@ mod tests {
     use super::*;
     use crate::failure::Failure;
     use crate::proto::h1::request::Underscores;
+    use crate::record::{Attempt, Connection};
     use crate::snapshot::{Label, Route};
+    use crate::upstream::evidence::Evidence;
+    use crate::upstream::retry::NoRetry;
 
     fn line(format: LogFormat) -> String {
         let mut head = RequestHead::default();
@@ -286,6 +295,18 @@ mod tests {
         record.status = 502;
         record.failure = Some(Failure::ConnectRefused);
         record.times.ended_us = 13_345;
+        record.no_retry = Some(NoRetry::Attempts);
+        record.failed = vec![Attempt {
+            endpoint: None,
+            failure: Failure::StaleReuseProven,
+            evidence: Evidence::Proven,
+            state: State::Close,
+            acked_bytes: Some(7),
+            connection: Connection { is_reused: true, requests: 3, idle_us: 4_000, age_ms: 9 },
+            errno: 32,
+            sent_bytes: 70,
+            took_us: 5,
+        }];
         record.route = Some(0);
         let label = Label::default();
         let route = Route { name: "bob's \"caf\u{e9}\"".into(), label, filters: Vec::new(), service: None };
@@ -304,6 +325,12 @@ mod tests {
         assert_eq!(value["cause"], "connect_refused");
         assert_eq!(value["route"], "bob's \"caf\u{c3}\u{a9}\"", "names are escaped byte by byte");
         assert_eq!(value["total_us"], 12_345);
+        assert_eq!(value["no_retry"], "attempts");
+        let failed = serde_json::json!([{
+            "endpoint": "", "cause": "stale_reuse_proven", "reused": true, "connection_requests": 3, "idle_us": 4_000,
+            "errno": 32, "tcp_state": "CLOSE", "sent_bytes": 70, "acked_bytes": 7, "us": 5
+        }]);
+        assert_eq!(value["failed"], failed);
         assert_eq!(value["user_agent"], "\"x\\\u{c3}\u{a9}");
     }
 
@@ -313,6 +340,9 @@ mod tests {
         let start =
             "192.0.2.1 - - [29/Feb/2024:12:30:45 +0000] \"GET /a\\\"b?c HTTP/1.1\" 502 0 cause=connect_refused ";
         assert!(common.starts_with(start), "{common}");
+        let end =
+            " no_retry=attempts failed=\"- stale_reuse_proven reused errno=32 state=CLOSE sent=70 acked=7 us=5\"\n";
+        assert!(common.ends_with(end), "{common}");
         assert!(line(LogFormat::Combined).contains(" 502 0 \"-\" \"\\\"x\\\\\\u00c3\\u00a9\" cause="));
         assert!(
             line(LogFormat::Traefik)

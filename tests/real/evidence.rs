@@ -72,7 +72,7 @@ impl Transport for Blind {
     }
 
     async fn connect(&self, to: &Address) -> io::Result<Socket<Self>> {
-        self.0.connect(to).await.map(|socket| blind(socket))
+        self.0.connect(to).await.map(blind)
     }
 }
 

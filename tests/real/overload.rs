@@ -129,9 +129,11 @@ fn the_circuit_opens_refuses_and_closes_again() {
     for engine in ENGINES {
         let is_bad = Arc::new(AtomicBool::new(true));
         let bad = Arc::clone(&is_bad);
-        let origin = Origin::start(move |_, stream| match bad.load(Ordering::SeqCst) {
-            true => write(stream, b"HTTP/1.1 500 Bad\r\nContent-Length: 0\r\n\r\n"),
-            false => reply(stream, b"good"),
+        let origin = Origin::start(move |_, stream| {
+            if bad.load(Ordering::SeqCst) {
+                return write(stream, b"HTTP/1.1 500 Bad\r\nContent-Length: 0\r\n\r\n");
+            }
+            reply(stream, b"good")
         });
         let keys = "circuit_breaker = { error_ratio = 0.5, requests_min = 10, open = \"300ms\" }";
         let proxy = Proxy::start(engine, &service(&[origin.address], keys));

@@ -159,7 +159,7 @@ fn why_there_is_no_other_attempt_is_said() {
             .address,
         );
         let proxy = Proxy::start(engine, &rest);
-        let mut ask = |method: &str, target: &str, fields: &str, body: &[u8]| {
+        let ask = |method: &str, target: &str, fields: &str, body: &[u8]| {
             let mut client = Client::connect(proxy.address);
             client.send(format!(
                 "{method} {target} HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {}\r\n\r\n",

@@ -126,7 +126,10 @@ fn may_be_lost(seen: &Seen) -> bool {
         return true;
     }
     if seen.is_idempotent {
-        let closed = seen.faults.iter().filter(|fault| matches!(fault, Manner::ClosesBefore | Manner::ClosesUnread));
+        let closed = seen
+            .faults
+            .iter()
+            .filter(|fault| matches!(fault, Manner::ClosesBefore | Manner::ClosesUnread | Manner::Resets));
         return closed.count() + seen.taken >= 2;
     }
     // Once an origin, or its kernel, has bytes of it, nobody can say that it was not executed.

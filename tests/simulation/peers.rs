@@ -245,6 +245,8 @@ pub enum Manner {
     ClosesBefore,
     /// Closes before it has read anything.
     ClosesUnread,
+    /// Executes the request and resets.
+    Resets,
     Truncates,
     Garbage,
     Unsolicited,
@@ -261,6 +263,7 @@ fn manner(world: &World) -> Manner {
         18 => Manner::Garbage,
         19 => Manner::Unsolicited,
         20..24 => Manner::ClosesUnread,
+        28..30 => Manner::Resets,
         14 | 24..28 => Manner::ClosesAfter,
         _ => Manner::Well,
     }
@@ -345,6 +348,10 @@ async fn answer(world: &World, socket: &mut Socket<World>, id: usize, manner: Ma
     match manner {
         Manner::Silent => world.sleep(500_000).await,
         Manner::ClosesBefore | Manner::ClosesUnread => return false,
+        Manner::Resets => {
+            socket.sender.reset();
+            return false;
+        }
         Manner::Truncates => bytes.truncate(world.below(bytes.len())),
         Manner::Garbage => bytes = b"HTTP/1.1 2OO what\r\nno field\r\n\r\n".to_vec(),
         Manner::Unsolicited => bytes.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"),

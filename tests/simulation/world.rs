@@ -18,6 +18,8 @@ use ringress::worker::io::{Receive, Socket, Transmit, Transport};
 const PIPE_BYTES: usize = 700;
 /// How long an end or a reset is on its way, in microseconds.
 const LATENCY_US: u64 = 300;
+/// How long a kernel puts an acknowledgement off, in microseconds.
+const DELAYED_ACK_US: u64 = 40_000;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 type Accept = Box<dyn Fn(&World, Socket<World>)>;
@@ -231,6 +233,8 @@ struct Pipe {
     has_lost: bool,
     /// Bytes that the reader's kernel took.
     taken_bytes: u64,
+    /// Bytes that it has acknowledged: with its own next bytes or its end, else a while later.
+    acked_bytes: u64,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -312,7 +316,7 @@ impl Receive for End {
             (false, true) => State::CloseWait,
             (false, false) => State::Established,
         };
-        Some(Delivery { state, acked_bytes: 1 + go.taken_bytes, round_trip_us: 600 })
+        Some(Delivery { state, acked_bytes: 1 + go.acked_bytes, round_trip_us: 600 })
     }
 }
 
@@ -345,8 +349,11 @@ impl Transmit for Start {
         if !pipe.is_void {
             pipe.bytes.extend(&buffer[from..from + bytes]);
             pipe.taken_bytes += bytes as u64;
+            let mut back = self.back.borrow_mut();
+            back.acked_bytes = back.taken_bytes;
+            self.world.later(DELAYED_ACK_US, &self.pipe, |pipe| pipe.acked_bytes = pipe.taken_bytes);
         } else if !std::mem::replace(&mut pipe.has_lost, true) {
-            self.world.later(&self.pipe, |pipe| pipe.is_reset = true);
+            self.world.later(LATENCY_US, &self.pipe, |pipe| pipe.is_reset = true);
         }
         *out = buffer;
         pipe.wake();
@@ -376,8 +383,10 @@ impl Drop for Start {
             let mut pipe = self.pipe.borrow_mut();
             pipe.is_reset = true;
             pipe.wake();
-        } else if !self.pipe.borrow().is_finished {
-            self.world.later(&self.pipe, |pipe| pipe.is_finished = true);
+        } else if !self.pipe.borrow().is_finished && !self.pipe.borrow().is_reset {
+            let mut back = self.back.borrow_mut();
+            back.acked_bytes = back.taken_bytes;
+            self.world.later(LATENCY_US, &self.pipe, |pipe| pipe.is_finished = true);
         }
         let mut back = self.back.borrow_mut();
         back.is_void = true;
@@ -387,10 +396,10 @@ impl Drop for Start {
 
 impl World {
     /// What happens at the other end of a connection, when the news of it has arrived.
-    fn later(&self, pipe: &Shared, change: fn(&mut Pipe)) {
+    fn later(&self, us: u64, pipe: &Shared, change: fn(&mut Pipe)) {
         let (world, pipe) = (self.clone(), Rc::clone(pipe));
         self.spawn(async move {
-            world.sleep_us(LATENCY_US).await;
+            world.sleep_us(us).await;
             let mut pipe = pipe.borrow_mut();
             change(&mut pipe);
             pipe.wake();
