@@ -95,6 +95,8 @@ pub struct Times {
     pub started_us: u64,
     /// The service had room, and an endpoint was picked.
     pub admitted_us: u64,
+    /// The last attempt began.
+    pub attempted_us: u64,
     /// A connection was at hand.
     pub connected_us: u64,
     /// The request was sent.

@@ -18,7 +18,7 @@ pub struct Retry {
     pub on_status: Vec<u16>,
     /// Further failures after which an idempotent request is tried at another endpoint.
     pub on: Vec<RetryOn>,
-    /// Most bytes of a request body that are held to be sent again.
+    /// Most bytes of a request body that are held to be sent again; `"0B"` holds none.
     pub buffer: Size,
 }
 
@@ -161,11 +161,11 @@ impl Default for Limits {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CircuitBreaker {
-    /// Share of requests that fail (502, 504, or the upstream's own 5xx) above which it opens, 0 to 1.
+    /// Share of requests that fail (502, 504, or the upstream's own 5xx) above which it opens, 0 to below 1.
     pub error_ratio: Option<f64>,
     /// Time to the response head above which it opens.
     pub latency: Option<Duration>,
-    /// The quantile of the latency that is looked at, 0 to 1.
+    /// The quantile of the latency that is looked at, between 0 and 1.
     pub quantile: f64,
     /// Fewer requests in the window prove nothing. Each worker counts by itself.
     pub requests_min: u32,

@@ -54,13 +54,14 @@ impl Checks {
                 let key = (Arc::clone(&service.name), endpoint.address.clone());
                 // The same address twice in a service is one endpoint.
                 let known = before.remove(&key);
+                let name = Arc::clone(&endpoint.name);
                 let entry = self.entries.entry(key).or_insert_with_key(|key| {
                     let known = known.unwrap_or_else(|| Entry {
                         checked: Arc::clone(&endpoint.checked),
                         check: None,
                         task: None,
                     });
-                    known.renewed(key, service.check.as_ref(), &self.sender)
+                    known.renewed(key, name, service.check.as_ref(), &self.sender)
                 });
                 endpoint.checked = Arc::clone(&entry.checked);
             }
@@ -78,7 +79,13 @@ impl Checks {
 }
 
 impl Entry {
-    fn renewed(mut self, (service, address): &Key, check: Option<&Health>, news: &UnboundedSender<Finding>) -> Self {
+    fn renewed(
+        mut self,
+        (service, address): &Key,
+        name: Arc<str>,
+        check: Option<&Health>,
+        news: &UnboundedSender<Finding>,
+    ) -> Self {
         if self.check.as_ref() == check {
             return self;
         }
@@ -91,6 +98,7 @@ impl Entry {
                 let checker = Checker {
                     service: Arc::clone(service),
                     address: address.clone(),
+                    name,
                     check: check.clone(),
                     checked: Arc::clone(&self.checked),
                     news: news.clone(),
@@ -107,6 +115,8 @@ impl Entry {
 struct Checker {
     service: Arc<str>,
     address: Address,
+    /// As it was written.
+    name: Arc<str>,
     check: Health,
     checked: Arc<Checked>,
     news: UnboundedSender<Finding>,
@@ -167,10 +177,14 @@ impl Checker {
         let Some(path) = &self.check.path else { return Ok(()) };
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         let connection = tokio::spawn(connection);
-        let host = match (&self.check.host, &self.address) {
-            (Some(host), _) => host.clone(),
-            (None, Address::Tcp(address)) => address.to_string(),
-            (None, Address::Unix(_)) => "localhost".to_owned(),
+        let host = match (&self.check.host, &self.address, self.check.port) {
+            (Some(host), ..) => host.clone(),
+            (None, Address::Unix(_), _) => "localhost".to_owned(),
+            (None, Address::Tcp(_), None) => self.name.to_string(),
+            (None, Address::Tcp(_), Some(port)) => {
+                let host = self.name.rsplit_once(':').map_or(&*self.name, |(host, _)| host);
+                format!("{host}:{port}")
+            }
         };
         let mut request = hyper::Request::builder().method(self.check.method.as_str()).uri(path.as_str());
         request = request.header(HOST, host).header("User-Agent", "ringress-health");

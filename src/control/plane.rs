@@ -188,9 +188,14 @@ impl Plane {
                         self.publish_addresses();
                     }
                 }
-                finding = self.checks.news() => self.status.send_modify(|status| {
-                    Arc::make_mut(&mut status.findings).insert(finding.key.clone(), finding);
-                }),
+                finding = self.checks.news() => {
+                    // The last word of a check that has just ended may still come.
+                    if self.is_checked(&finding.key) {
+                        self.status.send_modify(|status| {
+                            Arc::make_mut(&mut status.findings).insert(finding.key.clone(), finding);
+                        });
+                    }
+                }
                 _ = look.tick() => {
                     if let Some(worker) = workers.iter().position(JoinHandle::is_finished) {
                         outcome = Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
@@ -258,12 +263,13 @@ impl Plane {
         snapshot.workers = self.workers;
         self.checks.attend(&mut snapshot);
         self.snapshot = Arc::new(snapshot);
-        let services = &self.snapshot.services;
-        let is_known = |(service, address): &(String, String)| {
-            let service = services.iter().find(|known| *known.name == **service);
-            service.is_some_and(|known| known.endpoints.iter().any(|endpoint| endpoint.address.to_string() == *address))
-        };
-        self.status.send_modify(|status| Arc::make_mut(&mut status.findings).retain(|key, _| is_known(key)));
+        self.status.send_modify(|status| Arc::make_mut(&mut status.findings).retain(|key, _| self.is_checked(key)));
+    }
+
+    /// True where there is an active check of this endpoint.
+    fn is_checked(&self, (service, address): &(String, String)) -> bool {
+        let service = self.snapshot.services.iter().find(|known| *known.name == **service && known.check.is_some());
+        service.is_some_and(|known| known.endpoints.iter().any(|endpoint| endpoint.address.to_string() == *address))
     }
 
     /// Hands the present snapshot to every worker, then the listeners that came and went with it.

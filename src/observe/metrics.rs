@@ -55,8 +55,6 @@ pub struct Counters {
     pub not_pooled: u64,
     /// Times that pooling was turned off for an endpoint.
     pub pooling_off: u64,
-    /// Times that an endpoint was left out for its failures.
-    pub ejections: u64,
     /// Pooled connections that the upstream closed while idle.
     pub idle_closed_eof: u64,
     /// Pooled connections that failed while idle.
@@ -75,6 +73,8 @@ pub struct Metrics {
     pub(super) failed: HashMap<(Label, &'static str), u64, FixedState>,
     /// What followed them, by service and decision.
     pub(super) retries: HashMap<(Label, &'static str), u64, FixedState>,
+    /// Endpoints that were left out for their failures, by service and cause.
+    pub(super) ejected: HashMap<(Label, &'static str), u64, FixedState>,
     /// Events without labels.
     pub counters: Counters,
 }
@@ -146,6 +146,11 @@ impl Metrics {
     /// Counts an attempt that failed.
     pub fn count_failed(&mut self, service: Label, cause: &'static str) {
         *self.failed.entry((service, cause)).or_default() += 1;
+    }
+
+    /// Counts an endpoint that is left out for its failures.
+    pub fn count_ejection(&mut self, service: Label, cause: &'static str) {
+        *self.ejected.entry((service, cause)).or_default() += 1;
     }
 
     /// The causes of attempts that failed, each as often as it was counted for a service.

@@ -82,7 +82,7 @@ type RequestFamily = (&'static str, &'static str, fn(&Series) -> u64);
 /// What each worker counts by itself: name, type, help and value.
 type WorkerFamily = (&'static str, &'static str, &'static str, fn(&Report) -> u64);
 
-const WORKER_FAMILIES: [WorkerFamily; 14] = [
+const WORKER_FAMILIES: [WorkerFamily; 13] = [
     ("ringress_worker_generation", "gauge", "The configuration that the worker runs with.", |r| r.generation),
     ("ringress_client_connections", "gauge", "Open client connections.", |r| r.connections as u64),
     ("ringress_client_connections_accepted_total", "counter", "Client connections accepted.", |r| {
@@ -109,9 +109,6 @@ const WORKER_FAMILIES: [WorkerFamily; 14] = [
     ("ringress_pooling_off_total", "counter", "Times that pooling was turned off for an endpoint.", |r| {
         r.metrics.counters.pooling_off
     }),
-    ("ringress_ejections_total", "counter", "Times that an endpoint was left out for its failures.", |r| {
-        r.metrics.counters.ejections
-    }),
     ("ringress_refused_percent", "gauge", "Share of requests refused, for the worker lags behind.", |r| {
         u64::from(r.refused_percent)
     }),
@@ -129,7 +126,7 @@ type Counts = HashMap<(Label, &'static str), u64, FixedState>;
 type AttemptFamily = (&'static str, &'static str, &'static str, fn(&Metrics) -> &Counts);
 
 fn render_attempts(out: &mut String, reports: &[Report], labels: &Labels) {
-    let families: [AttemptFamily; 2] = [
+    let families: [AttemptFamily; 3] = [
         ("ringress_attempts_failed_total", "cause", "Attempts that failed, whatever became of the request.", |m| {
             &m.failed
         }),
@@ -139,6 +136,7 @@ fn render_attempts(out: &mut String, reports: &[Report], labels: &Labels) {
             "What followed a failed attempt: where the next one went, or why there was none.",
             |m| &m.retries,
         ),
+        ("ringress_ejections_total", "cause", "Times that an endpoint was left out for its failures.", |m| &m.ejected),
     ];
     for (name, label, help, counts) in families {
         family(out, name, "counter", help);

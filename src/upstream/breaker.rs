@@ -27,6 +27,8 @@ pub struct Breaker {
     parts: [Part; PARTS],
     /// The part that is counted in, as its number since the clock began.
     at: u64,
+    /// The window that the parts are of, in milliseconds.
+    window_ms: u64,
 }
 
 /// How a request passes.
@@ -58,7 +60,7 @@ const EMPTY: Part = Part { requests: 0, errors: 0, latencies: [0; LATENCIES] };
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { state: State::Closed, parts: [EMPTY; PARTS], at: 0 }
+        Self { state: State::Closed, parts: [EMPTY; PARTS], at: 0, window_ms: 0 }
     }
 }
 
@@ -120,6 +122,9 @@ impl Breaker {
 
     fn advance(&mut self, rules: &BreakerRules, now_ms: u64) {
         let now = now_ms / (rules.window_ms / PARTS as u64).max(1);
+        if self.window_ms != rules.window_ms {
+            (self.parts, self.at, self.window_ms) = ([EMPTY; PARTS], now, rules.window_ms);
+        }
         for at in self.at.max(now.saturating_sub(PARTS as u64))..now {
             self.parts[usize::try_from(at + 1).unwrap_or(0) % PARTS] = EMPTY;
         }
@@ -201,6 +206,15 @@ mod tests {
         for at in 0..100 {
             assert!(!count(&mut breaker, at % 2 == 1, 5, 12_000 + at * 10));
         }
+    }
+
+    #[test]
+    fn another_window_begins_anew_and_slides() {
+        let mut breaker = Breaker::default();
+        let short = BreakerRules { window_ms: 1_000, ..RULES };
+        (0..9).for_each(|_| _ = breaker.counts(&short, Pass::Usual, (true, 5), 1_000_000));
+        assert!(!count(&mut breaker, false, 5, 1_000_001));
+        (0..100).for_each(|at| assert!(!count(&mut breaker, at % 3 == 1, 5, 1_000_002 + at * 200)));
     }
 
     #[test]

@@ -25,13 +25,24 @@ pub struct Ejection {
     times: u32,
     until_ms: Option<u64>,
     cause: Option<Failure>,
-    /// One request finds out whether it is back.
-    is_tried: bool,
+    trial: Trial,
     /// When it came back, for a slow start.
     back_ms: Option<u64>,
 }
 
-/// How an endpoint stands.
+/// Who finds out whether an endpoint is back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Trial {
+    /// Nobody yet: one request may.
+    #[default]
+    Open,
+    /// The worker, by a connection of its own.
+    Probed,
+    /// A request.
+    Requested,
+}
+
+/// How it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// It takes requests; since when, where it was out before, in milliseconds.
@@ -45,12 +56,12 @@ pub enum Standing {
 impl Ejection {
     /// How it stands.
     #[must_use]
-    pub const fn standing(&self, now_ms: u64) -> Standing {
+    pub fn standing(&self, now_ms: u64) -> Standing {
         match self.until_ms {
             None => Standing::In(self.back_ms),
             Some(until_ms) if now_ms < until_ms => Standing::Out(until_ms - now_ms),
-            Some(_) if self.is_tried => Standing::Out(0),
-            Some(_) => Standing::Due,
+            Some(_) if self.trial == Trial::Open => Standing::Due,
+            Some(_) => Standing::Out(0),
         }
     }
 
@@ -66,49 +77,81 @@ impl Ejection {
     /// A request goes there; true where it is the trial.
     pub fn begins(&mut self, now_ms: u64) -> bool {
         let is_trial = self.standing(now_ms) == Standing::Due;
-        self.is_tried |= is_trial;
+        if is_trial {
+            self.trial = Trial::Requested;
+        }
         is_trial
     }
 
-    /// The trial ended without a finding.
-    pub const fn drops_trial(&mut self) {
-        self.is_tried = false;
+    /// The request that was the trial ended without a finding.
+    pub fn drops_trial(&mut self) {
+        if self.trial == Trial::Requested {
+            self.trial = Trial::Open;
+        }
     }
 
-    /// It answered.
-    pub const fn succeeds(&mut self, now_ms: u64) {
+    /// A request was answered; where the endpoint is out only its trial says something.
+    pub const fn succeeds(&mut self, is_trial: bool, now_ms: u64) {
+        if self.until_ms.is_none() || is_trial {
+            self.returns(now_ms);
+        }
+    }
+
+    /// It is back.
+    const fn returns(&mut self, now_ms: u64) {
         self.failures = 0;
         if self.until_ms.take().is_some() {
             self.back_ms = Some(now_ms);
         }
         self.times = 0;
-        self.is_tried = false;
+        self.trial = Trial::Open;
     }
 
-    /// It failed. True where it is ejected now: `others_out` of `count` endpoints are out already.
+    /// A request that began at `began_ms` failed. True where the endpoint is ejected now, and the worker shall probe
+    /// it; `others_out` of `count` endpoints are out already.
     pub fn fails(
         &mut self,
         rules: &EjectionRules,
         failure: Failure,
-        now_ms: u64,
+        (began_ms, now_ms): (u64, u64),
         (others_out, count): (usize, usize),
     ) -> bool {
+        let was_trial = self.trial == Trial::Requested && self.until_ms.is_some();
+        // What began before it went or came back says nothing new.
+        let is_old = self.back_ms.is_some_and(|back_ms| began_ms < back_ms);
+        if rules.failures == 0 || is_old || (self.until_ms.is_some() && !was_trial) {
+            return false;
+        }
         self.failures = self.failures.saturating_add(1);
-        let was_tried = std::mem::take(&mut self.is_tried);
-        // Requests that began before it was ejected say nothing new.
-        if rules.failures == 0 || matches!(self.standing(now_ms), Standing::Out(_)) {
-            return false;
-        }
-        let is_due = was_tried || self.until_ms.is_some();
         let has_room = (others_out + 1) * 100 <= count * usize::from(rules.share_percent);
-        if !is_due && (self.failures < rules.failures || !has_room) {
+        if !was_trial && (self.failures < rules.failures || !has_room) {
             return false;
         }
+        self.leaves(rules, failure, now_ms);
+        true
+    }
+
+    fn leaves(&mut self, rules: &EjectionRules, failure: Failure, now_ms: u64) {
         let time_ms = rules.time_ms.saturating_mul(1 << self.times.min(20)).min(rules.time_ms_max.max(rules.time_ms));
         self.times += 1;
         self.until_ms = Some(now_ms + time_ms);
         self.cause = Some(failure);
-        true
+        self.trial = Trial::Probed;
+    }
+
+    /// The worker's own connection failed.
+    pub fn probe_fails(&mut self, rules: &EjectionRules, failure: Failure, now_ms: u64) {
+        self.leaves(rules, failure, now_ms);
+    }
+
+    /// The worker's own connection came about: that is all that was wrong, or a request finds out the rest.
+    pub const fn probe_succeeds(&mut self, now_ms: u64) {
+        match self.cause {
+            Some(Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout) => {
+                self.returns(now_ms);
+            }
+            _ => self.trial = Trial::Open,
+        }
     }
 }
 
@@ -128,47 +171,64 @@ mod tests {
         EjectionRules { failures: 3, time_ms: 1_000, time_ms_max: 4_000, share_percent: 50, has_server_errors: false };
 
     fn fail(ejection: &mut Ejection, now_ms: u64) -> bool {
-        ejection.fails(&RULES, Failure::ConnectRefused, now_ms, (0, 2))
+        ejection.fails(&RULES, Failure::UpstreamHeaderTimeout, (now_ms, now_ms), (0, 2))
     }
 
     #[test]
     fn three_failures_in_a_row_eject_and_the_time_doubles_to_its_bound() {
         let mut ejection = Ejection::default();
         assert!(!fail(&mut ejection, 0) && !fail(&mut ejection, 0));
-        ejection.succeeds(0);
+        ejection.succeeds(false, 0);
         assert!(!fail(&mut ejection, 0) && !fail(&mut ejection, 0) && fail(&mut ejection, 0));
-        assert_eq!(ejection.cause(), Some(Failure::ConnectRefused));
+        assert_eq!(ejection.cause(), Some(Failure::UpstreamHeaderTimeout));
         let mut now_ms = 0;
         for time_ms in [1_000, 2_000, 4_000, 4_000] {
             assert_eq!(ejection.standing(now_ms), Standing::Out(time_ms));
             assert!(!fail(&mut ejection, now_ms), "a request from before");
+            ejection.succeeds(false, now_ms);
             now_ms += time_ms;
+            assert_eq!(ejection.standing(now_ms), Standing::Out(0), "the worker looks first");
+            assert!(!ejection.begins(now_ms));
+            ejection.probe_succeeds(now_ms);
             assert_eq!(ejection.standing(now_ms), Standing::Due);
-            assert!(ejection.begins(now_ms));
-            assert_eq!(ejection.standing(now_ms), Standing::Out(0), "one trial at a time");
-            if time_ms < 4_000 || now_ms < 8_000 {
-                ejection.drops_trial();
-                assert!(ejection.begins(now_ms));
-            }
-            // The trial's own failure counts, though others are held back meanwhile.
+            assert!(ejection.begins(now_ms) && !ejection.begins(now_ms), "one trial at a time");
             ejection.drops_trial();
+            assert!(ejection.begins(now_ms));
             assert!(fail(&mut ejection, now_ms));
         }
         now_ms += 4_000;
+        ejection.probe_succeeds(now_ms);
         assert!(ejection.begins(now_ms));
-        ejection.succeeds(now_ms);
+        ejection.succeeds(true, now_ms);
         assert_eq!(ejection.standing(now_ms), Standing::In(Some(now_ms)));
         assert_eq!(ejection.cause(), None);
+        // Requests that began before it came back cannot eject it anew.
+        for _ in 0..10 {
+            let before = (now_ms - 1, now_ms);
+            assert!(!ejection.fails(&RULES, Failure::ConnectTimeout, before, (0, 2)));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_connected_to_is_back_with_a_connection() {
+        let mut ejection = Ejection::default();
+        for _ in 0..3 {
+            ejection.fails(&RULES, Failure::ConnectRefused, (0, 0), (0, 2));
+        }
+        ejection.probe_fails(&RULES, Failure::ConnectRefused, 1_000);
+        assert_eq!(ejection.standing(1_000), Standing::Out(2_000));
+        ejection.probe_succeeds(3_000);
+        assert_eq!(ejection.standing(3_000), Standing::In(Some(3_000)));
     }
 
     #[test]
     fn no_more_than_the_share_is_ever_out() {
         let mut ejection = Ejection::default();
         for _ in 0..10 {
-            assert!(!ejection.fails(&RULES, Failure::ConnectRefused, 0, (1, 2)));
-            assert!(!ejection.fails(&RULES, Failure::ConnectRefused, 0, (0, 1)));
+            assert!(!ejection.fails(&RULES, Failure::ConnectRefused, (0, 0), (1, 2)));
+            assert!(!ejection.fails(&RULES, Failure::ConnectRefused, (0, 0), (0, 1)));
         }
-        assert!(ejection.fails(&RULES, Failure::ConnectRefused, 0, (1, 4)));
+        assert!(ejection.fails(&RULES, Failure::ConnectRefused, (0, 0), (1, 4)));
     }
 
     #[test]

@@ -53,6 +53,8 @@ fn take(worker: &Rc<Worker<Ring>>, label: Label, connection: Socket<Ring>, peer:
     drop(metrics);
     let live = worker.live();
     let limit = live.snapshot.listener(label).map_or(0, |listener| listener.connections_per_client);
+    // Whoever is at the other end of a Unix socket has no address of its own.
+    let limit = if peer == Peer::LOCAL { 0 } else { limit };
     let serving = serve(Rc::clone(worker), connection, peer, label);
     let Some(limit) = live.snapshot.part_of(limit) else {
         worker.transport.spawn(serving);

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::attempt::Destination;
@@ -13,24 +14,62 @@ use super::live::{Choice, LiveService, NotPicked, ServiceState, request_hash};
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::proto::h1::request::RequestHead;
+use crate::record::Attempt;
+use crate::snapshot::Service;
 use crate::timeouts::Timeout;
 use crate::upstream::breaker::{BreakerRules, Pass};
 
-/// A request that the circuit breaker let pass; it is counted when it is over.
+/// A request that the circuit breaker let pass; it is counted once its outcome is known.
 #[derive(Debug)]
 pub(super) struct Admission {
+    service: Arc<str>,
     state: Rc<ServiceState>,
+    rules: BreakerRules,
     pass: Pass,
+    began_ms: u64,
     is_counted: bool,
 }
 
 impl Admission {
-    /// Counts it: whether it failed, and how long its response head took, in milliseconds.
-    pub(super) fn count(&mut self, rules: &BreakerRules, outcome: (bool, u64), now_ms: u64) {
-        self.is_counted = true;
-        if self.state.breaker.borrow_mut().counts(rules, self.pass, outcome, now_ms) {
-            tracing::warn!("a circuit breaker opened");
+    /// Counts it: the response head came, or the request failed.
+    pub(super) fn count(&mut self, is_error: bool, now_ms: u64) {
+        if self.is_counted {
+            return;
         }
+        self.is_counted = true;
+        let took_ms = now_ms.saturating_sub(self.began_ms);
+        let was_open = self.state.breaker.borrow().is_open();
+        let is_opened = self.state.breaker.borrow_mut().counts(&self.rules, self.pass, (is_error, took_ms), now_ms);
+        if is_opened {
+            tracing::warn!(service = %self.service, "the circuit breaker opened: too many failures, or too slow");
+        } else if was_open && !self.state.breaker.borrow().is_open() {
+            tracing::info!(service = %self.service, "the circuit breaker closed");
+        }
+    }
+}
+
+/// Whether an answer may be thrown away, for there is room for another attempt elsewhere.
+#[derive(Debug)]
+pub(super) struct Elsewhere<'a, T: Transport> {
+    /// The service.
+    pub service: &'a Service,
+    /// Its state.
+    pub live: &'a LiveService<T>,
+    /// Requests in flight to one endpoint at most.
+    pub busy_max: Option<usize>,
+    /// Attempts that failed before.
+    pub tried: &'a [Attempt],
+    /// Where the present attempt goes.
+    pub here: Option<usize>,
+}
+
+impl<T: Transport> Elsewhere<'_, T> {
+    /// Asked and acted upon without a wait between, so that the answer still holds.
+    pub(super) fn has_room(&self, now_ms: u64) -> bool {
+        let choice = Choice { busy_max: self.busy_max, tried: self.tried, now_ms, random: 0, hash: 0 };
+        let in_flight = self.live.state.gate.in_flight();
+        self.live.has_other(self.service, &choice, self.here)
+            && self.live.state.budget.borrow_mut().has_room(in_flight, now_ms)
     }
 }
 
@@ -46,12 +85,21 @@ impl Drop for Admission {
 impl<T: Transport> Exchange<'_, T> {
     /// Asks the circuit breaker, where the service has one.
     pub(super) fn ask_breaker(&self, to: &Destination<'_>) -> Result<Option<Admission>, Failure> {
-        if to.service.breaker.is_none() {
-            return Ok(None);
+        let Some(rules) = to.service.breaker else { return Ok(None) };
+        let state = Rc::clone(&self.service(to)?.state);
+        let began_ms = self.worker.transport.coarse_ms();
+        let pass = state.breaker.borrow_mut().admits(began_ms).ok_or(Failure::CircuitOpen)?;
+        let service = Arc::clone(&to.service.name);
+        Ok(Some(Admission { service, state, rules, pass, began_ms, is_counted: false }))
+    }
+
+    /// Tells the circuit breaker of a request that ended without an answer. One that ended for its client's sake, or
+    /// for this host's, says nothing.
+    pub(super) fn note_failure(&self, failure: Failure) {
+        if failure.is_upstream_fault() || failure == Failure::RouteTimeout {
+            let now_ms = self.worker.transport.coarse_ms();
+            self.admission.borrow_mut().iter_mut().for_each(|admission| admission.count(true, now_ms));
         }
-        let state = &self.service(to)?.state;
-        let pass = state.breaker.borrow_mut().admits(self.worker.transport.coarse_ms()).ok_or(Failure::CircuitOpen)?;
-        Ok(Some(Admission { state: Rc::clone(state), pass, is_counted: false }))
     }
 
     /// The state of the service.
@@ -107,7 +155,7 @@ impl<T: Transport> Exchange<'_, T> {
     }
 
     /// Waits in the queue; the endpoint that has room. The client is watched meanwhile.
-    async fn queue(
+    pub(super) async fn queue(
         &mut self,
         client: &mut Link<T>,
         service: &LiveService<T>,

@@ -1,8 +1,9 @@
 //! One attempt to have a request answered by one endpoint, and what it says of that endpoint.
 
+use super::admit::Elsewhere;
 use super::connect::{Wish, obtain};
 use super::exchange::Exchange;
-use super::forward::{Delivered, Discards, Forward};
+use super::forward::{Delivered, Discards, Forward, Upload};
 use super::gate::Permit;
 use super::io::{Receive as _, Transport};
 use super::link::Link;
@@ -35,11 +36,13 @@ pub(super) struct Destination<'a> {
 
 /// What may be done in one attempt.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms<'a> {
+pub(super) struct Terms {
     /// Which connection will do.
     pub wish: Wish,
-    /// Which answers are not passed on.
-    pub discards: Discards<'a>,
+    /// A 408 that answers an idle connection may be thrown away.
+    pub may_discard_timeout: bool,
+    /// A status that `retry.on_status` lists may be thrown away.
+    pub may_discard_status: bool,
 }
 
 impl<T: Transport> Exchange<'_, T> {
@@ -53,9 +56,11 @@ impl<T: Transport> Exchange<'_, T> {
         head: &RequestHead,
         to: &Destination<'_>,
         permit: &Permit<T>,
-        terms: Terms<'_>,
+        terms: Terms,
     ) -> Result<(Delivered, Upstream<T>), Box<Attempt>> {
-        let started_us = self.worker.transport.now_us();
+        let is_first = self.record.attempts == 0;
+        let started_us = if is_first { self.record.times.admitted_us } else { self.worker.transport.now_us() };
+        self.record.times.attempted_us = started_us;
         let endpoint = &permit.endpoint;
         self.progress.begin_attempt();
         self.record.attempts += 1;
@@ -63,22 +68,24 @@ impl<T: Transport> Exchange<'_, T> {
             Ok(upstream) => upstream,
             Err(failure) => {
                 let failed = self.failed(failure, started_us);
-                self.note_failure(to, &failed);
+                self.note_attempt(to, permit, &failed);
                 return Err(Box::new(failed));
             }
         };
-        let outcome = self.forward(client, &mut upstream, head, to, (endpoint, terms.discards)).await;
+        let outcome = self.forward(client, &mut upstream, head, to, (permit, terms)).await;
         upstream.sent_bytes += self.progress.sent_bytes.get();
         match outcome {
             Ok(delivered) => {
-                self.note_success(to, endpoint);
+                if self.progress.status.get() >= 500 && to.service.ejection.has_server_errors {
+                    self.eject(to, permit, Failure::UpstreamStatus);
+                }
                 Ok((delivered, upstream))
             }
             Err(failure) => {
                 let mut failed = self.failed(failure, started_us);
                 self.find_evidence(&upstream, &mut failed).await;
                 self.note_connection(endpoint, &upstream, &failed);
-                self.note_failure(to, &failed);
+                self.note_attempt(to, permit, &failed);
                 Err(Box::new(failed))
             }
         }
@@ -110,14 +117,22 @@ impl<T: Transport> Exchange<'_, T> {
         upstream: &mut Upstream<T>,
         head: &RequestHead,
         to: &Destination<'_>,
-        (endpoint, discards): (&Endpoint<T>, Discards<'_>),
+        (permit, terms): (&Permit<T>, Terms),
     ) -> Result<Delivered, Failure> {
         let mut out = self.worker.spares.buffer(BODY_BUFFER_BYTES);
         // By the snapshot's name: as it was written, not as it was resolved.
         let endpoints = &to.service.endpoints;
         let name = self.record.endpoint.and_then(|at| endpoints.get(at)).map_or("", |endpoint| &endpoint.name);
-        put_request_head(&mut out, head, &self.hop(to.service, endpoint, name), &to.route.filters);
+        put_request_head(&mut out, head, &self.hop(to.service, &permit.endpoint, name), &to.route.filters);
         out.extend_from_slice(self.held.borrow().bytes());
+        let live = self.live.services.get(to.service_at).filter(|_| terms.may_discard_status);
+        let elsewhere = live.map(|live| Elsewhere {
+            service: to.service,
+            live,
+            busy_max: self.live.snapshot.part_of(to.service.limits.endpoint_in_flight),
+            tried: &self.record.failed,
+            here: self.record.endpoint,
+        });
         let forward = Forward {
             worker: self.worker,
             listener: self.listener,
@@ -129,7 +144,9 @@ impl<T: Transport> Exchange<'_, T> {
             is_reused: self.record.connection.is_reused,
             sent_before: upstream.sent_bytes,
             held: &self.held,
-            discards,
+            discards: Discards { idle_timeout: terms.may_discard_timeout, elsewhere },
+            permit,
+            admission: &self.admission,
             progress: &self.progress,
         };
         let delivered = forward.run(client, &mut upstream.link, &mut self.body, &mut out).await;
@@ -176,8 +193,14 @@ impl<T: Transport> Exchange<'_, T> {
         let end = match failed.failure {
             Failure::StaleReuseUnsent => End::Unsent,
             Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend | Failure::UpstreamUnsolicited => {
-                // Where the peer's end came first, the kernel makes EPIPE of the reset that follows it.
-                if failed.errno == libc::ECONNRESET { End::Reset } else { End::Eof }
+                let is_unsent = self.progress.upload.get() == Upload::Broken(Failure::StaleReuseUnsent);
+                // Where the peer's end came first, the kernel makes EPIPE of the reset that follows it. Any other error, a
+                // timeout among them, is none of the peer's words.
+                match failed.errno {
+                    _ if is_unsent => End::Unsent,
+                    0 | libc::EPIPE => End::Eof,
+                    _ => End::Reset,
+                }
             }
             _ => return,
         };
@@ -214,45 +237,32 @@ impl<T: Transport> Exchange<'_, T> {
         }
     }
 
-    fn note_success(&self, to: &Destination<'_>, endpoint: &Endpoint<T>) {
-        if self.record.connection.is_reused {
-            endpoint.habit.borrow_mut().succeeds();
-        }
-        let is_server_error = self.progress.status.get() >= 500;
-        if is_server_error && to.service.ejection.has_server_errors {
-            self.eject(to, Failure::UpstreamStatus);
-        } else {
-            endpoint.ejection.borrow_mut().succeeds(self.worker.transport.coarse_ms());
-        }
-    }
-
     /// Counts against the endpoint what is the endpoint's fault. A failure of a reused connection is none, for an
     /// endpoint may close what it likes; neither is one of the client, the request or this host.
-    fn note_failure(&self, to: &Destination<'_>, failed: &Attempt) {
+    fn note_attempt(&self, to: &Destination<'_>, permit: &Permit<T>, failed: &Attempt) {
+        if failed.failure.is_client_fault() {
+            return;
+        }
+        self.worker.metrics.borrow_mut().count_failed(to.service.label, failed.failure.row().cause);
         let is_fault = match failed.failure {
-            Failure::ConnectRefused
-            | Failure::ConnectUnreachable
-            | Failure::ConnectTimeout
-            | Failure::UpstreamHeaderTimeout
-            | Failure::UpstreamSendTimeout => true,
-            Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend => !failed.connection.is_reused,
-            Failure::UpstreamStatus => to.service.ejection.has_server_errors && self.progress.retry_after_s.get() == 0,
+            Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout => true,
+            Failure::UpstreamHeaderTimeout
+            | Failure::UpstreamSendTimeout
+            | Failure::UpstreamClosedNoResponse
+            | Failure::UpstreamResetDuringSend => !failed.connection.is_reused,
+            Failure::UpstreamStatus => to.service.ejection.has_server_errors && self.progress.status.get() >= 500,
             _ => false,
         };
-        if !failed.failure.is_client_fault() {
-            self.worker.metrics.borrow_mut().count_failed(to.service.label, failed.failure.row().cause);
-        }
         if is_fault {
-            self.eject(to, failed.failure);
+            self.eject(to, permit, failed.failure);
         }
     }
 
     /// Counts a failure, which may leave the endpoint out for a while.
-    fn eject(&self, to: &Destination<'_>, failure: Failure) {
-        let Some(live) = self.live.services.get(to.service_at) else { return };
-        let Some(endpoint) = self.record.endpoint.and_then(|at| live.endpoints.get(at)) else { return };
-        let rules = to.service.ejection;
-        revive::note_failure(self.worker, live, endpoint, &rules, (failure, to.service.timeouts.connect_ms));
+    fn eject(&self, to: &Destination<'_>, permit: &Permit<T>, failure: Failure) {
+        if let Some(live) = self.live.services.get(to.service_at) {
+            revive::note_failure(self.worker, (to.service, live), &permit.endpoint, failure, permit.began_ms);
+        }
     }
 }
 

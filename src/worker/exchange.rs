@@ -8,14 +8,15 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use super::Worker;
+use super::admit::Admission;
 use super::attempt::{Destination, Terms};
 use super::connect::Wish;
-use super::forward::{Delivered, Discards, Progress};
+use super::forward::{Delivered, Progress};
 use super::gate::Permit;
 use super::held::{Held, RequestBody};
 use super::io::{Transport, caught};
 use super::link::Link;
-use super::live::{Live, LiveService, ServiceState, request_hash};
+use super::live::{Live, LiveService, NotPicked, ServiceState, request_hash};
 use super::pool::{Endpoint, Upstream};
 use super::serve::Session;
 use super::tunnel::{Carried, carry};
@@ -70,6 +71,7 @@ pub(super) async fn exchange<T: Transport>(
         progress: Progress::default(),
         body: RequestBody { decoder: BodyDecoder::new(head.framing()), trailers: Vec::new() },
         held: RefCell::default(),
+        admission: RefCell::default(),
         record,
     };
     let outcome = match parsed {
@@ -97,6 +99,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub(super) progress: Progress,
     pub(super) body: RequestBody,
     pub(super) held: RefCell<Held>,
+    /// What the circuit breaker waits to hear.
+    pub(super) admission: RefCell<Option<Admission>>,
     pub(super) record: Record,
 }
 
@@ -146,26 +150,19 @@ impl<T: Transport> Exchange<'_, T> {
         let service = live.snapshot.services.get(service_at).ok_or(Failure::Internal("service"))?;
         let total_at_ms = service.timeouts.total_ms.map(|ms| self.worker.transport.coarse_ms() + ms);
         let to = Destination { route, service_at, service, total_at_ms };
-        let mut admission = self.ask_breaker(&to)?;
+        let admission = self.ask_breaker(&to)?;
+        self.admission.replace(admission);
         let permit = self.admit(client, head, &to).await?;
         let outcome = self.attempts(client, head, &to, permit).await;
-        if let (Some(admission), Some(rules)) = (&mut admission, &service.breaker) {
-            let is_error = match &outcome {
-                Ok(_) => self.progress.status.get() >= 500,
-                Err(failure) => failure.is_upstream_fault(),
-            };
-            let took_us = self.progress.first_byte_us.get().max(self.record.times.connected_us);
-            let took_ms = took_us.saturating_sub(self.record.times.admitted_us) / 1_000;
-            admission.count(rules, (is_error, took_ms), self.worker.transport.coarse_ms());
-        }
+        let outcome = outcome.inspect_err(|failure| self.note_failure(*failure));
         let (delivered, mut upstream, permit) = outcome?;
-        let phase = self.progress.phase.replace(Phase::Body);
+        self.progress.phase.set(Phase::Body);
         match delivered {
             Delivered::Response { keep_alive, word } => {
                 self.release(&permit.endpoint, upstream, service, word);
                 // Only now: whoever waits for room finds the connection in the pool.
                 drop(permit);
-                if self.progress.is_client_gone.get() {
+                if let Some(phase) = self.progress.client_left.get() {
                     self.progress.status.set(499);
                     return Err(Failure::ClientClosed(phase));
                 }
@@ -197,6 +194,8 @@ impl<T: Transport> Exchange<'_, T> {
         mut permit: Permit<T>,
     ) -> Result<(Delivered, Upstream<T>, Permit<T>), Failure> {
         let is_idempotent = head.is_idempotent();
+        let live = self.live;
+        let service = live.services.get(to.service_at).ok_or(Failure::Internal("service"))?;
         let mut tries = Tries::default();
         let mut paid: Option<Paid> = None;
         loop {
@@ -207,6 +206,9 @@ impl<T: Transport> Exchange<'_, T> {
             };
             if failed.failure.is_client_fault() {
                 return Err(failed.failure);
+            }
+            if let Some(phase) = self.progress.client_left.get() {
+                return Err(Failure::ClientClosed(phase));
             }
             self.record.failed.push(failed);
             let of = (failed.failure, failed.evidence, failed.connection.is_reused);
@@ -223,46 +225,54 @@ impl<T: Transport> Exchange<'_, T> {
             let is_delivered = failed.evidence != Evidence::None && !failed.evidence.is_proof();
             tries.was_delivered |= is_delivered;
             tries.was_closed |= is_delivered && !failed.connection.is_reused;
-            if self.progress.retry_after_s.get() > 0 {
-                self.worker.transport.sleep(u64::from(self.progress.retry_after_s.take()) * 1_000).await;
-            }
-            let Next::Other(at, is_paid) = next else {
+            if next == Next::Same {
                 tries.was_stale = true;
                 continue;
-            };
+            }
             tries.retries += 1;
-            let service = self.live.services.get(to.service_at).ok_or(Failure::Internal("service"))?;
-            if is_paid {
+            if matches!(next, Next::Other(_, true)) {
                 let state = || Paid { state: Rc::clone(&service.state), retries: 0 };
                 paid.get_or_insert_with(state).retries += 1;
                 service.state.budget.borrow_mut().take();
             }
+            // Others may have the place meanwhile.
             drop(permit);
+            let hash = request_hash(to.service, head, self.listener, self.peer);
+            let at = match next {
+                Next::Queue => self.queue(client, service, to, hash).await?,
+                Next::Other(at, _) if self.progress.retry_after_s.get() > 0 => {
+                    self.worker.transport.sleep(u64::from(self.progress.retry_after_s.take()) * 1_000).await;
+                    self.pick(service, to, hash).unwrap_or(at)
+                }
+                Next::Other(at, _) => at,
+                Next::Same => return Err(Failure::Internal("attempts")),
+            };
             permit = self.permit(service, at)?;
         }
     }
 
     /// What may be done in the next attempt.
-    fn terms<'t>(&self, head: &RequestHead, to: &Destination<'t>, tries: &Tries, is_idempotent: bool) -> Terms<'t> {
-        let wish = match (self.record.failed.is_empty(), is_idempotent) {
+    fn terms(&self, head: &RequestHead, to: &Destination<'_>, tries: &Tries, is_idempotent: bool) -> Terms {
+        // What could not be sent again is as precious as what must not be.
+        let is_held = match head.framing() {
+            Framing::None => true,
+            Framing::Length(length) => length <= to.service.retry.buffer_bytes as u64,
+            Framing::Chunked | Framing::UntilClose => false,
+        };
+        let is_repeatable = is_idempotent && is_held && head.upgrade().is_none();
+        let wish = match (self.record.failed.is_empty(), is_repeatable) {
             // A pooled one may be just as stale, and cost another attempt.
             (false, _) => Wish::Fresh,
             (true, true) => Wish::Repeatable,
             (true, false) => Wish::Once,
         };
-        let rules = &to.service.retry;
-        let mut discards = Discards { idle_timeout: !tries.was_stale && head.upgrade().is_none(), statuses: &[] };
-        if !rules.statuses.is_empty() && is_idempotent {
-            let attempted =
-                self.attempted(head, to, tries, (Failure::UpstreamStatus, Evidence::None, false), is_idempotent);
-            let has_other = self.service(to).is_ok_and(|service| {
-                service.has_other(to.service, &self.choice(to, 0), self.record.endpoint) && self.has_budget(service)
-            });
-            if has_other && decide(rules, &attempted).is_ok() {
-                discards.statuses = &rules.statuses;
-            }
+        let of_status = (Failure::UpstreamStatus, Evidence::None, false);
+        Terms {
+            wish,
+            may_discard_timeout: !tries.was_stale && head.upgrade().is_none(),
+            may_discard_status: !to.service.retry.statuses.is_empty()
+                && decide(&to.service.retry, &self.attempted(head, to, tries, of_status, is_idempotent)).is_ok(),
         }
-        Terms { wish, discards }
     }
 
     fn attempted(
@@ -298,8 +308,12 @@ impl<T: Transport> Exchange<'_, T> {
             Again::OtherEndpoint { is_paid, or_same } => (is_paid, or_same),
         };
         let hash = request_hash(to.service, head, self.listener, self.peer);
-        let same = self.record.endpoint.filter(|_| or_same);
-        let at = self.pick(service, to, hash).ok().or(same).ok_or(Some(NoRetry::NoOtherEndpoint))?;
+        let at = match (self.pick(service, to, hash), self.record.endpoint.filter(|_| or_same)) {
+            (Ok(at), _) | (Err(_), Some(at)) => at,
+            // Nothing was lost yet: it waits like one that just came.
+            (Err(NotPicked::Busy), None) if !is_paid && to.service.limits.queue > 0 => return Ok(Next::Queue),
+            (Err(_), None) => return Err(Some(NoRetry::NoOtherEndpoint)),
+        };
         if is_paid && !self.has_budget(service) {
             return Err(Some(NoRetry::Budget));
         }
@@ -346,13 +360,15 @@ enum Next {
     Same,
     /// To this endpoint; true where the budget pays.
     Other(usize, bool),
+    /// To another one, once it has room.
+    Queue,
 }
 
 /// What metrics say of a decision.
 fn name_of(again: Result<Next, Option<NoRetry>>) -> &'static str {
     match again {
         Ok(Next::Same) => "same_endpoint",
-        Ok(Next::Other(..)) => "other_endpoint",
+        Ok(Next::Other(..) | Next::Queue) => "other_endpoint",
         Err(why) => why.map_or("", NoRetry::name),
     }
 }

@@ -12,6 +12,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::Worker;
+use super::admit::{Admission, Elsewhere};
+use super::gate::Permit;
 use super::held::{Held, RequestBody};
 use super::io::{Receive as _, Transport, receive};
 use super::link::{Link, SendFault, send_all};
@@ -43,8 +45,8 @@ pub(super) struct Progress {
     pub has_interim: Cell<bool>,
     /// Bytes have come from the upstream in this attempt.
     pub has_response_bytes: Cell<bool>,
-    /// True where the client is gone, and the upstream finishes all the same.
-    pub is_client_gone: Cell<bool>,
+    /// Where the client left, while the upstream finishes all the same.
+    pub client_left: Cell<Option<Phase>>,
     /// Bytes sent to the upstream in this attempt, and received.
     pub sent_bytes: Cell<u64>,
     pub received_bytes: Cell<u64>,
@@ -71,6 +73,7 @@ impl Progress {
         self.first_byte_us.set(0);
         self.errno.set(0);
         self.status.set(0);
+        self.response_bytes.set(0);
     }
 }
 
@@ -111,12 +114,12 @@ pub(super) enum Delivered {
 }
 
 /// Answers of the upstream that are not passed on, for there can be another attempt.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Discards<'a> {
+#[derive(Debug)]
+pub(super) struct Discards<'a, T: Transport> {
     /// A 408 that answers an idle connection and not the request.
     pub idle_timeout: bool,
-    /// These statuses.
-    pub statuses: &'a [u16],
+    /// The statuses that `retry.on_status` lists, where another attempt is allowed at all.
+    pub elsewhere: Option<Elsewhere<'a, T>>,
 }
 
 /// One attempt to have a request answered by an upstream.
@@ -136,7 +139,11 @@ pub(super) struct Forward<'a, T: Transport> {
     /// What is held of the request body.
     pub held: &'a RefCell<Held>,
     /// Which answers are not passed on.
-    pub discards: Discards<'a>,
+    pub discards: Discards<'a, T>,
+    /// Where it goes.
+    pub permit: &'a Permit<T>,
+    /// What the circuit breaker shall know of the outcome.
+    pub admission: &'a RefCell<Option<Admission>>,
     pub progress: &'a Progress,
 }
 
@@ -200,10 +207,12 @@ impl<T: Transport> Forward<'_, T> {
             if matches!(received, Ok(bytes) if bytes > 0) {
                 self.progress.has_early_bytes.set(true);
             } else if self.service.ignore_client_abort {
-                self.progress.is_client_gone.set(true);
+                self.progress.client_left.set(Some(self.progress.phase.get()));
             } else {
                 return Failure::ClientClosed(self.progress.phase.get());
             }
+        } else {
+            self.progress.has_early_bytes.set(true);
         }
         pending().await
     }
@@ -337,8 +346,8 @@ impl<T: Transport> Forward<'_, T> {
         let timeout = (Timeout::UpstreamSend, self.service.timeouts.send_ms);
         // An upstream's slowness is bounded by its timeout alone.
         let mut pace = Pace::unbounded();
-        let sent = send_all(sender, out, &source.patience, timeout, &mut pace).await;
-        let sent = sent.map_err(|fault| match fault {
+        let total = (&mut pace, &self.progress.sent_bytes);
+        send_all(sender, out, &source.patience, timeout, total).await.map_err(|fault| match fault {
             SendFault::Expired(failure) => Broken::Client(failure),
             SendFault::Io(error, is_unsent) => {
                 self.progress.errno.set(error.raw_os_error().unwrap_or(0));
@@ -346,9 +355,7 @@ impl<T: Transport> Forward<'_, T> {
                 let failure = if is_stale { Failure::StaleReuseUnsent } else { Failure::UpstreamResetDuringSend };
                 Broken::Upstream(failure)
             }
-        })?;
-        self.progress.sent_bytes.set(self.progress.sent_bytes.get() + sent as u64);
-        Ok(())
+        })
     }
 }
 

@@ -71,6 +71,8 @@ impl Ticket {
     pub(super) fn new(state: &Rc<ServiceState>) -> Self {
         let place = Rc::new(Place::default());
         state.gate.waiting.borrow_mut().push_back(Rc::clone(&place));
+        // An endpoint may have come back meanwhile, of which nobody told the queue.
+        state.gate.wake_first();
         Self { state: Rc::clone(state), place }
     }
 }
@@ -90,7 +92,9 @@ pub(super) struct Permit<T: Transport> {
     /// Where it goes.
     pub endpoint: Rc<Endpoint<T>>,
     /// It finds out whether an endpoint that was left out is back.
-    is_trial: bool,
+    pub is_trial: bool,
+    /// When it began, in milliseconds of the coarse clock.
+    pub began_ms: u64,
 }
 
 impl<T: Transport> Permit<T> {
@@ -99,7 +103,7 @@ impl<T: Transport> Permit<T> {
         state.gate.in_flight.set(state.gate.in_flight.get() + 1);
         endpoint.busy.set(endpoint.busy.get() + 1);
         let is_trial = endpoint.ejection.borrow_mut().begins(now_ms);
-        Self { state: Rc::clone(state), endpoint: Rc::clone(endpoint), is_trial }
+        Self { state: Rc::clone(state), endpoint: Rc::clone(endpoint), is_trial, began_ms: now_ms }
     }
 }
 

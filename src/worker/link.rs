@@ -1,5 +1,6 @@
 //! A connection with its receive buffer and its timer, on either side of an exchange.
 
+use std::cell::Cell;
 use std::io;
 
 use super::io::{Socket, Transport, send};
@@ -37,8 +38,8 @@ pub(super) enum SendFault {
     Expired(Failure),
 }
 
-/// Sends the whole of `out`, empties it and says how long it was. Each part sent starts the timeout anew; `pace` bounds
-/// the whole.
+/// Sends the whole of `out` and empties it. Each part sent starts the timeout anew; `pace` bounds the whole, `total` counts
+/// what was sent.
 ///
 /// # Errors
 /// [`SendFault`]; what of `out` was sent is then unknown.
@@ -47,8 +48,8 @@ pub(super) async fn send_all<T: Transport>(
     out: &mut Vec<u8>,
     patience: &Patience<'_, T>,
     timeout: (Timeout, Option<u64>),
-    pace: &mut Pace,
-) -> Result<usize, SendFault> {
+    (pace, total): (&mut Pace, &Cell<u64>),
+) -> Result<(), SendFault> {
     let (mut sent, length) = (0, out.len());
     while sent < length {
         let ms = pace.limit_ms(timeout.1);
@@ -57,11 +58,12 @@ pub(super) async fn send_all<T: Transport>(
             Ok(Ok(bytes)) => {
                 pace.advance(patience.now_ms().saturating_sub(before_ms), bytes);
                 sent += bytes;
+                total.set(total.get() + bytes as u64);
             }
             Ok(Err(error)) => return Err(SendFault::Io(error, sent == 0)),
             Err(failure) => return Err(SendFault::Expired(failure)),
         }
     }
     out.clear();
-    Ok(length)
+    Ok(())
 }

@@ -13,6 +13,7 @@ mod forward;
 mod gate;
 mod held;
 pub mod io;
+mod judge;
 mod link;
 mod live;
 mod pool;

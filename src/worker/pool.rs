@@ -254,7 +254,8 @@ impl<T: Transport> Endpoint<T> {
 
     fn note_end(&self, worker: &Worker<T>, upstream: &Upstream<T>, end: IdleEnd) {
         count(&mut worker.metrics.borrow_mut().counters, end);
-        if matches!(end, IdleEnd::Eof | IdleEnd::Error) {
+        // Bytes that nobody asked for come before an end, as the 408 of an idle timeout does.
+        if end != IdleEnd::Expired {
             let now_us = worker.transport.now_us();
             let flaw = self.habit.borrow_mut().closes(upstream.idle_us(now_us), upstream.requests, now_us);
             self.tell(worker, flaw);

@@ -1,10 +1,10 @@
 //! Brings a response down: interim heads, the final head, the body, each framed for the client.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use super::attempt::examine_end;
 use super::forward::{Delivered, Expectation, Forward, Upload};
 use super::io::{Receive as _, Transport, receive};
 use super::link::{SendFault, send_all};
@@ -13,7 +13,7 @@ use crate::failure::{Failure, Phase};
 use crate::filter::response::{Delivery, put_interim_head, put_response_head};
 use crate::limits::{
     BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX,
-    RETRY_AFTER_S_MAX, SEND_GRACE_MS,
+    SEND_GRACE_MS,
 };
 use crate::proto::h1::Version;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
@@ -23,7 +23,6 @@ use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::response::ResponseHead;
 use crate::proto::h1::scan::HeadScan;
 use crate::timeouts::{Pace, Timeout};
-use crate::upstream::evidence::End;
 use crate::upstream::reuse::UpstreamWord;
 
 /// A final head that was encoded for the client.
@@ -197,24 +196,6 @@ impl<T: Transport> Forward<'_, T> {
         .await
     }
 
-    /// Refuses what cannot be the answer to this request: what came before a byte of it was sent, and a 408 for an idle
-    /// connection, where the upstream did not take the request.
-    async fn check_unsolicited(&self, receiver: &T::Receiver, head: &[u8]) -> Result<(), Failure> {
-        if !self.is_reused {
-            return Ok(());
-        }
-        if self.progress.sent_bytes.get() == 0 && self.progress.upload.get() == Upload::Sending {
-            return Err(Failure::UpstreamUnsolicited);
-        }
-        let is_timeout = matches!(head.get(..12), Some(b"HTTP/1.1 408" | b"HTTP/1.0 408"));
-        if !is_timeout || !self.discards.idle_timeout {
-            return Ok(());
-        }
-        let (evidence, _) = examine_end(self.worker, receiver, End::Eof, self.sent_before).await;
-        let is_unread = evidence.is_proof() || self.head.is_idempotent();
-        if is_unread { Err(Failure::UpstreamUnsolicited) } else { Ok(()) }
-    }
-
     fn closed_before_head(&self, result: &io::Result<usize>, inbox: &[u8]) -> Failure {
         if let Err(error) = result {
             self.progress.errno.set(error.raw_os_error().unwrap_or(0));
@@ -243,18 +224,12 @@ impl<T: Transport> Forward<'_, T> {
         if is_upgrade && self.progress.has_early_bytes.get() {
             return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
         }
-        if self.discards.statuses.contains(&head.status()) && self.held.borrow().is_whole() {
-            let retry_after_s = match head.known(Known::RetryAfter, bytes) {
-                None => Some(0),
-                Some(value) => std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()),
-            };
-            if let Some(retry_after_s) = retry_after_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX) {
-                self.progress.retry_after_s.set(retry_after_s);
-                return Err(Failure::UpstreamStatus);
-            }
+        self.progress.status.set(head.status());
+        if self.is_tried_elsewhere(&head, bytes) {
+            return Err(Failure::UpstreamStatus);
         }
         self.progress.first_byte_us.set(self.worker.transport.now_us());
-        self.progress.status.set(head.status());
+        self.note_answer(head.status());
         self.progress.phase.set(Phase::Body);
         let delivery = self.delivery(&head);
         put_response_head(out, &head, bytes, &delivery, self.filters);
@@ -336,18 +311,18 @@ impl<T: Transport> Forward<'_, T> {
     }
 
     async fn send_down(&self, down: &mut Down<'_, T>, out: &mut Vec<u8>) -> Result<(), Failure> {
-        if self.progress.is_client_gone.get() {
+        if self.progress.client_left.get().is_some() {
             out.clear();
             return Ok(());
         }
         let timeout = (Timeout::ClientSend, self.listener.timeouts.send_ms);
         self.progress.is_sending.set(true);
-        let sent = send_all(down.client, out, down.patience, timeout, down.pace).await;
+        let sent = send_all(down.client, out, down.patience, timeout, (&mut *down.pace, &Cell::default())).await;
         self.progress.is_sending.set(sent.is_err());
         match sent {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             Err(SendFault::Io(..)) if self.service.ignore_client_abort => {
-                self.progress.is_client_gone.set(true);
+                self.progress.client_left.set(Some(self.progress.phase.get()));
                 out.clear();
                 Ok(())
             }

@@ -1,5 +1,7 @@
 //! Ends an exchange: the one place where a failure becomes an answer, what becomes of the connection, the record.
 
+use std::cell::Cell;
+
 use super::exchange::{After, Ending, Exchange};
 use super::io::{Transmit as _, Transport, receive};
 use super::link::{Link, SendFault, send_all};
@@ -92,8 +94,8 @@ impl<T: Transport> Exchange<'_, T> {
         let patience = Patience { timer: &client.timer, total_at_ms: None };
         let timeout = (Timeout::ClientSend, self.listener.timeouts.send_ms);
         let mut pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
-        match send_all(&mut client.sender, out, &patience, timeout, &mut pace).await {
-            Ok(_) => Ok(()),
+        match send_all(&mut client.sender, out, &patience, timeout, (&mut pace, &Cell::default())).await {
+            Ok(()) => Ok(()),
             Err(SendFault::Io(..)) => Err(Failure::ClientClosed(Phase::Body)),
             Err(SendFault::Expired(failure)) => Err(failure),
         }

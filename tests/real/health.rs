@@ -184,7 +184,9 @@ fn a_killed_endpoint_costs_no_get_is_ejected_within_3_s_and_back_within_5_s() {
             assert!(killed.elapsed() < Duration::from_secs(3), "{engine} {:?}", killed.elapsed());
             let view = endpoint(&proxy, mortal.address);
             let because = view["workers"].as_array().unwrap().iter().find(|worker| worker["ejected"] == true).unwrap();
-            assert_eq!(because["ejected_because"], "connect_refused", "{engine}");
+            // The first to fail may be those in flight when it died.
+            let causes = ["connect_refused", "upstream_closed_no_response"].map(serde_json::Value::from);
+            assert!(causes.contains(&because["ejected_because"]), "{engine} {because}");
             std::thread::sleep(Duration::from_secs(6));
             mortal.start();
             let started = Instant::now();

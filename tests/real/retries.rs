@@ -107,7 +107,8 @@ fn a_post_is_reused_for_once_connections_were_seen_to_be_kept() {
         let proxy = Proxy::to(engine, &[origin.address]);
         let clients = Clients { pause_us: (1_000, 3_000), requests: 6_000, ..clients("POST") };
         assert_eq!(run(proxy.address, clients).lost(), 0);
-        assert!(origin.connections() < 2_000, "{engine} {}", origin.connections());
+        // New ones until that was seen, and in the pauses that a busy host makes.
+        assert!(origin.connections() < 4_000, "{engine} {}", origin.connections());
     }
 }
 

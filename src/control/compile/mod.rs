@@ -223,6 +223,9 @@ mod tests {
              filters = [{ redirect = { status = 200 } }, { request_headers = { set = { Host = \"x\" } } }]\n\
              [[routes]]\nname = \"x\"\n\
              [services.web]\nendpoints = [{ address = \"10.0.0.1:1\", weight = 0 }]\nhost = \"a b\"\n\
+             [services.load]\nlimits = { queue = 5 }\nretry = { attempts = 11, on_status = [200] }\n\
+             ejection = { share_max = 0 }\ncircuit_breaker = { error_ratio = 1.0, latency = \"0s\", quantile = 0.0 }\n\
+             health = { path = \"x\", expected = [], port = 0, headers = { Host = \"a\" }, interval = \"0s\", healthy = 0 }\n\
              [metrics]\nbuckets = [1.0, 0.5]\n",
         );
         let all = told.join("\n");
@@ -241,10 +244,23 @@ mod tests {
             "services.web.host: `a b` is no host",
             "listeners.b.address: `a` listens on this address already",
             "metrics.buckets: the buckets are not valid",
+            "services.load.limits.queue: nothing would ever wait",
+            "services.load.retry.attempts: 11 attempts are more than 10",
+            "services.load.retry.on_status: 200 is no status of an error",
+            "services.load.ejection.share_max: none of the endpoints could ever be left out",
+            "services.load.circuit_breaker.error_ratio: it is no share that could be exceeded",
+            "services.load.circuit_breaker.latency: every answer takes longer than 0",
+            "services.load.circuit_breaker.quantile: it is no quantile",
+            "services.load.health.path: it is no path; begin it with /",
+            "services.load.health.expected: no answer would be good",
+            "services.load.health.port: 0 is no port to connect to",
+            "services.load.health.headers: `Host` is written already",
+            "services.load.health: `interval` and `timeout` must be longer than 0",
+            "services.load.health: `healthy` and `unhealthy` must be 1 or more",
         ] {
             assert!(all.contains(expected), "{expected}\nnot in\n{all}");
         }
-        assert_eq!(told.len(), 14, "{all}");
+        assert_eq!(told.len(), 27, "{all}");
     }
 
     #[test]

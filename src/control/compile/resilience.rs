@@ -1,10 +1,11 @@
 //! Compiles how a service bears failure and load.
 
 use super::Compiler;
-use crate::config::resilience::{CircuitBreaker, Ejection, Health, NonIdempotent, Retry, RetryOn};
+use crate::config::resilience::{CircuitBreaker, Ejection, Health, Limits, NonIdempotent, Retry, RetryOn};
 use crate::limits::{REPLAY_BYTES_MAX, RETRY_ATTEMPTS_MAX};
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
+use crate::snapshot;
 use crate::upstream::breaker::BreakerRules;
 use crate::upstream::ejection::EjectionRules;
 use crate::upstream::retry::{self, RetryRules};
@@ -48,6 +49,10 @@ impl Compiler<'_> {
             let what = "an endpoint would be left out for no time";
             self.problem(&format!("{key}.ejection.time"), what, "write failures = 0 for no ejection");
         }
+        if ejection.failures > 0 && ejection.share_max == 0 {
+            let what = "none of the endpoints could ever be left out";
+            self.problem(&format!("{key}.ejection.share_max"), what, "write failures = 0 for no ejection");
+        }
         EjectionRules {
             failures: ejection.failures,
             time_ms: ejection.time.ms(),
@@ -57,17 +62,34 @@ impl Compiler<'_> {
         }
     }
 
+    pub(super) fn limits(&mut self, key: &str, limits: &Limits) -> snapshot::Limits {
+        if limits.queue > 0 && limits.in_flight == 0 && limits.endpoint_in_flight == 0 {
+            let what = "nothing would ever wait: there is no limit of requests in flight";
+            self.problem(&format!("{key}.limits.queue"), what, "write in_flight or endpoint_in_flight, too");
+        }
+        snapshot::Limits {
+            in_flight: limits.in_flight,
+            endpoint_in_flight: limits.endpoint_in_flight,
+            queue: limits.queue,
+            queue_wait_ms: limits.queue_wait.limit_ms(),
+        }
+    }
+
     pub(super) fn breaker(&mut self, key: &str, breaker: &CircuitBreaker) -> BreakerRules {
         let key = format!("{key}.circuit_breaker");
-        let is_share = |share: f64| (0.0..=1.0).contains(&share);
+        let is_share = |share: f64| (0.0..1.0).contains(&share);
         if breaker.error_ratio.is_none() && breaker.latency.is_none() {
             self.problem(&key, "it would never open", "write error_ratio, latency or both");
         }
         if breaker.error_ratio.is_some_and(|ratio| !is_share(ratio)) {
-            self.problem(&format!("{key}.error_ratio"), "it is no share", "write a number from 0 to 1");
+            let what = "it is no share that could be exceeded";
+            self.problem(&format!("{key}.error_ratio"), what, "write a number from 0 to below 1");
         }
-        if !is_share(breaker.quantile) {
-            self.problem(&format!("{key}.quantile"), "it is no quantile", "write a number from 0 to 1");
+        if !is_share(breaker.quantile) || breaker.quantile == 0.0 {
+            self.problem(&format!("{key}.quantile"), "it is no quantile", "write a number above 0 and below 1");
+        }
+        if breaker.latency.is_some_and(|latency| latency.ms() == 0) {
+            self.problem(&format!("{key}.latency"), "every answer takes longer than 0", "leave it out for no limit");
         }
         if breaker.window.ms() == 0 || breaker.open.ms() == 0 {
             self.problem(&key, "`window` and `open` must be longer than 0", "");
@@ -103,6 +125,15 @@ impl Compiler<'_> {
         }
         if health.interval.ms() == 0 || health.timeout.ms() == 0 {
             self.problem(&key, "`interval` and `timeout` must be longer than 0", "");
+        }
+        if health.path.is_some() && health.expected.is_empty() {
+            self.problem(&format!("{key}.expected"), "no answer would be good", "write the statuses that are");
+        }
+        if health.port == Some(0) {
+            self.problem(&format!("{key}.port"), "0 is no port to connect to", "leave it out for the endpoint's");
+        }
+        if health.headers.keys().any(|name| name.eq_ignore_ascii_case("host")) {
+            self.problem(&format!("{key}.headers"), "`Host` is written already", "use `host`");
         }
         if health.healthy == 0 || health.unhealthy == 0 {
             self.problem(&key, "`healthy` and `unhealthy` must be 1 or more", "");

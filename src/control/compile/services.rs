@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::limits::ENDPOINTS_MAX;
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
-use crate::snapshot::{Address, Balance, Endpoint, HashKey, Host, Limits, Service, UpstreamTimeouts};
+use crate::snapshot::{Address, Balance, Endpoint, HashKey, Host, Service, UpstreamTimeouts};
 use crate::upstream::pick::HashRing;
 use crate::upstream::reuse::ReuseBounds;
 
@@ -69,12 +69,7 @@ impl Compiler<'_> {
             },
             retry: self.retry(&key, &service.retry),
             ejection: self.ejection(&key, &service.ejection),
-            limits: Limits {
-                in_flight: service.limits.in_flight,
-                endpoint_in_flight: service.limits.endpoint_in_flight,
-                queue: service.limits.queue,
-                queue_wait_ms: service.limits.queue_wait.limit_ms(),
-            },
+            limits: self.limits(&key, &service.limits),
             breaker: service.circuit_breaker.as_ref().map(|breaker| self.breaker(&key, breaker)),
             slow_start_ms: service.health.as_ref().map_or(0, |health| health.slow_start.ms()),
             fail_open: service.health.as_ref().is_none_or(|health| health.fail_open),
