@@ -126,10 +126,9 @@ fn may_be_lost(seen: &Seen) -> bool {
         return true;
     }
     if seen.is_idempotent {
-        let closed = seen
-            .faults
-            .iter()
-            .filter(|fault| matches!(fault, Manner::ClosesBefore | Manner::ClosesUnread | Manner::Resets));
+        let closed = seen.faults.iter().filter(|fault| {
+            matches!(fault, Manner::ClosesBefore | Manner::ClosesUnread | Manner::Resets | Manner::Vanishes)
+        });
         return closed.count() + seen.taken >= 2;
     }
     // Once an origin, or its kernel, has bytes of it, nobody can say that it was not executed.

@@ -247,6 +247,8 @@ pub enum Manner {
     ClosesUnread,
     /// Executes the request and resets.
     Resets,
+    /// Executes the request, and nothing more comes through.
+    Vanishes,
     Truncates,
     Garbage,
     Unsolicited,
@@ -264,6 +266,7 @@ fn manner(world: &World) -> Manner {
         19 => Manner::Unsolicited,
         20..24 => Manner::ClosesUnread,
         28..30 => Manner::Resets,
+        30 => Manner::Vanishes,
         14 | 24..28 => Manner::ClosesAfter,
         _ => Manner::Well,
     }
@@ -350,6 +353,10 @@ async fn answer(world: &World, socket: &mut Socket<World>, id: usize, manner: Ma
         Manner::ClosesBefore | Manner::ClosesUnread => return false,
         Manner::Resets => {
             socket.sender.reset();
+            return false;
+        }
+        Manner::Vanishes => {
+            socket.sender.vanish();
             return false;
         }
         Manner::Truncates => bytes.truncate(world.below(bytes.len())),

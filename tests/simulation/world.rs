@@ -228,6 +228,8 @@ struct Pipe {
     is_finished: bool,
     /// A reset has arrived: at the reader, or at the writer.
     is_reset: bool,
+    /// It is not a reset, but the kernel has given up.
+    is_timed_out: bool,
     /// The reader has closed: what is sent now is lost, and answered with a reset.
     is_void: bool,
     has_lost: bool,
@@ -288,7 +290,8 @@ impl Receive for End {
         let mut buffer = self.in_flight.take().unwrap_or_default();
         if pipe.bytes.is_empty() {
             *inbox = buffer;
-            let reset = io::Error::from_raw_os_error(libc::ECONNRESET);
+            let errno = if pipe.is_timed_out { libc::ETIMEDOUT } else { libc::ECONNRESET };
+            let reset = io::Error::from_raw_os_error(errno);
             return Poll::Ready(if pipe.is_reset { Err(reset) } else { Ok(0) });
         }
         // Cut anywhere.
@@ -327,6 +330,14 @@ pub struct Start {
     pipe: Shared,
     back: Shared,
     in_flight: Option<Vec<u8>>,
+}
+
+impl Start {
+    /// Nothing comes through any more, acknowledgements neither: the other end's kernel gives up.
+    pub fn vanish(&mut self) {
+        self.pipe.borrow_mut().is_timed_out = true;
+        self.reset();
+    }
 }
 
 impl Transmit for Start {
