@@ -1,12 +1,13 @@
 //! The data plane: one thread per CPU, each with its own engine, listeners, pools, timers and counters.
 //!
 //! A request's way: `accept` → `serve` (one connection) → `exchange` (one request; read it first) → `admit` (limits, the
-//! queue, the endpoint) → `attempt`, again where that is safe: `connect` and `pool`, then `forward` (the request goes up)
+//! queue, the endpoint) → `attempts`, each an `attempt`: `connect` and `pool`, then `forward` (the request goes up)
 //! beside `respond` (the response comes down) → `tunnel` after an upgrade → `settle` (failures become answers).
 
 mod accept;
 mod admit;
 mod attempt;
+mod attempts;
 mod connect;
 mod exchange;
 mod forward;
