@@ -26,7 +26,9 @@ impl<T: Transport> Forward<'_, T> {
             return Err(Failure::UpstreamUnsolicited);
         }
         let is_timeout = matches!(head.get(..12), Some(b"HTTP/1.1 408" | b"HTTP/1.0 408"));
-        if !is_timeout || !self.discards.idle_timeout || self.progress.has_interim.get() {
+        let may_discard =
+            self.discards.idle_timeout && self.held.borrow().is_whole() && !self.progress.has_interim.get();
+        if !is_timeout || !may_discard {
             return Ok(());
         }
         let (evidence, _) = examine_end(self.worker, receiver, End::Eof, self.sent_before).await;
