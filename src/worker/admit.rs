@@ -10,10 +10,9 @@ use super::exchange::Exchange;
 use super::gate::{Permit, Ticket};
 use super::io::{Receive as _, Transport};
 use super::link::Link;
-use super::live::{Choice, LiveService, NotPicked, ServiceState, request_hash};
+use super::live::{Choice, LiveService, NotPicked, ServiceState};
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
-use crate::proto::h1::request::RequestHead;
 use crate::record::Attempt;
 use crate::snapshot::Service;
 use crate::timeouts::Timeout;
@@ -67,9 +66,7 @@ impl<T: Transport> Elsewhere<'_, T> {
     /// Asked and acted upon without a wait between, so that the answer still holds.
     pub(super) fn has_room(&self, now_ms: u64) -> bool {
         let choice = Choice { busy_max: self.busy_max, tried: self.tried, now_ms, random: 0, hash: 0 };
-        let in_flight = self.live.state.gate.in_flight();
-        self.live.has_other(self.service, &choice, self.here)
-            && self.live.state.budget.borrow_mut().has_room(in_flight, now_ms)
+        self.live.has_other(self.service, &choice, self.here) && self.live.state.has_budget(now_ms)
     }
 }
 
@@ -84,9 +81,9 @@ impl Drop for Admission {
 
 impl<T: Transport> Exchange<'_, T> {
     /// Asks the circuit breaker, where the service has one.
-    pub(super) fn ask_breaker(&self, to: &Destination<'_>) -> Result<Option<Admission>, Failure> {
+    pub(super) fn ask_breaker(&self, to: &Destination<'_, T>) -> Result<Option<Admission>, Failure> {
         let Some(rules) = to.service.breaker else { return Ok(None) };
-        let state = Rc::clone(&self.service(to)?.state);
+        let state = Rc::clone(&to.live.state);
         let began_ms = self.worker.transport.coarse_ms();
         let pass = state.breaker.borrow_mut().admits(began_ms).ok_or(Failure::CircuitOpen)?;
         let service = Arc::clone(&to.service.name);
@@ -102,73 +99,50 @@ impl<T: Transport> Exchange<'_, T> {
         }
     }
 
-    /// The state of the service.
-    pub(super) fn service(&self, to: &Destination<'_>) -> Result<&LiveService<T>, Failure> {
-        self.live.services.get(to.service_at).ok_or(Failure::Internal("service"))
-    }
-
     /// Waits until the service has room, and picks an endpoint.
-    pub(super) async fn admit(
-        &mut self,
-        client: &mut Link<T>,
-        head: &RequestHead,
-        to: &Destination<'_>,
-    ) -> Result<Permit<T>, Failure> {
-        let hash = request_hash(to.service, head, self.listener, self.peer);
-        let live = self.live;
-        let service = live.services.get(to.service_at).ok_or(Failure::Internal("service"))?;
-        let limit = live.snapshot.part_of(to.service.limits.in_flight);
+    pub(super) async fn admit(&mut self, client: &mut Link<T>, to: &Destination<'_, T>) -> Result<Permit<T>, Failure> {
+        let limit = self.live.snapshot.part_of(to.service.limits.in_flight);
         let mut picked = Err(NotPicked::Busy);
-        if service.state.gate.is_clear(limit) {
-            picked = self.pick(service, to, hash);
+        if to.live.state.gate.is_clear(limit) {
+            picked = self.pick(to);
         }
         let picked = match picked {
-            Err(NotPicked::Busy) => self.queue(client, service, to, hash).await?,
+            Err(NotPicked::Busy) => self.queue(client, to).await?,
             Err(NotPicked::None(failure)) => return Err(failure),
             Ok(at) => at,
         };
         self.record.times.admitted_us = self.worker.transport.now_us();
-        self.permit(service, picked)
+        self.permit(to, picked)
     }
 
     /// Takes the endpoint.
-    pub(super) fn permit(&mut self, service: &LiveService<T>, at: usize) -> Result<Permit<T>, Failure> {
+    pub(super) fn permit(&mut self, to: &Destination<'_, T>, at: usize) -> Result<Permit<T>, Failure> {
         self.record.endpoint = Some(at);
-        let endpoint = service.endpoints.get(at).ok_or(Failure::Internal("endpoint"))?;
-        Ok(Permit::new(&service.state, endpoint, self.worker.transport.coarse_ms()))
+        let endpoint = to.live.endpoints.get(at).ok_or(Failure::Internal("endpoint"))?;
+        Ok(Permit::new(&to.live.state, endpoint, self.worker.transport.coarse_ms()))
     }
 
     /// An endpoint that this exchange has not tried.
-    pub(super) fn pick(&self, service: &LiveService<T>, to: &Destination<'_>, hash: u64) -> Result<usize, NotPicked> {
-        service.pick(to.service, &self.choice(to, hash))
-    }
-
-    /// For which request an endpoint is picked.
-    pub(super) fn choice(&self, to: &Destination<'_>, hash: u64) -> Choice<'_> {
-        Choice {
+    pub(super) fn pick(&self, to: &Destination<'_, T>) -> Result<usize, NotPicked> {
+        let choice = Choice {
             busy_max: self.live.snapshot.part_of(to.service.limits.endpoint_in_flight),
             tried: &self.record.failed,
             now_ms: self.worker.transport.coarse_ms(),
             random: self.worker.transport.random(),
-            hash,
-        }
+            hash: to.hash,
+        };
+        to.live.pick(to.service, &choice)
     }
 
     /// Waits in the queue; the endpoint that has room. The client is watched meanwhile.
-    pub(super) async fn queue(
-        &mut self,
-        client: &mut Link<T>,
-        service: &LiveService<T>,
-        to: &Destination<'_>,
-        hash: u64,
-    ) -> Result<usize, Failure> {
+    pub(super) async fn queue(&mut self, client: &mut Link<T>, to: &Destination<'_, T>) -> Result<usize, Failure> {
         self.progress.phase.set(Phase::Queue);
         let limits = &to.service.limits;
         let room = self.live.snapshot.part_of(limits.queue).ok_or(Failure::InflightLimit)?;
-        if service.state.gate.waiting() >= room {
+        if to.live.state.gate.waiting() >= room {
             return Err(Failure::QueueFull);
         }
-        let ticket = Ticket::new(&service.state);
+        let ticket = Ticket::new(&to.live.state);
         let Link { receiver, inbox, timer, .. } = client;
         let patience = Patience { timer, total_at_ms: to.total_at_ms };
         patience.arm(limits.queue_wait_ms);
@@ -182,8 +156,8 @@ impl<T: Transport> Exchange<'_, T> {
             {
                 return Poll::Ready(Err(Failure::ClientClosed(Phase::Queue)));
             }
-            if service.state.gate.is_turn_of(&ticket.place, limit, cx) {
-                match self.pick(service, to, hash) {
+            if to.live.state.gate.is_turn_of(&ticket.place, limit, cx) {
+                match self.pick(to) {
                     Ok(at) => return Poll::Ready(Ok(at)),
                     Err(NotPicked::Busy) => {}
                     Err(NotPicked::None(failure)) => return Poll::Ready(Err(failure)),

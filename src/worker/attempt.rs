@@ -7,6 +7,7 @@ use super::forward::{Delivered, Discards, Forward, Upload};
 use super::gate::Permit;
 use super::io::{Receive as _, Transport};
 use super::link::Link;
+use super::live::LiveService;
 use super::pool::{Endpoint, Upstream};
 use super::timer::Patience;
 use super::{Worker, revive};
@@ -23,13 +24,15 @@ const ASK_AGAIN_MS: u64 = 1;
 
 /// What one exchange goes to, in all its attempts.
 #[derive(Debug)]
-pub(super) struct Destination<'a> {
+pub(super) struct Destination<'a, T: Transport> {
     /// The route.
     pub route: &'a Route,
-    /// The service's position.
-    pub service_at: usize,
     /// The service.
     pub service: &'a Service,
+    /// Its state.
+    pub live: &'a LiveService<T>,
+    /// The request's hash, for balances that go by one.
+    pub hash: u64,
     /// When the whole must be over, in milliseconds of the coarse clock.
     pub total_at_ms: Option<u64>,
 }
@@ -54,7 +57,7 @@ impl<T: Transport> Exchange<'_, T> {
         &mut self,
         client: &mut Link<T>,
         head: &RequestHead,
-        to: &Destination<'_>,
+        to: &Destination<'_, T>,
         permit: &Permit<T>,
         terms: Terms,
     ) -> Result<(Delivered, Upstream<T>), Box<Attempt>> {
@@ -95,7 +98,7 @@ impl<T: Transport> Exchange<'_, T> {
         &mut self,
         client: &Link<T>,
         endpoint: &Endpoint<T>,
-        to: &Destination<'_>,
+        to: &Destination<'_, T>,
         wish: Wish,
     ) -> Result<Upstream<T>, Failure> {
         self.progress.phase.set(Phase::Connect);
@@ -116,7 +119,7 @@ impl<T: Transport> Exchange<'_, T> {
         client: &mut Link<T>,
         upstream: &mut Upstream<T>,
         head: &RequestHead,
-        to: &Destination<'_>,
+        to: &Destination<'_, T>,
         (permit, terms): (&Permit<T>, Terms),
     ) -> Result<Delivered, Failure> {
         let mut out = self.worker.spares.buffer(BODY_BUFFER_BYTES);
@@ -125,10 +128,9 @@ impl<T: Transport> Exchange<'_, T> {
         let name = self.record.endpoint.and_then(|at| endpoints.get(at)).map_or("", |endpoint| &endpoint.name);
         put_request_head(&mut out, head, &self.hop(to.service, &permit.endpoint, name), &to.route.filters);
         out.extend_from_slice(self.held.borrow().bytes());
-        let live = self.live.services.get(to.service_at).filter(|_| terms.may_discard_status);
-        let elsewhere = live.map(|live| Elsewhere {
+        let elsewhere = terms.may_discard_status.then(|| Elsewhere {
             service: to.service,
-            live,
+            live: to.live,
             busy_max: self.live.snapshot.part_of(to.service.limits.endpoint_in_flight),
             tried: &self.record.failed,
             here: self.record.endpoint,
@@ -239,7 +241,7 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// Counts against the endpoint what is the endpoint's fault. A failure of a reused connection is none, for an
     /// endpoint may close what it likes; neither is one of the client, the request or this host.
-    fn note_attempt(&self, to: &Destination<'_>, permit: &Permit<T>, failed: &Attempt) {
+    fn note_attempt(&self, to: &Destination<'_, T>, permit: &Permit<T>, failed: &Attempt) {
         if failed.failure.is_client_fault() {
             return;
         }
@@ -259,10 +261,8 @@ impl<T: Transport> Exchange<'_, T> {
     }
 
     /// Counts a failure, which may leave the endpoint out for a while.
-    fn eject(&self, to: &Destination<'_>, permit: &Permit<T>, failure: Failure) {
-        if let Some(live) = self.live.services.get(to.service_at) {
-            revive::note_failure(self.worker, (to.service, live), &permit.endpoint, failure, permit.began_ms);
-        }
+    fn eject(&self, to: &Destination<'_, T>, permit: &Permit<T>, failure: Failure) {
+        revive::note_failure(self.worker, (to.service, to.live), &permit.endpoint, failure, permit.began_ms);
     }
 }
 

@@ -9,7 +9,7 @@ use super::forward::Delivered;
 use super::gate::Permit;
 use super::io::Transport;
 use super::link::Link;
-use super::live::{LiveService, NotPicked, ServiceState, request_hash};
+use super::live::{NotPicked, ServiceState};
 use super::pool::Upstream;
 use crate::failure::Failure;
 use crate::proto::h1::framing::Framing;
@@ -69,12 +69,10 @@ impl<T: Transport> Exchange<'_, T> {
         &mut self,
         client: &mut Link<T>,
         head: &RequestHead,
-        to: &Destination<'_>,
+        to: &Destination<'_, T>,
         mut permit: Permit<T>,
     ) -> Result<(Delivered, Upstream<T>, Permit<T>), Failure> {
         let is_idempotent = head.is_idempotent();
-        let live = self.live;
-        let service = live.services.get(to.service_at).ok_or(Failure::Internal("service"))?;
         let mut tries = Tries::default();
         let mut paid: Option<Paid> = None;
         loop {
@@ -92,7 +90,7 @@ impl<T: Transport> Exchange<'_, T> {
             self.record.failed.push(failed);
             let of = (failed.failure, failed.evidence, failed.connection.is_reused);
             let attempted = self.attempted(head, to, &tries, of, is_idempotent);
-            let again = self.again(head, to, attempted);
+            let again = self.again(to, attempted);
             self.worker.metrics.borrow_mut().count_retry(to.service.label, name_of(again));
             let next = match again {
                 Ok(next) => next,
@@ -110,28 +108,27 @@ impl<T: Transport> Exchange<'_, T> {
             }
             tries.retries += 1;
             if matches!(next, Next::Other(_, true)) {
-                let state = || Paid { state: Rc::clone(&service.state), retries: 0 };
+                let state = || Paid { state: Rc::clone(&to.live.state), retries: 0 };
                 paid.get_or_insert_with(state).retries += 1;
-                service.state.budget.borrow_mut().take();
+                to.live.state.budget.borrow_mut().take();
             }
             // Others may have the place meanwhile.
             drop(permit);
-            let hash = request_hash(to.service, head, self.listener, self.peer);
             let at = match next {
-                Next::Queue => self.queue(client, service, to, hash).await?,
+                Next::Queue => self.queue(client, to).await?,
                 Next::Other(at, _) if self.progress.retry_after_s.get() > 0 => {
                     self.worker.transport.sleep(u64::from(self.progress.retry_after_s.take()) * 1_000).await;
-                    self.pick(service, to, hash).unwrap_or(at)
+                    self.pick(to).unwrap_or(at)
                 }
                 Next::Other(at, _) => at,
                 Next::Same => return Err(Failure::Internal("attempts")),
             };
-            permit = self.permit(service, at)?;
+            permit = self.permit(to, at)?;
         }
     }
 
     /// What may be done in the next attempt.
-    fn terms(&self, head: &RequestHead, to: &Destination<'_>, tries: &Tries, is_idempotent: bool) -> Terms {
+    fn terms(&self, head: &RequestHead, to: &Destination<'_, T>, tries: &Tries, is_idempotent: bool) -> Terms {
         // What could not be sent again is as precious as what must not be.
         let is_held = match head.framing() {
             Framing::None => true,
@@ -157,7 +154,7 @@ impl<T: Transport> Exchange<'_, T> {
     fn attempted(
         &self,
         head: &RequestHead,
-        to: &Destination<'_>,
+        to: &Destination<'_, T>,
         tries: &Tries,
         (failure, evidence, is_reused): (Failure, Evidence, bool),
         is_idempotent: bool,
@@ -179,28 +176,20 @@ impl<T: Transport> Exchange<'_, T> {
     }
 
     /// Where the next attempt goes.
-    fn again(&self, head: &RequestHead, to: &Destination<'_>, attempted: Attempted) -> Result<Next, Option<NoRetry>> {
-        let service = self.live.services.get(to.service_at).ok_or(None)?;
-        let rules = &to.service.retry;
-        let (is_paid, or_same) = match decide(rules, &attempted)? {
+    fn again(&self, to: &Destination<'_, T>, attempted: Attempted) -> Result<Next, Option<NoRetry>> {
+        let (is_paid, or_same) = match decide(&to.service.retry, &attempted)? {
             Again::SameEndpoint => return Ok(Next::Same),
             Again::OtherEndpoint { is_paid, or_same } => (is_paid, or_same),
         };
-        let hash = request_hash(to.service, head, self.listener, self.peer);
-        let at = match (self.pick(service, to, hash), self.record.endpoint.filter(|_| or_same)) {
+        let at = match (self.pick(to), self.record.endpoint.filter(|_| or_same)) {
             (Ok(at), _) | (Err(_), Some(at)) => at,
             // Nothing was lost yet: it waits like one that just came.
             (Err(NotPicked::Busy), None) if !is_paid && to.service.limits.queue > 0 => return Ok(Next::Queue),
             (Err(_), None) => return Err(Some(NoRetry::NoOtherEndpoint)),
         };
-        if is_paid && !self.has_budget(service) {
+        if is_paid && !to.live.state.has_budget(self.worker.transport.coarse_ms()) {
             return Err(Some(NoRetry::Budget));
         }
         Ok(Next::Other(at, is_paid))
-    }
-
-    fn has_budget(&self, service: &LiveService<T>) -> bool {
-        let in_flight = service.state.gate.in_flight();
-        service.state.budget.borrow_mut().has_room(in_flight, self.worker.transport.coarse_ms())
     }
 }

@@ -49,6 +49,13 @@ pub(super) struct ServiceState {
     pub breaker: RefCell<Breaker>,
 }
 
+impl ServiceState {
+    /// True where the budget lets another retry through.
+    pub(super) fn has_budget(&self, now_ms: u64) -> bool {
+        self.budget.borrow_mut().has_room(self.gate.in_flight(), now_ms)
+    }
+}
+
 /// Why no endpoint was picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotPicked {
