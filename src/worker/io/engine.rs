@@ -83,9 +83,10 @@ enum AnyRuntime {
 pub fn run<R>(choice: EngineChoice, main: impl AsyncFnOnce(Ring, Selection) -> R) -> io::Result<R> {
     let (runtime, selection) = build(choice)?;
     let ring = Ring::new(selection.engine == Engine::Epoll);
+    let root = ring.root(main(ring.clone(), selection));
     Ok(match runtime {
-        AnyRuntime::Ring(runtime) => ManuallyDrop::new(runtime).block_on(main(ring, selection)),
-        AnyRuntime::Epoll(runtime) => ManuallyDrop::new(runtime).block_on(main(ring, selection)),
+        AnyRuntime::Ring(runtime) => ManuallyDrop::new(runtime).block_on(root),
+        AnyRuntime::Epoll(runtime) => ManuallyDrop::new(runtime).block_on(root),
     })
 }
 

@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
@@ -27,22 +27,51 @@ use crate::upstream::evidence::{Delivery, Peek};
 /// The engine of the running thread. Valid only inside [`super::engine::run`].
 #[derive(Clone, Debug)]
 pub struct Ring {
-    start: Instant,
     is_epoll: bool,
-    panics: Rc<Cell<u64>>,
+    shared: Rc<Shared>,
+}
+
+/// What all handles of an engine share.
+#[derive(Debug)]
+struct Shared {
+    start: Instant,
+    panics: Cell<u64>,
+    /// What the clocks said in this turn of a task; 0 where nobody has asked. Nothing waits within a turn, so it is
+    /// microseconds long, and a request would read the clock ten times.
+    now_us: Cell<u64>,
+    coarse_ms: Cell<u64>,
+}
+
+impl Shared {
+    /// Another task has its turn.
+    fn begin_turn(&self) {
+        self.now_us.set(0);
+        self.coarse_ms.set(0);
+    }
 }
 
 impl Ring {
     pub(super) fn new(is_epoll: bool) -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the clock")]
         let start = Instant::now();
-        Self { start, is_epoll, panics: Rc::new(Cell::new(0)) }
+        let shared = Shared { start, panics: Cell::new(0), now_us: Cell::new(0), coarse_ms: Cell::new(0) };
+        Self { is_epoll, shared: Rc::new(shared) }
     }
 
     /// Panics caught in tasks so far.
     #[must_use]
     pub fn panics(&self) -> u64 {
-        self.panics.get()
+        self.shared.panics.get()
+    }
+
+    /// The future of the thread itself, whose turns are turns like those of its tasks.
+    pub(super) fn root<R>(&self, main: impl Future<Output = R>) -> impl Future<Output = R> {
+        let shared = Rc::clone(&self.shared);
+        let mut main = Box::pin(main);
+        poll_fn(move |cx| {
+            shared.begin_turn();
+            main.as_mut().poll(cx)
+        })
     }
 
     /// Takes over a listening socket. epoll needs it non-blocking, io_uring blocking: there, `O_NONBLOCK`
@@ -135,11 +164,19 @@ impl Transport for Ring {
     type Sender = RingSender;
 
     fn now_us(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX - 1) + 1
+        let now_us = &self.shared.now_us;
+        if now_us.get() == 0 {
+            now_us.set(u64::try_from(self.shared.start.elapsed().as_micros()).unwrap_or(u64::MAX - 1) + 1);
+        }
+        now_us.get()
     }
 
     fn coarse_ms(&self) -> u64 {
-        sys::clock::coarse_ms()
+        let coarse_ms = &self.shared.coarse_ms;
+        if coarse_ms.get() == 0 {
+            coarse_ms.set(sys::clock::coarse_ms());
+        }
+        coarse_ms.get()
     }
 
     fn wall(&self) -> SystemTime {
@@ -152,12 +189,16 @@ impl Transport for Ring {
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let panics = Rc::clone(&self.panics);
+        let shared = Rc::clone(&self.shared);
         // Boxed, for what an async block captures and then pins is stored twice.
         let mut task = Box::pin(task);
         monoio::spawn(async move {
-            if caught(task.as_mut()).await.is_err() {
-                panics.set(panics.get() + 1);
+            let turns = poll_fn(|cx| {
+                shared.begin_turn();
+                task.as_mut().poll(cx)
+            });
+            if caught(pin!(turns)).await.is_err() {
+                shared.panics.set(shared.panics.get() + 1);
             }
         });
     }
