@@ -41,6 +41,7 @@ pub struct Habit {
     period_ends_us: u64,
     outliers: u8,
     last_outlier_us: u64,
+    has_spoken_unasked: bool,
 }
 
 /// How far reuse is trusted.
@@ -76,6 +77,7 @@ impl Default for Habit {
             period_ends_us: 0,
             outliers: 0,
             last_outlier_us: 0,
+            has_spoken_unasked: false,
         }
     }
 }
@@ -129,6 +131,18 @@ impl Habit {
             Trust::Off(_) => false,
         };
         is_young && is_released && is_fit
+    }
+
+    /// Whether a connection that nothing was heard of must be looked at before a request goes over it. One that may be
+    /// repeated needs no look where reuse is known to work: its loss costs an attempt and no more.
+    #[must_use]
+    pub fn needs_look(&self, is_repeatable: bool) -> bool {
+        !is_repeatable || self.trust != Trust::Proven || self.has_spoken_unasked
+    }
+
+    /// Bytes came that answered no request; from now on every connection is looked at before it is reused.
+    pub const fn speaks_unasked(&mut self) {
+        self.has_spoken_unasked = true;
     }
 
     /// Whether connections were seen to stay open for clearly longer.

@@ -230,6 +230,9 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// What the end of a reused connection says of the endpoint's habit.
     fn note_connection(&self, endpoint: &Endpoint<T>, upstream: &Upstream<T>, failed: &Attempt) {
+        if failed.failure == Failure::UpstreamUnsolicited {
+            endpoint.habit.borrow_mut().speaks_unasked();
+        }
         if failed.evidence != Evidence::None && failed.connection.is_reused {
             endpoint.note_failed_reuse(self.worker, upstream, failed.connection.idle_us);
         } else if failed.evidence != Evidence::None {

@@ -162,6 +162,7 @@ impl<T: Transport> Exchange<'_, T> {
         if !upstream.link.inbox.is_empty() {
             // Bytes behind the response: whatever they are, they answer no request of ours.
             self.worker.metrics.borrow_mut().counters.idle_closed_unsolicited += 1;
+            endpoint.habit.borrow_mut().speaks_unasked();
             return;
         }
         let wear = upstream.wear(self.worker.transport.coarse_ms());

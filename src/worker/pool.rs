@@ -10,7 +10,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::io::{Receive as _, Transport};
+use super::io::{Receive, Transport};
 use super::link::Link;
 use super::{Worker, timer::Timer};
 use crate::observe::metrics::Counters;
@@ -139,15 +139,14 @@ impl<T: Transport> Endpoint<T> {
             let idle_us = upstream.idle_us(now_us);
             // Whoever waits for the response will leave its own waker.
             let end = self.end_of(&mut upstream, (now_us, now_ms), &mut Context::from_waker(Waker::noop()));
+            let is_looked_at = self.habit.borrow().needs_look(is_repeatable);
             // The armed receive may have been completed where this loop has not looked yet.
-            let end = end.or_else(|| match upstream.link.receiver.peek() {
-                Peek::Quiet => None,
-                Peek::Bytes => Some(IdleEnd::Unsolicited),
-                Peek::End => Some(IdleEnd::Eof),
-            });
+            let end = end.or_else(|| is_looked_at.then(|| look(&upstream.link.receiver)).flatten());
             let Some(end) = end else {
                 let mut habit = self.habit.borrow_mut();
-                habit.survives(idle_us, now_us);
+                if is_looked_at {
+                    habit.survives(idle_us, now_us);
+                }
                 upstream.is_trial = habit.takes(is_repeatable) && !is_repeatable;
                 return Some((upstream, idle_us));
             };
@@ -255,6 +254,9 @@ impl<T: Transport> Endpoint<T> {
     fn note_end(&self, worker: &Worker<T>, upstream: &Upstream<T>, end: IdleEnd) {
         count(&mut worker.metrics.borrow_mut().counters, end);
         // Bytes that nobody asked for come before an end, as the 408 of an idle timeout does.
+        if end == IdleEnd::Unsolicited {
+            self.habit.borrow_mut().speaks_unasked();
+        }
         if end != IdleEnd::Expired {
             let now_us = worker.transport.now_us();
             let flaw = self.habit.borrow_mut().closes(upstream.idle_us(now_us), upstream.requests, now_us);
@@ -303,6 +305,15 @@ async fn watch<T: Transport>(endpoint: Weak<Endpoint<T>>, worker: Rc<Worker<T>>,
         Poll::Pending
     })
     .await;
+}
+
+/// What the kernel says of a connection whose receive may have been completed without the loop having seen it.
+fn look(receiver: &impl Receive) -> Option<IdleEnd> {
+    match receiver.peek() {
+        Peek::Quiet => None,
+        Peek::Bytes => Some(IdleEnd::Unsolicited),
+        Peek::End => Some(IdleEnd::Eof),
+    }
 }
 
 const fn count(counters: &mut Counters, end: IdleEnd) {
