@@ -54,8 +54,13 @@ pub const RETRY_AFTER_S_MAX: u32 = 5;
 pub const BODY_BUFFER_BYTES: usize = 32 * 1024;
 /// Body bytes that are copied behind a head so that both leave in one send, in bytes.
 pub const JOINED_SEND_BYTES_MAX: usize = 32 * 1024;
-/// Spare buffers of each size that a worker keeps for reuse.
-pub const SPARE_BUFFERS_MAX: usize = 256;
+/// Room for the fields that are added to a head, in bytes; a buffer grows where they are more.
+pub const ADDED_FIELDS_BYTES: usize = 512;
+/// Spare heads, and buffers of a head's size, that a worker keeps for reuse: as many as there are requests in flight at
+/// a busy moment.
+pub const SPARE_HEADS_MAX: usize = 4096;
+/// Spare buffers of a body's size that a worker keeps for reuse.
+pub const SPARE_BODIES_MAX: usize = 256;
 
 /// Accept operations in flight for each listener of a worker: one completes per turn of the loop.
 pub const ACCEPTS_IN_FLIGHT: usize = 4;

@@ -13,7 +13,8 @@ use super::timer::Patience;
 use super::{Worker, revive};
 use crate::failure::{Failure, Phase};
 use crate::filter::forwarded::{Hop, is_trusted, put_request_head};
-use crate::limits::BODY_BUFFER_BYTES;
+use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
+use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::record::Attempt;
 use crate::snapshot::{Address, Host, Route, Service};
@@ -122,7 +123,13 @@ impl<T: Transport> Exchange<'_, T> {
         to: &Destination<'_, T>,
         (permit, terms): (&Permit<T>, Terms),
     ) -> Result<Delivered, Failure> {
-        let mut out = self.worker.spares.buffer(BODY_BUFFER_BYTES);
+        let rest = match head.framing() {
+            Framing::None => 0,
+            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Framing::Chunked | Framing::UntilClose => BODY_BUFFER_BYTES,
+        };
+        let length = (head.length() + ADDED_FIELDS_BYTES).saturating_add(rest);
+        let mut out = self.worker.spares.buffer(length.min(BODY_BUFFER_BYTES));
         // By the snapshot's name: as it was written, not as it was resolved.
         let endpoints = &to.service.endpoints;
         let name = self.record.endpoint.and_then(|at| endpoints.get(at)).map_or("", |endpoint| &endpoint.name);

@@ -9,7 +9,7 @@ use super::link::Link;
 use super::pool::{Endpoint, Upstream};
 use super::timer::Patience;
 use crate::failure::{Failure, Resource};
-use crate::limits::BODY_BUFFER_BYTES;
+use crate::limits::HEAD_BUFFER_BYTES;
 use crate::record::Connection;
 use crate::timeouts::{RESOURCE_PAUSE_MS, RESOURCE_WAIT_MS, Timeout};
 
@@ -46,7 +46,7 @@ pub(super) async fn obtain<T: Transport>(
         match dial(worker, endpoint, patience, connect_ms).await {
             Ok(socket) => {
                 worker.metrics.borrow_mut().counters.upstream_opened += 1;
-                let inbox = worker.spares.buffer(BODY_BUFFER_BYTES);
+                let inbox = worker.spares.buffer(HEAD_BUFFER_BYTES);
                 let link = Link::new(socket, inbox, worker.timers.timer());
                 return Ok((Upstream::new(link, worker.transport.coarse_ms()), Connection::default()));
             }

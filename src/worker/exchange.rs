@@ -21,6 +21,7 @@ use super::tunnel::{Carried, carry};
 use crate::failure::{Failure, Phase, Resource};
 use crate::filter::forwarded::client_address;
 use crate::filter::{Verdict, apply};
+use crate::limits::BODY_BUFFER_BYTES;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::record::Record;
@@ -158,7 +159,7 @@ impl<T: Transport> Exchange<'_, T> {
     }
 
     /// Keeps the upstream connection if both sides can go on with it.
-    fn release(&self, endpoint: &Rc<Endpoint<T>>, upstream: Upstream<T>, service: &Service, word: UpstreamWord) {
+    fn release(&self, endpoint: &Rc<Endpoint<T>>, mut upstream: Upstream<T>, service: &Service, word: UpstreamWord) {
         if !upstream.link.inbox.is_empty() {
             // Bytes behind the response: whatever they are, they answer no request of ours.
             self.worker.metrics.borrow_mut().counters.idle_closed_unsolicited += 1;
@@ -167,6 +168,9 @@ impl<T: Transport> Exchange<'_, T> {
         }
         let wear = upstream.wear(self.worker.transport.coarse_ms());
         if let Some(idle_ms) = idle_ms(&service.reuse, wear, word) {
+            // The next response is most likely like this one.
+            let bytes = usize::try_from(self.progress.received_bytes.get()).unwrap_or(usize::MAX);
+            self.worker.spares.fit(&mut upstream.link.inbox, bytes.min(BODY_BUFFER_BYTES));
             endpoint.check_in(self.worker, upstream, idle_ms, service.idle_connections_max);
         }
     }

@@ -186,6 +186,8 @@ impl<T: Transport> Forward<'_, T> {
             Ok(()) => {
                 self.progress.sent_us.set(self.worker.transport.now_us());
                 self.progress.upload.set(Upload::Sent);
+                // While the answer is awaited, other requests use the buffer.
+                self.worker.spares.put_buffer(std::mem::take(out));
                 if self.progress.phase.get() == Phase::Send {
                     self.progress.phase.set(Phase::Wait);
                 }

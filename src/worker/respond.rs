@@ -12,8 +12,8 @@ use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::filter::response::{Delivery, put_interim_head, put_response_head};
 use crate::limits::{
-    BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX,
-    SEND_GRACE_MS,
+    ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX,
+    INTERIM_RESPONSES_MAX, SEND_GRACE_MS,
 };
 use crate::proto::h1::Version;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
@@ -55,7 +55,8 @@ impl<T: Transport> Forward<'_, T> {
         patience: &Patience<'_, T>,
         client: &mut T::Sender,
     ) -> Result<Delivered, Failure> {
-        let mut out = self.worker.spares.buffer(BODY_BUFFER_BYTES);
+        // Nothing is held while the answer is awaited.
+        let mut out = Vec::new();
         let mut pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
         let mut down = Down { client, patience, pace: &mut pace };
         let delivered = self.bring(receiver, inbox, &mut down, &mut out).await;
@@ -92,6 +93,7 @@ impl<T: Transport> Forward<'_, T> {
             if body.decoder.is_done() {
                 break;
             }
+            self.worker.spares.fit(inbox, BODY_BUFFER_BYTES);
             let received = receive(receiver, inbox);
             let ms = self.service.timeouts.body_ms;
             match down.patience.wait(Timeout::UpstreamBody, ms, received).await? {
@@ -139,6 +141,7 @@ impl<T: Transport> Forward<'_, T> {
             }
             if let Some(length) = found {
                 self.check_unsolicited(receiver, &inbox[..length]).await?;
+                self.worker.spares.fit(out, (inbox.len() + ADDED_FIELDS_BYTES).min(BODY_BUFFER_BYTES));
                 let head = self.read_head(&inbox[..length], out)?;
                 inbox.drain(..length);
                 scan = HeadScan::default();

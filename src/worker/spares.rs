@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::held::HeldBytes;
-use crate::limits::{BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, SPARE_BUFFERS_MAX};
+use crate::limits::{BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, SPARE_BODIES_MAX, SPARE_HEADS_MAX};
 use crate::proto::h1::request::RequestHead;
 
 /// Largest buffer that serves as a small one again, in bytes.
@@ -26,22 +26,34 @@ impl Spares {
     /// An empty buffer with at least so much room.
     #[must_use]
     pub(super) fn buffer(&self, bytes: usize) -> Vec<u8> {
-        let shelf = if bytes <= HEAD_BUFFER_BYTES { &self.small } else { &self.large };
+        let (shelf, size) = if bytes <= HEAD_BUFFER_BYTES {
+            (&self.small, HEAD_BUFFER_BYTES)
+        } else {
+            (&self.large, bytes.max(BODY_BUFFER_BYTES))
+        };
         let buffer = shelf.borrow_mut().pop();
-        buffer.unwrap_or_else(|| Vec::with_capacity(bytes.max(HEAD_BUFFER_BYTES)))
+        buffer.unwrap_or_else(|| Vec::with_capacity(size))
+    }
+
+    /// Makes a buffer that holds nothing, and no operation has, one of the size that so many bytes need.
+    pub(super) fn fit(&self, buffer: &mut Vec<u8>, bytes: usize) {
+        let is_small = buffer.capacity() <= HEAD_BUFFER_BYTES_MAX;
+        if buffer.capacity() < HEAD_BUFFER_BYTES || is_small != (bytes <= HEAD_BUFFER_BYTES) {
+            self.put_buffer(std::mem::replace(buffer, self.buffer(bytes)));
+        }
     }
 
     /// Takes a buffer back; one that grew beyond its use is freed.
     pub(super) fn put_buffer(&self, mut buffer: Vec<u8>) {
         buffer.clear();
         // A buffer that grew for one large head would be held by an idle connection for ever.
-        let shelf = match buffer.capacity() {
-            HEAD_BUFFER_BYTES..=HEAD_BUFFER_BYTES_MAX => &self.small,
-            BODY_BUFFER_BYTES..=BODY_BUFFER_BYTES_MAX => &self.large,
+        let (shelf, most) = match buffer.capacity() {
+            HEAD_BUFFER_BYTES..=HEAD_BUFFER_BYTES_MAX => (&self.small, SPARE_HEADS_MAX),
+            BODY_BUFFER_BYTES..=BODY_BUFFER_BYTES_MAX => (&self.large, SPARE_BODIES_MAX),
             _ => return,
         };
         let mut shelf = shelf.borrow_mut();
-        if shelf.len() < SPARE_BUFFERS_MAX {
+        if shelf.len() < most {
             shelf.push(buffer);
         }
     }
@@ -56,7 +68,7 @@ impl Spares {
     pub(super) fn put_head(&self, mut head: Box<RequestHead>) {
         self.put_buffer(head.take_bytes());
         let mut heads = self.heads.borrow_mut();
-        if heads.len() < SPARE_BUFFERS_MAX {
+        if heads.len() < SPARE_HEADS_MAX {
             heads.push(head);
         }
     }

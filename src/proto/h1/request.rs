@@ -63,6 +63,12 @@ impl RequestHead {
         Ok(())
     }
 
+    /// Its length in bytes, its empty line included.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Forgets everything and gives the buffer back for reuse.
     pub fn take_bytes(&mut self) -> Vec<u8> {
         self.clear();
