@@ -220,7 +220,7 @@ impl<T: Transport> Exchange<'_, T> {
         }
         // What this attempt sent was added already.
         let sent_before = upstream.sent_bytes - self.progress.sent_bytes.get();
-        let (evidence, delivery) = examine_end(self.worker, &upstream.link.receiver, end, sent_before).await;
+        let (evidence, delivery) = Box::pin(examine_end(self.worker, &upstream.link.receiver, end, sent_before)).await;
         failed.evidence = evidence;
         if let Some(delivery) = delivery {
             failed.state = delivery.state;

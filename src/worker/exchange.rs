@@ -141,7 +141,8 @@ impl<T: Transport> Exchange<'_, T> {
                 }
                 Ok(Ending::Answered(keep_alive))
             }
-            Delivered::Upgrade => self.tunnel(client, &mut upstream, service).await,
+            // Boxed, as all that is rare and large: the task of a connection has room for the most that it awaits at once.
+            Delivered::Upgrade => Box::pin(self.tunnel(client, &mut upstream, service)).await,
         }
     }
 

@@ -31,7 +31,7 @@ impl<T: Transport> Forward<'_, T> {
         if !is_timeout || !may_discard {
             return Ok(());
         }
-        let (evidence, _) = examine_end(self.worker, receiver, End::Eof, self.sent_before).await;
+        let (evidence, _) = Box::pin(examine_end(self.worker, receiver, End::Eof, self.sent_before)).await;
         let is_unread = evidence.is_proof() || self.head.is_idempotent();
         if is_unread { Err(Failure::UpstreamUnsolicited) } else { Ok(()) }
     }

@@ -203,15 +203,19 @@ impl Transport for Ring {
         });
     }
 
-    async fn sleep(&self, ms: u64) {
-        monoio::time::sleep(Duration::from_millis(ms)).await;
+    // Boxed, like a connect: rare, and monoio's is large and aligned to 128 bytes, which every future around it, the
+    // whole task of a connection, would be too.
+    fn sleep(&self, ms: u64) -> impl Future<Output = ()> {
+        Box::pin(monoio::time::sleep(Duration::from_millis(ms)))
     }
 
-    async fn connect(&self, to: &Address) -> io::Result<Socket<Self>> {
-        match to {
-            Address::Tcp(address) => connect_tcp(*address).await,
-            Address::Unix(path) => Ok(split(UnixStream::connect(path).await?)),
-        }
+    fn connect(&self, to: &Address) -> impl Future<Output = io::Result<Socket<Self>>> {
+        Box::pin(async move {
+            match to {
+                Address::Tcp(address) => connect_tcp(*address).await,
+                Address::Unix(path) => Ok(split(UnixStream::connect(path).await?)),
+            }
+        })
     }
 }
 
