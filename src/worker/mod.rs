@@ -27,6 +27,7 @@ mod spares;
 pub mod thread;
 mod timer;
 mod tunnel;
+mod upload;
 pub mod wheel;
 
 use std::cell::{Cell, RefCell};

@@ -16,7 +16,7 @@ use crate::proto::h1::field::is_token_byte;
 use crate::proto::h1::request::Underscores;
 use crate::proto::h1::scan::{HeadScan, leading_empty_lines};
 use crate::snapshot::{ClientTimeouts, Label, Peer};
-use crate::timeouts::LINGER_MS;
+use crate::timeouts::{LINGER_MS, MOMENT_MS};
 
 /// A client connection between requests.
 #[derive(Debug)]
@@ -45,19 +45,41 @@ enum Arrival {
     Refused(Failure),
 }
 
+/// How long a first byte is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// For a moment, in which a client in the middle of its requests sends the next one.
+    Moment,
+    /// As long as a connection may be idle.
+    Idle,
+}
+
+/// What waiting for a first byte came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstByte {
+    /// There are bytes.
+    Here,
+    /// The time was over.
+    Late,
+    /// The connection has ended.
+    Gone,
+}
+
 /// Serves a connection to its end.
 pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer: Peer, listener: Label) {
     let _count = Count::new(&worker);
     let link = Link::new(socket, worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer());
     let mut session = Session { link, peer, listener, live: worker.live(), requests: 0, is_last: false };
-    let after = loop {
-        match session.turn(&worker).await {
+    // The exchange's memory is there only while there are requests: an idle connection is this small future.
+    while session.wait_for_first_byte(&worker, Wait::Idle).await == FirstByte::Here {
+        match Box::pin(session.serve_busy(&worker)).await {
             After::KeepAlive => {}
-            after => break after,
+            After::Linger => {
+                session.linger().await;
+                break;
+            }
+            After::Close => break,
         }
-    };
-    if after == After::Linger {
-        session.linger().await;
     }
     worker.spares.put_buffer(std::mem::take(&mut session.link.inbox));
 }
@@ -79,10 +101,24 @@ impl<T: Transport> Drop for Count<'_, T> {
 }
 
 impl<T: Transport> Session<T> {
-    /// One request and its answer.
+    /// Requests one after the other, while the next one comes within a moment. [`After::KeepAlive`] where it did not.
+    async fn serve_busy(&mut self, worker: &Rc<Worker<T>>) -> After {
+        loop {
+            let after = self.turn(worker).await;
+            if after != After::KeepAlive {
+                return after;
+            }
+            match self.wait_for_first_byte(worker, Wait::Moment).await {
+                FirstByte::Here => {}
+                FirstByte::Late => return After::KeepAlive,
+                FirstByte::Gone => return After::Close,
+            }
+        }
+    }
+
+    /// One request, of which the first bytes are in the inbox, and its answer.
     async fn turn(&mut self, worker: &Rc<Worker<T>>) -> After {
-        let timeouts = self.timeouts();
-        let arrival = self.receive_head(worker, timeouts).await;
+        let arrival = self.receive_head(self.timeouts()).await;
         self.refresh(worker);
         let mut head = worker.spares.head();
         let parsed = match arrival {
@@ -123,10 +159,7 @@ impl<T: Transport> Session<T> {
         self.live.snapshot.listener(self.listener).map(|listener| listener.underscores).unwrap_or_default()
     }
 
-    async fn receive_head(&mut self, worker: &Worker<T>, timeouts: ClientTimeouts) -> Arrival {
-        if self.link.inbox.is_empty() && !self.wait_for_first_byte(worker, timeouts).await {
-            return Arrival::Quiet;
-        }
+    async fn receive_head(&mut self, timeouts: ClientTimeouts) -> Arrival {
         // Absolute from here on: a drip cannot stretch it.
         if self.requests > 0 {
             self.arm(timeouts.header_ms);
@@ -158,24 +191,33 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    /// False where the connection ended, or was idle for too long: that is no failure, and nobody is answered.
-    async fn wait_for_first_byte(&mut self, worker: &Worker<T>, timeouts: ClientTimeouts) -> bool {
+    /// Waits until a request begins. That none does is no failure, and nobody is answered.
+    async fn wait_for_first_byte(&mut self, worker: &Worker<T>, wait: Wait) -> FirstByte {
+        if !self.link.inbox.is_empty() {
+            return FirstByte::Here;
+        }
+        let timeouts = self.timeouts();
         if self.requests == 0 {
             // A new connection has the time of one head in all.
             self.arm(timeouts.header_ms);
         } else {
-            let drain_ms = worker.is_draining.get().then_some(self.live.snapshot.drain_idle_ms);
-            match (timeouts.idle_ms, drain_ms) {
-                (None, None) => self.link.timer.arm_idle(u64::from(u32::MAX)),
-                (idle_ms, drain_ms) => {
-                    let ms = idle_ms.unwrap_or(u64::MAX).min(drain_ms.unwrap_or(u64::MAX));
-                    self.link.timer.arm_idle(ms);
-                }
+            let idle_ms = timeouts.idle_ms.unwrap_or(u64::from(u32::MAX));
+            let (moment_ms, rest_ms) = match worker.is_draining.get() {
+                true => (idle_ms.min(self.live.snapshot.drain_idle_ms), 0),
+                false => (idle_ms.min(MOMENT_MS), idle_ms.saturating_sub(MOMENT_MS)),
+            };
+            match wait {
+                Wait::Moment => self.link.timer.arm_idle(moment_ms),
+                Wait::Idle if rest_ms == 0 => return FirstByte::Late,
+                Wait::Idle => self.link.timer.arm_idle(rest_ms),
             }
         }
         let link = &mut self.link;
-        let received = link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await;
-        matches!(received, Ok(Ok(bytes)) if bytes > 0)
+        match link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await {
+            Ok(Ok(bytes)) if bytes > 0 => FirstByte::Here,
+            Ok(_) => FirstByte::Gone,
+            Err(_) => FirstByte::Late,
+        }
     }
 
     fn arm(&self, ms: Option<u64>) {
