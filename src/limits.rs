@@ -52,8 +52,10 @@ pub const RETRY_ATTEMPTS_MAX: u8 = 10;
 pub const RETRY_AFTER_S_MAX: u32 = 5;
 /// Receive buffer of a body or an upstream connection, in bytes.
 pub const BODY_BUFFER_BYTES: usize = 32 * 1024;
-/// Body bytes that are copied behind a head so that both leave in one send, in bytes.
-pub const JOINED_SEND_BYTES_MAX: usize = 32 * 1024;
+/// Receive buffer of a body that has more than one of [`BODY_BUFFER_BYTES`] left, in bytes.
+pub const LONG_BODY_BUFFER_BYTES: usize = 128 * 1024;
+/// Longest rest of a response body that is looked for behind its head, so that both leave in one send, in bytes.
+pub const JOINED_SEND_BYTES_MAX: usize = 24 * 1024;
 /// Room for the fields that are added to a head, in bytes; a buffer grows where they are more.
 pub const ADDED_FIELDS_BYTES: usize = 512;
 /// Spare heads, and buffers of a head's size, that a worker keeps for reuse: as many as there are requests in flight at
@@ -61,6 +63,8 @@ pub const ADDED_FIELDS_BYTES: usize = 512;
 pub const SPARE_HEADS_MAX: usize = 4096;
 /// Spare buffers of a body's size that a worker keeps for reuse.
 pub const SPARE_BODIES_MAX: usize = 256;
+/// Spare buffers of a long body's size that a worker keeps for reuse.
+pub const SPARE_LONG_BODIES_MAX: usize = 32;
 
 /// Accept operations in flight for each listener of a worker: one completes per turn of the loop.
 pub const ACCEPTS_IN_FLIGHT: usize = 4;

@@ -2,11 +2,14 @@
 
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use ipnet::IpNet;
 
 use super::Filter;
-use crate::proto::h1::encode::{put_field, put_number_field, put_request_line};
+use crate::proto::h1::encode::{
+    put_address, put_field, put_fields, put_number_field, put_request_id, put_request_line,
+};
 use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
@@ -67,7 +70,7 @@ fn is_removed(filters: &[Filter], name: &[u8]) -> bool {
 }
 
 fn put_client_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) {
-    for (field, name, value) in head.fields() {
+    let passing = head.fields().filter(|(field, name, _)| {
         let passes = match field.known {
             Known::Host | Known::ContentLength | Known::Expect | Known::XForwardedFor | Known::XRequestId => false,
             Known::XForwardedProto
@@ -77,21 +80,24 @@ fn put_client_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filte
             | Known::Forwarded => hop.is_trusted,
             known => !known.is_hop_by_hop(),
         };
-        if passes && !field.nominated && !is_removed(filters, name) {
-            put_field(out, name, value);
-        }
-    }
+        passes && !field.nominated && !is_removed(filters, name)
+    });
+    put_fields(out, head.bytes(), passing.map(|(field, ..)| field));
 }
 
 fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filters: &[Filter]) {
     let writes = |name: &[u8]| !is_removed(filters, name);
     let is_missing = |known| !hop.is_trusted || head.known(known).is_none();
+    let mut address = 0..0;
     if writes(b"x-forwarded-for") {
-        put_forwarded_for(out, head, hop);
+        address = put_forwarded_for(out, head, hop);
     }
     if is_missing(Known::XRealIp) && writes(b"x-real-ip") {
         out.extend_from_slice(b"X-Real-IP: ");
-        put_address(out, hop.peer);
+        match address.is_empty() {
+            true => put_address(out, hop.peer),
+            false => out.extend_from_within(address),
+        }
         out.extend_from_slice(b"\r\n");
     }
     if is_missing(Known::XForwardedProto) && writes(b"x-forwarded-proto") {
@@ -112,12 +118,17 @@ fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, fi
     if writes(b"x-request-id") {
         match head.known(Known::XRequestId).filter(|id| hop.is_trusted && is_request_id(id)) {
             Some(id) => put_field(out, b"X-Request-ID", id),
-            None => put_request_id(out, hop.request_id),
+            None => {
+                out.extend_from_slice(b"X-Request-ID: ");
+                put_request_id(out, hop.request_id);
+                out.extend_from_slice(b"\r\n");
+            }
         }
     }
 }
 
-fn put_forwarded_for(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
+/// Where the peer's address was written.
+fn put_forwarded_for(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) -> Range<usize> {
     out.extend_from_slice(b"X-Forwarded-For: ");
     if hop.is_trusted {
         for (_, _, value) in head.fields().filter(|(field, ..)| field.known == Known::XForwardedFor) {
@@ -125,8 +136,11 @@ fn put_forwarded_for(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
             out.extend_from_slice(b", ");
         }
     }
+    let start = out.len();
     put_address(out, hop.peer);
+    let address = start..out.len();
     out.extend_from_slice(b"\r\n");
+    address
 }
 
 /// RFC 7239 §4; an IPv6 address is bracketed and quoted.
@@ -141,29 +155,6 @@ fn put_forwarded(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
         out.extend_from_slice(head.authority());
         out.push(b'"');
     }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn put_address(out: &mut Vec<u8>, address: IpAddr) {
-    // `Display` of an IPv4 address costs ten times this, and every request pays it.
-    if let IpAddr::V4(address) = address {
-        let mut digits = itoa::Buffer::new();
-        for (at, octet) in address.octets().into_iter().enumerate() {
-            if at > 0 {
-                out.push(b'.');
-            }
-            out.extend_from_slice(digits.format(octet).as_bytes());
-        }
-    } else {
-        let _ = write!(out, "{address}");
-    }
-}
-
-fn put_request_id(out: &mut Vec<u8>, id: u128) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(b"X-Request-ID: ");
-    let digits = id.to_be_bytes().map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    out.extend_from_slice(digits.as_flattened());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -1,7 +1,7 @@
 //! Writes the response head that the client gets: the upstream's fields less what ends here, framed for the client.
 
 use super::Filter;
-use crate::proto::h1::encode::{put_field, put_number_field, put_status_line};
+use crate::proto::h1::encode::{self, put_field, put_number_field, put_status_line};
 use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::response::ResponseHead;
@@ -61,15 +61,14 @@ fn put_fields(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], passes_lengt
     let removes = |name: &[u8]| {
         filters.iter().any(|filter| matches!(filter, Filter::ResponseHeaders(edit) if edit.removes(name)))
     };
-    for (field, name, value) in head.fields(bytes) {
+    let passing = head.fields(bytes).filter(|(field, name, _)| {
         let passes = match field.known {
             Known::ContentLength => passes_length,
             known => !known.is_hop_by_hop(),
         };
-        if passes && !field.nominated && !removes(name) {
-            put_field(out, name, value);
-        }
-    }
+        passes && !field.nominated && !removes(name)
+    });
+    encode::put_fields(out, bytes, passing.map(|(field, ..)| field));
 }
 
 #[cfg(test)]

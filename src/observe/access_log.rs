@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::LogFormat;
 use crate::limits::LOG_VALUE_BYTES_MAX;
+use crate::proto::h1::encode::{put_address, put_request_id};
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 use crate::record::{Record, Times};
@@ -175,73 +176,94 @@ impl Line<'_> {
         }
     }
 
+    /// Every request pays for this one, so nothing in it is formatted where it can be copied.
     fn put_json(&self, out: &mut Vec<u8>) {
         let record = self.record;
         let since = self.now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         out.extend_from_slice(b"{\"time\":\"");
         put_iso_time(out, since);
-        let _ = write!(out, "\",\"client\":\"{}\",\"method\":\"", record.client);
-        put_escaped(out, self.head.method());
-        out.extend_from_slice(b"\",\"target\":\"");
-        put_escaped(out, self.head.raw_target());
-        out.extend_from_slice(b"\",\"host\":\"");
-        put_escaped(out, self.head.authority());
-        let _ = write!(out, "\",\"protocol\":\"{}\",\"status\":{}", self.head.version().name(), record.status);
+        out.extend_from_slice(b"\",\"client\":\"");
+        put_address(out, record.client);
+        out.push(b'"');
+        put_text(out, "method", self.head.method());
+        put_text(out, "target", self.head.raw_target());
+        put_text(out, "host", self.head.authority());
+        put_text(out, "protocol", self.head.version().name().as_bytes());
+        put_number(out, "status", u64::from(record.status));
         match record.failure {
             Some(failure) => _ = write!(out, ",\"cause\":\"{failure}\""),
             None => out.extend_from_slice(b",\"cause\":null"),
         }
-        let _ = write!(out, ",\"phase\":\"{}\"", record.phase.name());
-        let names =
-            [("route", self.route()), ("service", self.service()), ("endpoint", self.endpoint().unwrap_or_default())];
-        for (key, name) in names {
-            let _ = write!(out, ",\"{key}\":\"");
-            put_escaped(out, name.as_bytes());
-            out.push(b'"');
-        }
-        let _ = write!(out, ",\"attempts\":{},\"reused\":{}", record.attempts, record.connection.is_reused);
+        put_text(out, "phase", record.phase.name().as_bytes());
+        put_text(out, "route", self.route().as_bytes());
+        put_text(out, "service", self.service().as_bytes());
+        put_text(out, "endpoint", self.endpoint().unwrap_or_default().as_bytes());
+        put_number(out, "attempts", u64::from(record.attempts));
         let connection = &record.connection;
-        let _ = write!(
-            out,
-            ",\"connection_requests\":{},\"idle_ms\":{},\"age_ms\":{},\"errno\":{},\"request_bytes\":{},\"response_bytes\":{},\"sent_bytes\":{},\"received_bytes\":{}",
-            connection.requests,
-            connection.idle_us / 1_000,
-            connection.age_ms,
-            record.errno,
-            record.request_bytes,
-            record.response_bytes,
-            record.sent_bytes,
-            record.received_bytes,
-        );
+        out.extend_from_slice(if connection.is_reused { b",\"reused\":true" } else { b",\"reused\":false" });
         let times = &record.times;
-        let _ = write!(
-            out,
-            ",\"queue_us\":{},\"connect_us\":{},\"send_us\":{},\"first_byte_us\":{},\"total_us\":{},\"request_id\":\"{:032x}\"",
-            Times::between_us(times.started_us, times.admitted_us),
-            Times::between_us(times.attempted_us, times.connected_us),
-            Times::between_us(times.connected_us, times.sent_us),
-            Times::between_us(times.sent_us, times.first_byte_us),
-            times.total_us(),
-            record.request_id,
-        );
+        for (key, number) in [
+            ("connection_requests", u64::from(connection.requests)),
+            ("idle_ms", connection.idle_us / 1_000),
+            ("age_ms", connection.age_ms),
+            ("errno", u64::try_from(record.errno).unwrap_or_default()),
+            ("request_bytes", record.request_bytes),
+            ("response_bytes", record.response_bytes),
+            ("sent_bytes", record.sent_bytes),
+            ("received_bytes", record.received_bytes),
+            ("queue_us", Times::between_us(times.started_us, times.admitted_us)),
+            ("connect_us", Times::between_us(times.attempted_us, times.connected_us)),
+            ("send_us", Times::between_us(times.connected_us, times.sent_us)),
+            ("first_byte_us", Times::between_us(times.sent_us, times.first_byte_us)),
+            ("total_us", times.total_us()),
+        ] {
+            put_number(out, key, number);
+        }
+        out.extend_from_slice(b",\"request_id\":\"");
+        put_request_id(out, record.request_id);
+        out.push(b'"');
         self.put_json_attempts(out);
-        for (name, known) in [("user_agent", Known::UserAgent), ("referer", Known::Referer)] {
+        for (key, known) in [("user_agent", Known::UserAgent), ("referer", Known::Referer)] {
             if let Some(value) = self.head.known(known) {
-                let _ = write!(out, ",\"{name}\":\"");
-                put_escaped(out, value);
-                out.push(b'"');
+                put_text(out, key, value);
             }
         }
         out.push(b'}');
     }
 }
 
+/// `,"key":"value"`, escaped.
+fn put_text(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    put_key(out, key);
+    out.push(b'"');
+    put_escaped(out, value);
+    out.push(b'"');
+}
+
+/// `,"key":number`.
+fn put_number(out: &mut Vec<u8>, key: &str, number: u64) {
+    put_key(out, key);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn put_key(out: &mut Vec<u8>, key: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
 /// Bytes of a client as they may stand between quotes, in JSON and in CLF alike; cut at a bound.
 fn put_escaped(out: &mut Vec<u8>, value: &[u8]) {
-    for byte in &value[..value.len().min(LOG_VALUE_BYTES_MAX)] {
+    let value = &value[..value.len().min(LOG_VALUE_BYTES_MAX)];
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if value.iter().all(is_plain) {
+        out.extend_from_slice(value);
+        return;
+    }
+    for byte in value {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-            b' '..=b'~' => out.push(*byte),
+            byte if is_plain(byte) => out.push(*byte),
             _ => _ = write!(out, "\\u{byte:04x}"),
         }
     }
@@ -270,11 +292,26 @@ fn put_clf_time(out: &mut Vec<u8>, now: SystemTime) {
     let _ = write!(out, "{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} +0000");
 }
 
+/// `2026-11-02T08:05:09.000123Z`; years of four digits.
 fn put_iso_time(out: &mut Vec<u8>, since: Duration) {
     let seconds = since.as_secs();
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    let _ = write!(out, "{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", since.subsec_micros());
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
+    let mut put = |mut number: u64, places: std::ops::Range<usize>| {
+        for place in places.rev() {
+            text[place] = b'0' + u8::try_from(number % 10).unwrap_or_default();
+            number /= 10;
+        }
+    };
+    put(year, 0..4);
+    put(month as u64, 5..7);
+    put(day, 8..10);
+    put(hour, 11..13);
+    put(minute, 14..16);
+    put(second, 17..19);
+    put(u64::from(since.subsec_micros()), 20..26);
+    out.extend_from_slice(&text);
 }
 
 #[cfg(test)]

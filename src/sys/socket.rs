@@ -96,6 +96,21 @@ pub fn peek(fd: RawFd) -> Peek {
     }
 }
 
+/// Takes what has come into the spare capacity of `inbox` and says how many bytes; 0 where there is nothing to take.
+pub fn receive_at_once(fd: RawFd, inbox: &mut Vec<u8>) -> usize {
+    let spare = inbox.spare_capacity_mut();
+    // SAFETY: the pointer and the length are those of memory that the vector has and does not use.
+    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+    let received = unsafe { libc::recv(fd, spare.as_mut_ptr().cast(), spare.len(), libc::MSG_DONTWAIT) };
+    let bytes = usize::try_from(received).unwrap_or(0);
+    // SAFETY: the kernel has just written so many bytes behind those that were there.
+    #[expect(unsafe_code, reason = "they become part of the vector")]
+    unsafe {
+        inbox.set_len(inbox.len() + bytes);
+    }
+    bytes
+}
+
 /// What the kernel knows of the delivery of what was sent; `None` where the socket is no TCP connection.
 #[must_use]
 pub fn delivery(fd: RawFd) -> Option<Delivery> {

@@ -128,8 +128,8 @@ impl<T: Transport> Exchange<'_, T> {
             Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
             Framing::Chunked | Framing::UntilClose => BODY_BUFFER_BYTES,
         };
-        let length = (head.length() + ADDED_FIELDS_BYTES).saturating_add(rest);
-        let mut out = self.worker.spares.buffer(length.min(BODY_BUFFER_BYTES));
+        let length = (head.bytes().len() + ADDED_FIELDS_BYTES).saturating_add(rest);
+        let mut out = self.worker.spares.buffer(length);
         // By the snapshot's name: as it was written, not as it was resolved.
         let endpoints = &to.service.endpoints;
         let name = self.record.endpoint.and_then(|at| endpoints.get(at)).map_or("", |endpoint| &endpoint.name);

@@ -21,6 +21,7 @@ use super::timer::Patience;
 use super::upload::Source;
 use crate::failure::{Failure, Phase};
 use crate::filter::Filter;
+use crate::limits::BODY_BUFFER_BYTES;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::{Listener, Service};
 use crate::upstream::reuse::UpstreamWord;
@@ -145,6 +146,12 @@ pub(super) struct Forward<'a, T: Transport> {
 }
 
 impl<T: Transport> Forward<'_, T> {
+    /// Gives an inbox that no operation has room for what is left of a body.
+    pub(super) fn make_room(&self, inbox: &mut Vec<u8>, bytes_left: Option<u64>) {
+        let bytes = bytes_left.map_or(BODY_BUFFER_BYTES, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        self.worker.spares.grow(inbox, bytes);
+    }
+
     /// Runs both directions. `out` holds the encoded request head; `body` is what the client still has to send.
     pub(super) async fn run(
         &self,

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Phase};
 use crate::filter::response::{Delivery, put_interim_head, put_response_head};
 use crate::limits::{
     ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX,
-    INTERIM_RESPONSES_MAX, SEND_GRACE_MS,
+    INTERIM_RESPONSES_MAX, JOINED_SEND_BYTES_MAX, SEND_GRACE_MS,
 };
 use crate::proto::h1::Version;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
@@ -83,6 +83,14 @@ impl<T: Transport> Forward<'_, T> {
             is_chunked: head.delivery.framing == Framing::Chunked,
             trailers: Vec::new(),
         };
+        // The rest of a short body that is here already goes with the head. An error that is met here is told by the next
+        // receive as an end, which is no proper one for a body of known length.
+        let is_short = |left: &u64| (inbox.len() as u64 + 1..=JOINED_SEND_BYTES_MAX as u64).contains(left);
+        if let Some(left) = body.decoder.bytes_left().filter(is_short) {
+            self.make_room(inbox, Some(left));
+            let bytes = receiver.receive_at_once(inbox);
+            self.note_received(bytes);
+        }
         loop {
             // What comes with the head and is broken can still be answered in the upstream's place.
             self.take_body(inbox, &mut body, out)?;
@@ -93,7 +101,7 @@ impl<T: Transport> Forward<'_, T> {
             if body.decoder.is_done() {
                 break;
             }
-            self.worker.spares.fit(inbox, BODY_BUFFER_BYTES);
+            self.make_room(inbox, body.decoder.bytes_left());
             let received = receive(receiver, inbox);
             let ms = self.service.timeouts.body_ms;
             match down.patience.wait(Timeout::UpstreamBody, ms, received).await? {
@@ -141,7 +149,10 @@ impl<T: Transport> Forward<'_, T> {
             }
             if let Some(length) = found {
                 self.check_unsolicited(receiver, &inbox[..length]).await?;
-                self.worker.spares.fit(out, (inbox.len() + ADDED_FIELDS_BYTES).min(BODY_BUFFER_BYTES));
+                // A full buffer may be the beginning of more.
+                let is_full = inbox.len() == inbox.capacity();
+                let bytes = if is_full { BODY_BUFFER_BYTES } else { inbox.len() + ADDED_FIELDS_BYTES };
+                self.worker.spares.fit(out, bytes.min(BODY_BUFFER_BYTES));
                 let head = self.read_head(&inbox[..length], out)?;
                 inbox.drain(..length);
                 scan = HeadScan::default();

@@ -3,43 +3,63 @@
 use std::cell::RefCell;
 
 use super::held::HeldBytes;
-use crate::limits::{BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, SPARE_BODIES_MAX, SPARE_HEADS_MAX};
+use crate::limits::{
+    BODY_BUFFER_BYTES, HEAD_BUFFER_BYTES, LONG_BODY_BUFFER_BYTES, SPARE_BODIES_MAX, SPARE_HEADS_MAX,
+    SPARE_LONG_BODIES_MAX,
+};
 use crate::proto::h1::request::RequestHead;
-
-/// Largest buffer that serves as a small one again, in bytes.
-const HEAD_BUFFER_BYTES_MAX: usize = 2 * HEAD_BUFFER_BYTES;
-/// Largest buffer that serves as a large one again, in bytes.
-const BODY_BUFFER_BYTES_MAX: usize = 2 * BODY_BUFFER_BYTES;
 
 /// The spare parts of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
-    small: RefCell<Vec<Vec<u8>>>,
-    large: RefCell<Vec<Vec<u8>>>,
+    /// One shelf for each of [`SIZES`].
+    buffers: [RefCell<Vec<Vec<u8>>>; SIZES.len()],
     #[expect(clippy::vec_box, reason = "heads move between shelf and task; a pointer moves, not its 200 bytes")]
     heads: RefCell<Vec<Box<RequestHead>>>,
     /// Bytes of request bodies that are held to be sent again.
     pub held: HeldBytes,
 }
 
+/// Bytes of a buffer on each shelf, and how many of them are kept. One that grew is kept up to twice that size.
+const SIZES: [(usize, usize); 3] = [
+    (HEAD_BUFFER_BYTES, SPARE_HEADS_MAX),
+    (BODY_BUFFER_BYTES, SPARE_BODIES_MAX),
+    (LONG_BODY_BUFFER_BYTES, SPARE_LONG_BODIES_MAX),
+];
+
+/// The shelf whose buffers hold so many bytes, or the last one.
+fn shelf_for(bytes: usize) -> usize {
+    SIZES.iter().position(|(size, _)| bytes <= *size).unwrap_or(SIZES.len() - 1)
+}
+
+/// The shelf that a buffer belongs on.
+fn shelf_of(buffer: &Vec<u8>) -> Option<usize> {
+    SIZES.iter().position(|(size, _)| (*size..=2 * size).contains(&buffer.capacity()))
+}
+
 impl Spares {
-    /// An empty buffer with at least so much room.
+    /// An empty buffer for so many bytes, or for a part of them where they are more than a buffer has.
     #[must_use]
     pub(super) fn buffer(&self, bytes: usize) -> Vec<u8> {
-        let (shelf, size) = if bytes <= HEAD_BUFFER_BYTES {
-            (&self.small, HEAD_BUFFER_BYTES)
-        } else {
-            (&self.large, bytes.max(BODY_BUFFER_BYTES))
-        };
-        let buffer = shelf.borrow_mut().pop();
-        buffer.unwrap_or_else(|| Vec::with_capacity(size))
+        let shelf = shelf_for(bytes);
+        let buffer = self.buffers[shelf].borrow_mut().pop();
+        buffer.unwrap_or_else(|| Vec::with_capacity(SIZES[shelf].0))
     }
 
-    /// Makes a buffer that holds nothing, and no operation has, one of the size that so many bytes need.
+    /// Makes a buffer, which no operation may have, one of the size that so many bytes need; keeps what is in it.
     pub(super) fn fit(&self, buffer: &mut Vec<u8>, bytes: usize) {
-        let is_small = buffer.capacity() <= HEAD_BUFFER_BYTES_MAX;
-        if buffer.capacity() < HEAD_BUFFER_BYTES || is_small != (bytes <= HEAD_BUFFER_BYTES) {
-            self.put_buffer(std::mem::replace(buffer, self.buffer(bytes)));
+        let shelf = shelf_for(bytes.max(buffer.len()));
+        if shelf_of(buffer) != Some(shelf) {
+            let mut other = self.buffer(SIZES[shelf].0);
+            other.extend_from_slice(buffer);
+            self.put_buffer(std::mem::replace(buffer, other));
+        }
+    }
+
+    /// [`Self::fit`], unless the buffer is larger already.
+    pub(super) fn grow(&self, buffer: &mut Vec<u8>, bytes: usize) {
+        if buffer.capacity() < SIZES[shelf_for(bytes)].0 {
+            self.fit(buffer, bytes);
         }
     }
 
@@ -47,13 +67,9 @@ impl Spares {
     pub(super) fn put_buffer(&self, mut buffer: Vec<u8>) {
         buffer.clear();
         // A buffer that grew for one large head would be held by an idle connection for ever.
-        let (shelf, most) = match buffer.capacity() {
-            HEAD_BUFFER_BYTES..=HEAD_BUFFER_BYTES_MAX => (&self.small, SPARE_HEADS_MAX),
-            BODY_BUFFER_BYTES..=BODY_BUFFER_BYTES_MAX => (&self.large, SPARE_BODIES_MAX),
-            _ => return,
-        };
-        let mut shelf = shelf.borrow_mut();
-        if shelf.len() < most {
+        let Some(at) = shelf_of(&buffer) else { return };
+        let mut shelf = self.buffers[at].borrow_mut();
+        if shelf.len() < SIZES[at].1 {
             shelf.push(buffer);
         }
     }
@@ -71,5 +87,41 @@ impl Spares {
         if heads.len() < SPARE_HEADS_MAX {
             heads.push(head);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_fits_its_use_and_keeps_what_it_holds() {
+        let spares = Spares::default();
+        let mut buffer = spares.buffer(10);
+        assert_eq!(buffer.capacity(), HEAD_BUFFER_BYTES);
+        buffer.extend_from_slice(b"body");
+        spares.grow(&mut buffer, 5_000);
+        assert_eq!((buffer.capacity(), &buffer[..]), (BODY_BUFFER_BYTES, &b"body"[..]));
+        spares.grow(&mut buffer, 10);
+        assert_eq!(buffer.capacity(), BODY_BUFFER_BYTES, "it never shrinks by growing");
+        spares.fit(&mut buffer, 10);
+        assert_eq!((buffer.capacity(), &buffer[..]), (HEAD_BUFFER_BYTES, &b"body"[..]));
+        spares.grow(&mut buffer, usize::MAX);
+        assert_eq!(buffer.capacity(), LONG_BODY_BUFFER_BYTES);
+        buffer.resize(BODY_BUFFER_BYTES + 1, 0);
+        spares.fit(&mut buffer, 10);
+        assert_eq!(buffer.capacity(), LONG_BODY_BUFFER_BYTES, "what it holds must fit");
+    }
+
+    #[test]
+    fn a_buffer_that_was_given_back_is_the_next_one() {
+        let spares = Spares::default();
+        let buffer = spares.buffer(BODY_BUFFER_BYTES);
+        let address = buffer.as_ptr();
+        spares.put_buffer(buffer);
+        let next = spares.buffer(BODY_BUFFER_BYTES);
+        assert_eq!(next.as_ptr(), address);
+        spares.put_buffer(Vec::with_capacity(100));
+        assert!(spares.buffers.iter().all(|shelf| shelf.borrow().is_empty()), "odd sizes are freed");
     }
 }

@@ -9,7 +9,7 @@ use super::io::{Receive as _, Transport, receive};
 use super::link::{SendFault, send_all};
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
-use crate::limits::{BODY_BUFFER_BYTES, CLIENT_BODY_BYTES_PER_S_MIN, HEAD_BUFFER_BYTES, RATE_GRACE_MS};
+use crate::limits::{BODY_BUFFER_BYTES, CLIENT_BODY_BYTES_PER_S_MIN, RATE_GRACE_MS};
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
 use crate::proto::h1::framing::Framing;
 use crate::timeouts::{EXPECT_CONTINUE_MS, Pace, Timeout};
@@ -68,6 +68,7 @@ impl<T: Transport> Forward<'_, T> {
         body: &mut RequestBody,
         out: &mut Vec<u8>,
     ) -> Result<(), Broken> {
+        self.take_what_came(source, body);
         self.take_request_body(source.inbox, body, out)?;
         if body.decoder.is_done() {
             self.progress.expectation.set(Expectation::Met);
@@ -83,13 +84,11 @@ impl<T: Transport> Forward<'_, T> {
                 self.progress.expectation.set(Expectation::Met);
             }
         }
-        let small = std::mem::replace(source.inbox, self.worker.spares.buffer(BODY_BUFFER_BYTES));
-        source.inbox.extend_from_slice(&small);
-        self.worker.spares.put_buffer(small);
         let mut pace = Pace::new(RATE_GRACE_MS, CLIENT_BODY_BYTES_PER_S_MIN);
         let body_ms = self.listener.timeouts.body_ms;
         while !body.decoder.is_done() {
             if source.inbox.is_empty() {
+                self.make_room(source.inbox, body.decoder.bytes_left());
                 let before_ms = source.patience.now_ms();
                 let ms = pace.limit_ms(body_ms);
                 let received = receive(source.receiver, source.inbox);
@@ -101,16 +100,19 @@ impl<T: Transport> Forward<'_, T> {
             self.take_request_body(source.inbox, body, out)?;
             self.send_up(source, sender, out, false).await?;
         }
-        self.shrink(source.inbox);
+        // An idle connection holds a small buffer, not the one that its body needed.
+        self.worker.spares.fit(source.inbox, 0);
         Ok(())
     }
 
-    /// An idle connection holds a small buffer, not the one that its body needed.
-    fn shrink(&self, inbox: &mut Vec<u8>) {
-        if inbox.len() <= HEAD_BUFFER_BYTES {
-            let mut small = self.worker.spares.buffer(HEAD_BUFFER_BYTES);
-            small.extend_from_slice(inbox);
-            self.worker.spares.put_buffer(std::mem::replace(inbox, small));
+    /// Takes the rest of a short body, or the next part of a long one, where it is here already: it goes with the head,
+    /// which spares two operations.
+    fn take_what_came(&self, source: &mut Source<'_, T>, body: &RequestBody) {
+        let left = body.decoder.bytes_left().unwrap_or(BODY_BUFFER_BYTES as u64);
+        // A receive that is in flight has the buffer.
+        if left > source.inbox.len() as u64 && source.inbox.capacity() > 0 && !self.head.expects_continue() {
+            self.make_room(source.inbox, Some(left.min(BODY_BUFFER_BYTES as u64)));
+            source.receiver.receive_at_once(source.inbox);
         }
     }
 
@@ -155,6 +157,12 @@ impl<T: Transport> Forward<'_, T> {
         let is_chunked = self.head.framing() == Framing::Chunked;
         let was_done = decoder.is_done();
         let (mut taken, from) = (0, out.len());
+        if out.is_empty() && decoder.bytes_left().is_some_and(|left| inbox.len() as u64 <= left) {
+            // Body and nothing else changes places, uncopied.
+            let _ = decoder.decode(inbox, trailers);
+            self.progress.request_bytes.set(self.progress.request_bytes.get() + inbox.len() as u64);
+            std::mem::swap(inbox, out);
+        }
         while taken < inbox.len() && !decoder.is_done() {
             let piece = decoder
                 .decode(&inbox[taken..], trailers)
@@ -175,7 +183,11 @@ impl<T: Transport> Forward<'_, T> {
             put_last_chunk(out, trailers);
         }
         self.progress.is_body_received.set(decoder.is_done());
-        self.held.borrow_mut().hold(&out[from..], self.service.retry.buffer_bytes, &self.worker.spares);
+        // Of a body that is too long from the start nothing is held, though its first part would fit.
+        let is_too_long =
+            matches!(self.head.framing(), Framing::Length(length) if length > self.service.retry.buffer_bytes as u64);
+        let limit = if is_too_long { 0 } else { self.service.retry.buffer_bytes };
+        self.held.borrow_mut().hold(&out[from..], limit, &self.worker.spares);
         inbox.drain(..taken);
         Ok(())
     }

@@ -130,6 +130,16 @@ impl BodyDecoder {
         matches!(self, Self::Done)
     }
 
+    /// Bytes of body that are still to come; `None` where only the end will tell.
+    #[must_use]
+    pub const fn bytes_left(&self) -> Option<u64> {
+        match self {
+            Self::Done => Some(0),
+            Self::Length(left) => Some(*left),
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
     /// True where the peer's close is the proper end.
     #[must_use]
     pub const fn ends_at_close(&self) -> bool {

@@ -63,10 +63,10 @@ impl RequestHead {
         Ok(())
     }
 
-    /// Its length in bytes, its empty line included.
+    /// What was parsed: the whole head, its empty line included.
     #[must_use]
-    pub const fn length(&self) -> usize {
-        self.bytes.len()
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Forgets everything and gives the buffer back for reuse.

@@ -65,6 +65,13 @@ pub trait Receive: std::fmt::Debug + 'static {
     /// losing a byte, and an operation armed while a connection was idle is the next message's first receive.
     fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
+    /// Takes what has come already into the spare capacity of `inbox`, without waiting, and says how many bytes; 0 where
+    /// there is nothing, an end, or an error, which the next receive tells. None may be in flight. For a body whose first
+    /// part just came, where it spares an operation.
+    fn receive_at_once(&mut self, _inbox: &mut Vec<u8>) -> usize {
+        0
+    }
+
     /// Looks into the socket: asked of the kernel itself, for a completion may wait where the engine has not looked
     /// yet.
     fn peek(&self) -> Peek;

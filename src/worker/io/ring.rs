@@ -328,6 +328,13 @@ impl Receive for RingReceiver {
         poll_operation(&mut self.operations, &self.mailbox, inbox, from, cx)
     }
 
+    fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
+        let mail = self.mailbox.take();
+        let is_free = matches!(mail, Mail::Empty);
+        self.mailbox.set(mail);
+        if is_free { sys::socket::receive_at_once(self.fd, inbox) } else { 0 }
+    }
+
     fn peek(&self) -> Peek {
         sys::socket::peek(self.fd)
     }
