@@ -1,0 +1,1 @@
+"""The comparative benchmark: see benches/load/README.md."""

@@ -1,0 +1,169 @@
+"""Proxies that are measured: what a file in `peers/` says of one, and the process that comes of it."""
+import dataclasses
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import tomllib
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parents[1]
+ROOT = HERE.parents[1]
+START_SECONDS = 60
+
+
+def programs_path():
+    """Where programs are looked for: RINGRESS_PEERS, what is built here, and the usual places."""
+    built = [ROOT / "target/release", HERE / "tool/target/release", HERE / "pingora/target/release", HERE / "installed"]
+    return os.pathsep.join([os.environ.get("RINGRESS_PEERS", ""), *map(str, built), os.environ["PATH"], "/usr/sbin"])
+
+
+@dataclasses.dataclass
+class Peer:
+    """One file of `peers/`."""
+
+    key: str
+    description: dict
+
+    @property
+    def name(self):
+        return self.description["name"]
+
+    @property
+    def is_reference(self):
+        return self.description.get("reference", False)
+
+    @property
+    def program(self):
+        return shutil.which(self.description["program"], path=programs_path())
+
+    def version(self):
+        """The first line that names a version, or nothing."""
+        if not self.description.get("version"):
+            return ""
+        ran = subprocess.run([self.program, *self.description["version"]], capture_output=True, text=True, timeout=20)
+        lines = (ran.stdout + ran.stderr).strip().splitlines()
+        return next((line.strip() for line in lines if any(sign.isdigit() for sign in line)), "")
+
+
+def all_peers():
+    """Every peer that has a file, by key."""
+    files = sorted((HERE / "peers").glob("*.toml"))
+    return {file.stem: Peer(file.stem, tomllib.loads(file.read_text())) for file in files}
+
+
+def against(command):
+    """A proxy that somebody else brings: a shell command with {listen}, {origin}, {workers} and {folder}."""
+    return Peer("mine", {"name": command.split()[0].rsplit("/")[-1], "program": "sh", "arguments": ["-c", "exec " + command],
+                         "workloads_left_out": {"access_log": "not known", "routes_100": "not known",
+                                                "routes_10000": "not known"}, "files": {}})
+
+
+def free_ports(count):
+    """Ports that nobody listens on, below those that the kernel gives to clients, so that none is taken meanwhile."""
+    found = []
+    for port in range(20_000, 30_000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                found.append(port)
+            except OSError:
+                continue
+        if len(found) == count:
+            return found
+    raise SystemExit("no free ports on 127.0.0.1")
+
+
+class Process:
+    """A program pinned to CPUs, ended by its own id."""
+
+    def __init__(self, cpus, command, folder, environment=None, stdout=subprocess.DEVNULL):
+        self.stderr = open(pathlib.Path(folder) / "stderr", "a+b")
+        self.child = subprocess.Popen(["taskset", "-c", cpus, *map(str, command)], cwd=folder, stdin=subprocess.DEVNULL,
+                                      stdout=stdout, stderr=self.stderr, env=os.environ | (environment or {}))
+
+    def pids(self):
+        """The process and all that came of it."""
+        found = [self.child.pid]
+        for pid in found:
+            for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+                found += [int(child) for child in task.read_text().split()]
+        return found
+
+    def kib(self, what):
+        """Kibibytes of all its processes: `VmHWM` and `VmRSS` of status, `Pss` of smaps_rollup."""
+        total = 0
+        for pid in self.pids():
+            file = "smaps_rollup" if what == "Pss" else "status"
+            for line in pathlib.Path(f"/proc/{pid}/{file}").read_text().splitlines():
+                if line.startswith(what + ":"):
+                    total += int(line.split()[1])
+        return total
+
+    def wait_for(self, port):
+        """Until it answers with 200: some listen before they know their routes."""
+        start = time.monotonic()
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/200", timeout=5).read()
+                return
+            except OSError:
+                if self.child.poll() is not None or time.monotonic() - start > START_SECONDS:
+                    self.stderr.seek(0)
+                    raise RuntimeError(f"does not answer: {self.stderr.read()[-1000:].decode(errors='replace')}") from None
+                time.sleep(0.01)
+
+    def stop(self):
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGTERM)
+            try:
+                self.child.wait(5)
+            except subprocess.TimeoutExpired:
+                for pid in reversed(self.pids()):
+                    os.kill(pid, signal.SIGKILL)
+                self.child.wait()
+        self.stderr.close()
+
+
+class Running(Process):
+    """A peer that runs with its own folder and ports."""
+
+    def __init__(self, peer, setup, origin, folder, routes=0, access_log=False):
+        self.peer = peer
+        self.folder = pathlib.Path(folder) / f"{peer.key}-{routes}-{int(access_log)}"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.port, self.admin = free_ports(2)
+        described = peer.description
+        log = described.get("access_log", {})
+
+        def fill(text):
+            for key, template in described.get("route", {}).items():
+                entries = (template.replace("{name}", f"r{number}").replace("{host}", f"h{number}.example")
+                           .replace("{prefix}", f"/app{number}/") for number in range(routes))
+                text = text.replace("{routes:%s}" % key, "\n".join(entries))
+            text = text.replace("{access_log}", log.get("on" if access_log else "off", ""))
+            values = {"listen": self.port, "origin": origin, "admin": self.admin, "workers": setup.workers, "folder": self.folder}
+            for key, value in values.items():
+                text = text.replace("{%s}" % key, str(value))
+            return text
+
+        for name, text in described.get("files", {}).items():
+            (self.folder / name).write_text(fill(text))
+        environment = {key: fill(value) for key, value in described.get("environment", {}).items()}
+        stdout = subprocess.DEVNULL
+        if access_log and log.get("to") == "stdout":
+            stdout = open(self.folder / "access.log", "wb")
+        super().__init__(setup.proxy_cpus, [peer.program, *map(fill, described["arguments"])], self.folder, environment, stdout)
+        try:
+            self.wait_for(self.port)
+        except RuntimeError as error:
+            self.stop()
+            raise RuntimeError(f"{peer.name} {error}") from None
+
+    def stop(self):
+        super().stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
