@@ -94,9 +94,10 @@ fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, fi
     }
     if is_missing(Known::XRealIp) && writes(b"x-real-ip") {
         out.extend_from_slice(b"X-Real-IP: ");
-        match address.is_empty() {
-            true => put_address(out, hop.peer),
-            false => out.extend_from_within(address),
+        if address.is_empty() {
+            put_address(out, hop.peer);
+        } else {
+            out.extend_from_within(address);
         }
         out.extend_from_slice(b"\r\n");
     }

@@ -202,9 +202,10 @@ impl<T: Transport> Session<T> {
             self.arm(timeouts.header_ms);
         } else {
             let idle_ms = timeouts.idle_ms.unwrap_or(u64::from(u32::MAX));
-            let (moment_ms, rest_ms) = match worker.is_draining.get() {
-                true => (idle_ms.min(self.live.snapshot.drain_idle_ms), 0),
-                false => (idle_ms.min(MOMENT_MS), idle_ms.saturating_sub(MOMENT_MS)),
+            let (moment_ms, rest_ms) = if worker.is_draining.get() {
+                (idle_ms.min(self.live.snapshot.drain_idle_ms), 0)
+            } else {
+                (idle_ms.min(MOMENT_MS), idle_ms.saturating_sub(MOMENT_MS))
             };
             match wait {
                 Wait::Moment => self.link.timer.arm_idle(moment_ms),

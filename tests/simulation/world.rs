@@ -303,6 +303,18 @@ impl Receive for End {
         Poll::Ready(Ok(bytes))
     }
 
+    fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
+        let mut pipe = self.pipe.borrow_mut();
+        let most = pipe.bytes.len().min(inbox.capacity() - inbox.len());
+        if self.in_flight.is_some() || most == 0 {
+            return 0;
+        }
+        let bytes = self.world.below(most + 1);
+        inbox.extend(pipe.bytes.drain(..bytes));
+        pipe.wake();
+        bytes
+    }
+
     fn peek(&self) -> Peek {
         let pipe = self.pipe.borrow();
         match (pipe.bytes.is_empty(), pipe.is_finished || pipe.is_reset) {

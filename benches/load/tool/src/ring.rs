@@ -152,7 +152,8 @@ impl Relay {
         for (key, stream) in [(pair, client), (pair + 1, upstream)] {
             let own = if self.receive == Receive::Single { vec![0; BUFFER_BYTES] } else { Vec::new() };
             let pieces = VecDeque::new();
-            self.sides[key] = Some(Side { stream, own, pieces, sent: 0, in_kernel: 0, has_ended: false, is_over: false });
+            self.sides[key] =
+                Some(Side { stream, own, pieces, sent: 0, in_kernel: 0, has_ended: false, is_over: false });
             self.receive(key)?;
         }
         Ok(())
