@@ -5,6 +5,7 @@
 //! reused, and for how long, is decided by `upstream/habit.rs`.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -79,7 +80,8 @@ pub(super) struct Endpoint<T: Transport> {
     pub ejection: RefCell<Ejection>,
     /// What the process knows of it.
     checked: Arc<Checked>,
-    idle: RefCell<Vec<Upstream<T>>>,
+    /// The latest used at the back.
+    idle: RefCell<VecDeque<Upstream<T>>>,
     /// Wakes the task that watches the idle connections; `None` until the first is kept.
     watcher: RefCell<Option<Waker>>,
     /// When the watcher looks next, in milliseconds of the coarse clock.
@@ -135,7 +137,7 @@ impl<T: Transport> Endpoint<T> {
         let (now_us, now_ms) = (worker.transport.now_us(), worker.transport.coarse_ms());
         loop {
             let at = self.find(now_us, is_repeatable)?;
-            let mut upstream = self.idle.borrow_mut().remove(at);
+            let mut upstream = self.idle.borrow_mut().remove(at)?;
             let idle_us = upstream.idle_us(now_us);
             // Whoever waits for the response will leave its own waker.
             let end = self.end_of(&mut upstream, (now_us, now_ms), &mut Context::from_waker(Waker::noop()));
@@ -157,7 +159,7 @@ impl<T: Transport> Endpoint<T> {
     /// The position of the connection to take, the latest first.
     fn find(&self, now_us: u64, is_repeatable: bool) -> Option<usize> {
         let idle = self.idle.borrow();
-        let (oldest, latest) = (idle.first()?, idle.last()?);
+        let (oldest, latest) = (idle.front()?, idle.back()?);
         let mut habit = self.habit.borrow_mut();
         let oldest_us = oldest.idle_us(now_us);
         let lacks_proof = !is_repeatable && !habit.is_survived(latest.idle_us(now_us));
@@ -192,10 +194,10 @@ impl<T: Transport> Endpoint<T> {
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() >= limit.max(1) {
-            idle.remove(0);
+            idle.pop_front();
         }
         let until_ms = upstream.idle_until_ms;
-        idle.push(upstream);
+        idle.push_back(upstream);
         drop(idle);
         match watcher {
             None => {
@@ -225,9 +227,9 @@ impl<T: Transport> Endpoint<T> {
                 at += 1;
                 continue;
             };
-            ended.push((idle.remove(at), end));
+            ended.extend(idle.remove(at).map(|upstream| (upstream, end)));
         }
-        let survived_us = idle.first().map(|oldest| oldest.idle_us(now_us));
+        let survived_us = idle.front().map(|oldest| oldest.idle_us(now_us));
         drop(idle);
         if let Some(survived_us) = survived_us {
             self.habit.borrow_mut().survives(survived_us, now_us);
