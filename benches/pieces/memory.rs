@@ -93,6 +93,10 @@ impl Receive for Receiver {
         Poll::Ready(Ok(bytes))
     }
 
+    fn is_seen(&self) -> bool {
+        true
+    }
+
     fn peek(&self) -> Peek {
         Peek::Quiet
     }

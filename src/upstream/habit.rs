@@ -134,7 +134,8 @@ impl Habit {
     }
 
     /// Whether a connection that nothing was heard of must be looked at before a request goes over it. One that may be
-    /// repeated needs no look where reuse is known to work: its loss costs an attempt and no more.
+    /// repeated needs no look where reuse is known to work: an end costs an attempt and no more, and bytes that nobody
+    /// asked for have never come.
     #[must_use]
     pub fn needs_look(&self, is_repeatable: bool) -> bool {
         !is_repeatable || self.trust != Trust::Proven || self.has_spoken_unasked

@@ -129,7 +129,7 @@ impl<T: Transport> Exchange<'_, T> {
             Framing::Chunked | Framing::UntilClose => BODY_BUFFER_BYTES,
         };
         let length = (head.bytes().len() + ADDED_FIELDS_BYTES).saturating_add(rest);
-        let mut out = self.worker.spares.buffer(length);
+        let mut out = self.worker.spares.buffer(length.min(BODY_BUFFER_BYTES));
         // By the snapshot's name: as it was written, not as it was resolved.
         let endpoints = &to.service.endpoints;
         let name = self.record.endpoint.and_then(|at| endpoints.get(at)).map_or("", |endpoint| &endpoint.name);
@@ -151,6 +151,7 @@ impl<T: Transport> Exchange<'_, T> {
             total_at_ms: to.total_at_ms,
             is_last: self.is_last,
             is_reused: self.record.connection.is_reused,
+            idle_us: self.record.connection.idle_us,
             sent_before: upstream.sent_bytes,
             held: &self.held,
             discards: Discards { idle_timeout: terms.may_discard_timeout, elsewhere },

@@ -132,6 +132,8 @@ pub(super) struct Forward<'a, T: Transport> {
     pub is_last: bool,
     /// True where the upstream connection came from the pool.
     pub is_reused: bool,
+    /// How long it was idle there, in microseconds.
+    pub idle_us: u64,
     /// Bytes sent over it before.
     pub sent_before: u64,
     /// What is held of the request body.
@@ -146,10 +148,19 @@ pub(super) struct Forward<'a, T: Transport> {
 }
 
 impl<T: Transport> Forward<'_, T> {
-    /// Gives an inbox that no operation has room for what is left of a body.
+    /// Gives an inbox room for what is left of a body; not where a receive is in flight, which has the buffer.
     pub(super) fn make_room(&self, inbox: &mut Vec<u8>, bytes_left: Option<u64>) {
-        let bytes = bytes_left.map_or(BODY_BUFFER_BYTES, |left| usize::try_from(left).unwrap_or(usize::MAX));
-        self.worker.spares.grow(inbox, bytes);
+        if inbox.capacity() > 0 {
+            let bytes = bytes_left.map_or(BODY_BUFFER_BYTES, |left| usize::try_from(left).unwrap_or(usize::MAX));
+            self.worker.spares.grow(inbox, bytes);
+        }
+    }
+
+    /// [`Self::make_room`] for the next part of a body. The long buffers are for those who have filled a short one: what a
+    /// peer says of a length costs it nothing.
+    pub(super) fn make_room_for_body(&self, inbox: &mut Vec<u8>, bytes_left: Option<u64>, taken: u64) {
+        let most = if taken < BODY_BUFFER_BYTES as u64 { BODY_BUFFER_BYTES as u64 } else { u64::MAX };
+        self.make_room(inbox, bytes_left.map(|left| left.min(most)));
     }
 
     /// Runs both directions. `out` holds the encoded request head; `body` is what the client still has to send.

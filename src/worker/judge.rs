@@ -63,7 +63,10 @@ impl<T: Transport> Forward<'_, T> {
         let now_ms = self.worker.transport.coarse_ms();
         let endpoint = &self.permit.endpoint;
         if self.is_reused {
-            endpoint.habit.borrow_mut().succeeds();
+            let mut habit = endpoint.habit.borrow_mut();
+            habit.succeeds();
+            // Where the connection was not looked at, this is what tells that it was still open.
+            habit.survives(self.idle_us, self.worker.transport.now_us());
         }
         if status < 500 || !self.service.ejection.has_server_errors {
             endpoint.ejection.borrow_mut().succeeds(self.permit.is_trial, now_ms);

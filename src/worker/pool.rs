@@ -141,7 +141,7 @@ impl<T: Transport> Endpoint<T> {
             let idle_us = upstream.idle_us(now_us);
             // Whoever waits for the response will leave its own waker.
             let end = self.end_of(&mut upstream, (now_us, now_ms), &mut Context::from_waker(Waker::noop()));
-            let is_looked_at = self.habit.borrow().needs_look(is_repeatable);
+            let is_looked_at = self.habit.borrow().needs_look(is_repeatable) || !upstream.link.receiver.is_seen();
             // The armed receive may have been completed where this loop has not looked yet.
             let end = end.or_else(|| is_looked_at.then(|| look(&upstream.link.receiver)).flatten());
             let Some(end) = end else {
@@ -156,7 +156,9 @@ impl<T: Transport> Endpoint<T> {
         }
     }
 
-    /// The position of the connection to take, the latest first.
+    /// The position of the connection to take, the latest first. Where no look is needed, those that were released since
+    /// the kernel was last asked come after the others: what an upstream sends behind its response, and what would be
+    /// taken for the answer to the next request, comes to light then.
     fn find(&self, now_us: u64, is_repeatable: bool) -> Option<usize> {
         let idle = self.idle.borrow();
         let (oldest, latest) = (idle.front()?, idle.back()?);
@@ -166,7 +168,10 @@ impl<T: Transport> Endpoint<T> {
         if lacks_proof && oldest_us > habit.kept_us() && oldest.link.receiver.peek() == Peek::Quiet {
             habit.survives(oldest_us, now_us);
         }
-        (0..idle.len()).rev().find(|at| habit.allows(idle[*at].idle_us(now_us), is_repeatable))
+        let seen =
+            if habit.needs_look(is_repeatable) { 0 } else { idle.partition_point(|kept| kept.link.receiver.is_seen()) };
+        let latest_first = (0..seen).rev().chain((seen..idle.len()).rev());
+        latest_first.into_iter().find(|at| habit.allows(idle[*at].idle_us(now_us), is_repeatable))
     }
 
     /// Keeps a connection for `idle_ms`, the oldest giving way where `limit` are kept already.

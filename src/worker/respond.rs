@@ -101,7 +101,7 @@ impl<T: Transport> Forward<'_, T> {
             if body.decoder.is_done() {
                 break;
             }
-            self.make_room(inbox, body.decoder.bytes_left());
+            self.make_room_for_body(inbox, body.decoder.bytes_left(), self.progress.received_bytes.get());
             let received = receive(receiver, inbox);
             let ms = self.service.timeouts.body_ms;
             match down.patience.wait(Timeout::UpstreamBody, ms, received).await? {

@@ -202,22 +202,28 @@ impl<T: Transport> Session<T> {
             self.arm(timeouts.header_ms);
         } else {
             let idle_ms = timeouts.idle_ms.unwrap_or(u64::from(u32::MAX));
-            let (moment_ms, rest_ms) = if worker.is_draining.get() {
-                (idle_ms.min(self.live.snapshot.drain_idle_ms), 0)
-            } else {
-                (idle_ms.min(MOMENT_MS), idle_ms.saturating_sub(MOMENT_MS))
-            };
-            match wait {
-                Wait::Moment => self.link.timer.arm_idle(moment_ms),
-                Wait::Idle if rest_ms == 0 => return FirstByte::Late,
-                Wait::Idle => self.link.timer.arm_idle(rest_ms),
+            let drain_ms = worker.is_draining.get().then_some(self.live.snapshot.drain_idle_ms);
+            let whole_ms = idle_ms.min(drain_ms.unwrap_or(u64::MAX));
+            match (wait, whole_ms.saturating_sub(MOMENT_MS)) {
+                (Wait::Moment, _) => self.link.timer.arm_idle(whole_ms.min(MOMENT_MS)),
+                (Wait::Idle, 0) => return FirstByte::Late,
+                (Wait::Idle, rest_ms) => self.link.timer.arm_idle(rest_ms),
             }
         }
+        self.shrink(worker);
         let link = &mut self.link;
         match link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await {
             Ok(Ok(bytes)) if bytes > 0 => FirstByte::Here,
             Ok(_) => FirstByte::Gone,
             Err(_) => FirstByte::Late,
+        }
+    }
+
+    /// An idle connection holds a small buffer, not the one that a body needed.
+    fn shrink(&mut self, worker: &Worker<T>) {
+        // A receive that is in flight has the buffer.
+        if self.link.inbox.capacity() > 0 {
+            worker.spares.fit(&mut self.link.inbox, 0);
         }
     }
 

@@ -142,7 +142,7 @@ impl Desk<'_> {
     }
 
     /// Waits for the bell or a moment. The receive stays armed, so no ring is lost.
-    async fn drain_turn(&self, bell: &mut super::io::ring::RingReceiver, rung: &mut Vec<u8>) {
+    async fn drain_turn(&self, bell: &mut super::io::half::RingReceiver, rung: &mut Vec<u8>) {
         let mut sleep = std::pin::pin!(self.ring.sleep(DRAIN_LOOK_MS));
         std::future::poll_fn(|cx| {
             if bell.poll_receive(rung, cx).is_ready() {

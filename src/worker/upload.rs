@@ -9,7 +9,7 @@ use super::io::{Receive as _, Transport, receive};
 use super::link::{SendFault, send_all};
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
-use crate::limits::{BODY_BUFFER_BYTES, CLIENT_BODY_BYTES_PER_S_MIN, RATE_GRACE_MS};
+use crate::limits::{CLIENT_BODY_BYTES_PER_S_MIN, JOINED_SEND_BYTES_MAX, RATE_GRACE_MS};
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
 use crate::proto::h1::framing::Framing;
 use crate::timeouts::{EXPECT_CONTINUE_MS, Pace, Timeout};
@@ -68,13 +68,16 @@ impl<T: Transport> Forward<'_, T> {
         body: &mut RequestBody,
         out: &mut Vec<u8>,
     ) -> Result<(), Broken> {
-        self.take_what_came(source, body);
         self.take_request_body(source.inbox, body, out)?;
+        if self.take_what_came(source, body) {
+            self.take_request_body(source.inbox, body, out)?;
+        }
         if body.decoder.is_done() {
             self.progress.expectation.set(Expectation::Met);
         }
         self.send_up(source, sender, out, true).await?;
         if body.decoder.is_done() {
+            self.shrink(source.inbox);
             return Ok(());
         }
         if self.head.expects_continue() {
@@ -88,7 +91,7 @@ impl<T: Transport> Forward<'_, T> {
         let body_ms = self.listener.timeouts.body_ms;
         while !body.decoder.is_done() {
             if source.inbox.is_empty() {
-                self.make_room(source.inbox, body.decoder.bytes_left());
+                self.make_room_for_body(source.inbox, body.decoder.bytes_left(), self.progress.request_bytes.get());
                 let before_ms = source.patience.now_ms();
                 let ms = pace.limit_ms(body_ms);
                 let received = receive(source.receiver, source.inbox);
@@ -100,19 +103,27 @@ impl<T: Transport> Forward<'_, T> {
             self.take_request_body(source.inbox, body, out)?;
             self.send_up(source, sender, out, false).await?;
         }
-        // An idle connection holds a small buffer, not the one that its body needed.
-        self.worker.spares.fit(source.inbox, 0);
+        self.shrink(source.inbox);
         Ok(())
     }
 
-    /// Takes the rest of a short body, or the next part of a long one, where it is here already: it goes with the head,
-    /// which spares two operations.
-    fn take_what_came(&self, source: &mut Source<'_, T>, body: &RequestBody) {
-        let left = body.decoder.bytes_left().unwrap_or(BODY_BUFFER_BYTES as u64);
+    /// Takes the rest of a short body where it is here already: it goes with the head, which spares two operations. True
+    /// where there were bytes.
+    fn take_what_came(&self, source: &mut Source<'_, T>, body: &RequestBody) -> bool {
+        let left = body.decoder.bytes_left().unwrap_or(JOINED_SEND_BYTES_MAX as u64);
+        let is_short = (1..=JOINED_SEND_BYTES_MAX as u64).contains(&left);
         // A receive that is in flight has the buffer.
-        if left > source.inbox.len() as u64 && source.inbox.capacity() > 0 && !self.head.expects_continue() {
-            self.make_room(source.inbox, Some(left.min(BODY_BUFFER_BYTES as u64)));
-            source.receiver.receive_at_once(source.inbox);
+        if !is_short || self.head.expects_continue() || source.inbox.capacity() == 0 {
+            return false;
+        }
+        self.make_room(source.inbox, Some(left));
+        source.receiver.receive_at_once(source.inbox) > 0
+    }
+
+    /// The watch over the client, and an idle connection after it, hold a small buffer, not the one that the body needed.
+    fn shrink(&self, inbox: &mut Vec<u8>) {
+        if inbox.capacity() > 0 {
+            self.worker.spares.fit(inbox, 0);
         }
     }
 
@@ -183,11 +194,7 @@ impl<T: Transport> Forward<'_, T> {
             put_last_chunk(out, trailers);
         }
         self.progress.is_body_received.set(decoder.is_done());
-        // Of a body that is too long from the start nothing is held, though its first part would fit.
-        let is_too_long =
-            matches!(self.head.framing(), Framing::Length(length) if length > self.service.retry.buffer_bytes as u64);
-        let limit = if is_too_long { 0 } else { self.service.retry.buffer_bytes };
-        self.held.borrow_mut().hold(&out[from..], limit, &self.worker.spares);
+        self.held.borrow_mut().hold(&out[from..], self.service.retry.buffer_bytes, &self.worker.spares);
         inbox.drain(..taken);
         Ok(())
     }

@@ -18,7 +18,8 @@ use ringress::snapshot::{Address, Labels, Peer, Snapshot};
 use ringress::upstream::evidence::{Delivery, Peek};
 use ringress::worker::Worker;
 use ringress::worker::io::engine::run;
-use ringress::worker::io::ring::{Ring, RingReceiver, RingSender};
+use ringress::worker::io::half::{RingReceiver, RingSender};
+use ringress::worker::io::ring::Ring;
 use ringress::worker::io::{Receive, Socket, Transmit, Transport, receive, send};
 use ringress::worker::serve::serve;
 

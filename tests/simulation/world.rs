@@ -281,7 +281,7 @@ impl Receive for End {
             ringress::worker::io::make_room(inbox);
             self.in_flight = Some(std::mem::take(inbox));
         }
-        assert!(inbox.is_empty(), "the bytes of an operation in flight were replaced");
+        assert!(inbox.capacity() == 0, "the buffer of an operation in flight was replaced");
         let mut pipe = self.pipe.borrow_mut();
         if pipe.bytes.is_empty() && !pipe.is_finished && !pipe.is_reset {
             pipe.reader = Some(cx.waker().clone());
@@ -313,6 +313,10 @@ impl Receive for End {
         inbox.extend(pipe.bytes.drain(..bytes));
         pipe.wake();
         bytes
+    }
+
+    fn is_seen(&self) -> bool {
+        true
     }
 
     fn peek(&self) -> Peek {

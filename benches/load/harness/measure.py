@@ -18,6 +18,10 @@ import urllib.request
 from .peers import HERE, Process, Running, free_ports, programs_path
 
 IDLE_CONNECTIONS = 5_000
+# The part of a run in which perf counts.
+PERF_SHARE = 0.5
+# Beyond its own time, before a run is given up.
+LONGEST_SECONDS = 60
 
 
 @dataclasses.dataclass
@@ -67,22 +71,26 @@ class Bench:
         if running:
             arguments += ["--pids", ",".join(map(str, running.pids()))]
         tool = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # A peer that is silent must not hold the whole run up.
+        alarm = threading.Timer(LONGEST_SECONDS + (seconds or self.setup.seconds), tool.kill)
+        alarm.start()
         try:
             if tool.stdout.readline() != "ready\n":
                 tool.stdin.close()
-                raise RuntimeError(tool.stderr.read().strip().splitlines()[0])
+                raise RuntimeError((tool.stderr.read().strip().splitlines() or ["the load tool was ended: no answer"])[0])
             tool.stdin.write("\n")
             tool.stdin.flush()
             with during(running) if during else contextlib.nullcontext():
-                outcome = json.loads(tool.stdout.readline())
+                outcome = json.loads(tool.stdout.readline() or '{"errors": 1, "requests": 0, "first_error": "no answer"}')
             tool.stdin.close()
         finally:
+            alarm.cancel()
             if tool.poll() is None and not tool.stdin.closed:
                 tool.kill()
             tool.wait()
         if outcome["errors"] or not outcome["requests"]:
             raise RuntimeError(outcome["first_error"] or "no request was answered")
-        if outcome["cpu_seconds"] is not None:
+        if outcome.get("cpu_seconds") is not None:
             outcome["cpu_us"] = outcome["cpu_seconds"] / outcome["requests"] * 1e6
             outcome["busy"] = outcome["cpu_seconds"] / outcome["seconds"]
         outcome["rate"] = outcome["requests"] / outcome["seconds"]
@@ -91,15 +99,15 @@ class Bench:
     def rounds(self, peers, load, routes=0, access_log=False, rounds=None):
         """Interleaved rounds over peers, whose order turns. For each peer its outcomes, or why there are none."""
         results, running = {}, {}
-        for peer in peers:
-            try:
-                running[peer.key] = self.start(peer, routes, access_log)
-                self.load(running[peer.key], load, 0.2)
-                results[peer.key] = []
-            except (RuntimeError, OSError) as error:
-                results[peer.key] = str(error)
-        order = [key for key in results if not isinstance(results[key], str)]
         try:
+            for peer in peers:
+                try:
+                    running[peer.key] = self.start(peer, routes, access_log)
+                    self.load(running[peer.key], load, 0.2)
+                    results[peer.key] = []
+                except Exception as error:  # whatever it is, it voids this cell and no other
+                    results[peer.key] = str(error)
+            order = [key for key in results if not isinstance(results[key], str)]
             for number in range(rounds or self.setup.rounds):
                 for key in order[number % len(order):] + order[:number % len(order)] if order else []:
                     if isinstance(results[key], str):
@@ -107,10 +115,14 @@ class Bench:
                     try:
                         during = scrape if access_log else None
                         outcome = self.load(running[key], load, during=during)
-                        outcome["peak_kib"] = running[key].kib("VmHWM")
                         results[key].append(outcome)
-                    except RuntimeError as error:
+                    except Exception as error:
                         results[key] = str(error)
+            for key in order if access_log else []:
+                if isinstance(results[key], list):
+                    lines, requests = running[key].log_lines(), sum(outcome["requests"] for outcome in results[key])
+                    if lines < requests:
+                        results[key] = f"{lines} lines in its log for {requests} requests"
         finally:
             for process in running.values():
                 process.stop()
@@ -151,8 +163,9 @@ class Bench:
 
         @contextlib.contextmanager
         def count(running):
+            # Within the run, for perf takes its time to begin.
             perf = subprocess.Popen(["perf", "stat", "-x", ",", "-e", events, "-p", ",".join(map(str, running.pids())), "--",
-                                     "sleep", str(self.setup.seconds)], stderr=subprocess.PIPE, text=True)
+                                     "sleep", str(PERF_SHARE * self.setup.seconds)], stderr=subprocess.PIPE, text=True)
             yield
             for line in perf.communicate()[1].splitlines():
                 fields = line.split(",")
@@ -160,7 +173,7 @@ class Bench:
                     counts[fields[2]] = int(fields[0])
 
         outcome = self.load(running, load, during=count)
-        return {name: counts[name] / outcome["requests"] for name in counts} or None
+        return {name: counts[name] / (PERF_SHARE * outcome["requests"]) for name in counts} or None
 
 
 @contextlib.contextmanager
@@ -168,10 +181,14 @@ def scrape(running):
     """Takes the metrics of a peer that has some, each second, while the load runs."""
     path = running.peer.description.get("metrics")
     over = threading.Event()
+    failed = []
 
     def run():
         while path:
-            urllib.request.urlopen(f"http://127.0.0.1:{running.admin}{path}", timeout=10).read()
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{running.admin}{path}", timeout=10).read()
+            except OSError as error:
+                failed.append(f"its metrics: {error}")
             if over.wait(1):
                 return
 
@@ -182,6 +199,8 @@ def scrape(running):
     finally:
         over.set()
         thread.join()
+    if failed:
+        raise RuntimeError(failed[0])
 
 
 def median(outcomes, key):

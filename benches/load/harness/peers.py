@@ -1,5 +1,7 @@
 """Proxies that are measured: what a file in `peers/` says of one, and the process that comes of it."""
+import contextlib
 import dataclasses
+import http.client
 import os
 import pathlib
 import shutil
@@ -110,21 +112,25 @@ class Process:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/200", timeout=5).read()
                 return
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 if self.child.poll() is not None or time.monotonic() - start > START_SECONDS:
                     self.stderr.seek(0)
                     raise RuntimeError(f"does not answer: {self.stderr.read()[-1000:].decode(errors='replace')}") from None
                 time.sleep(0.01)
 
     def stop(self):
-        if self.child.poll() is None:
+        pids = self.pids() if self.child.poll() is None else []
+        if pids:
             self.child.send_signal(signal.SIGTERM)
             try:
                 self.child.wait(5)
             except subprocess.TimeoutExpired:
-                for pid in reversed(self.pids()):
-                    os.kill(pid, signal.SIGKILL)
+                self.child.kill()
                 self.child.wait()
+            # Workers that outlive their main process would share the next one's CPU.
+            for pid in pids[1:]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.stderr.close()
 
 
@@ -163,6 +169,17 @@ class Running(Process):
         except RuntimeError as error:
             self.stop()
             raise RuntimeError(f"{peer.name} {error}") from None
+
+    def log_lines(self):
+        """Lines in the access log, once it has stopped growing."""
+        file, size = self.folder / "access.log", -1
+        while file.exists() and file.stat().st_size != size:
+            size = file.stat().st_size
+            time.sleep(2)
+        if not file.exists():
+            return 0
+        with open(file, "rb") as log:
+            return sum(block.count(b"\n") for block in iter(lambda: log.read(1 << 20), b""))
 
     def stop(self):
         super().stop()

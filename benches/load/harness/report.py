@@ -98,8 +98,8 @@ def latency_table(latencies, peers):
 
 def facts_table(facts, peers):
     """What one process costs."""
-    lines = ["| proxy | memory of an idle connection, KiB | peak memory, MiB | start to first answer, ms | system calls a request | io_uring_enter | io_uring operations |",
-             "|---|---|---|---|---|---|---|"]
+    lines = ["| proxy | memory of an idle connection, KiB | start to first answer, ms | system calls a request | io_uring_enter | io_uring operations |",
+             "|---|---|---|---|---|---|"]
     for peer in peers:
         found = facts.get(peer.key, {})
         calls = found.get("calls") or {}
@@ -107,7 +107,7 @@ def facts_table(facts, peers):
         def number(value, digits):
             return "–" if value is None else f"{value:.{digits}f}"
 
-        lines.append(f"| {peer.name} | {number(found.get('idle_kib'), 1)} | {number(found.get('peak_mib'), 0)} | "
+        lines.append(f"| {peer.name} | {number(found.get('idle_kib'), 1)} | "
                      f"{number(found.get('start_ms'), 0)} | {number(calls.get('raw_syscalls:sys_enter'), 2)} | "
                      f"{number(calls.get('syscalls:sys_enter_io_uring_enter'), 3)} | "
                      f"{number(calls.get('io_uring:io_uring_submit_req'), 2)} |")
@@ -117,7 +117,7 @@ def facts_table(facts, peers):
 def curve_table(title, points):
     """What a request costs while something grows."""
     names = list(points)
-    steps = [step for step, _ in points[names[0]]]
+    steps = sorted({step for values in points.values() for step, _ in values})
     lines = [f"| {title} | " + " | ".join(f"{step:,}" for step in steps) + " |", "|---" * (len(steps) + 1) + "|"]
     for name in names:
         values = dict(points[name])

@@ -3,6 +3,7 @@
 //! `ring` implements it on monoio; tests implement it in memory, with virtual time and seeds.
 
 pub mod engine;
+pub mod half;
 pub mod ring;
 
 use std::future::{Future, poll_fn};
@@ -70,6 +71,12 @@ pub trait Receive: std::fmt::Debug + 'static {
     /// part just came, where it spares an operation.
     fn receive_at_once(&mut self, _inbox: &mut Vec<u8>) -> usize {
         0
+    }
+
+    /// Whether the kernel has looked at the socket since the receive in flight began: what had come by then would have
+    /// completed it. `false` where the engine cannot say.
+    fn is_seen(&self) -> bool {
+        false
     }
 
     /// Looks into the socket: asked of the kernel itself, for a completion may wait where the engine has not looked

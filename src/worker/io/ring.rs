@@ -1,34 +1,28 @@
 //! [`Transport`] on monoio.
-//!
-//! monoio's futures own the buffer and borrow the socket, and dropping one loses what it received. So each half
-//! of a connection lives in a small coroutine that is never dropped between two operations: whoever waits polls
-//! it, and a mailbox of one buffer passes between them. It is allocated once for a connection, not for a request.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
-use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{AsyncReadRent, AsyncWriteRent, Splitable};
 use monoio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::{Receive, Socket, Transmit, Transport, caught, make_room};
+use super::half::{Looks, RingReceiver, RingSender, split};
+use super::{Socket, Transport, caught};
 use crate::mailbox::Acceptor;
 use crate::snapshot::{Address, Peer};
 use crate::sys;
-use crate::upstream::evidence::{Delivery, Peek};
 
 /// The engine of the running thread. Valid only inside [`super::engine::run`].
 #[derive(Clone, Debug)]
 pub struct Ring {
     is_epoll: bool,
     shared: Rc<Shared>,
+    looks: Rc<Looks>,
 }
 
 /// What all handles of an engine share.
@@ -55,7 +49,7 @@ impl Ring {
         #[expect(clippy::disallowed_methods, reason = "this is the clock")]
         let start = Instant::now();
         let shared = Shared { start, panics: Cell::new(0), now_us: Cell::new(0), coarse_ms: Cell::new(0) };
-        Self { is_epoll, shared: Rc::new(shared) }
+        Self { is_epoll, shared: Rc::new(shared), looks: Rc::default() }
     }
 
     /// Panics caught in tasks so far.
@@ -211,10 +205,14 @@ impl Transport for Ring {
 
     fn connect(&self, to: &Address) -> impl Future<Output = io::Result<Socket<Self>>> {
         Box::pin(async move {
-            match to {
-                Address::Tcp(address) => connect_tcp(*address).await,
-                Address::Unix(path) => Ok(split(UnixStream::connect(path).await?)),
+            let mut socket = match to {
+                Address::Tcp(address) => connect_tcp(*address).await?,
+                Address::Unix(path) => split(UnixStream::connect(path).await?),
+            };
+            if !self.is_epoll {
+                socket.receiver.count(Rc::clone(&self.looks));
             }
+            Ok(socket)
         })
     }
 }
@@ -223,156 +221,4 @@ async fn connect_tcp(address: SocketAddr) -> io::Result<Socket<Ring>> {
     let stream = TcpStream::connect_addr(address).await?;
     stream.set_nodelay(true)?;
     Ok(split(stream))
-}
-
-fn split<S>(stream: S) -> Socket<Ring>
-where
-    S: Splitable + AsRawFd,
-    S::OwnedRead: AsyncReadRent + 'static,
-    S::OwnedWrite: AsyncWriteRent + 'static,
-{
-    let fd = stream.as_raw_fd();
-    let (reader, writer) = stream.into_split();
-    let inbound: Rc<Mailbox> = Rc::default();
-    let outbound: Rc<Mailbox> = Rc::default();
-    Socket {
-        receiver: RingReceiver { operations: Box::pin(receive_all(reader, Rc::clone(&inbound))), mailbox: inbound, fd },
-        sender: RingSender { operations: Box::pin(send_all(writer, Rc::clone(&outbound))), mailbox: outbound, fd },
-    }
-}
-
-/// What passes between a half and its coroutine.
-#[derive(Default)]
-enum Mail {
-    /// Nothing: no operation is asked for.
-    #[default]
-    Empty,
-    /// An operation is asked for, from this position of the buffer.
-    Asked(Vec<u8>, usize),
-    /// The coroutine has the buffer.
-    InFlight,
-    /// The operation is complete.
-    Done(io::Result<usize>, Vec<u8>),
-}
-
-type Mailbox = Cell<Mail>;
-
-async fn asked(mailbox: &Mailbox) -> (Vec<u8>, usize) {
-    poll_fn(|_| match mailbox.take() {
-        Mail::Asked(buffer, from) => {
-            mailbox.set(Mail::InFlight);
-            Poll::Ready((buffer, from))
-        }
-        // Whoever asks polls this coroutine in the same breath, so no waker is kept.
-        other => {
-            mailbox.set(other);
-            Poll::Pending
-        }
-    })
-    .await
-}
-
-async fn receive_all(mut reader: impl AsyncReadRent, mailbox: Rc<Mailbox>) {
-    loop {
-        let (mut buffer, from) = asked(&mailbox).await;
-        make_room(&mut buffer);
-        let (result, buffer) = reader.read(buffer.slice_mut(from..)).await;
-        mailbox.set(Mail::Done(result, buffer.into_inner()));
-    }
-}
-
-async fn send_all(mut writer: impl AsyncWriteRent, mailbox: Rc<Mailbox>) {
-    loop {
-        let (buffer, from) = asked(&mailbox).await;
-        let (result, buffer) = writer.write(buffer.slice(from..)).await;
-        mailbox.set(Mail::Done(result, buffer.into_inner()));
-    }
-}
-
-/// The operations of one half, one after the other. `dyn`, for the coroutine's type has no name; one allocation for
-/// a connection.
-type Operations = Pin<Box<dyn Future<Output = ()>>>;
-
-fn poll_operation(
-    operations: &mut Operations,
-    mailbox: &Mailbox,
-    buffer: &mut Vec<u8>,
-    from: usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let mail = mailbox.take();
-    mailbox.set(if matches!(mail, Mail::Empty) { Mail::Asked(std::mem::take(buffer), from) } else { mail });
-    let _ = operations.as_mut().poll(cx);
-    match mailbox.take() {
-        Mail::Done(result, done) => {
-            *buffer = done;
-            Poll::Ready(result)
-        }
-        other => {
-            mailbox.set(other);
-            Poll::Pending
-        }
-    }
-}
-
-/// The receiving half.
-pub struct RingReceiver {
-    operations: Operations,
-    mailbox: Rc<Mailbox>,
-    fd: RawFd,
-}
-
-impl Receive for RingReceiver {
-    fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let from = inbox.len();
-        poll_operation(&mut self.operations, &self.mailbox, inbox, from, cx)
-    }
-
-    fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
-        let mail = self.mailbox.take();
-        let is_free = matches!(mail, Mail::Empty);
-        self.mailbox.set(mail);
-        if is_free { sys::socket::receive_at_once(self.fd, inbox) } else { 0 }
-    }
-
-    fn peek(&self) -> Peek {
-        sys::socket::peek(self.fd)
-    }
-
-    fn delivery(&self) -> Option<Delivery> {
-        sys::socket::delivery(self.fd)
-    }
-}
-
-/// The sending half.
-pub struct RingSender {
-    operations: Operations,
-    mailbox: Rc<Mailbox>,
-    fd: RawFd,
-}
-
-impl Transmit for RingSender {
-    fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        poll_operation(&mut self.operations, &self.mailbox, out, from, cx)
-    }
-
-    fn finish(&mut self) {
-        sys::socket::shutdown_send(self.fd);
-    }
-
-    fn reset(&mut self) {
-        sys::socket::reset(self.fd);
-    }
-}
-
-impl std::fmt::Debug for RingReceiver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RingReceiver")
-    }
-}
-
-impl std::fmt::Debug for RingSender {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RingSender")
-    }
 }

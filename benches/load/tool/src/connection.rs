@@ -16,6 +16,7 @@ pub struct Connection {
     /// Number of the batch that was sent last, and how much of it the socket took.
     batch: usize,
     sent: usize,
+    is_blocked: bool,
     /// Answers that have not ended.
     outstanding: usize,
     /// When the batch was, or should have been, sent.
@@ -45,11 +46,25 @@ impl Connection {
             Protocol::Http(Reader::default())
         };
         poller.add(&stream, key)?;
-        Ok(Self { stream, key, protocol, batch: 0, sent: 0, outstanding: 0, started: Instant::now() })
+        Ok(Self {
+            stream,
+            key,
+            protocol,
+            batch: 0,
+            sent: 0,
+            is_blocked: false,
+            outstanding: 0,
+            started: Instant::now(),
+        })
     }
 
     pub fn is_idle(&self) -> bool {
         self.outstanding == 0
+    }
+
+    /// When the batch that is not answered yet was, or should have been, sent.
+    pub fn waits_since(&self) -> Option<Instant> {
+        (!self.is_idle()).then_some(self.started)
     }
 
     /// Sends the batch with this number.
@@ -60,10 +75,10 @@ impl Connection {
     }
 
     fn go_on(&mut self, batch: &Batch, poller: &Poller) -> anyhow::Result<()> {
-        let was_blocked = self.sent > 0;
         self.sent += net::send(&self.stream, &batch.bytes[self.sent..])?;
         let is_blocked = self.sent < batch.bytes.len();
-        if was_blocked != is_blocked {
+        if self.is_blocked != is_blocked {
+            self.is_blocked = is_blocked;
             poller.want(&self.stream, self.key, true, is_blocked)?;
         }
         Ok(())

@@ -44,6 +44,8 @@ pub struct Arguments {
 
 /// What ends a thread that is broken: this many errors.
 const MOST_ERRORS: u64 = 1_000;
+/// A request that has had no answer for so long at the end of a run never gets one.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MEASURING: u8 = 1;
 const OVER: u8 = 2;
 
@@ -238,7 +240,24 @@ impl Client {
                 }
             }
         }
+        self.count_unanswered(schedule.map(|schedule| schedule.waiting).unwrap_or_default(), shared)?;
         Ok(self.outcome)
+    }
+
+    /// What has no answer at the end counts with the time that it has waited, and as an error where that is too long: a
+    /// proxy that forgets a connection is not fast.
+    fn count_unanswered(&mut self, waiting: VecDeque<Instant>, shared: &Shared) -> anyhow::Result<()> {
+        let outstanding = self.outcome.connections.iter().filter_map(Connection::waits_since);
+        let ages: Vec<_> = outstanding.chain(waiting).map(|started| started.elapsed()).collect();
+        for age in ages {
+            if self.arguments.rate > 0.0 {
+                self.outcome.latencies.saturating_record(age.as_nanos() as u64);
+            }
+            if age > LONGEST_WAIT {
+                self.fail(anyhow::anyhow!("a request had no answer after {age:?}"), shared)?;
+            }
+        }
+        Ok(())
     }
 
     fn begin(&mut self, key: usize, started: Instant) -> anyhow::Result<()> {
