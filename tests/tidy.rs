@@ -28,7 +28,9 @@ const EXCEPTIONS: [(&str, &str, &str); 3] = [
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
+        // What is built is not ours.
+        let is_built = path.ends_with("target") || path.ends_with("installed");
+        if path.is_dir() && !is_built {
             files(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);

@@ -48,7 +48,8 @@ class Peer:
             return ""
         ran = subprocess.run([self.program, *self.description["version"]], capture_output=True, text=True, timeout=20)
         lines = (ran.stdout + ran.stderr).strip().splitlines()
-        return next((line.strip() for line in lines if any(sign.isdigit() for sign in line)), "")
+        named = next((line.strip() for line in lines if any(sign.isdigit() for sign in line)), "")
+        return named.replace(self.program, self.description["program"])
 
 
 def all_peers():

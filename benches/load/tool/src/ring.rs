@@ -101,8 +101,11 @@ impl Relay {
         }
         // SAFETY: nothing else uses the submission queue meanwhile.
         let pushed = unsafe { self.ring.submission_shared() }.len() as u32;
-        let argument = Argument { sigmask: 0, sigmask_size: 0, min_wait_us: self.min_wait_us, timeout: 0 };
-        // SAFETY: the argument is of the kernel's layout and lives through the call.
+        // Without a timeout behind it the short wait would end with nothing, again and again.
+        let timeout = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+        let argument =
+            Argument { sigmask: 0, sigmask_size: 0, min_wait_us: self.min_wait_us, timeout: &raw const timeout as u64 };
+        // SAFETY: the argument and its timeout are of the kernel's layout and live through the call.
         let entered = unsafe {
             self.ring.submitter().enter(pushed, ENOUGH as u32, GET_EVENTS | EXTENDED_ARGUMENT, Some(&argument))
         };
