@@ -219,6 +219,23 @@ fn a_drain_under_load_loses_nothing() {
 }
 
 #[test]
+fn a_drain_leaves_a_busy_client_its_time() {
+    for engine in ENGINES {
+        let origin = Origin::text("x");
+        let keys = "[shutdown]\nidle = \"5s\"\n";
+        let mut proxy = Proxy::start(engine, &format!("{}{keys}", service(&[origin.address], "")));
+        let mut client = Client::connect(proxy.address);
+        assert_eq!(client.get("/").status, 200);
+        proxy.signal("TERM");
+        // Longer than the connection keeps the memory of an exchange.
+        std::thread::sleep(std::time::Duration::from_millis(1_500));
+        let response = client.get("/");
+        assert_eq!((response.status, response.field("connection")), (200, Some("close")), "{engine}");
+        assert_eq!(proxy.wait(), 0);
+    }
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     for engine in ENGINES {
         let origin = Origin::start(|_, _| {
