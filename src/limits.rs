@@ -54,7 +54,7 @@ pub const RETRY_AFTER_S_MAX: u32 = 5;
 pub const BODY_BUFFER_BYTES: usize = 32 * 1024;
 /// Receive buffer of a body that has more than one of [`BODY_BUFFER_BYTES`] left, in bytes.
 pub const LONG_BODY_BUFFER_BYTES: usize = 128 * 1024;
-/// Longest rest of a response body that is looked for behind its head, so that both leave in one send, in bytes.
+/// Longest rest of a body, either way, that is looked for behind its head, so that both leave in one send, in bytes.
 pub const JOINED_SEND_BYTES_MAX: usize = 24 * 1024;
 /// Room for the fields that are added to a head, in bytes; a buffer grows where they are more.
 pub const ADDED_FIELDS_BYTES: usize = 512;

@@ -210,20 +210,12 @@ impl<T: Transport> Session<T> {
                 (Wait::Idle, rest_ms) => self.link.timer.arm_idle(rest_ms),
             }
         }
-        self.shrink(worker);
+        worker.spares.shrink(&mut self.link.inbox);
         let link = &mut self.link;
         match link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await {
             Ok(Ok(bytes)) if bytes > 0 => FirstByte::Here,
             Ok(_) => FirstByte::Gone,
             Err(_) => FirstByte::Late,
-        }
-    }
-
-    /// An idle connection holds a small buffer, not the one that a body needed.
-    fn shrink(&mut self, worker: &Worker<T>) {
-        // A receive that is in flight has the buffer.
-        if self.link.inbox.capacity() > 0 {
-            worker.spares.fit(&mut self.link.inbox, 0);
         }
     }
 

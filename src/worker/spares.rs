@@ -56,6 +56,14 @@ impl Spares {
         }
     }
 
+    /// Leaves an idle connection a small inbox, not the one that a body needed. While a receive is in flight it has the
+    /// buffer, and nothing is done.
+    pub(super) fn shrink(&self, inbox: &mut Vec<u8>) {
+        if inbox.capacity() > 0 {
+            self.fit(inbox, 0);
+        }
+    }
+
     /// [`Self::fit`], unless the buffer is larger already.
     pub(super) fn grow(&self, buffer: &mut Vec<u8>, bytes: usize) {
         if buffer.capacity() < SIZES[shelf_for(bytes)].0 {

@@ -77,7 +77,8 @@ impl<T: Transport> Forward<'_, T> {
         }
         self.send_up(source, sender, out, true).await?;
         if body.decoder.is_done() {
-            self.shrink(source.inbox);
+            // The watch over the client, and the idle connection after it, need no more.
+            self.worker.spares.shrink(source.inbox);
             return Ok(());
         }
         if self.head.expects_continue() {
@@ -103,7 +104,7 @@ impl<T: Transport> Forward<'_, T> {
             self.take_request_body(source.inbox, body, out)?;
             self.send_up(source, sender, out, false).await?;
         }
-        self.shrink(source.inbox);
+        self.worker.spares.shrink(source.inbox);
         Ok(())
     }
 
@@ -118,13 +119,6 @@ impl<T: Transport> Forward<'_, T> {
         }
         self.make_room(source.inbox, Some(left));
         source.receiver.receive_at_once(source.inbox) > 0
-    }
-
-    /// The watch over the client, and an idle connection after it, hold a small buffer, not the one that the body needed.
-    fn shrink(&self, inbox: &mut Vec<u8>) {
-        if inbox.capacity() > 0 {
-            self.worker.spares.fit(inbox, 0);
-        }
     }
 
     /// Waits until the body comes, the client was told to send it, or the upstream was silent for too long.

@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.request
 
-from .peers import HERE, Process, Running, free_ports, programs_path
+from .peers import Process, Running, free_ports, programs_path
 
 IDLE_CONNECTIONS = 5_000
 # The part of a run in which perf counts.

@@ -42,15 +42,14 @@ def draw(folder, data, peers):
         axes.flat[0].set_xlabel("CPU µs for a request: median, least and most of the rounds", fontsize=7)
         save(figure, "workloads")
 
-    for key, label, is_log in [("connections", "connections", True), ("routes", "routes", True), ("bodies", "bytes of the response", True)]:
+    for key, label in [("connections", "connections"), ("routes", "routes"), ("bodies", "bytes of the response")]:
         points = data.get("curves", {}).get(key)
         if not points:
             continue
         figure, axis = pyplot.subplots(figsize=(5.5, 3.4))
         for name, values in points.items():
             axis.plot([x for x, _ in values], [y for _, y in values], marker="o", markersize=3, label=name)
-        if is_log:
-            axis.set_xscale("log")
+        axis.set_xscale("log")
         if key == "bodies":
             axis.set_yscale("log")
         else:

@@ -35,9 +35,8 @@ def cell(outcomes, key, digits):
 
 def cpu_table(table, peers):
     """CPU microseconds for each request (= seconds per million), and our ratio to the best peer and to the relay."""
-    shown = [peer for peer in peers]
-    lines = ["| workload | " + " | ".join(peer.name for peer in shown) + " | to the best peer | to the relay |",
-             "|---" * (len(shown) + 3) + "|"]
+    lines = ["| workload | " + " | ".join(peer.name for peer in peers) + " | to the best peer | to the relay |",
+             "|---" * (len(peers) + 3) + "|"]
     for row in table:
         results = row["results"]
         best = best_peer(results, peers)
@@ -45,7 +44,7 @@ def cpu_table(table, peers):
         for other in (best, "relay"):
             found = ratios(results, "cpu_us", other) if other else None
             ends.append(f"{spread(found, 2)}" + (f" {name_of(other, peers)}" if other != "relay" else "") if found else "–")
-        cells = [cell(results.get(peer.key), "cpu_us", 1) for peer in shown]
+        cells = [cell(results.get(peer.key), "cpu_us", 1) for peer in peers]
         lines.append(f"| {row['title']} | " + " | ".join(cells + ends) + " |")
     return "\n".join(lines)
 
