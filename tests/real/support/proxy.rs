@@ -103,9 +103,11 @@ impl Proxy {
         std::fs::read_to_string(self.folder.join("process.log")).unwrap()
     }
 
+    /// The lines that are whole: a reader may meet a write half done.
     pub fn access_log(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.folder.join("access.log")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The only line with this target, once it is written.
