@@ -15,10 +15,9 @@ use std::sync::mpsc::channel;
 
 use ringress::config::document::Syntax;
 use ringress::config::{EngineChoice, Source};
-use ringress::control::compile::{Resolved, compile};
+use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::control::listeners::Bound;
 use ringress::mailbox::{self, Order};
-use ringress::snapshot::Labels;
 use ringress::worker::thread::{Settings, start};
 
 thread_local! {
@@ -96,7 +95,7 @@ fn main() {
             origin()
         );
         let source = Source::parse(&text, Syntax::Toml, Path::new("bench"), &|_| None).unwrap();
-        let snapshot = compile(&source, &Resolved::new(), &mut Labels::default(), 1).unwrap();
+        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap();
         let change = Bound::default().prepare(&snapshot, 1).unwrap();
         let (mailbox, inbox) = mailbox::pair().unwrap();
         let (started, outcome) = channel();

@@ -8,9 +8,8 @@ use std::time::Instant;
 
 use ringress::config::Source;
 use ringress::config::document::Syntax;
-use ringress::control::compile::{Resolved, compile};
+use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::proto::h1::request::{RequestHead, Underscores};
-use ringress::snapshot::Labels;
 
 /// As many routes, each with a host of its own and two paths; every tenth is a wildcard.
 fn config(routes: usize) -> String {
@@ -35,7 +34,7 @@ fn main() {
         let source = Source::parse(&text, Syntax::Toml, Path::new("bench"), &|_| None).unwrap();
         let read_ms = start.elapsed().as_secs_f64() * 1e3;
         let start = Instant::now();
-        let snapshot = compile(&source, &Resolved::new(), &mut Labels::default(), 1).unwrap();
+        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap();
         let compile_ms = start.elapsed().as_secs_f64() * 1e3;
         let heads: Vec<_> = (0..64)
             .map(|at| {

@@ -8,7 +8,7 @@
 //! | [`admin`] | `/ping`, `/metrics`, `/api` |
 //! | [`mailbox`], [`status`] | how the planes speak to each other |
 //! | [`snapshot`] | what a worker reads |
-//! | [`route`], [`filter`], [`config`], [`observe`] | pure: which route, what is done, what people write, what is seen |
+//! | [`route`], [`filter`], [`tls`], [`config`], [`observe`] | pure: which route, what is done, whose certificate, what people write, what is seen |
 //! | [`proto`], [`upstream`] | pure: HTTP, and which endpoint for how long |
 //! | [`timeouts`], [`record`], [`failure`], [`limits`], [`sys`] | the tables, and the operating system |
 
@@ -28,5 +28,6 @@ pub mod snapshot;
 pub mod status;
 pub mod sys;
 pub mod timeouts;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

@@ -66,6 +66,13 @@ pub const SPARE_BODIES_MAX: usize = 256;
 /// Spare buffers of a long body's size that a worker keeps for reuse.
 pub const SPARE_LONG_BODIES_MAX: usize = 32;
 
+/// Plaintext that is enciphered at once, in bytes: four records of TLS.
+pub const SEALED_BYTES_MAX: usize = 64 * 1024;
+/// TLS handshakes of one worker at a time; whoever comes beyond them is closed.
+pub const HANDSHAKES_MAX: usize = 2048;
+/// Days before the end of a certificate's validity from which on its nearness is told.
+pub const CERTIFICATE_DAYS_MIN: i64 = 21;
+
 /// Accept operations in flight for each listener of a worker: one completes per turn of the loop.
 pub const ACCEPTS_IN_FLIGHT: usize = 4;
 /// Descriptors kept free of connections: logs, snapshots, listeners, the admin listener.

@@ -1,9 +1,11 @@
 //! What is known of one exchange when it is over: the source of log lines and metrics.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use crate::failure::{Failure, Phase};
 use crate::snapshot::Label;
+use crate::tls::Facts;
 use crate::upstream::evidence::{Evidence, State};
 use crate::upstream::retry::NoRetry;
 
@@ -48,6 +50,8 @@ pub struct Record {
     pub errno: i32,
     /// The identifier that the upstream got, unless a trusted proxy gave one.
     pub request_id: u128,
+    /// What the TLS handshake came to, where there was one.
+    pub tls: Option<Rc<Facts>>,
     /// When what happened.
     pub times: Times,
 }
@@ -145,6 +149,7 @@ impl Record {
             is_response_started: false,
             errno: 0,
             request_id: 0,
+            tls: None,
             times: Times { started_us, ..Times::default() },
         }
     }

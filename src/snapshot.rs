@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::proto::h1::request::Underscores;
 use crate::route::Router;
+use crate::tls::server::ServerTls;
 use crate::upstream::breaker::BreakerRules;
 use crate::upstream::ejection::EjectionRules;
 use crate::upstream::health::Checked;
@@ -136,6 +137,8 @@ pub struct Listener {
     pub via: bool,
     /// Write `Proxy-Status`.
     pub proxy_status: bool,
+    /// TLS; `None` for none.
+    pub tls: Option<Arc<ServerTls>>,
     /// Its routes.
     pub router: Router,
 }
@@ -143,6 +146,8 @@ pub struct Listener {
 /// How long clients are waited for, in milliseconds; `None` without end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientTimeouts {
+    /// For a whole TLS handshake.
+    pub handshake_ms: Option<u64>,
     /// For a whole request head.
     pub header_ms: Option<u64>,
     /// Between two pieces of a request body.

@@ -19,7 +19,7 @@ use std::time::Instant;
 use memory::{FarEnd, Memory};
 use ringress::config::Source;
 use ringress::config::document::Syntax;
-use ringress::control::compile::{Resolved, compile};
+use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::filter::forwarded::{Hop, put_request_head};
 use ringress::filter::response::{Delivery, put_response_head};
 use ringress::proto::h1::encode::put_chunk;
@@ -27,7 +27,7 @@ use ringress::proto::h1::framing::{BodyDecoder, Framing};
 use ringress::proto::h1::request::{RequestHead, Underscores};
 use ringress::proto::h1::response::ResponseHead;
 use ringress::proto::h1::scan::HeadScan;
-use ringress::snapshot::{Labels, Peer, Snapshot};
+use ringress::snapshot::{Peer, Snapshot};
 use ringress::worker::Worker;
 use ringress::worker::serve::serve;
 use ringress::worker::wheel::Wheel;
@@ -144,6 +144,7 @@ fn write_request(text: &'static str) -> Run {
                 peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 is_trusted: false,
                 scheme: "http",
+                client_certificate: None,
                 port: 80,
                 request_id: 1 << 100,
                 forwarded: false,
@@ -163,8 +164,13 @@ fn write_response() -> Run {
     let mut out = Vec::with_capacity(4096);
     Box::new(move |times| {
         for _ in 0..times {
-            let delivery =
-                Delivery { framing: head.framing(), keep_alive: true, says_keep_alive: false, passes_length: false };
+            let delivery = Delivery {
+                framing: head.framing(),
+                keep_alive: true,
+                says_keep_alive: false,
+                passes_length: false,
+                is_secure: false,
+            };
             out.clear();
             put_response_head(black_box(&mut out), &head, RESPONSE.as_bytes(), &delivery, &[]);
         }
@@ -205,7 +211,7 @@ fn source(routes: usize) -> Source {
 }
 
 fn snapshot(routes: usize) -> Snapshot {
-    compile(&source(routes), &Resolved::new(), &mut Labels::default(), 1).unwrap()
+    compile(&source(routes), &Resolved::new(), &mut Kept::default(), 1).unwrap()
 }
 
 fn find(routes: usize) -> Run {
@@ -225,7 +231,7 @@ fn compile_routes(routes: usize) -> Run {
     let source = source(routes);
     Box::new(move |times| {
         for _ in 0..times {
-            black_box(compile(black_box(&source), &Resolved::new(), &mut Labels::default(), 1).unwrap());
+            black_box(compile(black_box(&source), &Resolved::new(), &mut Kept::default(), 1).unwrap());
         }
     })
 }

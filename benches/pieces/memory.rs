@@ -117,7 +117,9 @@ impl Transmit for Sender {
         Poll::Ready(Ok(out.len() - from))
     }
 
-    fn finish(&mut self) {}
+    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 
     fn reset(&mut self) {}
 }

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use ringress::config::Source;
 use ringress::config::document::Syntax;
-use ringress::control::compile::{Resolved, compile};
+use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::proto::h1::request::{RequestHead, Underscores};
 use ringress::proto::h1::scan::HeadScan;
-use ringress::snapshot::{Labels, Peer, Snapshot};
+use ringress::snapshot::{Peer, Snapshot};
 use ringress::worker::Worker;
-use ringress::worker::io::{Socket, Transmit as _, Transport as _, receive, send};
+use ringress::worker::io::{Socket, Transmit as _, Transport as _, finish, receive, send};
 use ringress::worker::serve::serve;
 use world::World;
 
@@ -46,7 +46,7 @@ filters = [{ redirect = { scheme = 'https' } }]
 thread_local! {
     static SNAPSHOT: Arc<Snapshot> = {
         let source = Source::parse(CONFIG, Syntax::Toml, Path::new("fuzz"), &|_| None).expect("it is valid");
-        Arc::new(compile(&source, &Resolved::new(), &mut Labels::default(), 1).expect("it is valid"))
+        Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).expect("it is valid"))
     };
 }
 
@@ -59,7 +59,7 @@ async fn say(mut socket: Socket<World>, bytes: Vec<u8>, heard: Rc<RefCell<Vec<u8
             Err(_) => break,
         }
     }
-    socket.sender.finish();
+    finish(&mut socket.sender).await;
     let mut buffer = Vec::with_capacity(512);
     while matches!(receive(&mut socket.receiver, &mut buffer).await, Ok(bytes) if bytes > 0) {
         heard.borrow_mut().append(&mut buffer);

@@ -4,13 +4,12 @@ use std::path::Path;
 
 use crate::config::Source;
 use crate::config::problem::Problem;
-use crate::control::compile::{Resolved, compile};
-use crate::snapshot::Labels;
+use crate::control::compile::{Kept, Resolved, compile};
 
 /// Checks a file; names are not resolved and addresses not bound.
 pub(super) fn check(path: &Path, print: bool) -> anyhow::Result<i32> {
     let checked = Source::read(path).and_then(|source| {
-        let snapshot = compile(&source, &Resolved::new(), &mut Labels::default(), 1)?;
+        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
         Ok((source, snapshot))
     });
     match checked {

@@ -4,16 +4,16 @@ use std::path::Path;
 
 use crate::config::Source;
 use crate::config::routes::Route;
-use crate::control::compile::{Resolved, compile};
+use crate::control::compile::{Kept, Resolved, compile};
 use crate::failure::Failure;
 use crate::filter::{Verdict, apply};
 use crate::proto::h1::request::RequestHead;
-use crate::snapshot::{Labels, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// Prints the way of a request for every listener.
 pub(super) fn explain(path: &Path, method: &str, url: &str, fields: &[String]) -> anyhow::Result<i32> {
     let compiled = Source::read(path).and_then(|source| {
-        let snapshot = compile(&source, &Resolved::new(), &mut Labels::default(), 1)?;
+        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
         Ok((source, snapshot))
     });
     let (source, snapshot) = match compiled {

@@ -5,25 +5,29 @@
 
 mod decode;
 pub mod document;
+pub mod files;
+pub mod listeners;
 pub mod problem;
 pub mod resilience;
 pub mod routes;
 pub mod services;
+pub mod tls;
 pub mod units;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use decode::decode;
 use document::{Node, Syntax};
+use files::Files;
+pub use listeners::{Listener, UnderscoreRule};
 use problem::{Place, Problem};
 pub use routes::Route;
 pub use services::Service;
-use units::{Duration, ListenAddress, Size};
+use units::Duration;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -143,85 +147,6 @@ pub enum EngineChoice {
     Epoll,
 }
 
-/// Where clients connect.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// The address.
-    pub address: ListenAddress,
-    /// How long clients are waited for.
-    #[serde(default)]
-    pub timeouts: ListenerTimeouts,
-    /// Networks whose `X-Forwarded-*`, `Forwarded` and `X-Request-ID` are believed and extended.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>")]
-    pub trusted_proxies: Vec<IpNet>,
-    /// Field names with `_`: `"drop"`, `"reject"` or `"keep"`.
-    #[serde(default)]
-    pub underscores: UnderscoreRule,
-    /// Largest request body; `"0B"` for no limit.
-    #[serde(default = "no_size")]
-    pub body_max: Size,
-    /// Connections of one client address at most; each worker has its part. 0 for no limit.
-    #[serde(default)]
-    pub connections_per_client: usize,
-    /// Also write `Forwarded` (RFC 7239).
-    #[serde(default)]
-    pub forwarded: bool,
-    /// Write `Via`.
-    #[serde(default = "yes")]
-    pub via: bool,
-    /// Write `Proxy-Status` (RFC 9209) on answers that are not the upstream's own.
-    #[serde(default = "yes")]
-    pub proxy_status: bool,
-}
-
-const fn no_size() -> Size {
-    Size::OFF
-}
-
-const fn yes() -> bool {
-    true
-}
-
-/// How long clients are waited for.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ListenerTimeouts {
-    /// For a whole request head, from its first byte.
-    pub header: Duration,
-    /// Between two pieces of a request body.
-    pub body: Duration,
-    /// For the next request on a kept-alive connection.
-    pub idle: Duration,
-    /// For a send to make progress.
-    pub send: Duration,
-}
-
-impl Default for ListenerTimeouts {
-    fn default() -> Self {
-        Self {
-            header: Duration::from_s(10),
-            body: Duration::from_s(30),
-            idle: Duration::from_s(75),
-            send: Duration::from_s(30),
-        }
-    }
-}
-
-/// What to do with field names that contain `_`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UnderscoreRule {
-    /// Leave the field out.
-    #[default]
-    Drop,
-    /// Answer 400.
-    Reject,
-    /// Pass it on.
-    Keep,
-}
-
 /// One line for each request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -301,6 +226,8 @@ pub struct Source {
     pub root: Node,
     /// The text.
     pub text: String,
+    /// What the files hold that it names.
+    pub files: Files,
 }
 
 impl Source {
@@ -316,10 +243,12 @@ impl Source {
         let syntax = Syntax::of(path)
             .ok_or_else(|| whole("the syntax is not known".to_owned(), "name it .toml, .yaml or .yml"))?;
         let text = std::fs::read_to_string(path).map_err(|error| whole(error.to_string(), ""))?;
-        Self::parse(&text, syntax, path, &|name| std::env::var(name).ok())
+        let mut source = Self::parse(&text, syntax, path, &|name| std::env::var(name).ok())?;
+        source.files = Files::read(path.parent().unwrap_or(Path::new("")), &source.config);
+        Ok(source)
     }
 
-    /// Decodes a text.
+    /// Decodes a text, without the files that it names.
     ///
     /// # Errors
     /// Every problem.
@@ -330,7 +259,7 @@ impl Source {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Problem>> {
         let root = Node::parse(text, syntax, file, environment)?;
-        Ok(Self { config: decode(&root)?, root, text: text.to_owned() })
+        Ok(Self { config: decode(&root)?, root, text: text.to_owned(), files: Files::default() })
     }
 
     /// A problem at a key of this configuration.

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::units::Duration;
+
 /// Requests that meet all conditions go to the service.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +81,22 @@ pub enum Filter {
     RequestHeaders(HeaderEdit),
     /// Changes fields of the response.
     ResponseHeaders(HeaderEdit),
+    /// Tells clients that came by TLS to come by TLS alone (RFC 6797).
+    Hsts(Hsts),
+}
+
+/// How long clients come by TLS alone.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hsts {
+    /// From each answer on.
+    pub max_age: Duration,
+    /// To all hosts below this one too.
+    #[serde(default)]
+    pub include_subdomains: bool,
+    /// May be put into the lists of browsers.
+    #[serde(default)]
+    pub preload: bool,
 }
 
 /// Where to send the client; what is left out stays as it was.

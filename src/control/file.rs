@@ -1,14 +1,20 @@
-//! Watches the configuration file, debounced.
+//! Watches the configuration file and the files that it names, debounced.
 //!
-//! The folder is watched, not the file: editors and Kubernetes put a new file in the old one's place. Whether
+//! Folders are watched, not files: editors and Kubernetes put a new file in the old one's place. Whether
 //! the text changed is seen by reading it, so that an event too many reloads nothing.
 
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use notify::event::ModifyKind;
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::{Receiver, channel};
+
+use crate::config::Source;
+use crate::config::files::Files;
 
 /// Quiet time after an event before the file is read, so that a file written in parts is read whole.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -16,55 +22,81 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// A folder that is never quiet is not waited for longer than this.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 
-/// True for events of the file itself, and for a file put in another's place, as Kubernetes does with its links.
+/// Names of files whose events concern us.
+type Names = Arc<Mutex<HashSet<OsString>>>;
+
+/// True for events of the files themselves, and for a file put in another's place, as Kubernetes does with its links.
 /// Logs that grow in the same folder are neither.
-fn may_concern(event: &notify::Event, name: Option<&std::ffi::OsStr>) -> bool {
-    let is_of_file = event.paths.iter().any(|path| path.file_name() == name);
-    let is_replaced = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(_)));
-    !event.kind.is_access() && (is_of_file || is_replaced)
+fn may_concern(event: &notify::Event, names: &Names) -> bool {
+    let is_named = |names: &HashSet<OsString>| {
+        event.paths.iter().any(|path| path.file_name().is_some_and(|name| names.contains(name)))
+    };
+    let is_replaced =
+        matches!(event.kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+    !event.kind.is_access() && (is_replaced || names.lock().is_ok_and(|names| is_named(&names)))
 }
 
-/// A watch on one file.
+/// A watch on the configuration and the files that it names.
 pub(super) struct Watch {
     path: PathBuf,
     text: Option<Vec<u8>>,
+    files: Files,
+    names: Names,
     events: Receiver<()>,
-    /// An event came and the text was not looked at yet: waiting for quiet may be abandoned.
+    /// An event came and the files were not looked at yet: waiting for quiet may be abandoned.
     is_pending: bool,
-    _watcher: Option<notify::RecommendedWatcher>,
+    watcher: Option<notify::RecommendedWatcher>,
+    folders: Vec<PathBuf>,
 }
 
 impl Watch {
-    /// Watches for other texts than `text`. Where the folder cannot be watched a warning says so, and SIGHUP remains.
-    pub(super) fn new(path: &Path, text: &str) -> Self {
+    /// Watches for other contents than those of `source`. Where a folder cannot be watched a warning says so, and SIGHUP
+    /// remains.
+    pub(super) fn new(path: &Path, source: &Source) -> Self {
         let (ring, events) = channel(1);
-        // The file may have changed since it was read.
+        // Something may have changed since it was read.
         let _ = ring.try_send(());
-        let name = path.file_name().map(std::ffi::OsStr::to_owned);
+        let names = Names::default();
+        let concerning = Arc::clone(&names);
         let handler = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| may_concern(&event, name.as_deref())) {
+            if event.is_ok_and(|event| may_concern(&event, &concerning)) {
                 // One waiting event says as much as many.
                 let _ = ring.try_send(());
             }
         };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
-            watcher.watch(folder, RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        let watcher = watcher
-            .inspect_err(|error| tracing::warn!(%error, "changes of the file are not seen; send SIGHUP after a change"))
-            .ok();
-        Self {
+        let watcher = notify::recommended_watcher(handler).inspect_err(warn).ok();
+        let mut watch = Self {
             path: path.to_owned(),
-            text: Some(text.as_bytes().to_vec()),
+            text: Some(source.text.as_bytes().to_vec()),
+            files: source.files.clone(),
+            names,
             events,
             is_pending: false,
-            _watcher: watcher,
+            watcher,
+            folders: Vec::new(),
+        };
+        watch.attend();
+        watch
+    }
+
+    /// Watches the folders of the files that are known now.
+    fn attend(&mut self) {
+        if let Ok(mut names) = self.names.lock() {
+            *names = self.files.names().chain(self.path.file_name()).map(OsStr::to_owned).collect();
+        }
+        let own = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut folders = self.files.folders();
+        folders.push(own.to_owned());
+        for folder in folders {
+            if let Some(watcher) = self.watcher.as_mut().filter(|_| !self.folders.contains(&folder))
+                && watcher.watch(&folder, RecursiveMode::NonRecursive).inspect_err(warn).is_ok()
+            {
+                self.folders.push(folder);
+            }
         }
     }
 
-    /// Ends when the file has another text than before. May be abandoned and called again: no event is lost.
+    /// Ends when a file has another content than before. May be abandoned and called again: no event is lost.
     pub(super) async fn changed(&mut self) {
         loop {
             if !self.is_pending && self.events.recv().await.is_none() {
@@ -78,15 +110,20 @@ impl Watch {
             }
             self.is_pending = false;
             let text = std::fs::read(&self.path).ok();
-            if text.is_some() && text != self.text {
-                self.text = text;
+            if text.is_some() && (text != self.text || self.files.read_again().print() != self.files.print()) {
                 return;
             }
         }
     }
 
-    /// Takes what is in the file now as known.
-    pub(super) fn forget(&mut self) {
-        self.text = std::fs::read(&self.path).ok();
+    /// Takes what was read for a reload as known, whatever came of it.
+    pub(super) fn learn(&mut self, text: Option<Vec<u8>>, files: Files) {
+        self.text = text;
+        self.files = files;
+        self.attend();
     }
+}
+
+fn warn(error: &notify::Error) {
+    tracing::warn!(%error, "changes of files are not seen; send SIGHUP after a change");
 }

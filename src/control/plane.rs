@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::compile::{compile, names};
+use super::compile::{Kept, compile, names};
 use super::file::Watch;
 use super::health::Checks;
 use super::listeners::{Bound, Change};
@@ -17,7 +17,7 @@ use crate::config::Source;
 use crate::config::problem::Problem;
 use crate::mailbox::{Mailbox, Order};
 use crate::observe::log_writer::LogWriter;
-use crate::snapshot::{Labels, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::status::Status;
 
 /// How often a draining process looks whether its workers are done.
@@ -32,7 +32,7 @@ pub struct Plane {
     path: Option<PathBuf>,
     source: Source,
     snapshot: Arc<Snapshot>,
-    labels: Labels,
+    kept: Kept,
     resolver: Resolver,
     checks: Checks,
     workers: usize,
@@ -108,8 +108,8 @@ impl Plane {
     ) -> Result<Self, Vec<Problem>> {
         let mut resolver = Resolver::new();
         resolver.learn(&names(&source)).await;
-        let mut labels = Labels::default();
-        let mut snapshot = compile(&source, &resolver.resolved(), &mut labels, 1)?;
+        let mut kept = Kept::default();
+        let mut snapshot = compile(&source, &resolver.resolved(), &mut kept, 1)?;
         let mut checks = Checks::new();
         checks.attend(&mut snapshot);
         snapshot.workers = workers;
@@ -120,7 +120,7 @@ impl Plane {
             path,
             source,
             snapshot: Arc::new(snapshot),
-            labels,
+            kept,
             resolver,
             checks,
             workers,
@@ -163,7 +163,7 @@ impl Plane {
         // Only a service manager listens; there may be none.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let mut look = tokio::time::interval(WORKER_LOOK);
-        let mut watch = self.path.as_deref().map(|path| Watch::new(path, &self.source.text));
+        let mut watch = self.path.as_deref().map(|path| Watch::new(path, &self.source));
         loop {
             let due = self.resolver.next_due();
             tokio::select! {
@@ -172,16 +172,13 @@ impl Plane {
                         self.drain(name, &mut signals, &workers).await;
                         break;
                     }
-                    Told::Reload => {
-                        watch.iter_mut().for_each(Watch::forget);
-                        self.reload("SIGHUP").await;
-                    }
+                    Told::Reload => self.reload("SIGHUP", watch.as_mut()).await,
                     Told::ReopenLog => self.reopen_log(),
                     Told::Upgrade => {
                         tracing::warn!("SIGUSR2: upgrading the running binary is not built yet; nothing was done");
                     }
                 },
-                () = changed(watch.as_mut()) => self.reload("the file changed").await,
+                () = changed(watch.as_mut()) => self.reload("a file changed", watch.as_mut()).await,
                 () = due_at(due) => self.resolver.ask_due(),
                 is_changed = self.resolver.answer() => {
                     if is_changed {
@@ -212,12 +209,20 @@ impl Plane {
     }
 
     /// Reads the file again. Where anything is wrong with it all stays as it was, and every problem is told.
-    async fn reload(&mut self, why: &str) {
+    async fn reload(&mut self, why: &str, watch: Option<&mut Watch>) {
         let Some(path) = self.path.clone() else {
             tracing::warn!(why, "there is no file to reload: the configuration came from the command line");
             return;
         };
-        let problems = match self.try_reload(&path).await {
+        let read = Source::read(&path);
+        if let Some(watch) = watch {
+            let (text, files) = match &read {
+                Ok(source) => (Some(source.text.as_bytes().to_vec()), source.files.clone()),
+                Err(_) => (std::fs::read(&path).ok(), self.source.files.read_again()),
+            };
+            watch.learn(text, files);
+        }
+        let problems = match self.try_reload(read).await {
             Ok(()) => {
                 let generation = self.snapshot.generation;
                 tracing::info!(why, generation, routes = self.snapshot.routes.len(), "reloaded");
@@ -232,11 +237,11 @@ impl Plane {
         self.status.send_modify(|status| status.problems = Arc::new(problems));
     }
 
-    async fn try_reload(&mut self, path: &std::path::Path) -> Result<(), Vec<Problem>> {
-        let source = Source::read(path)?;
+    async fn try_reload(&mut self, read: Result<Source, Vec<Problem>>) -> Result<(), Vec<Problem>> {
+        let source = read?;
         self.resolver.learn(&names(&source)).await;
         let generation = self.snapshot.generation + 1;
-        let snapshot = compile(&source, &self.resolver.resolved(), &mut self.labels, generation)?;
+        let snapshot = compile(&source, &self.resolver.resolved(), &mut self.kept, generation)?;
         let change = self.bound.prepare(&snapshot, self.mailboxes.len());
         let change = change.map_err(|fault| vec![bind_problem(&source, &fault)])?;
         if source.config.access_log != self.source.config.access_log {
@@ -291,14 +296,14 @@ impl Plane {
         self.status.send_modify(|status| {
             status.snapshot = Arc::clone(&self.snapshot);
             status.config = Arc::new(self.source.config.clone());
-            status.labels = Arc::new(self.labels.clone());
+            status.labels = Arc::new(self.kept.labels.clone());
         });
     }
 
     /// An address came or went.
     fn publish_addresses(&mut self) {
         let generation = self.snapshot.generation + 1;
-        match compile(&self.source, &self.resolver.resolved(), &mut self.labels, generation) {
+        match compile(&self.source, &self.resolver.resolved(), &mut self.kept, generation) {
             Ok(snapshot) => {
                 self.put_snapshot(snapshot);
                 let unchanged = self.bound.prepare(&self.snapshot, self.mailboxes.len()).unwrap_or_default();

@@ -23,6 +23,8 @@ pub struct Hop<'a> {
     pub is_trusted: bool,
     /// `http` or `https`.
     pub scheme: &'static str,
+    /// The client's certificate as RFC 9440 §2.2 writes it.
+    pub client_certificate: Option<&'a str>,
     /// The port of our listener.
     pub port: u16,
     /// Ours for this request, in case the client has none that is believed.
@@ -78,6 +80,8 @@ fn put_client_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filte
             | Known::XForwardedPort
             | Known::XRealIp
             | Known::Forwarded => hop.is_trusted,
+            // Another hop's word of the certificate that it saw, where we saw none (RFC 9440 §3).
+            Known::ClientCert | Known::ClientCertChain => hop.is_trusted && hop.client_certificate.is_none(),
             known => !known.is_hop_by_hop(),
         };
         passes && !field.nominated && !is_removed(filters, name)
@@ -115,6 +119,9 @@ fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, fi
     }
     if hop.via && writes(b"via") {
         put_field(out, b"Via", b"1.1 ringress");
+    }
+    if let Some(certificate) = hop.client_certificate.filter(|_| writes(b"client-cert")) {
+        put_field(out, b"Client-Cert", certificate.as_bytes());
     }
     if writes(b"x-request-id") {
         match head.known(Known::XRequestId).filter(|id| hop.is_trusted && is_request_id(id)) {
@@ -215,6 +222,7 @@ mod tests {
             peer: IpAddr::from([192, 0, 2, 7]),
             is_trusted,
             scheme: "http",
+            client_certificate: None,
             port: 8080,
             request_id: 0xab,
             forwarded: false,

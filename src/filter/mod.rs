@@ -23,6 +23,19 @@ pub enum Filter {
     RequestHeaders(HeaderEdit),
     /// Changes fields of the response.
     ResponseHeaders(HeaderEdit),
+    /// Changes fields of the response to clients that came by TLS.
+    SecureResponseHeaders(HeaderEdit),
+}
+
+impl Filter {
+    /// What it changes in the fields of a response.
+    const fn response_edit(&self, is_secure: bool) -> Option<&HeaderEdit> {
+        match self {
+            Self::ResponseHeaders(edit) => Some(edit),
+            Self::SecureResponseHeaders(edit) if is_secure => Some(edit),
+            _ => None,
+        }
+    }
 }
 
 /// Where to send the client; `None` keeps what was asked.
@@ -90,7 +103,7 @@ pub fn apply<'a>(filters: &'a [Filter], head: &mut RequestHead) -> Result<Verdic
                 head.rewrite_path(&path)?;
             }
             Filter::Redirect(redirect) => return Ok(Verdict::Redirect(redirect)),
-            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) => {}
+            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::SecureResponseHeaders(_) => {}
         }
     }
     Ok(Verdict::Pass)

@@ -17,6 +17,8 @@ pub struct Delivery {
     pub says_keep_alive: bool,
     /// True where `Content-Length` is passed although there is no body: HEAD and 304.
     pub passes_length: bool,
+    /// True where the client came by TLS.
+    pub is_secure: bool,
 }
 
 /// Appends the whole head.
@@ -28,7 +30,7 @@ pub fn put_response_head(
     filters: &[Filter],
 ) {
     put_status_line(out, head.status(), head.reason(bytes));
-    put_fields(out, head, bytes, delivery.passes_length, filters);
+    put_fields(out, head, bytes, (delivery.passes_length, delivery.is_secure), filters);
     match delivery.framing {
         Framing::Length(length) => put_number_field(out, b"Content-Length", length),
         Framing::Chunked => put_field(out, b"Transfer-Encoding", b"chunked"),
@@ -43,7 +45,7 @@ pub fn put_response_head(
         put_field(out, b"Connection", b"keep-alive");
     }
     for filter in filters {
-        if let Filter::ResponseHeaders(edit) = filter {
+        if let Some(edit) = filter.response_edit(delivery.is_secure) {
             edit.put.iter().for_each(|(name, value)| put_field(out, name, value));
         }
     }
@@ -53,13 +55,19 @@ pub fn put_response_head(
 /// Appends the head of an interim response (100, 103).
 pub fn put_interim_head(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8]) {
     put_status_line(out, head.status(), head.reason(bytes));
-    put_fields(out, head, bytes, false, &[]);
+    put_fields(out, head, bytes, (false, false), &[]);
     out.extend_from_slice(b"\r\n");
 }
 
-fn put_fields(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], passes_length: bool, filters: &[Filter]) {
+fn put_fields(
+    out: &mut Vec<u8>,
+    head: &ResponseHead,
+    bytes: &[u8],
+    (passes_length, is_secure): (bool, bool),
+    filters: &[Filter],
+) {
     let removes = |name: &[u8]| {
-        filters.iter().any(|filter| matches!(filter, Filter::ResponseHeaders(edit) if edit.removes(name)))
+        filters.iter().any(|filter| filter.response_edit(is_secure).is_some_and(|edit| edit.removes(name)))
     };
     let passing = head.fields(bytes).filter(|(field, name, _)| {
         let passes = match field.known {
@@ -81,8 +89,13 @@ mod tests {
             Keep-Alive: timeout=5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n";
         let mut head = ResponseHead::default();
         head.parse(bytes, false).unwrap();
-        let delivery =
-            Delivery { framing: head.framing(), keep_alive: true, says_keep_alive: true, passes_length: false };
+        let delivery = Delivery {
+            framing: head.framing(),
+            keep_alive: true,
+            says_keep_alive: true,
+            passes_length: false,
+            is_secure: false,
+        };
         let mut out = Vec::new();
         put_response_head(&mut out, &head, bytes, &delivery, &[]);
         let expected = "HTTP/1.1 200 Fine\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\

@@ -189,6 +189,11 @@ impl Line<'_> {
         put_text(out, "target", self.head.raw_target());
         put_text(out, "host", self.head.authority());
         put_text(out, "protocol", self.head.version().name().as_bytes());
+        if let Some(facts) = &record.tls {
+            put_text(out, "tls_version", facts.version.as_bytes());
+            put_text(out, "tls_cipher", facts.cipher.as_bytes());
+            put_text(out, "tls_name", facts.server_name.as_deref().unwrap_or_default().as_bytes());
+        }
         put_number(out, "status", u64::from(record.status));
         match record.failure {
             Some(failure) => _ = write!(out, ",\"cause\":\"{failure}\""),

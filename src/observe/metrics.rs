@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::limits::{METRIC_BUCKETS_MAX, METRIC_SERIES_MAX};
 use crate::record::Record;
 use crate::snapshot::{Label, Snapshot};
+use crate::tls::Facts;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
 
@@ -75,8 +76,20 @@ pub struct Metrics {
     pub(super) retries: HashMap<(Label, &'static str), u64, FixedState>,
     /// Endpoints that were left out for their failures, by service and cause.
     pub(super) ejected: HashMap<(Label, &'static str), u64, FixedState>,
+    /// TLS handshakes with clients, by listener.
+    pub(super) handshakes: HashMap<(Label, Handshake), u64, FixedState>,
+    /// Those that failed, by listener and reason.
+    pub(super) refused_handshakes: HashMap<(Label, &'static str), u64, FixedState>,
     /// Events without labels.
     pub counters: Counters,
+}
+
+/// What handshakes are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Handshake {
+    pub version: &'static str,
+    pub cipher: &'static str,
+    pub is_resumed: bool,
 }
 
 /// The state of the pool of one endpoint.
@@ -163,6 +176,17 @@ impl Metrics {
         if !decision.is_empty() {
             *self.retries.entry((service, decision)).or_default() += 1;
         }
+    }
+
+    /// Counts a handshake that succeeded.
+    pub fn count_handshake(&mut self, listener: Label, facts: &Facts) {
+        let Facts { version, cipher, is_resumed, .. } = *facts;
+        *self.handshakes.entry((listener, Handshake { version, cipher, is_resumed })).or_default() += 1;
+    }
+
+    /// Counts one that did not.
+    pub fn count_refused_handshake(&mut self, listener: Label, reason: &'static str) {
+        *self.refused_handshakes.entry((listener, reason)).or_default() += 1;
     }
 
     /// Counts an exchange that is over.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use foldhash::fast::FixedState;
 
-use super::metrics::{Key, Metrics, Report, Series};
+use super::metrics::{Handshake, Key, Metrics, Report, Series};
 use crate::snapshot::{Label, Labels, Snapshot};
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
@@ -23,6 +23,7 @@ pub fn render(reports: &[Report], snapshot: &Snapshot, labels: &Labels, silent_w
     sample(&mut out, "ringress_workers_silent", "", silent_workers as u64);
     render_requests(&mut out, reports, snapshot, labels);
     render_attempts(&mut out, reports, labels);
+    render_tls(&mut out, reports, snapshot, labels);
     render_workers(&mut out, reports);
     render_pools(&mut out, reports, snapshot, labels);
     render_gates(&mut out, reports, labels);
@@ -146,6 +147,38 @@ fn render_attempts(out: &mut String, reports: &[Report], labels: &Labels) {
         }
         for ((service, value), count) in sums {
             sample(out, name, &format!("service=\"{service}\",{label}=\"{value}\""), count);
+        }
+    }
+}
+
+fn render_tls(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
+    let name = "ringress_tls_handshakes_total";
+    family(out, name, "counter", "TLS handshakes with clients; resumed ones went on from an earlier one.");
+    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+    for ((listener, kind), count) in reports.iter().flat_map(|report| &report.metrics.handshakes) {
+        *sums.entry((escape(labels.name(*listener)), *kind)).or_default() += count;
+    }
+    for ((listener, kind), count) in sums {
+        let Handshake { version, cipher, is_resumed } = kind;
+        let names =
+            format!("listener=\"{listener}\",version=\"{version}\",cipher=\"{cipher}\",resumed=\"{is_resumed}\"");
+        sample(out, name, &names, count);
+    }
+    let name = "ringress_tls_handshakes_failed_total";
+    family(out, name, "counter", "TLS handshakes with clients that failed.");
+    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+    for ((listener, reason), count) in reports.iter().flat_map(|report| &report.metrics.refused_handshakes) {
+        *sums.entry((escape(labels.name(*listener)), *reason)).or_default() += count;
+    }
+    for ((listener, reason), count) in sums {
+        sample(out, name, &format!("listener=\"{listener}\",reason=\"{reason}\""), count);
+    }
+    let name = "ringress_certificate_not_after_seconds";
+    family(out, name, "gauge", "The end of a certificate's validity, in seconds since 1970.");
+    for listener in &snapshot.listeners {
+        for (names, not_after_s) in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+            let names = format!("listener=\"{}\",names=\"{}\"", escape(&listener.name), escape(names));
+            sample(out, name, &names, u64::try_from(*not_after_s).unwrap_or_default());
         }
     }
 }

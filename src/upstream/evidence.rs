@@ -6,7 +6,7 @@
 use crate::failure::Failure;
 
 /// The bytes that a connection's own SYN counts for in the kernel's `tcpi_bytes_acked`.
-const SYN_BYTES: u64 = 1;
+pub const SYN_BYTES: u64 = 1;
 /// Longest wait for a reset that may still be on its way, in microseconds, whatever the round trip.
 const RESET_WAIT_US_MIN: u64 = 5_000;
 

@@ -2,6 +2,7 @@
 
 use super::admit::Elsewhere;
 use super::connect::{Wish, obtain};
+use super::ends::Inlet;
 use super::exchange::Exchange;
 use super::forward::{Delivered, Discards, Forward, Upload};
 use super::gate::Permit;
@@ -149,6 +150,7 @@ impl<T: Transport> Exchange<'_, T> {
             filters: &to.route.filters,
             head,
             total_at_ms: to.total_at_ms,
+            is_secure: self.record.tls.is_some(),
             is_last: self.is_last,
             is_reused: self.record.connection.is_reused,
             idle_us: self.record.connection.idle_us,
@@ -164,11 +166,12 @@ impl<T: Transport> Exchange<'_, T> {
         delivered
     }
 
-    fn hop<'h>(&self, service: &'h Service, endpoint: &Endpoint<T>, name: &'h str) -> Hop<'h> {
+    fn hop<'h>(&'h self, service: &'h Service, endpoint: &Endpoint<T>, name: &'h str) -> Hop<'h> {
         Hop {
             peer: self.peer.address,
             is_trusted: is_trusted(&self.listener.trusted, self.peer.address),
-            scheme: "http",
+            scheme: self.scheme(),
+            client_certificate: self.record.tls.as_deref().and_then(|facts| facts.client.as_deref()),
             port: self.listener.port,
             request_id: self.record.request_id,
             forwarded: self.listener.forwarded,
@@ -280,7 +283,7 @@ impl<T: Transport> Exchange<'_, T> {
 /// Judges the end of a connection that brought no response; waits a moment for a reset that may be on its way.
 pub(super) async fn examine_end<T: Transport>(
     worker: &Worker<T>,
-    receiver: &T::Receiver,
+    receiver: &Inlet<T>,
     end: End,
     sent_before: u64,
 ) -> (Evidence, Option<Delivery>) {

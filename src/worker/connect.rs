@@ -4,6 +4,7 @@ use std::io;
 use std::pin::pin;
 
 use super::Worker;
+use super::ends::plain;
 use super::io::{Socket, Transport};
 use super::link::Link;
 use super::pool::{Endpoint, Upstream};
@@ -47,7 +48,7 @@ pub(super) async fn obtain<T: Transport>(
             Ok(socket) => {
                 worker.metrics.borrow_mut().counters.upstream_opened += 1;
                 let inbox = worker.spares.buffer(HEAD_BUFFER_BYTES);
-                let link = Link::new(socket, inbox, worker.timers.timer());
+                let link = Link::new(plain(socket), inbox, worker.timers.timer());
                 return Ok((Upstream::new(link, worker.transport.coarse_ms()), Connection::default()));
             }
             Err((Failure::LocalResource(_), _)) if waited_ms < RESOURCE_WAIT_MS => {

@@ -58,6 +58,7 @@ pub(super) async fn exchange<T: Transport>(
     let Some(listener) = live.snapshot.listener(session.listener) else { return After::Close };
     let client = client_address(head, session.peer.address, &listener.trusted);
     let mut record = Record::new(session.listener, client, worker.transport.now_us());
+    record.tls.clone_from(&session.tls);
     record.request_id = u128::from(worker.transport.random()) << 64 | u128::from(worker.transport.random());
     let mut exchange = Exchange {
         worker,
@@ -111,6 +112,7 @@ impl<T: Transport> Exchange<'_, T> {
         let route_at = self.listener.router.find(head).ok_or(Failure::NoRoute)?;
         self.record.route = Some(route_at);
         let route = live.snapshot.routes.get(route_at).ok_or(Failure::Internal("route"))?;
+        self.check_name(head)?;
         match apply(&route.filters, head).map_err(Failure::from)? {
             Verdict::Pass => {}
             Verdict::Redirect(redirect) => return self.redirect(client, head, redirect).await,
@@ -144,6 +146,19 @@ impl<T: Transport> Exchange<'_, T> {
             // Boxed, as all that is rare and large: the task of a connection has room for the most that it awaits at once.
             Delivered::Upgrade => Box::pin(self.tunnel(client, &mut upstream, service)).await,
         }
+    }
+
+    /// The scheme that the client used.
+    pub(super) const fn scheme(&self) -> &'static str {
+        if self.record.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// A client that showed what one name asks for must not have what another name asks more for.
+    fn check_name(&self, head: &RequestHead) -> Result<(), Failure> {
+        let (Some(facts), Some(tls)) = (&self.record.tls, &self.listener.tls) else { return Ok(()) };
+        let asked = tls.policy(facts.server_name.as_deref());
+        let meant = tls.policy(std::str::from_utf8(head.host()).ok());
+        if asked == meant { Ok(()) } else { Err(Failure::Misdirected) }
     }
 
     /// What can be refused before an upstream hears of it.

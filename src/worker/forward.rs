@@ -128,6 +128,8 @@ pub(super) struct Forward<'a, T: Transport> {
     pub filters: &'a [Filter],
     pub head: &'a RequestHead,
     pub total_at_ms: Option<u64>,
+    /// True where the client came by TLS.
+    pub is_secure: bool,
     /// True where the client's connection closes after this.
     pub is_last: bool,
     /// True where the upstream connection came from the pool.

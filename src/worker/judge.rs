@@ -1,6 +1,7 @@
 //! Judges a response head before it is passed on: whose answer it is, whether another attempt is better, what it proves.
 
 use super::attempt::examine_end;
+use super::ends::Inlet;
 use super::forward::{Forward, Upload};
 use super::io::Transport;
 use crate::failure::Failure;
@@ -12,7 +13,7 @@ use crate::upstream::evidence::End;
 impl<T: Transport> Forward<'_, T> {
     /// Refuses what cannot be the answer to this request: what came before a byte of it was sent, and a 408 for an idle
     /// connection, where the upstream did not take the request.
-    pub(super) async fn check_unsolicited(&self, receiver: &T::Receiver, head: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn check_unsolicited(&self, receiver: &Inlet<T>, head: &[u8]) -> Result<(), Failure> {
         if !self.is_reused {
             return Ok(());
         }

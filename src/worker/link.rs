@@ -3,18 +3,19 @@
 use std::cell::Cell;
 use std::io;
 
-use super::io::{Socket, Transport, send};
+use super::ends::{Inlet, Outlet};
+use super::io::{Transport, finish, send};
 use super::timer::{Patience, Timer};
 use crate::failure::Failure;
-use crate::timeouts::{Pace, Timeout};
+use crate::timeouts::{LINGER_MS, Pace, Timeout};
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Link<T: Transport> {
     /// What comes in.
-    pub receiver: T::Receiver,
+    pub receiver: Inlet<T>,
     /// What goes out.
-    pub sender: T::Sender,
+    pub sender: Outlet<T>,
     /// Bytes received and not dealt with; empty while a receive is in flight.
     pub inbox: Vec<u8>,
     /// The timer of waits on this connection.
@@ -24,8 +25,16 @@ pub(super) struct Link<T: Transport> {
 impl<T: Transport> Link<T> {
     /// A new connection; `inbox` is an empty buffer.
     #[must_use]
-    pub(super) fn new(socket: Socket<T>, inbox: Vec<u8>, timer: Timer<T>) -> Self {
-        Self { receiver: socket.receiver, sender: socket.sender, inbox, timer }
+    pub(super) fn new((receiver, sender): (Inlet<T>, Outlet<T>), inbox: Vec<u8>, timer: Timer<T>) -> Self {
+        Self { receiver, sender, inbox, timer }
+    }
+
+    /// Tells the peer that the end that follows is meant, where it could not know; within a moment.
+    pub(super) async fn say_goodbye(&mut self) {
+        if self.sender.announces_its_end() {
+            self.timer.arm(LINGER_MS);
+            let _ = self.timer.guard(finish(&mut self.sender)).await;
+        }
     }
 }
 
@@ -44,7 +53,7 @@ pub(super) enum SendFault {
 /// # Errors
 /// [`SendFault`]; what of `out` was sent is then unknown.
 pub(super) async fn send_all<T: Transport>(
-    sender: &mut T::Sender,
+    sender: &mut Outlet<T>,
     out: &mut Vec<u8>,
     patience: &Patience<'_, T>,
     timeout: (Timeout, Option<u64>),

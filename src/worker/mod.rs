@@ -1,6 +1,6 @@
 //! The data plane: one thread per CPU, each with its own engine, listeners, pools, timers and counters.
 //!
-//! A request's way: `accept` → `serve` (one connection) → `exchange` (one request; read it first) → `admit` (limits, the
+//! A request's way: `accept` → `serve` (one connection; `handshake` and `tls` below it) → `exchange` (one request; read it first) → `admit` (limits, the
 //! queue, the endpoint) → `attempts`, each an `attempt`: `connect` and `pool`, then `forward` (the request goes up)
 //! beside `respond` (the response comes down) → `tunnel` after an upgrade → `settle` (failures become answers).
 
@@ -9,9 +9,11 @@ mod admit;
 mod attempt;
 mod attempts;
 mod connect;
+mod ends;
 mod exchange;
 mod forward;
 mod gate;
+mod handshake;
 mod held;
 pub mod io;
 mod judge;
@@ -26,6 +28,7 @@ mod settle;
 mod spares;
 pub mod thread;
 mod timer;
+mod tls;
 mod tunnel;
 mod upload;
 pub mod wheel;
@@ -63,6 +66,8 @@ pub struct Worker<T: Transport> {
     log: RefCell<Option<Batch>>,
     connections: Cell<usize>,
     connections_max: usize,
+    /// TLS handshakes that are not over.
+    handshakes: Cell<usize>,
     /// Connections by client address, where a listener limits them.
     clients: RefCell<HashMap<IpAddr, usize>>,
     is_draining: Cell<bool>,
@@ -86,6 +91,7 @@ impl<T: Transport> Worker<T> {
             log: RefCell::new(log),
             connections: Cell::new(0),
             connections_max,
+            handshakes: Cell::new(0),
             clients: RefCell::default(),
             is_draining: Cell::new(false),
             requests: Cell::new(0),

@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
+use super::ends::{Inlet, Outlet};
 use super::forward::{Delivered, Expectation, Forward, Upload};
 use super::io::{Receive as _, Transport, receive};
 use super::link::{SendFault, send_all};
@@ -50,10 +51,10 @@ impl<T: Transport> Forward<'_, T> {
     /// Brings the response to the client.
     pub(super) async fn download(
         &self,
-        receiver: &mut T::Receiver,
+        receiver: &mut Inlet<T>,
         inbox: &mut Vec<u8>,
         patience: &Patience<'_, T>,
-        client: &mut T::Sender,
+        client: &mut Outlet<T>,
     ) -> Result<Delivered, Failure> {
         // Nothing is held while the answer is awaited.
         let mut out = Vec::new();
@@ -66,7 +67,7 @@ impl<T: Transport> Forward<'_, T> {
 
     async fn bring(
         &self,
-        receiver: &mut T::Receiver,
+        receiver: &mut Inlet<T>,
         inbox: &mut Vec<u8>,
         down: &mut Down<'_, T>,
         out: &mut Vec<u8>,
@@ -134,7 +135,7 @@ impl<T: Transport> Forward<'_, T> {
     /// Receives heads until the final one, which is then encoded in `out`; passes interim ones on.
     async fn receive_final_head(
         &self,
-        receiver: &mut T::Receiver,
+        receiver: &mut Inlet<T>,
         inbox: &mut Vec<u8>,
         down: &mut Down<'_, T>,
         out: &mut Vec<u8>,
@@ -183,7 +184,7 @@ impl<T: Transport> Forward<'_, T> {
     /// The upstream's time begins when the request is sent, or can be sent no further.
     async fn wait_for_head(
         &self,
-        receiver: &mut T::Receiver,
+        receiver: &mut Inlet<T>,
         inbox: &mut Vec<u8>,
         patience: &Patience<'_, T>,
         is_timed: &mut bool,
@@ -289,6 +290,7 @@ impl<T: Transport> Forward<'_, T> {
             keep_alive,
             says_keep_alive: keep_alive && !is_modern,
             passes_length: self.head.method() == b"HEAD" || head.status() == 304,
+            is_secure: self.is_secure,
         }
     }
 
@@ -348,7 +350,7 @@ impl<T: Transport> Forward<'_, T> {
 
 /// The way to the client.
 struct Down<'a, T: Transport> {
-    client: &'a mut T::Sender,
+    client: &'a mut Outlet<T>,
     patience: &'a Patience<'a, T>,
     pace: &'a mut Pace,
 }

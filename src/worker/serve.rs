@@ -3,8 +3,10 @@
 use std::rc::Rc;
 
 use super::Worker;
+use super::ends::plain;
 use super::exchange::{After, exchange};
-use super::io::{Socket, Transmit as _, Transport, receive};
+use super::handshake::{self, Accepted, Refused};
+use super::io::{Socket, Transport, finish, receive};
 use super::link::Link;
 use super::live::Live;
 use crate::failure::{Failure, Phase};
@@ -17,6 +19,7 @@ use crate::proto::h1::request::Underscores;
 use crate::proto::h1::scan::{HeadScan, leading_empty_lines};
 use crate::snapshot::{ClientTimeouts, Label, Peer};
 use crate::timeouts::{LINGER_MS, MOMENT_MS};
+use crate::tls::Facts;
 
 /// A client connection between requests.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(super) struct Session<T: Transport> {
     pub requests: u32,
     /// True where the present request is the last: the listener is gone, the worker drains, or there were enough.
     pub is_last: bool,
+    /// What the handshake came to, where there was one.
+    pub tls: Option<Rc<Facts>>,
 }
 
 /// What waiting for a head came to.
@@ -68,8 +73,15 @@ enum FirstByte {
 /// Serves a connection to its end.
 pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer: Peer, listener: Label) {
     let _count = Count::new(&worker);
-    let link = Link::new(socket, worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer());
-    let mut session = Session { link, peer, listener, live: worker.live(), requests: 0, is_last: false };
+    let live = worker.live();
+    let Some(has_tls) = live.snapshot.listener(listener).map(|listener| listener.tls.is_some()) else { return };
+    let (link, tls) = if has_tls {
+        let Some((link, facts)) = Box::pin(begin_tls(&worker, &live, socket, peer, listener)).await else { return };
+        (link, Some(facts))
+    } else {
+        (Link::new(plain(socket), worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer()), None)
+    };
+    let mut session = Session { link, peer, listener, live, requests: 0, is_last: false, tls };
     // The exchange's memory is there only while there are requests: an idle connection is this small future.
     while session.wait_for_first_byte(&worker, Wait::Idle).await == FirstByte::Here {
         match Box::pin(session.serve_busy(&worker)).await {
@@ -78,10 +90,53 @@ pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer:
                 session.linger().await;
                 break;
             }
-            After::Close => break,
+            After::Close => {
+                session.link.say_goodbye().await;
+                break;
+            }
         }
     }
     worker.spares.put_buffer(std::mem::take(&mut session.link.inbox));
+}
+
+/// Makes the handshake; `None` where there is nothing more to do.
+async fn begin_tls<T: Transport>(
+    worker: &Rc<Worker<T>>,
+    live: &Rc<Live<T>>,
+    socket: Socket<T>,
+    peer: Peer,
+    label: Label,
+) -> Option<(Link<T>, Rc<Facts>)> {
+    let listener = live.snapshot.listener(label)?;
+    let tls = listener.tls.as_ref()?;
+    let timer = worker.timers.timer();
+    if let Some(ms) = listener.timeouts.handshake_ms {
+        timer.arm(ms);
+    }
+    let mut inbox = worker.spares.buffer(HEAD_BUFFER_BYTES);
+    let refused = match handshake::accept(worker, socket, tls, &timer, &mut inbox).await {
+        Ok(Accepted { ends, facts }) => {
+            worker.metrics.borrow_mut().count_handshake(label, &facts);
+            worker.spares.fit(&mut inbox, 0);
+            return Some((Link::new(ends, inbox, timer), facts));
+        }
+        Err(refused) => refused,
+    };
+    let reason = match refused {
+        Refused::Failed(reason) => reason,
+        Refused::Plain(socket) => {
+            let link = Link::new(plain(socket), inbox, timer);
+            let (live, listener) = (Rc::clone(live), label);
+            let mut session = Session { link, peer, listener, live, requests: 0, is_last: true, tls: None };
+            let failure = Failure::ClientBadRequest("plain_http_to_tls");
+            if exchange(worker, &mut session, &mut worker.spares.head(), Err(failure)).await == After::Linger {
+                session.linger().await;
+            }
+            "plain_http"
+        }
+    };
+    worker.metrics.borrow_mut().count_refused_handshake(label, reason);
+    None
 }
 
 /// Counts open connections, whatever ends them.
@@ -229,8 +284,8 @@ impl<T: Transport> Session<T> {
     /// Reads on for a moment after the last answer: closing with unread bytes would reset the connection, and
     /// the reset may destroy the answer before the client has read it (RFC 9112 §9.6).
     async fn linger(&mut self) {
-        self.link.sender.finish();
         self.link.timer.arm(LINGER_MS);
+        let _ = self.link.timer.guard(finish(&mut self.link.sender)).await;
         let mut left = LINGER_BYTES_MAX.max(DRAIN_BYTES_MAX);
         let link = &mut self.link;
         while left > 0 {

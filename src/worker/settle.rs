@@ -23,7 +23,7 @@ impl<T: Transport> Exchange<'_, T> {
     ) -> Result<Ending, Failure> {
         let keep_alive = self.may_keep_alive(head);
         let mut out = self.worker.spares.buffer(HEAD_BUFFER_BYTES);
-        put_redirect(&mut out, redirect, "http", &self.answer(head, keep_alive));
+        put_redirect(&mut out, redirect, self.scheme(), &self.answer(head, keep_alive));
         self.progress.status.set(redirect.status);
         let sent = self.send(client, &mut out).await;
         self.worker.spares.put_buffer(out);

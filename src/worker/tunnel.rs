@@ -5,7 +5,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use super::io::{Transmit as _, Transport, receive, send};
+use super::ends::{Inlet, Outlet};
+use super::io::{Transport, finish, receive, send};
 use super::link::Link;
 use super::timer::Timer;
 use crate::failure::{Failure, Phase};
@@ -74,9 +75,9 @@ impl<S: Transport> Way<'_, S> {
     /// Copies until the source ends, then tells the sink.
     async fn copy<T: Transport>(
         self,
-        source: &mut T::Receiver,
+        source: &mut Inlet<T>,
         buffer: &mut Vec<u8>,
-        sink: &mut T::Sender,
+        sink: &mut Outlet<T>,
     ) -> Result<(), Failure> {
         loop {
             let mut sent = 0;
@@ -88,7 +89,7 @@ impl<S: Transport> Way<'_, S> {
             self.bytes.set(self.bytes.get() + length as u64);
             buffer.clear();
             if receive(source, buffer).await.map_err(|_| self.faults.0)? == 0 {
-                sink.finish();
+                finish(sink).await;
                 return Ok(());
             }
             touch(self.timer, self.idle_ms);

@@ -3,6 +3,7 @@
 use std::future::{pending, poll_fn};
 use std::task::Poll;
 
+use super::ends::{Inlet, Outlet};
 use super::forward::{Expectation, Forward, Upload};
 use super::held::RequestBody;
 use super::io::{Receive as _, Transport, receive};
@@ -19,7 +20,7 @@ impl<T: Transport> Forward<'_, T> {
     pub(super) async fn upload(
         &self,
         source: &mut Source<'_, T>,
-        sender: &mut T::Sender,
+        sender: &mut Outlet<T>,
         body: &mut RequestBody,
         out: &mut Vec<u8>,
     ) -> Failure {
@@ -64,7 +65,7 @@ impl<T: Transport> Forward<'_, T> {
     async fn send_request(
         &self,
         source: &mut Source<'_, T>,
-        sender: &mut T::Sender,
+        sender: &mut Outlet<T>,
         body: &mut RequestBody,
         out: &mut Vec<u8>,
     ) -> Result<(), Broken> {
@@ -196,7 +197,7 @@ impl<T: Transport> Forward<'_, T> {
     async fn send_up(
         &self,
         source: &Source<'_, T>,
-        sender: &mut T::Sender,
+        sender: &mut Outlet<T>,
         out: &mut Vec<u8>,
         is_first: bool,
     ) -> Result<(), Broken> {
@@ -218,7 +219,7 @@ impl<T: Transport> Forward<'_, T> {
 
 /// Where the request body comes from.
 pub(super) struct Source<'a, T: Transport> {
-    pub receiver: &'a mut T::Receiver,
+    pub receiver: &'a mut Inlet<T>,
     pub inbox: &'a mut Vec<u8>,
     pub patience: Patience<'a, T>,
 }

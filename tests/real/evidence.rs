@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use ringress::config::document::Syntax;
 use ringress::config::{EngineChoice, Source};
-use ringress::control::compile::{Resolved, compile};
-use ringress::snapshot::{Address, Labels, Peer, Snapshot};
+use ringress::control::compile::{Kept, Resolved, compile};
+use ringress::snapshot::{Address, Peer, Snapshot};
 use ringress::upstream::evidence::{Delivery, Peek};
 use ringress::worker::Worker;
 use ringress::worker::io::engine::run;
@@ -124,8 +124,8 @@ impl Transmit for BlindSender {
         sent
     }
 
-    fn finish(&mut self) {
-        self.0.finish();
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_finish(cx)
     }
 
     fn reset(&mut self) {
@@ -138,7 +138,7 @@ fn snapshot(origin: SocketAddr) -> Arc<Snapshot> {
         "[listeners.l]\naddress = ':1'\n[[routes]]\nname = 'r'\nservice = 's'\n[services.s]\nendpoints = ['{origin}']\n"
     );
     let source = Source::parse(&text, Syntax::Toml, Path::new("test"), &|_| None).unwrap();
-    Arc::new(compile(&source, &Resolved::new(), &mut Labels::default(), 1).unwrap())
+    Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap())
 }
 
 /// Proves that the origin keeps connections, lets it end the one in the pool without being seen, and sends a request

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use peers::{Book, Manner, Seen};
 use ringress::config::Source;
 use ringress::config::document::Syntax;
-use ringress::control::compile::{Resolved, compile};
-use ringress::snapshot::{Labels, Peer, Snapshot};
+use ringress::control::compile::{Kept, Resolved, compile};
+use ringress::snapshot::{Peer, Snapshot};
 use ringress::worker::Worker;
 use ringress::worker::io::Transport as _;
 use ringress::worker::serve::serve;
@@ -55,7 +55,7 @@ const LONGEST_MS: u64 = 2_000_000;
 
 fn snapshot() -> Arc<Snapshot> {
     let source = Source::parse(CONFIG, Syntax::Toml, Path::new("simulation"), &|_| None).unwrap();
-    Arc::new(compile(&source, &Resolved::new(), &mut Labels::default(), 1).unwrap())
+    Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap())
 }
 
 /// Runs one seed; the statuses that clients got, or what is wrong.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ringress::worker::io::{Socket, Transmit as _, Transport as _, receive, send};
+use ringress::worker::io::{Socket, Transmit as _, Transport as _, finish, receive, send};
 
 use crate::world::World;
 
@@ -192,7 +192,7 @@ pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: st
         let is_sent = send_all(&world, &mut socket, &bytes).await;
         match misdeed {
             Misdeed::None => {}
-            Misdeed::Cut => socket.sender.finish(),
+            Misdeed::Cut => finish(&mut socket.sender).await,
             Misdeed::Reset => return socket.sender.reset(),
             Misdeed::Stall => world.sleep(200_000).await,
         }

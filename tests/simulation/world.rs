@@ -387,10 +387,11 @@ impl Transmit for Start {
         Poll::Ready(Ok(bytes))
     }
 
-    fn finish(&mut self) {
+    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         let mut pipe = self.pipe.borrow_mut();
         pipe.is_finished = true;
         pipe.wake();
+        Poll::Ready(())
     }
 
     fn reset(&mut self) {

@@ -3,6 +3,7 @@
 mod resilience;
 mod routes;
 mod services;
+mod tls;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use crate::limits::METRIC_BUCKETS_MAX;
 use crate::proto::h1::request::Underscores;
 use crate::route::{Router, Rule};
 use crate::snapshot::{ClientTimeouts, Labels, Snapshot};
+pub use tls::Secrets;
 
 /// What names of endpoints resolved to; a name that is missing did not resolve.
 pub type Resolved = HashMap<Arc<str>, Result<Vec<IpAddr>, TimedOut>>;
@@ -23,6 +25,15 @@ pub type Resolved = HashMap<Arc<str>, Result<Vec<IpAddr>, TimedOut>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimedOut;
 
+/// What outlives a snapshot: names keep their numbers, clients their sessions.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Names of listeners, routes and services.
+    pub labels: Labels,
+    /// Keys of tickets, and certificates of our own.
+    pub secrets: Secrets,
+}
+
 /// Compiles.
 ///
 /// # Errors
@@ -30,10 +41,10 @@ pub struct TimedOut;
 pub fn compile(
     source: &Source,
     resolved: &Resolved,
-    labels: &mut Labels,
+    kept: &mut Kept,
     generation: u64,
 ) -> Result<Snapshot, Vec<Problem>> {
-    let mut compiler = Compiler { source, resolved, problems: Vec::new() };
+    let mut compiler = Compiler { source, resolved, kept, problems: Vec::new() };
     let config = &source.config;
     let services: Vec<_> = config.services.iter().map(|(name, service)| compiler.service(name, service)).collect();
     let mut rules = Vec::new();
@@ -58,7 +69,7 @@ pub fn compile(
         connections_max: config.workers.connections_max,
         drain_idle_ms: config.shutdown.idle.ms(),
     };
-    put_labels(&mut snapshot, labels);
+    put_labels(&mut snapshot, &mut kept.labels);
     Ok(snapshot)
 }
 
@@ -92,6 +103,7 @@ fn put_labels(snapshot: &mut Snapshot, labels: &mut Labels) {
 struct Compiler<'a> {
     source: &'a Source,
     resolved: &'a Resolved,
+    kept: &'a mut Kept,
     problems: Vec<Problem>,
 }
 
@@ -121,6 +133,7 @@ impl Compiler<'_> {
             address: listener.address.clone(),
             port: listener.address.sockets().first().map_or(0, SocketAddr::port),
             timeouts: ClientTimeouts {
+                handshake_ms: timeouts.handshake.limit_ms(),
                 header_ms: timeouts.header.limit_ms(),
                 body_ms: timeouts.body.limit_ms(),
                 idle_ms: timeouts.idle.limit_ms(),
@@ -137,6 +150,7 @@ impl Compiler<'_> {
             forwarded: listener.forwarded,
             via: listener.via,
             proxy_status: listener.proxy_status,
+            tls: self.listener_tls(name, listener.tls.as_ref()),
             router,
         }
     }
@@ -210,7 +224,7 @@ mod tests {
     }
 
     fn problems(text: &str) -> Vec<String> {
-        let result = compile(&source(text), &Resolved::new(), &mut Labels::default(), 1);
+        let result = compile(&source(text), &Resolved::new(), &mut Kept::default(), 1);
         result.expect_err(text).iter().map(ToString::to_string).collect()
     }
 
@@ -271,7 +285,7 @@ mod tests {
         assert_eq!(names(&source).len(), 2);
         let mut resolved = Resolved::new();
         resolved.insert("app.local".into(), Ok(vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()]));
-        let snapshot = compile(&source, &resolved, &mut Labels::default(), 1).unwrap();
+        let snapshot = compile(&source, &resolved, &mut Kept::default(), 1).unwrap();
         let service = &snapshot.services[0];
         assert_eq!(service.endpoints.len(), 2);
         assert_eq!(service.endpoints[1].address, Address::Tcp("[::1]:81".parse().unwrap()));
@@ -280,16 +294,16 @@ mod tests {
 
     #[test]
     fn labels_stay_the_same_from_one_snapshot_to_the_next() {
-        let mut labels = Labels::default();
+        let mut kept = Kept::default();
         let text = |names: &[&str]| {
             let services: Vec<_> = names.iter().map(|name| format!("[services.{name}]\n")).collect();
             let services = services.concat();
             source(&format!("[listeners.l]\naddress = \":80\"\n{services}"))
         };
-        let first = compile(&text(&["b", "c"]), &Resolved::new(), &mut labels, 1).unwrap();
-        let second = compile(&text(&["a", "c"]), &Resolved::new(), &mut labels, 2).unwrap();
+        let first = compile(&text(&["b", "c"]), &Resolved::new(), &mut kept, 1).unwrap();
+        let second = compile(&text(&["a", "c"]), &Resolved::new(), &mut kept, 2).unwrap();
         assert_eq!(first.services[1].label, second.services[1].label);
         assert_ne!(first.services[0].label, second.services[0].label);
-        assert_eq!(labels.name(second.services[0].label), "a");
+        assert_eq!(kept.labels.name(second.services[0].label), "a");
     }
 }

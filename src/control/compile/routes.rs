@@ -152,6 +152,7 @@ impl Compiler<'_> {
             routes::Filter::Redirect(redirect) => self.redirect(key, redirect).map(Filter::Redirect),
             routes::Filter::RequestHeaders(edit) => self.edit(key, edit).map(Filter::RequestHeaders),
             routes::Filter::ResponseHeaders(edit) => self.edit(key, edit).map(Filter::ResponseHeaders),
+            routes::Filter::Hsts(hsts) => Some(Filter::SecureResponseHeaders(hsts_edit(hsts))),
         }
     }
 
@@ -197,5 +198,21 @@ impl Compiler<'_> {
             remove: removed.map(|name| name.to_ascii_lowercase().into_bytes().into()).collect(),
             put: puts.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())).collect(),
         })
+    }
+}
+
+/// `Strict-Transport-Security` in the place of the upstream's (RFC 6797 §6.1).
+fn hsts_edit(hsts: &routes::Hsts) -> HeaderEdit {
+    let mut value = format!("max-age={}", hsts.max_age.ms() / 1_000);
+    if hsts.include_subdomains {
+        value.push_str("; includeSubDomains");
+    }
+    if hsts.preload {
+        value.push_str("; preload");
+    }
+    let bytes = |text: &str| text.as_bytes().into();
+    HeaderEdit {
+        remove: vec![bytes("strict-transport-security")],
+        put: vec![(bytes("Strict-Transport-Security"), bytes(&value))],
     }
 }

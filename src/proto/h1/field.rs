@@ -66,6 +66,8 @@ pub enum Known {
     Other,
     Accept,
     Authorization,
+    ClientCert,
+    ClientCertChain,
     Connection,
     ContentLength,
     Cookie,
@@ -116,7 +118,7 @@ impl Known {
             10 => {
                 &[(b"user-agent", Self::UserAgent), (b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)]
             }
-            11 => &[(b"retry-after", Self::RetryAfter)],
+            11 => &[(b"retry-after", Self::RetryAfter), (b"client-cert", Self::ClientCert)],
             12 => &[(b"x-request-id", Self::XRequestId)],
             13 => &[(b"authorization", Self::Authorization)],
             14 => &[(b"content-length", Self::ContentLength)],
@@ -126,7 +128,11 @@ impl Known {
                 (b"x-forwarded-port", Self::XForwardedPort),
                 (b"proxy-connection", Self::ProxyConnection),
             ],
-            17 => &[(b"transfer-encoding", Self::TransferEncoding), (b"x-forwarded-proto", Self::XForwardedProto)],
+            17 => &[
+                (b"transfer-encoding", Self::TransferEncoding),
+                (b"x-forwarded-proto", Self::XForwardedProto),
+                (b"client-cert-chain", Self::ClientCertChain),
+            ],
             _ => &[],
         };
         candidates.iter().find(|(known, _)| is_same(name, known)).map_or(Self::Other, |(_, known)| *known)

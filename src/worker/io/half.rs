@@ -188,8 +188,9 @@ impl Transmit for RingSender {
         poll_operation(&mut self.operations, &self.mailbox, out, from, cx)
     }
 
-    fn finish(&mut self) {
+    fn poll_finish(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
         sys::socket::shutdown_send(self.fd);
+        Poll::Ready(())
     }
 
     fn reset(&mut self) {

@@ -93,8 +93,8 @@ pub trait Transmit: std::fmt::Debug + 'static {
     /// ready; while it is pending, `out` is empty and its bytes are with the operation.
     fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
-    /// Tells the peer that nothing more comes.
-    fn finish(&mut self);
+    /// Tells the peer that nothing more comes. No send may be in flight.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Resets the connection: an end that no peer takes for an orderly one.
     fn reset(&mut self);
@@ -154,6 +154,11 @@ impl<S: Transmit> Future for Sending<'_, S> {
             other => other,
         }
     }
+}
+
+/// Tells the peer that nothing more comes.
+pub fn finish<S: Transmit>(sender: &mut S) -> impl Future<Output = ()> {
+    poll_fn(|cx| sender.poll_finish(cx))
 }
 
 /// Runs a future to its end or its panic. It is pinned by the caller: taken by value it would be stored twice.

@@ -1,0 +1,125 @@
+//! What the files hold that a configuration names: read once with it, so that what is compiled is what was read.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::ffi::OsStr;
+use std::hash::{Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+
+use super::Config;
+
+/// Files by the names that the configuration gives them.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// The folder that relative names begin at.
+    base: PathBuf,
+    files: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
+    /// Certificate and key of each pair in a folder.
+    folders: BTreeMap<PathBuf, Result<Vec<(PathBuf, PathBuf)>, String>>,
+}
+
+impl Files {
+    /// Reads everything that `config` names; what cannot be read is told where it is used.
+    pub(super) fn read(base: &Path, config: &Config) -> Self {
+        let mut files = Self { base: base.to_owned(), ..Self::default() };
+        for tls in config.listeners.values().filter_map(|listener| listener.tls.as_ref()) {
+            for certificate in &tls.certificates {
+                files.take(&certificate.cert);
+                files.take(&certificate.key);
+                certificate.ocsp.iter().for_each(|ocsp| files.take(ocsp));
+            }
+            for ca in tls.client_auth.iter().flat_map(|auth| &auth.ca) {
+                files.take(ca);
+            }
+            tls.directory.iter().for_each(|folder| files.take_folder(folder));
+        }
+        files
+    }
+
+    fn take_folder(&mut self, folder: &Path) {
+        let pairs = pairs(&self.base.join(folder)).map_err(|error| error.to_string());
+        for (cert, key) in pairs.iter().flatten() {
+            self.take(cert);
+            self.take(key);
+        }
+        self.folders.insert(folder.to_owned(), pairs);
+    }
+
+    fn take(&mut self, name: &Path) {
+        let read = || std::fs::read(self.base.join(name)).map_err(|error| error.to_string());
+        if !self.files.contains_key(name) {
+            let content = read();
+            self.files.insert(name.to_owned(), content);
+        }
+    }
+
+    /// What a file holds.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub fn get(&self, name: &Path) -> Result<&[u8], String> {
+        match self.files.get(name) {
+            Some(Ok(bytes)) => Ok(bytes),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err("it was not read".to_owned()),
+        }
+    }
+
+    /// The pairs of certificate and key in a folder, sorted by name.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub fn pairs(&self, folder: &Path) -> Result<&[(PathBuf, PathBuf)], String> {
+        match self.folders.get(folder) {
+            Some(Ok(pairs)) => Ok(pairs),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err("it was not read".to_owned()),
+        }
+    }
+
+    /// The folders in which something may change.
+    #[must_use]
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let of_files = self.files.keys().filter_map(|name| self.base.join(name).parent().map(Path::to_owned));
+        let mut folders: Vec<_> = of_files.chain(self.folders.keys().map(|name| self.base.join(name))).collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+
+    /// The names of the files, without their folders; of a folder the folder itself.
+    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.files.keys().chain(self.folders.keys()).filter_map(|name| name.file_name())
+    }
+
+    /// What the same names hold now.
+    #[must_use]
+    pub fn read_again(&self) -> Self {
+        let mut again = Self { base: self.base.clone(), ..Self::default() };
+        self.folders.keys().for_each(|folder| again.take_folder(folder));
+        self.files.keys().for_each(|name| again.take(name));
+        again
+    }
+
+    /// A number that another content gives another of. Not the content: keys need not lie around twice.
+    #[must_use]
+    pub fn print(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.files.hash(&mut hasher);
+        self.folders.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Each certificate in a folder with its key; a certificate without one is told when the key is read.
+fn pairs(folder: &Path) -> std::io::Result<Vec<(PathBuf, PathBuf)>> {
+    let mut pairs = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "crt" || extension == "pem") {
+            pairs.push((path.clone(), path.with_extension("key")));
+        }
+    }
+    pairs.sort();
+    Ok(pairs)
+}

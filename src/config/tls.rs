@@ -1,0 +1,90 @@
+//! TLS of listeners: which certificates, which versions, which clients.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// TLS of a listener. Paths are relative to the configuration's folder.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListenerTls {
+    /// Certificates, told apart by the names in them. The first is for clients that ask for no name or another one.
+    pub certificates: Vec<CertificateFiles>,
+    /// A folder of further ones: each `NAME.crt` or `NAME.pem` with its `NAME.key`.
+    pub directory: Option<PathBuf>,
+    /// The lowest version: `"1.2"` or `"1.3"`.
+    pub min_version: TlsVersion,
+    /// Cipher suites by the names of IANA; empty for all that are good.
+    pub ciphers: Vec<String>,
+    /// Refuse clients that ask for no name, or for one without a certificate.
+    pub strict_sni: bool,
+    /// Offer HTTP/2 (ALPN `h2`).
+    pub http2: bool,
+    /// Certificates that clients show; the first whose hosts fit the name asked for, else the one without hosts.
+    pub client_auth: Vec<ClientAuth>,
+}
+
+impl Default for ListenerTls {
+    fn default() -> Self {
+        Self {
+            certificates: Vec::new(),
+            directory: None,
+            min_version: TlsVersion::default(),
+            ciphers: Vec::new(),
+            strict_sni: false,
+            http2: true,
+            client_auth: Vec::new(),
+        }
+    }
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// The chain in PEM, the certificate itself first.
+    pub cert: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
+    /// An OCSP response in DER, to be stapled.
+    #[serde(default)]
+    pub ocsp: Option<PathBuf>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    #[serde(rename = "1.2")]
+    V12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+/// What is asked of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientAuth {
+    /// Files of PEM with the authorities that vouch for clients.
+    pub ca: Vec<PathBuf>,
+    /// `"required"` or `"optional"`.
+    #[serde(default)]
+    pub mode: ClientAuthMode,
+    /// Names that clients ask for: `"admin.example.com"`, `"*.example.org"`; empty for all others.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthMode {
+    /// It must.
+    #[default]
+    Required,
+    /// It may; one that nobody vouches for is refused all the same.
+    Optional,
+}

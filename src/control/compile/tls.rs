@@ -1,0 +1,156 @@
+//! Compiles TLS: certificates and authorities from the files that were read, each fault at the key that names the file.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::ProducesTickets;
+
+use super::Compiler;
+use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, TlsVersion};
+use crate::proto::h1::authority::host_length;
+use crate::tls::identity::{Fault, Identity, certificates};
+use crate::tls::provider;
+use crate::tls::server::{ClientPolicy, ServerTls, Terms};
+
+/// What outlives a snapshot, so that a reload costs nobody a handshake.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    /// What encrypts tickets, by listener and what is asked of clients.
+    tickets: HashMap<String, Arc<dyn ProducesTickets>>,
+    /// The certificate of listeners that were given none.
+    self_signed: Option<Identity>,
+}
+
+impl Secrets {
+    fn tickets(&mut self, policy: String) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
+        if let Some(tickets) = self.tickets.get(&policy) {
+            return Ok(Arc::clone(tickets));
+        }
+        let tickets = Ticketer::new()?;
+        self.tickets.insert(policy, Arc::clone(&tickets));
+        Ok(tickets)
+    }
+
+    fn self_signed(&mut self) -> Result<Identity, Fault> {
+        if self.self_signed.is_none() {
+            self.self_signed = Some(Identity::self_signed()?);
+        }
+        self.self_signed.clone().ok_or_else(|| Fault::Key("none was made".to_owned()))
+    }
+}
+
+impl Compiler<'_> {
+    /// `None` where there is none, or a problem, which is told.
+    pub(super) fn listener_tls(&mut self, name: &str, tls: Option<&ListenerTls>) -> Option<Arc<ServerTls>> {
+        let tls = tls?;
+        let key = format!("listeners.{name}.tls");
+        let known = self.problems.len();
+        let mut identities = Vec::new();
+        for (at, files) in tls.certificates.iter().enumerate() {
+            identities.extend(self.identity(&format!("{key}.certificates.{at}"), files));
+        }
+        if let Some(folder) = &tls.directory {
+            let key = format!("{key}.directory");
+            match self.source.files.pairs(folder) {
+                Err(error) => self.problem(&key, format!("{}: {error}", folder.display()), ""),
+                Ok([]) => {
+                    self.problem(&key, format!("{} has no certificate", folder.display()), "add NAME.crt and NAME.key")
+                }
+                Ok(pairs) => {
+                    for (cert, of_cert) in pairs.to_vec() {
+                        let files = CertificateFiles { cert, key: of_cert, ocsp: None };
+                        identities.extend(self.identity(&key, &files));
+                    }
+                }
+            }
+        }
+        let clients: Vec<_> = tls
+            .client_auth
+            .iter()
+            .enumerate()
+            .map(|(at, auth)| self.client_policy(&format!("{key}.client_auth.{at}"), auth))
+            .collect();
+        let provider = match provider(&tls.ciphers) {
+            Ok(provider) => provider,
+            Err(what) => {
+                self.problem(&format!("{key}.ciphers"), what, "leave it out for all that are good");
+                return None;
+            }
+        };
+        if self.problems.len() > known {
+            return None;
+        }
+        if identities.is_empty() {
+            match self.kept.secrets.self_signed() {
+                Ok(identity) => identities.push(identity),
+                Err(fault) => self.problem(&key, format!("no certificate could be made: {fault:?}"), ""),
+            }
+        }
+        let terms = Terms { provider, is_13_only: tls.min_version == TlsVersion::V13, http2: tls.http2 };
+        let secrets = &mut self.kept.secrets;
+        let tickets = |policy| secrets.tickets(format!("{name} {policy}"));
+        match ServerTls::new(&terms, &identities, tls.strict_sni, &clients, tickets) {
+            Ok(tls) => Some(Arc::new(tls)),
+            Err(error) => {
+                self.problem(&key, error.to_string(), "");
+                None
+            }
+        }
+    }
+
+    /// What a file holds; a file that cannot be read is told at the key that names it.
+    fn file(&mut self, key: &str, path: &Path) -> Option<Vec<u8>> {
+        match self.source.files.get(path) {
+            Ok(bytes) => Some(bytes.to_vec()),
+            Err(error) => {
+                self.problem(key, format!("{} cannot be read: {error}", path.display()), "");
+                None
+            }
+        }
+    }
+
+    fn identity(&mut self, key: &str, files: &CertificateFiles) -> Option<Identity> {
+        let chain = self.file(&format!("{key}.cert"), &files.cert);
+        let of_cert = self.file(&format!("{key}.key"), &files.key);
+        let ocsp = match &files.ocsp {
+            Some(path) => Some(self.file(&format!("{key}.ocsp"), path)?),
+            None => None,
+        };
+        match Identity::from_pem(&chain?, &of_cert?, ocsp) {
+            Ok(identity) => Some(identity),
+            Err(fault) => {
+                let (part, path, what) = match fault {
+                    Fault::Certificate(what) => ("cert", &files.cert, what),
+                    Fault::Key(what) => ("key", &files.key, what),
+                };
+                self.problem(&format!("{key}.{part}"), format!("{}: {what}", path.display()), "");
+                None
+            }
+        }
+    }
+
+    fn client_policy(&mut self, key: &str, auth: &ClientAuth) -> ClientPolicy {
+        let mut authorities = Vec::new();
+        if auth.ca.is_empty() {
+            self.problem(&format!("{key}.ca"), "nobody vouches for clients", "name a file of certificates in PEM");
+        }
+        for (at, path) in auth.ca.iter().enumerate() {
+            let key = format!("{key}.ca.{at}");
+            let Some(pem) = self.file(&key, path) else { continue };
+            match certificates(&pem) {
+                Ok(found) => authorities.extend(found),
+                Err(what) => self.problem(&key, format!("{}: {what}", path.display()), ""),
+            }
+        }
+        for (at, host) in auth.hosts.iter().enumerate() {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            if host_length(name.as_bytes()) != Some(name.len()) {
+                self.problem(&format!("{key}.hosts.{at}"), format!("`{host}` is no host"), "write a name or *.name");
+            }
+        }
+        let hosts = auth.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        ClientPolicy { hosts, authorities, is_required: auth.mode == ClientAuthMode::Required }
+    }
+}

@@ -1,0 +1,140 @@
+//! A certificate chain with its key: read from PEM, checked to fit, and asked for its names and its end.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys, SignatureAlgorithm};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+/// A certificate chain with its key.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// What signs handshakes.
+    pub key: Arc<CertifiedKey>,
+    /// DNS names in lower case, `*.` before those that stand for one label more.
+    pub names: Vec<String>,
+    /// The end of its validity, in seconds since 1970.
+    pub not_after_s: i64,
+}
+
+/// Why files are no identity. Each says which of the two files is to blame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The certificate's file; what is wrong with it.
+    Certificate(String),
+    /// The key's file; what is wrong with it.
+    Key(String),
+}
+
+impl Identity {
+    /// From PEM: the chain with the leaf first, and its key (PKCS #8, PKCS #1 or SEC 1). `ocsp` is a response in DER that is
+    /// stapled.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn from_pem(chain: &[u8], key: &[u8], ocsp: Option<Vec<u8>>) -> Result<Self, Fault> {
+        let chain = certificates(chain).map_err(Fault::Certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| Fault::Key(format!("no private key: {error}")))?;
+        let key = any_supported_type(&key).map_err(|error| Fault::Key(format!("a key of no use: {error}")))?;
+        let mut certified = CertifiedKey::new(chain, key);
+        match certified.keys_match() {
+            // A key that does not tell its public part cannot be compared.
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
+            Err(Error::InconsistentKeys(_)) => return Err(Fault::Key("the key of another certificate".to_owned())),
+            Err(error) => return Err(Fault::Certificate(error.to_string())),
+        }
+        certified.ocsp = ocsp;
+        Self::new(certified)
+    }
+
+    fn new(certified: CertifiedKey) -> Result<Self, Fault> {
+        let leaf = certified.cert.first().ok_or_else(|| Fault::Certificate("no certificate".to_owned()))?;
+        let fault = |error| Fault::Certificate(format!("no X.509 certificate: {error}"));
+        let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| fault(error.to_string()))?;
+        let alternatives = leaf.subject_alternative_name().map_err(|error| fault(error.to_string()))?;
+        let mut names = Vec::new();
+        for name in alternatives.iter().flat_map(|extension| &extension.value.general_names) {
+            if let GeneralName::DNSName(name) = name {
+                names.push(name.to_ascii_lowercase());
+            }
+        }
+        let not_after_s = leaf.validity().not_after.timestamp();
+        Ok(Self { key: Arc::new(certified), names, not_after_s })
+    }
+
+    /// A certificate that nobody but itself vouches for, as for a listener that was given none.
+    ///
+    /// # Errors
+    /// Where no key can be made.
+    pub fn self_signed() -> Result<Self, Fault> {
+        const NAME: &str = "ringress.default";
+        let fault = |error: rcgen::Error| Fault::Key(error.to_string());
+        let key = rcgen::KeyPair::generate().map_err(fault)?;
+        let mut parameters = rcgen::CertificateParams::new(vec![NAME.to_owned()]).map_err(fault)?;
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, NAME);
+        let certificate = parameters.self_signed(&key).map_err(fault)?;
+        let der = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| Fault::Key(error.to_owned()))?;
+        let key = any_supported_type(&der).map_err(|error| Fault::Key(error.to_string()))?;
+        Self::new(CertifiedKey::new(vec![certificate.der().clone()], key))
+    }
+
+    /// True for a key that signs quicker than RSA, and is offered before it.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.key.key.algorithm() != SignatureAlgorithm::RSA
+    }
+}
+
+/// The certificates of a PEM text, at least one.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|error| format!("no certificate: {error}"))?;
+    if found.is_empty() { Err("no certificate in PEM".to_owned()) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pem(names: &[&str]) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    #[test]
+    fn a_chain_and_its_key_are_one_and_a_foreign_key_is_not() {
+        let (chain, key) = pem(&["a.example", "*.B.example"]);
+        let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap();
+        assert_eq!(identity.names, ["a.example", "*.b.example"]);
+        assert!(identity.is_quick());
+        assert!(identity.not_after_s > 1_700_000_000);
+        let (_, foreign) = pem(&["a.example"]);
+        let fault = Identity::from_pem(chain.as_bytes(), foreign.as_bytes(), None).unwrap_err();
+        assert_eq!(fault, Fault::Key("the key of another certificate".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_pem_says_which_file_is_to_blame() {
+        let (chain, key) = pem(&["a.example"]);
+        let fault = |chain: &str, key: &str| Identity::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap_err();
+        assert!(matches!(fault("", &key), Fault::Certificate(_)));
+        assert!(matches!(fault(&key, &key), Fault::Certificate(_)));
+        assert!(matches!(fault(&chain, "nothing"), Fault::Key(_)));
+        assert!(matches!(fault(&chain, &chain), Fault::Key(_)));
+    }
+
+    #[test]
+    fn a_listener_without_certificates_gets_one_of_its_own() {
+        let identity = Identity::self_signed().unwrap();
+        assert_eq!(identity.names, ["ringress.default"]);
+    }
+}

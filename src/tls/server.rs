@@ -1,0 +1,232 @@
+//! TLS towards clients: which certificate for which name, which clients must show one, and what goes on without them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+
+use super::identity::Identity;
+use super::{ALPN_H2, ALPN_HTTP1, versions};
+
+/// Keys for one name, the quick ones first.
+type Keys = Vec<Arc<CertifiedKey>>;
+
+/// Tells certificates by the name that the client asks for.
+#[derive(Debug, Default)]
+pub struct Certificates {
+    exact: HashMap<String, Keys>,
+    /// By what stands behind `*.`.
+    wildcard: HashMap<String, Keys>,
+    /// For clients that ask for another name or none; empty where such are refused.
+    default: Keys,
+}
+
+impl Certificates {
+    /// From identities of which the first is for all other names, unless the rule is strict.
+    #[must_use]
+    pub fn new(identities: &[Identity], is_strict: bool) -> Self {
+        let mut certificates = Self::default();
+        let mut sorted: Vec<_> = identities.iter().collect();
+        sorted.sort_by_key(|identity| !identity.is_quick());
+        for identity in &sorted {
+            for name in &identity.names {
+                let (names, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut certificates.wildcard, parent),
+                    None => (&mut certificates.exact, name.as_str()),
+                };
+                names.entry(name.to_owned()).or_default().push(Arc::clone(&identity.key));
+            }
+        }
+        if let Some(first) = identities.first().filter(|_| !is_strict) {
+            // Those for the same names in another algorithm serve as well.
+            let alike = sorted.iter().filter(|other| other.names == first.names);
+            certificates.default = alike.map(|identity| Arc::clone(&identity.key)).collect();
+        }
+        certificates
+    }
+
+    fn keys(&self, name: Option<&str>) -> &Keys {
+        let Some(name) = name else { return &self.default };
+        let name = name.to_ascii_lowercase();
+        let parent = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
+        self.exact.get(&name).or_else(parent).unwrap_or(&self.default)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let keys = self.keys(hello.server_name());
+        let fits = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        keys.iter().find(fits).or(keys.first()).map(Arc::clone)
+    }
+}
+
+/// What is asked of clients under some names.
+#[derive(Clone, Debug)]
+pub struct ClientPolicy {
+    /// The names it is for, in lower case, `*.` before those that stand for one label more; empty for all others.
+    pub hosts: Vec<String>,
+    /// Who vouches for clients.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// True where a client without certificate is refused.
+    pub is_required: bool,
+}
+
+/// What all handshakes of a listener have in common.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Suites and groups.
+    pub provider: Arc<CryptoProvider>,
+    /// TLS 1.3 alone.
+    pub is_13_only: bool,
+    /// Offer HTTP/2.
+    pub http2: bool,
+}
+
+/// TLS of one listener.
+#[derive(Debug)]
+pub struct ServerTls {
+    /// Policy 0 asks clients for nothing, or is the one for all names without their own.
+    policies: Vec<(Vec<String>, Arc<ServerConfig>)>,
+    /// Names of each certificate and the end of its validity, in seconds since 1970.
+    pub certificates: Vec<(String, i64)>,
+}
+
+impl ServerTls {
+    /// Puts together what a listener needs. `tickets` gives what encrypts the tickets of a policy, by its description: a
+    /// ticket from a client that showed nothing must not be good where a certificate is required.
+    ///
+    /// # Errors
+    /// Authorities that are none, versions without suites.
+    pub fn new(
+        terms: &Terms,
+        identities: &[Identity],
+        is_strict: bool,
+        clients: &[ClientPolicy],
+        mut tickets: impl FnMut(String) -> Result<Arc<dyn ProducesTickets>, rustls::Error>,
+    ) -> Result<Self, rustls::Error> {
+        let certificates: Arc<dyn ResolvesServerCert> = Arc::new(Certificates::new(identities, is_strict));
+        let base = clients.iter().find(|policy| policy.hosts.is_empty());
+        let mut policies = Vec::new();
+        for policy in std::iter::once(base).chain(clients.iter().filter(|policy| !policy.hosts.is_empty()).map(Some)) {
+            let description = format!("{:?}", policy.map(|policy| (&policy.authorities, policy.is_required)));
+            let config = server_config(terms, &certificates, policy, tickets(description)?)?;
+            policies.push((policy.map_or_else(Vec::new, |policy| policy.hosts.clone()), Arc::new(config)));
+        }
+        let facts = identities.iter().map(|identity| (identity.names.join(","), identity.not_after_s));
+        Ok(Self { policies, certificates: facts.collect() })
+    }
+
+    /// The policy for a name, as a number that tells policies of this listener apart.
+    #[must_use]
+    pub fn policy(&self, name: Option<&str>) -> usize {
+        let Some(name) = name.filter(|_| self.policies.len() > 1) else { return 0 };
+        let name = name.to_ascii_lowercase();
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        let is_of = |hosts: &Vec<String>| {
+            hosts.iter().any(|host| *host == name || parent.is_some() && host.strip_prefix("*.") == parent)
+        };
+        self.policies.iter().position(|(hosts, _)| is_of(hosts)).unwrap_or(0)
+    }
+
+    /// How handshakes under a policy are made.
+    #[must_use]
+    pub fn config(&self, policy: usize) -> Option<&Arc<ServerConfig>> {
+        self.policies.get(policy).map(|(_, config)| config)
+    }
+}
+
+fn server_config(
+    terms: &Terms,
+    certificates: &Arc<dyn ResolvesServerCert>,
+    policy: Option<&ClientPolicy>,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&terms.provider))
+        .with_protocol_versions(versions(terms.is_13_only))?;
+    let builder = match policy {
+        None => builder.with_no_client_auth(),
+        Some(policy) => builder.with_client_cert_verifier(verifier(terms, policy)?),
+    };
+    let mut config = builder.with_cert_resolver(Arc::clone(certificates));
+    config.ticketer = tickets;
+    // Tickets are enough, and a shared cache would be a lock between workers.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.alpn_protocols = match terms.http2 {
+        true => vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()],
+        false => vec![ALPN_HTTP1.to_vec()],
+    };
+    Ok(config)
+}
+
+fn verifier(terms: &Terms, policy: &ClientPolicy) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for authority in &policy.authorities {
+        roots.add(authority.clone())?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&terms.provider));
+    let builder = if policy.is_required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| rustls::Error::General(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(names: &[&str]) -> Identity {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Identity { names, ..Identity::self_signed().unwrap() }
+    }
+
+    #[test]
+    fn a_certificate_is_found_by_name_then_by_wildcard_then_by_default() {
+        let identities = [identity(&["x.example"]), identity(&["*.example"]), identity(&["a.b.example"])];
+        let certificates = Certificates::new(&identities, false);
+        let is = |name: Option<&str>, at: usize| {
+            certificates.keys(name).first().is_some_and(|key| Arc::ptr_eq(key, &identities[at].key))
+        };
+        assert!(is(Some("X.example"), 0));
+        assert!(is(Some("y.example"), 1));
+        assert!(is(Some("a.b.example"), 2));
+        assert!(is(Some("c.b.example"), 0), "a wildcard stands for one label");
+        assert!(is(None, 0));
+        let strict = Certificates::new(&identities, true);
+        assert!(strict.keys(Some("elsewhere")).is_empty());
+        assert!(strict.keys(None).is_empty());
+    }
+
+    #[test]
+    fn a_policy_is_found_by_name_and_is_another_configuration() {
+        let authority = || Identity::self_signed().unwrap().key.cert[0].clone();
+        let policy = |hosts: &[&str], is_required| ClientPolicy {
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            authorities: vec![authority()],
+            is_required,
+        };
+        let terms = Terms { provider: super::super::provider(&[]).unwrap(), is_13_only: false, http2: true };
+        let mut described = Vec::new();
+        let tls = ServerTls::new(
+            &terms,
+            &[identity(&["x.example"])],
+            false,
+            &[policy(&["admin.example", "*.in.example"], true)],
+            |description| {
+                described.push(description);
+                rustls::crypto::aws_lc_rs::Ticketer::new()
+            },
+        );
+        let tls = tls.unwrap();
+        assert_eq!(tls.policy(None), 0);
+        assert_eq!(tls.policy(Some("x.example")), 0);
+        assert_eq!(tls.policy(Some("Admin.example")), 1);
+        assert_eq!(tls.policy(Some("a.in.example")), 1);
+        assert_eq!(tls.policy(Some("a.b.in.example")), 0);
+        assert_ne!(described[0], described[1], "tickets of one must not be good for the other");
+    }
+}

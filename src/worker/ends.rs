@@ -1,0 +1,98 @@
+//! The two ends of a connection as an exchange sees them: plain, or through TLS. Which it is, is asked here alone.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use super::io::{Receive, Socket, Transmit, Transport};
+use super::tls::{TlsInlet, TlsOutlet};
+use crate::upstream::evidence::{Delivery, Peek};
+
+/// Where bytes of a message come in.
+#[derive(Debug)]
+pub(super) enum Inlet<T: Transport> {
+    /// As they are on the wire.
+    Plain(T::Receiver),
+    /// Deciphered.
+    Tls(TlsInlet<T>),
+}
+
+/// Where bytes of a message go out.
+#[derive(Debug)]
+pub(super) enum Outlet<T: Transport> {
+    /// As they are on the wire.
+    Plain(T::Sender),
+    /// Enciphered.
+    Tls(TlsOutlet<T>),
+}
+
+/// Both ends of a connection without TLS.
+pub(super) fn plain<T: Transport>(socket: Socket<T>) -> (Inlet<T>, Outlet<T>) {
+    (Inlet::Plain(socket.receiver), Outlet::Plain(socket.sender))
+}
+
+impl<T: Transport> Receive for Inlet<T> {
+    fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(receiver) => receiver.poll_receive(inbox, cx),
+            Self::Tls(inlet) => inlet.poll_receive(inbox, cx),
+        }
+    }
+
+    fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
+        match self {
+            Self::Plain(receiver) => receiver.receive_at_once(inbox),
+            Self::Tls(inlet) => inlet.receive_at_once(inbox),
+        }
+    }
+
+    fn is_seen(&self) -> bool {
+        match self {
+            Self::Plain(receiver) => receiver.is_seen(),
+            Self::Tls(inlet) => inlet.is_seen(),
+        }
+    }
+
+    fn peek(&self) -> Peek {
+        match self {
+            Self::Plain(receiver) => receiver.peek(),
+            Self::Tls(inlet) => inlet.peek(),
+        }
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Plain(receiver) => receiver.delivery(),
+            Self::Tls(inlet) => inlet.delivery(),
+        }
+    }
+}
+
+impl<T: Transport> Transmit for Outlet<T> {
+    fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(sender) => sender.poll_send(out, from, cx),
+            Self::Tls(outlet) => outlet.poll_send(out, from, cx),
+        }
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(sender) => sender.poll_finish(cx),
+            Self::Tls(outlet) => outlet.poll_finish(cx),
+        }
+    }
+
+    fn reset(&mut self) {
+        match self {
+            Self::Plain(sender) => sender.reset(),
+            Self::Tls(outlet) => outlet.reset(),
+        }
+    }
+}
+
+impl<T: Transport> Outlet<T> {
+    /// True where an end that was not announced looks to the peer like one that an attacker made.
+    pub(super) const fn announces_its_end(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+}

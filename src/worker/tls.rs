@@ -1,0 +1,315 @@
+//! Drives TLS over a connection: records come in behind what is in the inbox and leave their plaintext in their place.
+//!
+//! Nothing of a connection's buffers is held while it is idle: ciphertext is received into the inbox itself, and what goes
+//! out is enciphered when it is sent. rustls keeps what a record needs until it is whole.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead as _, Write as _};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use rustls::Connection;
+
+use super::io::{Receive, Socket, Transmit, Transport, make_room};
+use crate::limits::SEALED_BYTES_MAX;
+use crate::tls::fault;
+use crate::upstream::evidence::{Delivery, Peek, SYN_BYTES};
+
+/// What both halves share.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: Connection,
+    /// Ciphertext that found no room in rustls; empty but for peers that send a burst of small records.
+    backlog: Vec<u8>,
+    /// The peer has said that nothing more comes.
+    is_ended: bool,
+    /// What was sent when the latest plaintext came, and in all.
+    before: Sent,
+    sent: Sent,
+}
+
+/// Bytes sent over a connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    plain: u64,
+    sealed: u64,
+}
+
+/// An error of TLS as one of I/O, by the name that causes and metrics have for it.
+fn broken(error: &rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, fault::name(error))
+}
+
+impl Session {
+    /// Takes ciphertext from `inbox[from..]` and leaves plaintext there.
+    fn open(&mut self, inbox: &mut Vec<u8>, from: usize) -> io::Result<()> {
+        let end = inbox.len();
+        let (mut read, mut write) = (from, from);
+        while read < end && !self.is_ended {
+            match self.connection.read_tls(&mut &inbox[read..end]) {
+                Ok(bytes) => read += bytes,
+                // Too much plaintext waits: the rest is taken up once that was taken.
+                Err(_) if self.has_plain() => break,
+                Err(error) => return Err(error),
+            }
+            self.process()?;
+            // Plaintext never overtakes the ciphertext that is still to be read.
+            loop {
+                let room = &mut inbox[write..read];
+                let taken = self.take_plain(|part| {
+                    let length = part.len().min(room.len());
+                    room[..length].copy_from_slice(&part[..length]);
+                    length
+                });
+                if taken == 0 {
+                    break;
+                }
+                write += taken;
+            }
+        }
+        if read < end && !self.is_ended {
+            self.backlog.extend_from_slice(&inbox[read..end]);
+        }
+        inbox.truncate(write);
+        self.put_plain(inbox);
+        if inbox.len() > from {
+            self.before = self.sent;
+        }
+        Ok(())
+    }
+
+    fn process(&mut self) -> io::Result<()> {
+        let state = self.connection.process_new_packets().map_err(|error| broken(&error))?;
+        self.is_ended |= state.peer_has_closed();
+        Ok(())
+    }
+
+    /// Hands one part of the waiting plaintext over and forgets as much as was taken.
+    fn take_plain(&mut self, take: impl FnOnce(&[u8]) -> usize) -> usize {
+        let mut reader = self.connection.reader();
+        let Ok(part) = reader.fill_buf() else { return 0 };
+        let taken = take(part);
+        reader.consume(taken);
+        taken
+    }
+
+    fn has_plain(&mut self) -> bool {
+        let mut has_some = false;
+        self.take_plain(|part| {
+            has_some = !part.is_empty();
+            0
+        });
+        has_some
+    }
+
+    /// Moves waiting plaintext into the room that the inbox has.
+    fn put_plain(&mut self, inbox: &mut Vec<u8>) -> usize {
+        let from = inbox.len();
+        loop {
+            let room = inbox.capacity() - inbox.len();
+            let taken = self.take_plain(|part| {
+                let length = part.len().min(room);
+                inbox.extend_from_slice(&part[..length]);
+                length
+            });
+            if taken == 0 {
+                return inbox.len() - from;
+            }
+        }
+    }
+
+    /// Moves what came already to the inbox: plaintext that waits, then the backlog.
+    fn take_waiting(&mut self, inbox: &mut Vec<u8>) -> io::Result<()> {
+        if self.put_plain(inbox) == 0 && !self.backlog.is_empty() {
+            let mut backlog = std::mem::take(&mut self.backlog);
+            self.open(&mut backlog, 0)?;
+            inbox.append(&mut backlog);
+        }
+        Ok(())
+    }
+
+    /// Enciphers `plain` to the end of `sealed`, behind what rustls itself has to say.
+    fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+        self.connection.writer().write_all(plain)?;
+        self.sent.plain += plain.len() as u64;
+        self.put_records(sealed)
+    }
+
+    /// Moves what rustls has to say to the end of `sealed`.
+    fn put_records(&mut self, sealed: &mut Vec<u8>) -> io::Result<()> {
+        while self.connection.wants_write() {
+            self.connection.write_tls(sealed)?;
+        }
+        Ok(())
+    }
+}
+
+/// The receiving half of a connection with TLS.
+#[derive(Debug)]
+pub(super) struct TlsInlet<T: Transport> {
+    socket: T::Receiver,
+    session: Rc<RefCell<Session>>,
+    /// Where ciphertext begins in the inbox of the receive in flight.
+    in_flight_from: Option<usize>,
+}
+
+impl<T: Transport> Receive for TlsInlet<T> {
+    fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            if self.in_flight_from.is_none() {
+                make_room(inbox);
+                let mut session = self.session.borrow_mut();
+                let from = inbox.len();
+                session.take_waiting(inbox)?;
+                if inbox.len() > from || session.is_ended {
+                    return Poll::Ready(Ok(inbox.len() - from));
+                }
+                self.in_flight_from = Some(from);
+            }
+            let received = ready!(self.socket.poll_receive(inbox, cx));
+            let from = self.in_flight_from.take().unwrap_or_default();
+            if received? == 0 {
+                // An end without notice may be an attacker's: what came before it is not the whole.
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.session.borrow_mut().open(inbox, from)?;
+            if inbox.len() > from {
+                return Poll::Ready(Ok(inbox.len() - from));
+            }
+        }
+    }
+
+    fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
+        if self.in_flight_from.is_some() {
+            return 0;
+        }
+        let from = inbox.len();
+        let mut session = self.session.borrow_mut();
+        // Errors are told by the next receive: rustls repeats them.
+        let _ = session.take_waiting(inbox);
+        if inbox.len() == from && inbox.capacity() > from && self.socket.receive_at_once(inbox) > 0 {
+            let _ = session.open(inbox, from).inspect_err(|_| inbox.truncate(from));
+        }
+        inbox.len() - from
+    }
+
+    fn is_seen(&self) -> bool {
+        self.socket.is_seen()
+    }
+
+    fn peek(&self) -> Peek {
+        self.socket.peek()
+    }
+
+    /// In bytes of plaintext, as far as that can be told: since the peer spoke last all, nothing, or something.
+    fn delivery(&self) -> Option<Delivery> {
+        let delivery = self.socket.delivery()?;
+        let session = self.session.borrow();
+        let acked_bytes = match delivery.acked_bytes.saturating_sub(SYN_BYTES) {
+            acked if acked >= session.sent.sealed => session.sent.plain,
+            acked if acked > session.before.sealed => session.before.plain + 1,
+            _ => session.before.plain,
+        };
+        Some(Delivery { acked_bytes: acked_bytes + SYN_BYTES, ..delivery })
+    }
+}
+
+/// The sending half of a connection with TLS.
+#[derive(Debug)]
+pub(super) struct TlsOutlet<T: Transport> {
+    socket: T::Sender,
+    session: Rc<RefCell<Session>>,
+    /// Enciphered and not sent; empty while a send is in flight, which has it.
+    sealed: Vec<u8>,
+    /// Its length and how much of it is sent, how much plaintext it is and how much of that was said to be sent.
+    length: usize,
+    sent: usize,
+    plain: usize,
+    told: usize,
+    has_said_goodbye: bool,
+}
+
+impl<T: Transport> TlsOutlet<T> {
+    /// Sends a first part of what is enciphered.
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let bytes = ready!(self.socket.poll_send(&mut self.sealed, self.sent, cx))?;
+        if bytes == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.sent += bytes;
+        self.session.borrow_mut().sent.sealed += bytes as u64;
+        Poll::Ready(Ok(()))
+    }
+
+    fn begin(&mut self, plain: &[u8]) -> io::Result<()> {
+        self.sealed = Vec::with_capacity(plain.len() + plain.len() / 256 + 256);
+        self.session.borrow_mut().seal(plain, &mut self.sealed)?;
+        (self.length, self.sent, self.plain, self.told) = (self.sealed.len(), 0, plain.len(), 0);
+        Ok(())
+    }
+}
+
+impl<T: Transport> Transmit for TlsOutlet<T> {
+    fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.told == self.plain {
+            let end = out.len().min(from + SEALED_BYTES_MAX);
+            self.begin(&out[from..end])?;
+        }
+        loop {
+            ready!(self.poll_part(cx))?;
+            // Told in proportion, so that a slow peer is seen to make progress.
+            let progress = if self.sent == self.length { self.plain } else { self.plain * self.sent / self.length };
+            let told = progress - self.told;
+            self.told = progress;
+            if self.sent == self.length {
+                self.sealed = Vec::new();
+            }
+            if told > 0 {
+                return Poll::Ready(Ok(told));
+            }
+        }
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // In the middle of a send there is nothing to be said that would be understood.
+        if self.told == self.plain {
+            if !self.has_said_goodbye {
+                self.has_said_goodbye = true;
+                self.session.borrow_mut().connection.send_close_notify();
+                if self.begin(&[]).is_err() {
+                    self.length = 0;
+                }
+            }
+            while self.sent < self.length && ready!(self.poll_part(cx)).is_ok() {}
+            self.length = 0;
+        }
+        self.socket.poll_finish(cx)
+    }
+
+    fn reset(&mut self) {
+        self.socket.reset();
+    }
+}
+
+/// Both ends of a connection whose handshake is over and took `sealed_bytes` of ours.
+pub(super) fn ends<T: Transport>(
+    socket: Socket<T>,
+    connection: Connection,
+    sealed_bytes: u64,
+) -> (TlsInlet<T>, TlsOutlet<T>) {
+    let sent = Sent { plain: 0, sealed: sealed_bytes };
+    let session = Session { connection, backlog: Vec::new(), is_ended: false, before: sent, sent };
+    let session = Rc::new(RefCell::new(session));
+    let inlet = TlsInlet { socket: socket.receiver, session: Rc::clone(&session), in_flight_from: None };
+    let outlet = TlsOutlet {
+        socket: socket.sender,
+        session,
+        sealed: Vec::new(),
+        length: 0,
+        sent: 0,
+        plain: 0,
+        told: 0,
+        has_said_goodbye: false,
+    };
+    (inlet, outlet)
+}
