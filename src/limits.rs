@@ -73,6 +73,39 @@ pub const HANDSHAKES_MAX: usize = 2048;
 /// Days before the end of a certificate's validity from which on its nearness is told.
 pub const CERTIFICATE_DAYS_MIN: i64 = 21;
 
+/// Streams of one HTTP/2 connection at a time; a slot is free again once the upstream's side of it is.
+pub const H2_STREAMS_MAX: u32 = 100;
+/// Window of one stream, in bytes.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// Window of a connection, in bytes.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// List of header fields, in bytes, each field counted with 32 more (RFC 9113 §6.5.2).
+pub const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes of answers that wait in one stream until its client's window takes them.
+pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of frames that are gathered for one send.
+pub const H2_FRAMES_BYTES_MAX: usize = 64 * 1024;
+/// CONTINUATION frames of one block of fields.
+pub const H2_CONTINUATIONS_MAX: u32 = 20;
+/// SETTINGS of a client in one second.
+pub const H2_SETTINGS_PER_S: u32 = 50;
+/// PING of a client in one second.
+pub const H2_PINGS_PER_S: u32 = 100;
+/// RST_STREAM of a client in one second.
+pub const H2_RESETS_PER_S: u32 = 100;
+/// PRIORITY of a client in one second.
+pub const H2_PRIORITIES_PER_S: u32 = 200;
+/// Frames of unknown kinds in one second; clients send some on purpose (RFC 8701).
+pub const H2_UNKNOWN_PER_S: u32 = 100;
+/// WINDOW_UPDATE of a client in one second, besides those for what was sent to it.
+pub const H2_WINDOW_UPDATES_PER_S: u32 = 1_000;
+/// WINDOW_UPDATE of a client for each KiB that was sent to it.
+pub const H2_WINDOW_UPDATES_PER_KIB: u32 = 1;
+/// Streams that a client resets before their answer has begun; each answer that was sent allows another.
+pub const H2_EARLY_RESETS_MAX: u32 = 50;
+/// RST_STREAM that a client's faults make us send over a connection.
+pub const H2_FAULTS_MAX: usize = 100;
+
 /// Accept operations in flight for each listener of a worker: one completes per turn of the loop.
 pub const ACCEPTS_IN_FLIGHT: usize = 4;
 /// Descriptors kept free of connections: logs, snapshots, listeners, the admin listener.

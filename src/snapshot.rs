@@ -111,6 +111,7 @@ impl Labels {
 }
 
 /// Where clients connect and how they are treated.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of the configuration")]
 #[derive(Debug)]
 pub struct Listener {
     /// Its name.
@@ -137,6 +138,8 @@ pub struct Listener {
     pub via: bool,
     /// Write `Proxy-Status`.
     pub proxy_status: bool,
+    /// Speak HTTP/2.
+    pub http2: bool,
     /// TLS; `None` for none.
     pub tls: Option<Arc<ServerTls>>,
     /// Its routes.

@@ -13,7 +13,7 @@ use super::Config;
 pub struct Files {
     /// The folder that relative names begin at.
     base: PathBuf,
-    files: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
+    contents: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
     /// Certificate and key of each pair in a folder.
     folders: BTreeMap<PathBuf, Result<Vec<(PathBuf, PathBuf)>, String>>,
 }
@@ -47,9 +47,9 @@ impl Files {
 
     fn take(&mut self, name: &Path) {
         let read = || std::fs::read(self.base.join(name)).map_err(|error| error.to_string());
-        if !self.files.contains_key(name) {
+        if !self.contents.contains_key(name) {
             let content = read();
-            self.files.insert(name.to_owned(), content);
+            self.contents.insert(name.to_owned(), content);
         }
     }
 
@@ -58,7 +58,7 @@ impl Files {
     /// # Errors
     /// Why it could not be read.
     pub fn get(&self, name: &Path) -> Result<&[u8], String> {
-        match self.files.get(name) {
+        match self.contents.get(name) {
             Some(Ok(bytes)) => Ok(bytes),
             Some(Err(error)) => Err(error.clone()),
             None => Err("it was not read".to_owned()),
@@ -80,7 +80,7 @@ impl Files {
     /// The folders in which something may change.
     #[must_use]
     pub fn folders(&self) -> Vec<PathBuf> {
-        let of_files = self.files.keys().filter_map(|name| self.base.join(name).parent().map(Path::to_owned));
+        let of_files = self.contents.keys().filter_map(|name| self.base.join(name).parent().map(Path::to_owned));
         let mut folders: Vec<_> = of_files.chain(self.folders.keys().map(|name| self.base.join(name))).collect();
         folders.sort();
         folders.dedup();
@@ -89,7 +89,7 @@ impl Files {
 
     /// The names of the files, without their folders; of a folder the folder itself.
     pub fn names(&self) -> impl Iterator<Item = &OsStr> {
-        self.files.keys().chain(self.folders.keys()).filter_map(|name| name.file_name())
+        self.contents.keys().chain(self.folders.keys()).filter_map(|name| name.file_name())
     }
 
     /// What the same names hold now.
@@ -97,7 +97,7 @@ impl Files {
     pub fn read_again(&self) -> Self {
         let mut again = Self { base: self.base.clone(), ..Self::default() };
         self.folders.keys().for_each(|folder| again.take_folder(folder));
-        self.files.keys().for_each(|name| again.take(name));
+        self.contents.keys().for_each(|name| again.take(name));
         again
     }
 
@@ -105,7 +105,7 @@ impl Files {
     #[must_use]
     pub fn print(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.files.hash(&mut hasher);
+        self.contents.hash(&mut hasher);
         self.folders.hash(&mut hasher);
         hasher.finish()
     }

@@ -8,6 +8,7 @@ use super::tls::ListenerTls;
 use super::units::{Duration, ListenAddress, Size};
 
 /// Where clients connect.
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
@@ -16,6 +17,9 @@ pub struct Listener {
     /// TLS; absent for none. Empty for a certificate that is made at start and that nobody vouches for.
     #[serde(default)]
     pub tls: Option<ListenerTls>,
+    /// Speak HTTP/2: with TLS where the client agrees (ALPN), without where it begins so (prior knowledge).
+    #[serde(default = "yes")]
+    pub http2: bool,
     /// How long clients are waited for.
     #[serde(default)]
     pub timeouts: ListenerTimeouts,

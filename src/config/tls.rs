@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// TLS of a listener. Paths are relative to the configuration's folder.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerTls {
     /// Certificates, told apart by the names in them. The first is for clients that ask for no name or another one.
@@ -19,24 +19,8 @@ pub struct ListenerTls {
     pub ciphers: Vec<String>,
     /// Refuse clients that ask for no name, or for one without a certificate.
     pub strict_sni: bool,
-    /// Offer HTTP/2 (ALPN `h2`).
-    pub http2: bool,
     /// Certificates that clients show; the first whose hosts fit the name asked for, else the one without hosts.
     pub client_auth: Vec<ClientAuth>,
-}
-
-impl Default for ListenerTls {
-    fn default() -> Self {
-        Self {
-            certificates: Vec::new(),
-            directory: None,
-            min_version: TlsVersion::default(),
-            ciphers: Vec::new(),
-            strict_sni: false,
-            http2: true,
-            client_auth: Vec::new(),
-        }
-    }
 }
 
 /// A certificate and its key.

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use notify::event::ModifyKind;
@@ -23,7 +23,8 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 
 /// Names of files whose events concern us.
-type Names = Arc<Mutex<HashSet<OsString>>>;
+#[expect(clippy::disallowed_types, reason = "between the control plane and the watcher's thread; no worker knows it")]
+type Names = Arc<std::sync::Mutex<HashSet<OsString>>>;
 
 /// True for events of the files themselves, and for a file put in another's place, as Kubernetes does with its links.
 /// Logs that grow in the same folder are neither.

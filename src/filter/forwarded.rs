@@ -118,7 +118,7 @@ fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, fi
         put_forwarded(out, head, hop);
     }
     if hop.via && writes(b"via") {
-        put_field(out, b"Via", b"1.1 ringress");
+        put_field(out, b"Via", if head.is_h2() { b"2.0 ringress" } else { b"1.1 ringress" });
     }
     if let Some(certificate) = hop.client_certificate.filter(|_| writes(b"client-cert")) {
         put_field(out, b"Client-Cert", certificate.as_bytes());

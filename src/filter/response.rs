@@ -7,6 +7,7 @@ use crate::proto::h1::framing::Framing;
 use crate::proto::h1::response::ResponseHead;
 
 /// How the response goes to the client.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery {
     /// How the body is framed towards the client.

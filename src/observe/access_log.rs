@@ -73,7 +73,7 @@ impl Line<'_> {
         put_escaped(out, self.head.method());
         out.push(b' ');
         put_escaped(out, self.head.raw_target());
-        let _ = write!(out, " {}\" {} {}", self.head.version().name(), self.record.status, self.record.response_bytes);
+        let _ = write!(out, " {}\" {} {}", self.head.protocol(), self.record.status, self.record.response_bytes);
     }
 
     /// Traefik 1.7: CLF with referer and user agent, request number, frontend, backend URL and duration.
@@ -188,7 +188,7 @@ impl Line<'_> {
         put_text(out, "method", self.head.method());
         put_text(out, "target", self.head.raw_target());
         put_text(out, "host", self.head.authority());
-        put_text(out, "protocol", self.head.version().name().as_bytes());
+        put_text(out, "protocol", self.head.protocol().as_bytes());
         if let Some(facts) = &record.tls {
             put_text(out, "tls_version", facts.version.as_bytes());
             put_text(out, "tls_cipher", facts.cipher.as_bytes());

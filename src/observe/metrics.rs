@@ -80,6 +80,8 @@ pub struct Metrics {
     pub(super) handshakes: HashMap<(Label, Handshake), u64, FixedState>,
     /// Those that failed, by listener and reason.
     pub(super) refused_handshakes: HashMap<(Label, &'static str), u64, FixedState>,
+    /// HTTP/2 connections that were ended for what their client sent too much of, by listener and frame.
+    pub(super) excesses: HashMap<(Label, &'static str), u64, FixedState>,
     /// Events without labels.
     pub counters: Counters,
 }
@@ -187,6 +189,11 @@ impl Metrics {
     /// Counts one that did not.
     pub fn count_refused_handshake(&mut self, listener: Label, reason: &'static str) {
         *self.refused_handshakes.entry((listener, reason)).or_default() += 1;
+    }
+
+    /// Counts an HTTP/2 connection that was ended for what its client sent too much of.
+    pub fn count_excess(&mut self, listener: Label, frame: &'static str) {
+        *self.excesses.entry((listener, frame)).or_default() += 1;
     }
 
     /// Counts an exchange that is over.

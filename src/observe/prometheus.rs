@@ -173,6 +173,15 @@ fn render_tls(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels:
     for ((listener, reason), count) in sums {
         sample(out, name, &format!("listener=\"{listener}\",reason=\"{reason}\""), count);
     }
+    let name = "ringress_h2_connections_ended_total";
+    family(out, name, "counter", "HTTP/2 connections that were ended for what their client sent too much of.");
+    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+    for ((listener, frame), count) in reports.iter().flat_map(|report| &report.metrics.excesses) {
+        *sums.entry((escape(labels.name(*listener)), *frame)).or_default() += count;
+    }
+    for ((listener, frame), count) in sums {
+        sample(out, name, &format!("listener=\"{listener}\",frame=\"{frame}\""), count);
+    }
     let name = "ringress_certificate_not_after_seconds";
     family(out, name, "gauge", "The end of a certificate's validity, in seconds since 1970.");
     for listener in &snapshot.listeners {

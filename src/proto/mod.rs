@@ -1,3 +1,4 @@
 //! The protocols as pure functions of bytes: no socket, clock, task or log is known here.
 
 pub mod h1;
+pub mod h2;

@@ -158,10 +158,10 @@ fn server_config(
     config.ticketer = tickets;
     // Tickets are enough, and a shared cache would be a lock between workers.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.alpn_protocols = match terms.http2 {
-        true => vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()],
-        false => vec![ALPN_HTTP1.to_vec()],
-    };
+    config.alpn_protocols = [ALPN_H2, ALPN_HTTP1].map(<[u8]>::to_vec).into();
+    if !terms.http2 {
+        config.alpn_protocols.remove(0);
+    }
     Ok(config)
 }
 

@@ -1,8 +1,9 @@
-//! The two ends of a connection as an exchange sees them: plain, or through TLS. Which it is, is asked here alone.
+//! The two ends of a connection as an exchange sees them: plain, through TLS, or a stream of HTTP/2. Which it is, is asked here alone.
 
 use std::io;
 use std::task::{Context, Poll};
 
+use super::h2::stream::{StreamInlet, StreamOutlet};
 use super::io::{Receive, Socket, Transmit, Transport};
 use super::tls::{TlsInlet, TlsOutlet};
 use crate::upstream::evidence::{Delivery, Peek};
@@ -14,6 +15,8 @@ pub(super) enum Inlet<T: Transport> {
     Plain(T::Receiver),
     /// Deciphered.
     Tls(TlsInlet<T>),
+    /// A stream of an HTTP/2 connection.
+    Stream(StreamInlet),
 }
 
 /// Where bytes of a message go out.
@@ -23,6 +26,8 @@ pub(super) enum Outlet<T: Transport> {
     Plain(T::Sender),
     /// Enciphered.
     Tls(TlsOutlet<T>),
+    /// A stream of an HTTP/2 connection.
+    Stream(StreamOutlet),
 }
 
 /// Both ends of a connection without TLS.
@@ -35,6 +40,7 @@ impl<T: Transport> Receive for Inlet<T> {
         match self {
             Self::Plain(receiver) => receiver.poll_receive(inbox, cx),
             Self::Tls(inlet) => inlet.poll_receive(inbox, cx),
+            Self::Stream(inlet) => inlet.poll_receive(inbox, cx),
         }
     }
 
@@ -42,6 +48,7 @@ impl<T: Transport> Receive for Inlet<T> {
         match self {
             Self::Plain(receiver) => receiver.receive_at_once(inbox),
             Self::Tls(inlet) => inlet.receive_at_once(inbox),
+            Self::Stream(inlet) => inlet.receive_at_once(inbox),
         }
     }
 
@@ -49,6 +56,7 @@ impl<T: Transport> Receive for Inlet<T> {
         match self {
             Self::Plain(receiver) => receiver.is_seen(),
             Self::Tls(inlet) => inlet.is_seen(),
+            Self::Stream(inlet) => inlet.is_seen(),
         }
     }
 
@@ -56,6 +64,7 @@ impl<T: Transport> Receive for Inlet<T> {
         match self {
             Self::Plain(receiver) => receiver.peek(),
             Self::Tls(inlet) => inlet.peek(),
+            Self::Stream(inlet) => inlet.peek(),
         }
     }
 
@@ -63,6 +72,7 @@ impl<T: Transport> Receive for Inlet<T> {
         match self {
             Self::Plain(receiver) => receiver.delivery(),
             Self::Tls(inlet) => inlet.delivery(),
+            Self::Stream(inlet) => inlet.delivery(),
         }
     }
 }
@@ -72,6 +82,7 @@ impl<T: Transport> Transmit for Outlet<T> {
         match self {
             Self::Plain(sender) => sender.poll_send(out, from, cx),
             Self::Tls(outlet) => outlet.poll_send(out, from, cx),
+            Self::Stream(outlet) => outlet.poll_send(out, from, cx),
         }
     }
 
@@ -79,6 +90,7 @@ impl<T: Transport> Transmit for Outlet<T> {
         match self {
             Self::Plain(sender) => sender.poll_finish(cx),
             Self::Tls(outlet) => outlet.poll_finish(cx),
+            Self::Stream(outlet) => outlet.poll_finish(cx),
         }
     }
 
@@ -86,6 +98,7 @@ impl<T: Transport> Transmit for Outlet<T> {
         match self {
             Self::Plain(sender) => sender.reset(),
             Self::Tls(outlet) => outlet.reset(),
+            Self::Stream(outlet) => outlet.reset(),
         }
     }
 }

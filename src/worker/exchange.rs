@@ -37,6 +37,8 @@ pub(super) enum After {
     Close,
     /// It closes once the client has had time to read the answer.
     Linger,
+    /// It goes on in HTTP/2.
+    Http2,
 }
 
 /// How `run` came to its end where nothing failed.

@@ -171,9 +171,8 @@ impl<T: Transport> Handshake<'_, T> {
         let received = self.timer.guard(receive(&mut self.socket.receiver, self.inbox)).await;
         match received.map_err(|_| Fault::Failed("timeout"))? {
             Ok(bytes) if bytes > 0 => Ok(()),
-            Ok(_) => Err(Fault::Failed("closed")),
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(Fault::Failed("reset")),
-            Err(_) => Err(Fault::Failed("closed")),
+            _ => Err(Fault::Failed("closed")),
         }
     }
 

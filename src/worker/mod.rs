@@ -13,6 +13,7 @@ mod ends;
 mod exchange;
 mod forward;
 mod gate;
+mod h2;
 mod handshake;
 mod held;
 pub mod io;

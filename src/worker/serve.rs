@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::Worker;
 use super::ends::plain;
 use super::exchange::{After, exchange};
+use super::h2;
 use super::handshake::{self, Accepted, Refused};
 use super::io::{Socket, Transport, finish, receive};
 use super::link::Link;
@@ -17,6 +18,7 @@ use crate::proto::h1::fault::RequestFault;
 use crate::proto::h1::field::is_token_byte;
 use crate::proto::h1::request::Underscores;
 use crate::proto::h1::scan::{HeadScan, leading_empty_lines};
+use crate::proto::h2::{PREFACE, PREFACE_HEAD};
 use crate::snapshot::{ClientTimeouts, Label, Peer};
 use crate::timeouts::{LINGER_MS, MOMENT_MS};
 use crate::tls::Facts;
@@ -82,6 +84,9 @@ pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer:
         (Link::new(plain(socket), worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer()), None)
     };
     let mut session = Session { link, peer, listener, live, requests: 0, is_last: false, tls };
+    if session.tls.as_ref().is_some_and(|facts| facts.is_h2) {
+        return Box::pin(h2::serve::serve(&worker, session)).await;
+    }
     // The exchange's memory is there only while there are requests: an idle connection is this small future.
     while session.wait_for_first_byte(&worker, Wait::Idle).await == FirstByte::Here {
         match Box::pin(session.serve_busy(&worker)).await {
@@ -90,6 +95,7 @@ pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer:
                 session.linger().await;
                 break;
             }
+            After::Http2 => return Box::pin(h2::serve::serve(&worker, session)).await,
             After::Close => {
                 session.link.say_goodbye().await;
                 break;
@@ -181,6 +187,10 @@ impl<T: Transport> Session<T> {
                 worker.spares.put_head(head);
                 return After::Close;
             }
+            Arrival::Head(PREFACE_HEAD) if self.begins_h2() => {
+                worker.spares.put_head(head);
+                return After::Http2;
+            }
             Arrival::Refused(failure) => Err(failure),
             Arrival::Head(length) => {
                 // The head keeps the buffer it came in; what follows it begins a new one.
@@ -204,6 +214,12 @@ impl<T: Transport> Session<T> {
         }
         self.requests += 1;
         self.is_last = !has_listener || worker.is_draining.get() || self.requests >= REQUESTS_PER_CONNECTION_MAX;
+    }
+
+    /// True where the client begins as one that knows beforehand that HTTP/2 is spoken here.
+    fn begins_h2(&self) -> bool {
+        let is_spoken = self.live.snapshot.listener(self.listener).is_some_and(|listener| listener.http2);
+        is_spoken && self.tls.is_none() && self.requests == 1 && self.link.inbox.starts_with(&PREFACE[..PREFACE_HEAD])
     }
 
     fn timeouts(&self) -> ClientTimeouts {

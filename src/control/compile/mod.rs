@@ -150,7 +150,8 @@ impl Compiler<'_> {
             forwarded: listener.forwarded,
             via: listener.via,
             proxy_status: listener.proxy_status,
-            tls: self.listener_tls(name, listener.tls.as_ref()),
+            http2: listener.http2,
+            tls: self.listener_tls(name, listener),
             router,
         }
     }

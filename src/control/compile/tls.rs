@@ -8,7 +8,8 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::ProducesTickets;
 
 use super::Compiler;
-use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, TlsVersion};
+use crate::config::Listener;
+use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, TlsVersion};
 use crate::proto::h1::authority::host_length;
 use crate::tls::identity::{Fault, Identity, certificates};
 use crate::tls::provider;
@@ -43,8 +44,8 @@ impl Secrets {
 
 impl Compiler<'_> {
     /// `None` where there is none, or a problem, which is told.
-    pub(super) fn listener_tls(&mut self, name: &str, tls: Option<&ListenerTls>) -> Option<Arc<ServerTls>> {
-        let tls = tls?;
+    pub(super) fn listener_tls(&mut self, name: &str, listener: &Listener) -> Option<Arc<ServerTls>> {
+        let tls = listener.tls.as_ref()?;
         let key = format!("listeners.{name}.tls");
         let known = self.problems.len();
         let mut identities = Vec::new();
@@ -56,10 +57,10 @@ impl Compiler<'_> {
             match self.source.files.pairs(folder) {
                 Err(error) => self.problem(&key, format!("{}: {error}", folder.display()), ""),
                 Ok([]) => {
-                    self.problem(&key, format!("{} has no certificate", folder.display()), "add NAME.crt and NAME.key")
+                    self.problem(&key, format!("{} has no certificate", folder.display()), "add NAME.crt and NAME.key");
                 }
                 Ok(pairs) => {
-                    for (cert, of_cert) in pairs.to_vec() {
+                    for (cert, of_cert) in pairs.iter().cloned() {
                         let files = CertificateFiles { cert, key: of_cert, ocsp: None };
                         identities.extend(self.identity(&key, &files));
                     }
@@ -88,7 +89,7 @@ impl Compiler<'_> {
                 Err(fault) => self.problem(&key, format!("no certificate could be made: {fault:?}"), ""),
             }
         }
-        let terms = Terms { provider, is_13_only: tls.min_version == TlsVersion::V13, http2: tls.http2 };
+        let terms = Terms { provider, is_13_only: tls.min_version == TlsVersion::V13, http2: listener.http2 };
         let secrets = &mut self.kept.secrets;
         let tickets = |policy| secrets.tickets(format!("{name} {policy}"));
         match ServerTls::new(&terms, &identities, tls.strict_sni, &clients, tickets) {

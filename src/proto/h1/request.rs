@@ -40,6 +40,8 @@ pub struct RequestHead {
     keep_alive: bool,
     expects_continue: bool,
     upgrade: Option<Span>,
+    /// It came over HTTP/2, and was written as one of HTTP/1.1.
+    is_h2: bool,
 }
 
 impl RequestHead {
@@ -61,6 +63,23 @@ impl RequestHead {
         self.bytes[self.authority.range()].make_ascii_lowercase();
         mark_nominated(&mut self.fields, &self.bytes);
         Ok(())
+    }
+
+    /// Notes that it came over HTTP/2.
+    pub const fn mark_h2(&mut self) {
+        self.is_h2 = true;
+    }
+
+    /// True where it came over HTTP/2.
+    #[must_use]
+    pub const fn is_h2(&self) -> bool {
+        self.is_h2
+    }
+
+    /// The version that the client spoke, as logs write it.
+    #[must_use]
+    pub const fn protocol(&self) -> &'static str {
+        if self.is_h2 { "HTTP/2.0" } else { self.version.name() }
     }
 
     /// What was parsed: the whole head, its empty line included.
@@ -88,6 +107,7 @@ impl RequestHead {
         self.keep_alive = false;
         self.expects_continue = false;
         self.upgrade = None;
+        self.is_h2 = false;
     }
 
     fn parse_lines(&mut self, underscores: Underscores) -> Result<(), RequestFault> {

@@ -18,7 +18,7 @@ use crate::snapshot::Address;
 use crate::upstream::evidence::{Delivery, Peek};
 
 /// What an engine gives to a worker.
-pub trait Transport: Clone + std::fmt::Debug + 'static {
+pub trait Transport: Clone + std::fmt::Debug + Unpin + 'static {
     /// The receiving half of a connection.
     type Receiver: Receive;
     /// The sending half of a connection.
@@ -57,7 +57,7 @@ pub struct Socket<T: Transport> {
 }
 
 /// The receiving half of a connection.
-pub trait Receive: std::fmt::Debug + 'static {
+pub trait Receive: std::fmt::Debug + Unpin + 'static {
     /// Receives bytes to the end of `inbox`, as many as its spare capacity holds; `Ok(0)` is the peer's end. An
     /// inbox without room gets some by [`make_room`] when an operation begins, and only then.
     ///
@@ -88,7 +88,7 @@ pub trait Receive: std::fmt::Debug + 'static {
 }
 
 /// The sending half of a connection.
-pub trait Transmit: std::fmt::Debug + 'static {
+pub trait Transmit: std::fmt::Debug + Unpin + 'static {
     /// Sends `out[from..]`, or a first part of it, and says how many bytes. `out` must be the same until it is
     /// ready; while it is pending, `out` is empty and its bytes are with the operation.
     fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;

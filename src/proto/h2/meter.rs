@@ -1,0 +1,233 @@
+//! Counts frames of a client as they come, and says when there are too many of what costs us more than it costs it.
+//!
+//! Only frame headers are read (RFC 9113 §4.1); nothing is decoded. The `h2` crate bounds streams, header lists and windows.
+
+use crate::limits::{
+    H2_CONTINUATIONS_MAX, H2_PINGS_PER_S, H2_PRIORITIES_PER_S, H2_RESETS_PER_S, H2_SETTINGS_PER_S, H2_UNKNOWN_PER_S,
+    H2_WINDOW_UPDATES_PER_KIB, H2_WINDOW_UPDATES_PER_S,
+};
+
+const HEADER_BYTES: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+/// What was too much, by its name in metrics and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Excess(pub &'static str);
+
+/// So many in a second; what is not used is not saved up.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    per_s: u32,
+    left: u32,
+}
+
+impl Budget {
+    const fn new(per_s: u32) -> Self {
+        Self { per_s, left: per_s }
+    }
+
+    fn take(&mut self, name: &'static str) -> Result<(), Excess> {
+        self.left = self.left.checked_sub(1).ok_or(Excess(name))?;
+        Ok(())
+    }
+}
+
+/// Frames of one connection.
+#[derive(Debug)]
+pub struct Meter {
+    /// Bytes of the preface that are still to come.
+    preface: usize,
+    header: [u8; HEADER_BYTES],
+    header_length: usize,
+    payload_left: usize,
+    /// A block of header fields has begun and not ended.
+    is_in_block: bool,
+    continuations: u32,
+    second: u64,
+    settings: Budget,
+    pings: Budget,
+    resets: Budget,
+    priorities: Budget,
+    updates: Budget,
+    unknown: Budget,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            preface: super::PREFACE.len(),
+            header: [0; HEADER_BYTES],
+            header_length: 0,
+            payload_left: 0,
+            is_in_block: false,
+            continuations: 0,
+            second: 0,
+            settings: Budget::new(H2_SETTINGS_PER_S),
+            pings: Budget::new(H2_PINGS_PER_S),
+            resets: Budget::new(H2_RESETS_PER_S),
+            priorities: Budget::new(H2_PRIORITIES_PER_S),
+            updates: Budget::new(H2_WINDOW_UPDATES_PER_S),
+            unknown: Budget::new(H2_UNKNOWN_PER_S),
+        }
+    }
+}
+
+impl Meter {
+    /// Counts what came at `now_ms`, in pieces of any size.
+    ///
+    /// # Errors
+    /// The first [`Excess`]; what follows is not to be read.
+    pub fn advance(&mut self, mut bytes: &[u8], now_ms: u64) -> Result<(), Excess> {
+        self.turn(now_ms / 1_000);
+        let of_preface = self.preface.min(bytes.len());
+        self.preface -= of_preface;
+        bytes = &bytes[of_preface..];
+        while !bytes.is_empty() {
+            if self.payload_left > 0 {
+                let passed = self.payload_left.min(bytes.len());
+                self.payload_left -= passed;
+                bytes = &bytes[passed..];
+                continue;
+            }
+            let taken = (HEADER_BYTES - self.header_length).min(bytes.len());
+            self.header[self.header_length..][..taken].copy_from_slice(&bytes[..taken]);
+            self.header_length += taken;
+            bytes = &bytes[taken..];
+            if self.header_length == HEADER_BYTES {
+                self.header_length = 0;
+                self.count()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// So many bytes of answers went out: the client may say more of its windows.
+    pub fn note_sent(&mut self, bytes: usize) {
+        let earned = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).saturating_mul(H2_WINDOW_UPDATES_PER_KIB);
+        self.updates.left = self.updates.left.saturating_add(earned);
+    }
+
+    /// True where something that has begun must come to its end soon: a frame other than one of a body, a block of fields,
+    /// the preface. A body's slowness is its exchange's.
+    #[must_use]
+    pub const fn is_unfinished(&self) -> bool {
+        let is_in_frame = self.header_length > 0 || self.payload_left > 0 && self.header[3] != DATA;
+        self.preface > 0 || self.is_in_block || is_in_frame
+    }
+
+    fn turn(&mut self, second: u64) {
+        if second != self.second {
+            self.second = second;
+            for budget in [
+                &mut self.settings,
+                &mut self.pings,
+                &mut self.resets,
+                &mut self.priorities,
+                &mut self.updates,
+                &mut self.unknown,
+            ] {
+                budget.left = budget.left.max(budget.per_s);
+            }
+        }
+    }
+
+    fn count(&mut self) -> Result<(), Excess> {
+        let [high, middle, low, kind, flags, ..] = self.header;
+        self.payload_left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        match kind {
+            // `h2` counts DATA by its windows, and empty ones by a number.
+            DATA => {}
+            HEADERS => {
+                self.continuations = 0;
+                self.is_in_block = flags & END_HEADERS == 0;
+            }
+            2 => self.priorities.take("priority")?,
+            3 => self.resets.take("rst_stream")?,
+            4 => self.settings.take("settings")?,
+            6 => self.pings.take("ping")?,
+            8 => self.updates.take("window_update")?,
+            CONTINUATION => {
+                self.continuations += 1;
+                self.is_in_block = flags & END_HEADERS == 0;
+                if self.continuations > H2_CONTINUATIONS_MAX {
+                    return Err(Excess("continuation"));
+                }
+            }
+            _ => self.unknown.take("unknown_frame")?,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let length = u32::try_from(payload).unwrap().to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags, 0, 0, 0, 1];
+        frame.resize(HEADER_BYTES + payload, 0);
+        frame
+    }
+
+    fn after_preface() -> Meter {
+        let mut meter = Meter::default();
+        meter.advance(super::super::PREFACE, 0).unwrap();
+        meter
+    }
+
+    #[test]
+    fn frames_are_counted_however_they_are_cut() {
+        let flood = frame(6, 0, 8).repeat(H2_PINGS_PER_S as usize + 1);
+        for step in [1, 7, 17, 1_000, flood.len()] {
+            let mut meter = after_preface();
+            let outcome = flood.chunks(step).try_for_each(|bytes| meter.advance(bytes, 5));
+            assert_eq!(outcome, Err(Excess("ping")), "{step}");
+        }
+        let mut meter = after_preface();
+        let (first, last) = flood.split_at(flood.len() - 17);
+        meter.advance(first, 5).unwrap();
+        meter.advance(last, 1_000).unwrap();
+    }
+
+    #[test]
+    fn each_flood_has_its_name() {
+        for (kind, name) in
+            [(2, "priority"), (3, "rst_stream"), (4, "settings"), (8, "window_update"), (200, "unknown_frame")]
+        {
+            let flood = frame(kind, 0, 5).repeat(10_000);
+            assert_eq!(after_preface().advance(&flood, 5), Err(Excess(name)));
+        }
+        let mut flood = frame(HEADERS, 0, 5);
+        flood.extend(frame(CONTINUATION, 0, 5).repeat(21));
+        assert_eq!(after_preface().advance(&flood, 5), Err(Excess("continuation")));
+    }
+
+    #[test]
+    fn what_has_begun_is_known_until_it_ends() {
+        let mut meter = Meter::default();
+        assert!(meter.is_unfinished(), "the preface");
+        meter.advance(super::super::PREFACE, 0).unwrap();
+        assert!(!meter.is_unfinished());
+        meter.advance(&frame(HEADERS, 0, 5), 0).unwrap();
+        assert!(meter.is_unfinished(), "a block goes on");
+        meter.advance(&frame(CONTINUATION, END_HEADERS, 5), 0).unwrap();
+        assert!(!meter.is_unfinished());
+        meter.advance(&frame(DATA, 0, 5)[..11], 0).unwrap();
+        assert!(!meter.is_unfinished(), "a body is its exchange's");
+        meter.advance(&[0; 3], 0).unwrap();
+        meter.advance(&frame(4, 0, 6)[..4], 0).unwrap();
+        assert!(meter.is_unfinished(), "half a frame");
+    }
+
+    #[test]
+    fn what_was_sent_may_be_answered_by_updates() {
+        let mut meter = after_preface();
+        meter.note_sent(1 << 20);
+        let updates = frame(8, 0, 4).repeat((H2_WINDOW_UPDATES_PER_S + 1024) as usize);
+        meter.advance(&updates, 0).unwrap();
+    }
+}

@@ -1,0 +1,5 @@
+//! HTTP/2: a connection's frames are the `h2` crate's; each of its streams is an exchange like any other.
+
+mod pipe;
+pub(super) mod serve;
+pub(super) mod stream;

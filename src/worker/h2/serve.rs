@@ -1,0 +1,273 @@
+//! One HTTP/2 connection of a client: its streams become exchanges, its frames are bounded, its end is told in two steps.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::ext::Protocol;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
+
+use super::super::Worker;
+use super::super::ends::{Inlet, Outlet};
+use super::super::exchange::exchange;
+use super::super::io::Transport;
+use super::super::link::Link;
+use super::super::serve::Session;
+use super::super::timer::Timer;
+use super::pipe::{Gauge, Pipe};
+use super::stream::ends;
+use crate::failure::Failure;
+use crate::limits::{
+    H2_CONNECTION_WINDOW_BYTES, H2_EARLY_RESETS_MAX, H2_FAULTS_MAX, H2_HEADER_LIST_BYTES_MAX, H2_SEND_BUFFER_BYTES,
+    H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, HEAD_BUFFER_BYTES,
+};
+use crate::proto::h2::downgrade::put_head;
+use crate::proto::h2::meter::Excess;
+use crate::snapshot::{Label, Peer};
+use crate::timeouts::LINGER_MS;
+use crate::tls::Facts;
+
+/// What the streams of a connection share.
+struct Streams {
+    peer: Peer,
+    listener: Label,
+    tls: Option<Rc<Facts>>,
+    /// Exchanges that are not over; the client may think of some that they are.
+    open: Cell<u32>,
+    /// Streams that the client may still reset before their answer begins.
+    resets_left: Cell<u32>,
+    gauge: Rc<RefCell<Gauge>>,
+    /// Wakes the connection when an exchange is over.
+    connection: RefCell<Option<Waker>>,
+}
+
+/// An exchange that is counted until this is dropped.
+struct Place(Rc<Streams>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        if let Some(waker) = self.0.connection.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// What the connection's timer runs for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    /// Exchanges, which have timers of their own.
+    Exchanges,
+    /// The rest of the preface, a frame or a block of fields.
+    Rest,
+    /// The next request.
+    Idle,
+    /// The client to see that the connection is over.
+    End,
+}
+
+/// Serves a connection to its end. What came already is in the session's inbox.
+pub(in super::super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session<T>) {
+    let Session { link, peer, listener, tls, .. } = session;
+    let gauge = Rc::new(RefCell::new(Gauge::default()));
+    let streams = Rc::new(Streams {
+        peer,
+        listener,
+        tls,
+        open: Cell::new(0),
+        resets_left: Cell::new(H2_EARLY_RESETS_MAX),
+        gauge: Rc::clone(&gauge),
+        connection: RefCell::default(),
+    });
+    let Link { receiver, sender, inbox, timer } = link;
+    let pipe = Pipe::new(worker.transport.clone(), (receiver, sender), inbox, Some(gauge));
+    let handshake = pin!(builder().handshake::<_, Bytes>(pipe));
+    let timeouts = worker.live().snapshot.listener(listener).map(|listener| listener.timeouts).unwrap_or_default();
+    match timeouts.header_ms {
+        Some(ms) => timer.arm(ms),
+        None => timer.disarm(),
+    }
+    let Ok(Ok(connection)) = timer.guard(handshake).await else { return };
+    let mut driver = Driver { worker, streams, timer, connection, waiting: Waiting::Rest, is_going: false };
+    poll_fn(|cx| driver.poll(cx)).await;
+    if let Some(Excess(name)) = driver.streams.gauge.borrow().excess {
+        worker.metrics.borrow_mut().count_excess(listener, name);
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_header_list_size(H2_HEADER_LIST_BYTES_MAX)
+        .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
+        .max_local_error_reset_streams(Some(H2_FAULTS_MAX))
+        .enable_connect_protocol();
+    builder
+}
+
+struct Driver<'a, T: Transport> {
+    worker: &'a Rc<Worker<T>>,
+    streams: Rc<Streams>,
+    timer: Timer<T>,
+    connection: Connection<Pipe<T>, Bytes>,
+    waiting: Waiting,
+    /// The client was told that the connection ends.
+    is_going: bool,
+}
+
+impl<T: Transport> Driver<'_, T> {
+    /// Ready when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        *self.streams.connection.borrow_mut() = Some(cx.waker().clone());
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending if self.streams.gauge.borrow().excess.is_some() && self.waiting != Waiting::End => {
+                    self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    self.await_end();
+                }
+                Poll::Pending if self.must_go() && !self.is_going => {
+                    self.is_going = true;
+                    self.connection.graceful_shutdown();
+                }
+                Poll::Pending => break,
+            }
+        }
+        self.arm();
+        if !self.timer.poll_expired(cx) {
+            return Poll::Pending;
+        }
+        match self.waiting {
+            // It had its time to read what it was told.
+            Waiting::End => Poll::Ready(()),
+            Waiting::Rest => {
+                self.connection.abrupt_shutdown(Reason::PROTOCOL_ERROR);
+                self.end_soon(cx)
+            }
+            Waiting::Idle | Waiting::Exchanges => {
+                self.is_going = true;
+                self.connection.graceful_shutdown();
+                self.end_soon(cx)
+            }
+        }
+    }
+
+    /// Sends what was just said, and gives the client a moment.
+    fn end_soon(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.await_end();
+        loop {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
+                Poll::Pending if self.timer.poll_expired(cx) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn await_end(&mut self) {
+        self.waiting = Waiting::End;
+        self.timer.arm(LINGER_MS);
+    }
+
+    /// True where no further request shall come over this connection.
+    fn must_go(&self) -> bool {
+        self.worker.is_draining.get() || self.worker.live().snapshot.listener(self.streams.listener).is_none()
+    }
+
+    /// Starts the timer anew where something else is waited for.
+    fn arm(&mut self) {
+        let waiting = match self.waiting {
+            Waiting::End => return,
+            _ if self.streams.gauge.borrow().meter.is_unfinished() => Waiting::Rest,
+            _ if self.streams.open.get() > 0 => Waiting::Exchanges,
+            _ => Waiting::Idle,
+        };
+        if waiting == self.waiting {
+            return;
+        }
+        self.waiting = waiting;
+        let live = self.worker.live();
+        let timeouts = live.snapshot.listener(self.streams.listener).map(|listener| listener.timeouts);
+        let timeouts = timeouts.unwrap_or_default();
+        match waiting {
+            Waiting::Rest => match timeouts.header_ms {
+                Some(ms) => self.timer.arm(ms),
+                None => self.timer.disarm(),
+            },
+            Waiting::Idle => {
+                let drain_ms = self.worker.is_draining.get().then_some(live.snapshot.drain_idle_ms);
+                self.timer.arm_idle(timeouts.idle_ms.unwrap_or(u64::from(u32::MAX)).min(drain_ms.unwrap_or(u64::MAX)));
+            }
+            Waiting::Exchanges | Waiting::End => self.timer.disarm(),
+        }
+    }
+
+    fn begin(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let open = self.streams.open.get();
+        if open >= H2_STREAMS_MAX {
+            // The client has reset some of which the upstream's side is not over: these count on.
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return;
+        }
+        self.streams.open.set(open + 1);
+        let place = Place(Rc::clone(&self.streams));
+        self.worker.transport.spawn(answer(Rc::clone(self.worker), place, request, respond));
+    }
+}
+
+/// Answers the request of one stream.
+async fn answer<T: Transport>(
+    worker: Rc<Worker<T>>,
+    place: Place,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let Streams { peer, listener, tls, .. } = &*place.0;
+    let live = worker.live();
+    let Some(settings) = live.snapshot.listener(*listener) else { return };
+    let underscores = settings.underscores;
+    let (parts, body) = request.into_parts();
+    let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().as_bytes());
+    let mut bytes = worker.spares.buffer(HEAD_BUFFER_BYTES);
+    let mut head = worker.spares.head();
+    let carried = put_head(&mut bytes, &parts, protocol, body.is_end_stream());
+    let parsed = match carried {
+        Ok(_) => head.parse(bytes, underscores).map_err(Failure::from),
+        Err(fault) => Err(fault.into()),
+    };
+    head.mark_h2();
+    let is_head = parts.method == http::Method::HEAD;
+    let (inlet, outlet, shared) =
+        ends(body, respond, carried.unwrap_or(crate::proto::h2::downgrade::Carried::Plain), is_head);
+    drop(parts);
+    let ends = (Inlet::Stream(inlet), Outlet::Stream(outlet));
+    let link = Link::new(ends, worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer());
+    let mut session =
+        Session { link, peer: *peer, listener: *listener, live, requests: 1, is_last: false, tls: tls.clone() };
+    exchange(&worker, &mut session, &mut head, parsed).await;
+    worker.spares.put_head(head);
+    worker.spares.put_buffer(std::mem::take(&mut session.link.inbox));
+    shared.close();
+    place.0.note_end(shared.is_reset.get() && !shared.has_begun());
+}
+
+impl Streams {
+    /// An exchange is over; `is_early` where the client reset it before its answer had begun.
+    fn note_end(&self, is_early: bool) {
+        match (is_early, self.resets_left.get()) {
+            (true, 0) => self.gauge.borrow_mut().excess = Some(Excess("early_reset")),
+            (true, left) => self.resets_left.set(left - 1),
+            (false, left) => self.resets_left.set((left + 1).min(H2_EARLY_RESETS_MAX)),
+        }
+    }
+}
