@@ -90,6 +90,8 @@ pub struct Connection {
     pub idle_us: u64,
     /// Its age, in milliseconds.
     pub age_ms: u64,
+    /// How long its TLS handshake took, in microseconds; 0 for one that was reused, or has none.
+    pub tls_us: u64,
 }
 
 /// Moments, in microseconds of the worker's clock; 0 where it did not come to that.

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::proto::h1::request::Underscores;
 use crate::route::Router;
+use crate::tls::client::ClientTls;
 use crate::tls::server::ServerTls;
 use crate::upstream::breaker::BreakerRules;
 use crate::upstream::ejection::EjectionRules;
@@ -185,6 +186,8 @@ pub struct Service {
     pub endpoints: Vec<Endpoint>,
     /// Why a name did not resolve, where one did not.
     pub unresolved: Option<Failure>,
+    /// TLS towards them; `None` for none.
+    pub tls: Option<Arc<ClientTls>>,
     /// How one is chosen.
     pub balance: Balance,
     /// What `Host` upstreams get.

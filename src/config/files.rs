@@ -33,6 +33,9 @@ impl Files {
             }
             tls.directory.iter().for_each(|folder| files.take_folder(folder));
         }
+        for tls in config.services.values().filter_map(|service| service.tls.as_ref()) {
+            tls.ca.iter().chain(&tls.cert).chain(&tls.key).for_each(|name| files.take(name));
+        }
         files
     }
 

@@ -8,6 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::resilience::{CircuitBreaker, Ejection, Health, Limits, Retry};
+use super::tls::ServiceTls;
 use super::units::{Duration, EndpointAddress};
 
 /// A named group of endpoints that answer alike.
@@ -17,6 +18,9 @@ pub struct Service {
     /// Where the upstreams are.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// TLS; absent for none. Empty for upstreams that an authority of the system vouches for.
+    #[serde(default)]
+    pub tls: Option<ServiceTls>,
     /// How one of them is chosen.
     #[serde(default)]
     pub balance: Balance,

@@ -1,4 +1,4 @@
-//! TLS of listeners: which certificates, which versions, which clients.
+//! TLS on either side: which certificates, which versions, who vouches for whom.
 
 use std::path::PathBuf;
 
@@ -71,4 +71,24 @@ pub enum ClientAuthMode {
     Required,
     /// It may; one that nobody vouches for is refused all the same.
     Optional,
+}
+
+/// TLS towards the upstreams of a service. Paths are relative to the configuration's folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServiceTls {
+    /// Files of PEM with the authorities that vouch for upstreams; empty for those of the system.
+    pub ca: Vec<PathBuf>,
+    /// The name that upstreams must have in their certificate, and are asked for; absent for that of the endpoint.
+    pub server_name: Option<String>,
+    /// A certificate that is shown to upstreams that ask for one.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+    /// The lowest version: `"1.2"` or `"1.3"`.
+    pub min_version: TlsVersion,
+    /// Cipher suites by the names of IANA; empty for all that are good.
+    pub ciphers: Vec<String>,
+    /// Believe whoever is reached. Whoever stands between can then read and change everything.
+    pub insecure_skip_verify: bool,
 }

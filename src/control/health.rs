@@ -15,11 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
 
 use crate::config::resilience::Health;
 use crate::snapshot::{Address, Snapshot};
 use crate::status::Finding;
 use crate::sys::clock::coarse_ms;
+use crate::tls::client::ClientTls;
 use crate::upstream::health::Checked;
 
 /// An endpoint of a service.
@@ -28,6 +30,7 @@ type Key = (Arc<str>, Address);
 struct Entry {
     checked: Arc<Checked>,
     check: Option<Health>,
+    tls: Option<Arc<ClientTls>>,
     task: Option<AbortHandle>,
 }
 
@@ -59,9 +62,10 @@ impl Checks {
                     let known = known.unwrap_or_else(|| Entry {
                         checked: Arc::clone(&endpoint.checked),
                         check: None,
+                        tls: None,
                         task: None,
                     });
-                    known.renewed(key, name, service.check.as_ref(), &self.sender)
+                    known.renewed(key, (name, service.tls.clone()), service.check.as_ref(), &self.sender)
                 });
                 endpoint.checked = Arc::clone(&entry.checked);
             }
@@ -82,13 +86,15 @@ impl Entry {
     fn renewed(
         mut self,
         (service, address): &Key,
-        name: Arc<str>,
+        (name, tls): (Arc<str>, Option<Arc<ClientTls>>),
         check: Option<&Health>,
         news: &UnboundedSender<Finding>,
     ) -> Self {
-        if self.check.as_ref() == check {
+        let is_same_tls = self.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr);
+        if self.check.as_ref() == check && is_same_tls {
             return self;
         }
+        self.tls.clone_from(&tls);
         if let Some(task) = self.task.take() {
             task.abort();
         }
@@ -99,6 +105,7 @@ impl Entry {
                     service: Arc::clone(service),
                     address: address.clone(),
                     name,
+                    tls,
                     check: check.clone(),
                     checked: Arc::clone(&self.checked),
                     news: news.clone(),
@@ -117,6 +124,7 @@ struct Checker {
     address: Address,
     /// As it was written.
     name: Arc<str>,
+    tls: Option<Arc<ClientTls>>,
     check: Health,
     checked: Arc<Checked>,
     news: UnboundedSender<Finding>,
@@ -167,10 +175,20 @@ impl Checker {
             Address::Tcp(address) => {
                 let mut address = *address;
                 address.set_port(self.check.port.unwrap_or(address.port()));
-                self.ask(TcpStream::connect(address).await.map_err(|error| error.to_string())?).await
+                self.secure(TcpStream::connect(address).await.map_err(|error| error.to_string())?).await
             }
-            Address::Unix(path) => self.ask(UnixStream::connect(path).await.map_err(|error| error.to_string())?).await,
+            Address::Unix(path) => {
+                self.secure(UnixStream::connect(path).await.map_err(|error| error.to_string())?).await
+            }
         }
+    }
+
+    /// Asks as requests do: with TLS where they have it.
+    async fn secure(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
+        let Some(tls) = &self.tls else { return self.ask(stream).await };
+        let name = tls.server_name(&self.name).ok_or("the endpoint has no name for TLS")?;
+        let connector = TlsConnector::from(Arc::clone(&tls.config));
+        self.ask(connector.connect(name, stream).await.map_err(|error| error.to_string())?).await
     }
 
     async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {

@@ -15,6 +15,7 @@ use super::listeners::{Bound, Change};
 use super::resolve::Resolver;
 use crate::config::Source;
 use crate::config::problem::Problem;
+use crate::limits::CERTIFICATE_DAYS_MIN;
 use crate::mailbox::{Mailbox, Order};
 use crate::observe::log_writer::LogWriter;
 use crate::snapshot::Snapshot;
@@ -22,6 +23,9 @@ use crate::status::Status;
 
 /// How often a draining process looks whether its workers are done.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// How often the ends of certificates are looked at.
+const DAY: Duration = Duration::from_hours(24);
 
 /// How often the control plane looks whether all workers are there.
 const WORKER_LOOK: Duration = Duration::from_secs(1);
@@ -160,6 +164,7 @@ impl Plane {
         self.mailboxes = mailboxes;
         let change = std::mem::take(&mut self.change);
         self.publish(change);
+        let mut day = tokio::time::interval(DAY);
         // Only a service manager listens; there may be none.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let mut look = tokio::time::interval(WORKER_LOOK);
@@ -193,6 +198,8 @@ impl Plane {
                         });
                     }
                 }
+                // At once, then each day.
+                _ = day.tick() => self.warn(),
                 _ = look.tick() => {
                     if let Some(worker) = workers.iter().position(JoinHandle::is_finished) {
                         outcome = Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
@@ -261,7 +268,34 @@ impl Plane {
         self.source = source;
         self.put_snapshot(snapshot);
         self.publish(change);
+        self.warn();
         Ok(())
+    }
+
+    /// What is allowed and should not be forgotten: upstreams that nobody vouches for, certificates that end soon.
+    fn warn(&self) {
+        for service in &self.snapshot.services {
+            if service.tls.as_ref().is_some_and(|tls| tls.is_unverified) {
+                tracing::warn!(
+                    service = &*service.name,
+                    "insecure_skip_verify: whoever is reached is believed, and whoever stands between reads and changes everything"
+                );
+            }
+        }
+        let now_s = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        for listener in &self.snapshot.listeners {
+            for (names, not_after_s) in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+                let days = (*not_after_s - i64::try_from(now_s).unwrap_or(i64::MAX)).div_euclid(24 * 3600);
+                let listener = &*listener.name;
+                match days {
+                    ..0 => tracing::error!(listener, names, "the certificate is over; renew it"),
+                    0..=CERTIFICATE_DAYS_MIN => {
+                        tracing::warn!(listener, names, days, "the certificate ends soon; renew it")
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 
     fn put_snapshot(&mut self, mut snapshot: Snapshot) {

@@ -1,6 +1,6 @@
 //! What usually causes each failure, and what to do: the source of `docs/failures.md` and `ringress explain-cause`.
 
-use super::{Failure, Phase, Resource};
+use super::{Failure, Phase, Resource, TlsFault};
 
 /// What people can do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub const ALL: [Failure; 50] = [
     Failure::StaleReuseLikely,
     Failure::UpstreamUnsolicited,
     Failure::UpstreamStatus,
-    Failure::UpstreamTls("WHAT"),
+    Failure::UpstreamTls(TlsFault::Certificate("WHAT")),
     Failure::H2Refused,
     Failure::H2GoawayUnprocessed,
     Failure::H2Reset("CODE"),
@@ -229,7 +229,7 @@ impl Failure {
     const fn of_upstream(self) -> Advice {
         match self {
             Self::UpstreamStatus => advice("A status that `retry.on_status` lists, after the last attempt.", "It is the upstream's own answer: ask there."),
-            Self::UpstreamTls(_) => advice("A certificate or protocol that the two sides do not agree on.", "Check the upstream's certificate."),
+            Self::UpstreamTls(_) => advice("A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).", "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."),
             Self::H2Refused | Self::H2GoawayUnprocessed | Self::H2Reset(_) => advice("The upstream ended the stream.", "Ask there."),
             Self::UpstreamClosedNoResponse => advice(
                 "The upstream took the request and closed without an answer: a crashed or restarted process, a worker killed for memory or time (uWSGI `harakiri`, gunicorn `timeout`), or a keep-alive connection closed just as it was used again, where `reused` is true.",

@@ -78,7 +78,7 @@ pub enum Failure {
     /// A status that the route retries; passed through.
     UpstreamStatus,
     /// The TLS handshake with the upstream failed; how.
-    UpstreamTls(&'static str),
+    UpstreamTls(TlsFault),
     /// The upstream refused the stream (HTTP/2).
     H2Refused,
     /// The upstream went away below our stream (HTTP/2).
@@ -150,6 +150,17 @@ impl Phase {
     }
 }
 
+/// Why a TLS handshake with an upstream failed, each by the name of the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsFault {
+    /// The two do not understand each other, or the connection ended.
+    Protocol(&'static str),
+    /// Its certificate is not believed.
+    Certificate(&'static str),
+    /// It said so itself.
+    Alert(&'static str),
+}
+
 /// What this host ran out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
@@ -171,7 +182,7 @@ impl Failure {
             Self::ClientBadRequest(rule)
             | Self::UpstreamBadHeader(rule)
             | Self::UpstreamBadBody(rule)
-            | Self::UpstreamTls(rule)
+            | Self::UpstreamTls(TlsFault::Protocol(rule) | TlsFault::Certificate(rule) | TlsFault::Alert(rule))
             | Self::H2Reset(rule) => rule,
             Self::ClientClosed(phase) => phase.name(),
             Self::LocalResource(Resource::Ports) => "ports",

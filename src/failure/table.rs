@@ -1,6 +1,6 @@
 //! The table of failures: status, cause and error token of each, and what is told to whoever reads the answer.
 
-use super::Failure;
+use super::{Failure, TlsFault};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,9 @@ impl Failure {
             Self::StaleReuseLikely => row(502, "stale_reuse_likely", GONE, "The upstream reset the reused connection."),
             Self::UpstreamUnsolicited => row(502, "upstream_unsolicited", GONE, "The upstream sent bytes that nobody asked for."),
             Self::UpstreamStatus => row(502, "upstream_status", "", "The upstream's own answer."),
-            Self::UpstreamTls(_) => row(502, "upstream_tls", "tls_protocol_error", "The TLS handshake with the upstream failed."),
+            Self::UpstreamTls(TlsFault::Certificate(_)) => row(502, "upstream_tls", "tls_certificate_error", "The upstream's certificate is not believed."),
+            Self::UpstreamTls(TlsFault::Alert(_)) => row(502, "upstream_tls", "tls_alert_received", "The upstream refused the TLS handshake."),
+            Self::UpstreamTls(TlsFault::Protocol(_)) => row(502, "upstream_tls", "tls_protocol_error", "The TLS handshake with the upstream failed."),
             Self::H2Refused => row(502, "h2_refused", GONE, "The upstream refused the stream."),
             Self::H2GoawayUnprocessed => row(502, "h2_goaway_unprocessed", GONE, "The upstream went away."),
             Self::H2Reset(_) => row(502, "h2_reset", "http_protocol_error", "The upstream reset the stream."),

@@ -2,9 +2,11 @@
 
 use rustls::{AlertDescription, CertificateError, Error};
 
+use crate::failure::TlsFault;
+
 /// The name of an error.
 #[must_use]
-pub const fn name(error: &Error) -> &'static str {
+pub fn name(error: &Error) -> &'static str {
     match error {
         Error::InvalidCertificate(fault) => certificate_fault(fault),
         Error::AlertReceived(alert) => alert_name(*alert),
@@ -29,7 +31,17 @@ pub const fn name(error: &Error) -> &'static str {
     }
 }
 
-const fn certificate_fault(fault: &CertificateError) -> &'static str {
+/// The error of a handshake with an upstream, as a cause.
+#[must_use]
+pub fn cause(error: &Error) -> TlsFault {
+    match error {
+        Error::InvalidCertificate(_) => TlsFault::Certificate(name(error)),
+        Error::AlertReceived(_) => TlsFault::Alert(name(error)),
+        _ => TlsFault::Protocol(name(error)),
+    }
+}
+
+fn certificate_fault(fault: &CertificateError) -> &'static str {
     match fault {
         CertificateError::UnknownIssuer => "unknown_issuer",
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
@@ -38,6 +50,8 @@ const fn certificate_fault(fault: &CertificateError) -> &'static str {
         CertificateError::Revoked => "revoked",
         CertificateError::BadSignature => "bad_signature",
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "wrong_purpose",
+        // The library has no name of its own for it.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => "is_an_authority",
         _ => "bad_certificate",
     }
 }

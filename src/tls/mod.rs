@@ -1,6 +1,7 @@
 //! TLS as configuration means it: whose certificates, which clients, what is asked of upstreams. Pure: bytes in,
 //! configurations of rustls out. Files are read by `config`, connections are driven by `worker/tls`.
 
+pub mod client;
 pub mod fault;
 pub mod identity;
 pub mod server;

@@ -1,7 +1,7 @@
 //! Whether a failed attempt is followed by another, where, and if not, why not: the table of failures as a function.
 
 use super::evidence::Evidence;
-use crate::failure::Failure;
+use crate::failure::{Failure, TlsFault};
 
 /// Retries per second that need no requests in flight, and how many of them can be saved up.
 const RETRIES_PER_S: u64 = 3;
@@ -197,7 +197,11 @@ fn kind(rules: &RetryRules, attempted: &Attempted) -> Kind {
         | Failure::UpstreamUnsolicited => Kind::Stale,
         Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend if attempted.is_reused => Kind::Stale,
         Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend => Kind::Closed,
-        Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout => Kind::Connect,
+        // Who is not who it should be is not passed over in silence, though another may be.
+        Failure::UpstreamTls(TlsFault::Certificate(_)) => Kind::Final,
+        Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout | Failure::UpstreamTls(_) => {
+            Kind::Connect
+        }
         Failure::UpstreamSendTimeout => Kind::Stalled,
         Failure::UpstreamHeaderTimeout => Kind::Asked(rules.on_header_timeout),
         Failure::UpstreamBadHeader(_)

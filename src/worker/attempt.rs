@@ -1,7 +1,7 @@
 //! One attempt to have a request answered by one endpoint, and what it says of that endpoint.
 
 use super::admit::Elsewhere;
-use super::connect::{Wish, obtain};
+use super::connect::{To, Wish, obtain};
 use super::ends::Inlet;
 use super::exchange::Exchange;
 use super::forward::{Delivered, Discards, Forward, Upload};
@@ -105,7 +105,9 @@ impl<T: Transport> Exchange<'_, T> {
     ) -> Result<Upstream<T>, Failure> {
         self.progress.phase.set(Phase::Connect);
         let patience = Patience { timer: &client.timer, total_at_ms: to.total_at_ms };
-        let obtained = obtain(self.worker, endpoint, &patience, to.service.timeouts.connect_ms, wish).await;
+        let (tls, connect_ms) = (to.service.tls.as_deref(), to.service.timeouts.connect_ms);
+        let dial = To { name: self.endpoint_name(to.service), tls, connect_ms };
+        let obtained = obtain(self.worker, endpoint, &patience, &dial, wish).await;
         self.record.times.connected_us = self.worker.transport.now_us();
         let (upstream, connection) = obtained.map_err(|(failure, errno)| {
             self.record.connection = crate::record::Connection::default();
@@ -131,9 +133,7 @@ impl<T: Transport> Exchange<'_, T> {
         };
         let length = (head.bytes().len() + ADDED_FIELDS_BYTES).saturating_add(rest);
         let mut out = self.worker.spares.buffer(length.min(BODY_BUFFER_BYTES));
-        // By the snapshot's name: as it was written, not as it was resolved.
-        let endpoints = &to.service.endpoints;
-        let name = self.record.endpoint.and_then(|at| endpoints.get(at)).map_or("", |endpoint| &endpoint.name);
+        let name = self.endpoint_name(to.service);
         put_request_head(&mut out, head, &self.hop(to.service, &permit.endpoint, name), &to.route.filters);
         out.extend_from_slice(self.held.borrow().bytes());
         let elsewhere = terms.may_discard_status.then(|| Elsewhere {
@@ -184,6 +184,11 @@ impl<T: Transport> Exchange<'_, T> {
                 (Host::Endpoint, Address::Unix(_)) => Some(b"localhost"),
             },
         }
+    }
+
+    /// The endpoint by the snapshot's name: as it was written, not as it was resolved.
+    fn endpoint_name<'s>(&self, service: &'s Service) -> &'s str {
+        self.record.endpoint.and_then(|at| service.endpoints.get(at)).map_or("", |endpoint| &endpoint.name)
     }
 
     /// The attempt as it is recorded.
@@ -261,7 +266,10 @@ impl<T: Transport> Exchange<'_, T> {
         }
         self.worker.metrics.borrow_mut().count_failed(to.service.label, failed.failure.row().cause);
         let is_fault = match failed.failure {
-            Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout => true,
+            Failure::ConnectRefused
+            | Failure::ConnectUnreachable
+            | Failure::ConnectTimeout
+            | Failure::UpstreamTls(_) => true,
             Failure::UpstreamHeaderTimeout
             | Failure::UpstreamSendTimeout
             | Failure::UpstreamClosedNoResponse

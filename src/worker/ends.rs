@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use super::h2::stream::{StreamInlet, StreamOutlet};
 use super::io::{Receive, Socket, Transmit, Transport};
-use super::tls::{TlsInlet, TlsOutlet};
+use super::tls::ends::{TlsInlet, TlsOutlet};
 use crate::upstream::evidence::{Delivery, Peek};
 
 /// Where bytes of a message come in.

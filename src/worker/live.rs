@@ -75,13 +75,17 @@ impl<T: Transport> Live<T> {
             for (service, known) in live.snapshot.services.iter().zip(&live.services) {
                 states.insert(service.label, Rc::clone(&known.state));
                 let of_service = known.endpoints.iter();
-                endpoints.extend(of_service.map(|known| ((service.label, known.address.clone()), Rc::clone(known))));
+                let tls = service.tls.as_ref().map(Arc::as_ptr);
+                endpoints
+                    .extend(of_service.map(|known| ((service.label, known.address.clone(), tls), Rc::clone(known))));
             }
         }
         let services = snapshot.services.iter().map(|service| {
             let endpoints = service.endpoints.iter().map(|endpoint| {
                 let fresh = || Endpoint::new(endpoint.address.clone(), Arc::clone(&endpoint.checked));
-                Rc::clone(endpoints.entry((service.label, endpoint.address.clone())).or_insert_with(fresh))
+                // A connection that was made on other terms is none of these.
+                let key = (service.label, endpoint.address.clone(), service.tls.as_ref().map(Arc::as_ptr));
+                Rc::clone(endpoints.entry(key).or_insert_with(fresh))
             });
             let endpoints = endpoints.collect();
             let state = states.get(&service.label).map(Rc::clone).unwrap_or_default();

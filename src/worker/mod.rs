@@ -1,6 +1,6 @@
 //! The data plane: one thread per CPU, each with its own engine, listeners, pools, timers and counters.
 //!
-//! A request's way: `accept` → `serve` (one connection; `handshake` and `tls` below it) → `exchange` (one request; read it first) → `admit` (limits, the
+//! A request's way: `accept` → `serve` (one connection; `tls` below it, `h2` beside it) → `exchange` (one request; read it first) → `admit` (limits, the
 //! queue, the endpoint) → `attempts`, each an `attempt`: `connect` and `pool`, then `forward` (the request goes up)
 //! beside `respond` (the response comes down) → `tunnel` after an upgrade → `settle` (failures become answers).
 
@@ -14,7 +14,6 @@ mod exchange;
 mod forward;
 mod gate;
 mod h2;
-mod handshake;
 mod held;
 pub mod io;
 mod judge;

@@ -6,10 +6,10 @@ use super::Worker;
 use super::ends::plain;
 use super::exchange::{After, exchange};
 use super::h2;
-use super::handshake::{self, Accepted, Refused};
 use super::io::{Socket, Transport, finish, receive};
 use super::link::Link;
 use super::live::Live;
+use super::tls::accept::{Accepted, Refused, accept};
 use crate::failure::{Failure, Phase};
 use crate::limits::{
     DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_BYTES_MAX, REQUESTS_PER_CONNECTION_MAX, TARGET_BYTES_MAX,
@@ -120,7 +120,7 @@ async fn begin_tls<T: Transport>(
         timer.arm(ms);
     }
     let mut inbox = worker.spares.buffer(HEAD_BUFFER_BYTES);
-    let refused = match handshake::accept(worker, socket, tls, &timer, &mut inbox).await {
+    let refused = match accept(worker, socket, tls, &timer, &mut inbox).await {
         Ok(Accepted { ends, facts }) => {
             worker.metrics.borrow_mut().count_handshake(label, &facts);
             worker.spares.fit(&mut inbox, 0);

@@ -49,6 +49,7 @@ impl Compiler<'_> {
         Service {
             name: name.into(),
             label: crate::snapshot::Label::default(),
+            tls: self.service_tls(&key, service),
             balance: self.balance(&key, &service.balance, &endpoints),
             endpoints,
             unresolved,

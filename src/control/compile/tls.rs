@@ -1,19 +1,25 @@
 //! Compiles TLS: certificates and authorities from the files that were read, each fault at the key that names the file.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::pki_types::CertificateDer;
 use rustls::server::ProducesTickets;
 
 use super::Compiler;
-use crate::config::Listener;
-use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, TlsVersion};
+use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ServiceTls, TlsVersion};
+use crate::config::{Listener, Service};
 use crate::proto::h1::authority::host_length;
+use crate::tls::client::{self, ClientTls};
 use crate::tls::identity::{Fault, Identity, certificates};
-use crate::tls::provider;
 use crate::tls::server::{ClientPolicy, ServerTls, Terms};
+use crate::tls::{ALPN_HTTP1, provider};
+
+type Authorities = Vec<CertificateDer<'static>>;
 
 /// What outlives a snapshot, so that a reload costs nobody a handshake.
 #[derive(Debug, Default)]
@@ -22,6 +28,8 @@ pub struct Secrets {
     tickets: HashMap<String, Arc<dyn ProducesTickets>>,
     /// The certificate of listeners that were given none.
     self_signed: Option<Identity>,
+    /// TLS of services, by what it was made of: a service that stays as it was keeps its connections and sessions.
+    clients: HashMap<u64, Arc<ClientTls>>,
 }
 
 impl Secrets {
@@ -73,13 +81,7 @@ impl Compiler<'_> {
             .enumerate()
             .map(|(at, auth)| self.client_policy(&format!("{key}.client_auth.{at}"), auth))
             .collect();
-        let provider = match provider(&tls.ciphers) {
-            Ok(provider) => provider,
-            Err(what) => {
-                self.problem(&format!("{key}.ciphers"), what, "leave it out for all that are good");
-                return None;
-            }
-        };
+        let provider = self.provider(&key, &tls.ciphers)?;
         if self.problems.len() > known {
             return None;
         }
@@ -99,6 +101,89 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+
+    /// `None` where there is none, or a problem, which is told.
+    pub(super) fn service_tls(&mut self, key: &str, service: &Service) -> Option<Arc<ClientTls>> {
+        let tls = service.tls.as_ref()?;
+        let key = format!("{key}.tls");
+        let known = self.problems.len();
+        let mut print = DefaultHasher::new();
+        format!("{tls:?}").hash(&mut print);
+        let authorities = self.service_authorities(&key, tls, &mut print);
+        let identity = match (&tls.cert, &tls.key) {
+            (None, None) => None,
+            (Some(cert), Some(of_cert)) => {
+                let files = CertificateFiles { cert: cert.clone(), key: of_cert.clone(), ocsp: None };
+                self.identity(&key, &files)
+            }
+            _ => {
+                self.problem(&key, "`cert` and `key` belong together", "name both, or none");
+                None
+            }
+        };
+        identity
+            .iter()
+            .flat_map(|identity| &identity.key.cert)
+            .for_each(|certificate| certificate.as_ref().hash(&mut print));
+        let provider = self.provider(&key, &tls.ciphers)?;
+        if self.problems.len() > known {
+            return None;
+        }
+        let clients = &mut self.kept.secrets.clients;
+        if let Some(client) = clients.get(&print.finish()) {
+            return Some(Arc::clone(client));
+        }
+        let made = ClientTls::new(client::Terms {
+            provider,
+            is_13_only: tls.min_version == TlsVersion::V13,
+            authorities: (!tls.insecure_skip_verify).then_some(authorities),
+            name: tls.server_name.clone(),
+            identity,
+            alpn: vec![ALPN_HTTP1.to_vec()],
+        });
+        match made {
+            Ok(made) => {
+                // Those of services that are gone, or are others now.
+                clients.retain(|_, client| Arc::strong_count(client) > 1);
+                Some(Arc::clone(clients.entry(print.finish()).or_insert(Arc::new(made))))
+            }
+            Err(error) => {
+                self.problem(&key, error.to_string(), "");
+                None
+            }
+        }
+    }
+
+    /// Who vouches for the upstreams of a service.
+    fn service_authorities(&mut self, key: &str, tls: &ServiceTls, print: &mut DefaultHasher) -> Authorities {
+        let mut authorities = Vec::new();
+        for (at, path) in tls.ca.iter().enumerate() {
+            authorities.extend(self.authorities(&format!("{key}.ca.{at}"), path));
+        }
+        if tls.ca.is_empty() && !tls.insecure_skip_verify {
+            authorities = rustls_native_certs::load_native_certs().certs;
+            if authorities.is_empty() {
+                self.problem(key, "the system has no authorities", "install ca-certificates, or name files in `ca`");
+            }
+        }
+        authorities.iter().for_each(|authority| authority.as_ref().hash(print));
+        authorities
+    }
+
+    /// The authorities in a file; what is wrong with it is told.
+    fn authorities(&mut self, key: &str, path: &Path) -> Authorities {
+        let Some(pem) = self.file(key, path) else { return Vec::new() };
+        certificates(&pem).unwrap_or_else(|what| {
+            self.problem(key, format!("{}: {what}", path.display()), "");
+            Vec::new()
+        })
+    }
+
+    fn provider(&mut self, key: &str, ciphers: &[String]) -> Option<Arc<CryptoProvider>> {
+        provider(ciphers)
+            .map_err(|what| self.problem(&format!("{key}.ciphers"), what, "leave it out for all that are good"))
+            .ok()
     }
 
     /// What a file holds; a file that cannot be read is told at the key that names it.
@@ -138,12 +223,7 @@ impl Compiler<'_> {
             self.problem(&format!("{key}.ca"), "nobody vouches for clients", "name a file of certificates in PEM");
         }
         for (at, path) in auth.ca.iter().enumerate() {
-            let key = format!("{key}.ca.{at}");
-            let Some(pem) = self.file(&key, path) else { continue };
-            match certificates(&pem) {
-                Ok(found) => authorities.extend(found),
-                Err(what) => self.problem(&key, format!("{}: {what}", path.display()), ""),
-            }
+            authorities.extend(self.authorities(&format!("{key}.ca.{at}"), path));
         }
         for (at, host) in auth.hosts.iter().enumerate() {
             let name = host.strip_prefix("*.").unwrap_or(host);

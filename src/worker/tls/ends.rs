@@ -10,14 +10,15 @@ use std::task::{Context, Poll, ready};
 
 use rustls::Connection;
 
-use super::io::{Receive, Socket, Transmit, Transport, make_room};
+use super::super::ends::{Inlet, Outlet};
+use super::super::io::{Receive, Socket, Transmit, Transport, make_room};
 use crate::limits::SEALED_BYTES_MAX;
 use crate::tls::fault;
 use crate::upstream::evidence::{Delivery, Peek, SYN_BYTES};
 
 /// What both halves share.
 #[derive(Debug)]
-pub(super) struct Session {
+struct Session {
     connection: Connection,
     /// Ciphertext that found no room in rustls; empty but for peers that send a burst of small records.
     backlog: Vec<u8>,
@@ -146,7 +147,7 @@ impl Session {
 
 /// The receiving half of a connection with TLS.
 #[derive(Debug)]
-pub(super) struct TlsInlet<T: Transport> {
+pub(in super::super) struct TlsInlet<T: Transport> {
     socket: T::Receiver,
     session: Rc<RefCell<Session>>,
     /// Where ciphertext begins in the inbox of the receive in flight.
@@ -216,7 +217,7 @@ impl<T: Transport> Receive for TlsInlet<T> {
 
 /// The sending half of a connection with TLS.
 #[derive(Debug)]
-pub(super) struct TlsOutlet<T: Transport> {
+pub(in super::super) struct TlsOutlet<T: Transport> {
     socket: T::Sender,
     session: Rc<RefCell<Session>>,
     /// Enciphered and not sent; empty while a send is in flight, which has it.
@@ -296,7 +297,7 @@ pub(super) fn ends<T: Transport>(
     socket: Socket<T>,
     connection: Connection,
     sealed_bytes: u64,
-) -> (TlsInlet<T>, TlsOutlet<T>) {
+) -> (Inlet<T>, Outlet<T>) {
     let sent = Sent { plain: 0, sealed: sealed_bytes };
     let session = Session { connection, backlog: Vec::new(), is_ended: false, before: sent, sent };
     let session = Rc::new(RefCell::new(session));
@@ -311,5 +312,5 @@ pub(super) fn ends<T: Transport>(
         told: 0,
         has_said_goodbye: false,
     };
-    (inlet, outlet)
+    (Inlet::Tls(inlet), Outlet::Tls(outlet))
 }

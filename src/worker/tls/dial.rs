@@ -1,0 +1,35 @@
+//! The handshake with an upstream: whose certificate it must have, and what it said where it failed.
+
+use std::rc::Rc;
+
+use rustls::{ClientConnection, Connection};
+
+use super::super::ends::{Inlet, Outlet};
+use super::super::io::{Socket, Transport};
+use super::ends::ends;
+use super::handshake::{Failed, Handshake};
+use crate::failure::{Failure, TlsFault};
+use crate::tls::Facts;
+use crate::tls::client::ClientTls;
+
+/// Makes the handshake; whoever calls bounds its time. `inbox` is an empty buffer and is so again.
+///
+/// # Errors
+/// [`Failure::UpstreamTls`] with the reason.
+pub(in super::super) async fn dial<T: Transport>(
+    mut socket: Socket<T>,
+    tls: &ClientTls,
+    endpoint: &str,
+    inbox: &mut Vec<u8>,
+) -> Result<((Inlet<T>, Outlet<T>), Rc<Facts>), Failure> {
+    let name = tls.server_name(endpoint).ok_or(Failure::UpstreamTls(TlsFault::Protocol("no_server_name")))?;
+    let connection = ClientConnection::new(tls.config.clone(), name)
+        .map_err(|_| Failure::UpstreamTls(TlsFault::Protocol("failed")))?;
+    let mut connection = Connection::from(connection);
+    let mut handshake = Handshake::new(&mut socket, None, inbox);
+    handshake.complete(&mut connection).await.map_err(|Failed(fault)| Failure::UpstreamTls(fault))?;
+    let sealed_bytes = handshake.sealed_bytes;
+    inbox.clear();
+    let facts = Rc::new(Facts::of(&connection, None));
+    Ok((ends(socket, connection, sealed_bytes), facts))
+}
