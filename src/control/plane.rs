@@ -290,7 +290,7 @@ impl Plane {
                 match days {
                     ..0 => tracing::error!(listener, names, "the certificate is over; renew it"),
                     0..=CERTIFICATE_DAYS_MIN => {
-                        tracing::warn!(listener, names, days, "the certificate ends soon; renew it")
+                        tracing::warn!(listener, names, days, "the certificate ends soon; renew it");
                     }
                     _ => {}
                 }

@@ -82,6 +82,9 @@ impl ClientTls {
         if let Some(name) = &self.name {
             return Some(name.clone());
         }
+        if endpoint.starts_with("unix:") {
+            return None;
+        }
         let host = endpoint.rsplit_once(':').map_or(endpoint, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']');
         match host.parse::<IpAddr>() {

@@ -2,9 +2,9 @@
 //! the one holds for the other, and every rule has one place. Frames, HPACK and flow control are the `h2` crate's; what
 //! that crate leaves open is counted by `meter`.
 
-pub mod downgrade;
+pub mod from_h1;
 pub mod meter;
-pub mod unframe;
+pub mod to_h1;
 
 /// What a client that knows beforehand sends first (RFC 9113 §3.4): it reads as a head of HTTP/1, and is none.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -26,8 +26,8 @@ use crate::limits::{
     H2_CONNECTION_WINDOW_BYTES, H2_EARLY_RESETS_MAX, H2_FAULTS_MAX, H2_HEADER_LIST_BYTES_MAX, H2_SEND_BUFFER_BYTES,
     H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX, HEAD_BUFFER_BYTES,
 };
-use crate::proto::h2::downgrade::put_head;
 use crate::proto::h2::meter::Excess;
+use crate::proto::h2::to_h1::{Carried, put_request};
 use crate::snapshot::{Label, Peer};
 use crate::timeouts::LINGER_MS;
 use crate::tls::Facts;
@@ -240,15 +240,14 @@ async fn answer<T: Transport>(
     let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().as_bytes());
     let mut bytes = worker.spares.buffer(HEAD_BUFFER_BYTES);
     let mut head = worker.spares.head();
-    let carried = put_head(&mut bytes, &parts, protocol, body.is_end_stream());
+    let carried = put_request(&mut bytes, &parts, protocol, body.is_end_stream());
     let parsed = match carried {
         Ok(_) => head.parse(bytes, underscores).map_err(Failure::from),
         Err(fault) => Err(fault.into()),
     };
     head.mark_h2();
     let is_head = parts.method == http::Method::HEAD;
-    let (inlet, outlet, shared) =
-        ends(body, respond, carried.unwrap_or(crate::proto::h2::downgrade::Carried::Plain), is_head);
+    let (inlet, outlet, shared) = ends(body, respond, carried.unwrap_or(Carried::Plain), is_head);
     drop(parts);
     let ends = (Inlet::Stream(inlet), Outlet::Stream(outlet));
     let link = Link::new(ends, worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer());

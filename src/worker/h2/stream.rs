@@ -1,24 +1,20 @@
-//! The two ends of one stream: what comes reads as HTTP/1.1, what goes out is read as such and sent as frames.
+//! The two ends of one stream of a client: what comes reads as HTTP/1.1, what goes out is read as such and sent as frames.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::super::io::{Receive, Transmit, make_room};
-use crate::proto::h1::encode::put_chunk;
-use crate::proto::h2::downgrade::{Carried, put_trailers};
-use crate::proto::h2::unframe::{Part, Unframer};
+use super::body::{Body, gone};
+use super::frames::{Frames, Next, send_end};
+use crate::proto::h2::from_h1::{Kind, Part, Unframer};
+use crate::proto::h2::to_h1::Carried;
 use crate::upstream::evidence::{Delivery, Peek};
-
-/// Room that a chunk's framing needs: 16 digits at most and two line ends.
-const CHUNK_FRAMING_BYTES: usize = 20;
-/// What follows the last chunk's data where there are no trailers.
-const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
 /// The answering half of a stream, which both ends ask whether the client still listens.
 enum Answer {
@@ -74,20 +70,10 @@ impl Shared {
     }
 }
 
-fn gone() -> io::Error {
-    io::ErrorKind::ConnectionReset.into()
-}
-
 /// Where the request's body comes in.
 pub(in super::super) struct StreamInlet {
-    body: RecvStream,
+    body: Body,
     shared: Rc<Shared>,
-    carried: Carried,
-    /// Received and not taken.
-    data: Bytes,
-    /// Taken, and not given back to the client's window.
-    taken: usize,
-    is_ended: bool,
 }
 
 impl std::fmt::Debug for StreamInlet {
@@ -104,40 +90,10 @@ pub(super) fn ends(
     is_head: bool,
 ) -> (StreamInlet, StreamOutlet, Rc<Shared>) {
     let shared = Rc::new(Shared { answer: RefCell::new(Answer::Waiting(respond)), is_reset: Cell::new(false) });
-    let is_ended = body.is_end_stream();
-    let inlet = StreamInlet { body, shared: Rc::clone(&shared), carried, data: Bytes::new(), taken: 0, is_ended };
-    let unframer = Unframer::new(is_head, carried == Carried::Tunnel);
-    let outlet = StreamOutlet { shared: Rc::clone(&shared), unframer, data_left: 0, is_last: false };
+    let inlet = StreamInlet { body: Body::new(body, carried), shared: Rc::clone(&shared) };
+    let unframer = Unframer::new(Kind::Response { is_head, is_tunnel: carried == Carried::Tunnel });
+    let outlet = StreamOutlet { shared: Rc::clone(&shared), frames: Frames::new(unframer) };
     (inlet, outlet, shared)
-}
-
-impl StreamInlet {
-    /// Moves what the inbox has room for.
-    fn take(&mut self, inbox: &mut Vec<u8>) -> usize {
-        let before = inbox.len();
-        let room = inbox.capacity() - before;
-        let part = if self.carried == Carried::Chunked {
-            let part = self.data.len().min(room.saturating_sub(CHUNK_FRAMING_BYTES).max(1));
-            put_chunk(inbox, &self.data[..part]);
-            part
-        } else {
-            let part = self.data.len().min(room);
-            inbox.extend_from_slice(&self.data[..part]);
-            part
-        };
-        self.data.advance(part);
-        self.taken += part;
-        inbox.len() - before
-    }
-
-    fn end(&mut self, trailers: Option<&http::HeaderMap>, inbox: &mut Vec<u8>) -> usize {
-        let before = inbox.len();
-        self.is_ended = true;
-        if self.carried == Carried::Chunked {
-            put_trailers(inbox, trailers);
-        }
-        inbox.len() - before
-    }
 }
 
 impl Receive for StreamInlet {
@@ -146,40 +102,21 @@ impl Receive for StreamInlet {
             return Poll::Ready(Err(gone()));
         }
         make_room(inbox);
-        // What was taken before has gone on by now: only so the upstream's slowness reaches the client.
-        if self.taken > 0 {
-            let _ = self.body.flow_control().release_capacity(std::mem::take(&mut self.taken));
-        }
-        loop {
-            if self.is_ended {
-                // In a tunnel the client may end its side alone.
-                if self.carried == Carried::Tunnel {
-                    return Poll::Ready(Ok(0));
-                }
-                return self.shared.poll_reset(cx).map(|()| Err(gone()));
-            }
-            if !self.data.is_empty() {
-                return Poll::Ready(Ok(self.take(inbox)));
-            }
-            match ready!(self.body.poll_data(cx)) {
-                Some(Ok(data)) => self.data = data,
-                Some(Err(_)) => {
-                    self.shared.is_reset.set(true);
-                    return Poll::Ready(Err(gone()));
-                }
-                None => {
-                    let trailers = ready!(self.body.poll_trailers(cx)).map_err(|_| gone())?;
-                    let bytes = self.end(trailers.as_ref(), inbox);
-                    if bytes > 0 {
-                        return Poll::Ready(Ok(bytes));
-                    }
-                }
+        match ready!(self.body.poll(inbox, cx)) {
+            Ok(bytes) if bytes > 0 => Poll::Ready(Ok(bytes)),
+            // In a tunnel the client may end its side alone.
+            Ok(_) if self.body.carried == Carried::Tunnel => Poll::Ready(Ok(0)),
+            // What is left to hear of the client is that it is gone.
+            Ok(_) => self.shared.poll_reset(cx).map(|()| Err(gone())),
+            Err(_) => {
+                self.shared.is_reset.set(true);
+                Poll::Ready(Err(gone()))
             }
         }
     }
 
     fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
-        if self.is_ended {
+        if self.body.is_ended {
             return 0;
         }
         // The next receive registers whom to wake.
@@ -202,76 +139,25 @@ impl Receive for StreamInlet {
 #[derive(Debug)]
 pub(in super::super) struct StreamOutlet {
     shared: Rc<Shared>,
-    unframer: Unframer,
-    /// Bytes of body at the start of what is sent next, and whether they are the last.
-    data_left: usize,
-    is_last: bool,
+    frames: Frames,
 }
 
 impl StreamOutlet {
-    /// Sends a first part of `out` as frames and says how much that was.
-    fn poll_part(&mut self, out: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.data_left > 0 {
-            return self.poll_data(out, cx);
-        }
-        let (taken, part) = self.unframer.next(out).map_err(|_| io::ErrorKind::InvalidData)?;
-        match part {
-            Some(Part::Data(length, is_last)) => {
-                (self.data_left, self.is_last) = (length, is_last);
-                if taken > 0 { Poll::Ready(Ok(taken)) } else { self.poll_data(out, cx) }
-            }
-            Some(part) => {
-                self.send_fields(part).map_err(|_| gone())?;
-                Poll::Ready(Ok(taken))
-            }
-            None => Poll::Ready(Ok(taken)),
-        }
-    }
-
     fn send_fields(&self, part: Part) -> Result<(), h2::Error> {
         let mut answer = self.shared.answer.borrow_mut();
         match (&mut *answer, part) {
             (Answer::Waiting(respond), Part::Interim(head)) => respond.send_informational(head),
-            (Answer::Waiting(respond), Part::Head(head, is_last)) => {
+            (Answer::Waiting(respond), Part::Response(head, is_last)) => {
                 let stream = respond.send_response(head, is_last)?;
                 *answer = Answer::Begun { stream, is_ended: is_last };
                 Ok(())
             }
-            (Answer::Begun { stream, is_ended }, Part::Trailers(trailers)) => {
+            (Answer::Begun { stream, is_ended }, part) => {
                 *is_ended = true;
-                stream.send_trailers(trailers)
+                send_end(stream, part)
             }
-            (Answer::Begun { stream, is_ended }, Part::End) => {
-                *is_ended = true;
-                stream.send_data(Bytes::new(), true)
-            }
-            _ => Ok(()),
+            (Answer::Waiting(_), _) => Ok(()),
         }
-    }
-
-    fn poll_data(&mut self, out: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let wanted = self.data_left.min(out.len());
-        let mut answer = self.shared.answer.borrow_mut();
-        let Answer::Begun { stream, is_ended } = &mut *answer else { return Poll::Ready(Err(gone())) };
-        stream.reserve_capacity(wanted);
-        while stream.capacity() == 0 {
-            match ready!(stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(gone())),
-            }
-        }
-        let length = wanted.min(stream.capacity());
-        let is_whole = length == self.data_left;
-        // A chunked body's end is seen where it is here already: it then costs no frame of its own.
-        let is_last_chunk = is_whole && !self.is_last && out[length..] == *LAST_CHUNK && !self.unframer.is_tunnel();
-        let is_last = is_whole && self.is_last || is_last_chunk;
-        stream.send_data(Bytes::copy_from_slice(&out[..length]), is_last).map_err(|_| gone())?;
-        self.data_left -= length;
-        *is_ended = is_last;
-        if is_last_chunk {
-            return Poll::Ready(Ok(out.len()));
-        }
-        Poll::Ready(Ok(length))
     }
 }
 
@@ -279,12 +165,22 @@ impl Transmit for StreamOutlet {
     fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut at = from;
         while at < out.len() {
-            match self.poll_part(&out[at..], cx) {
-                Poll::Ready(Ok(bytes)) => at += bytes,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if at > from => break,
-                // A client that waits for nothing any more opens no window either.
-                Poll::Pending => return self.shared.poll_reset(cx).map(|()| Err(gone())),
+            match self.frames.next(&out[at..])? {
+                Next::Framing(bytes) => at += bytes,
+                Next::Fields(bytes, part) => {
+                    self.send_fields(part).map_err(|_| gone())?;
+                    at += bytes;
+                }
+                Next::Data => {
+                    let mut answer = self.shared.answer.borrow_mut();
+                    let Answer::Begun { stream, is_ended } = &mut *answer else { return Poll::Ready(Err(gone())) };
+                    match self.frames.poll_data(stream, &out[at..], is_ended, cx) {
+                        Poll::Ready(bytes) => at += bytes?,
+                        Poll::Pending if at > from => break,
+                        // A client that waits for nothing any more opens no window either.
+                        Poll::Pending => return stream.poll_reset(cx).map(|_| Err(gone())),
+                    }
+                }
             }
         }
         Poll::Ready(Ok(at - from))

@@ -1,11 +1,11 @@
-//! Writes a request of HTTP/2 as one of HTTP/1.1, which is then parsed as strictly as any other (RFC 9113 §8.2 to 8.5).
+//! Writes a message of HTTP/2 as one of HTTP/1.1, which is then parsed as strictly as any other (RFC 9113 §8.2 to 8.5).
 
 use http::header::{COOKIE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
 use crate::limits::FIELDS_MAX;
-use crate::proto::h1::encode::{put_field, put_number_field};
+use crate::proto::h1::encode::{put_field, put_number_field, put_status_line, reason};
 use crate::proto::h1::fault::RequestFault;
 
 /// How the body of the stream is to be written behind the head.
@@ -19,11 +19,11 @@ pub enum Carried {
     Tunnel,
 }
 
-/// Appends the head. `protocol` is that of an extended CONNECT; `is_ended` where the stream has no body.
+/// Appends the head of a request. `protocol` is that of an extended CONNECT; `is_ended` where the stream has no body.
 ///
 /// # Errors
 /// More fields than a head may have.
-pub fn put_head(
+pub fn put_request(
     out: &mut Vec<u8>,
     parts: &Parts,
     protocol: Option<&[u8]>,
@@ -102,6 +102,25 @@ fn put_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
     }
 }
 
+/// Appends the head of a response. `is_ended` where the stream has no body; `is_head` where it answers a HEAD request.
+pub fn put_response(out: &mut Vec<u8>, head: &http::response::Parts, is_ended: bool, is_head: bool) -> Carried {
+    let status = head.status.as_u16();
+    put_status_line(out, status, reason(status).as_bytes());
+    put_fields(out, &head.headers);
+    let has_no_body = is_head || status < 200 || matches!(status, 204 | 304);
+    let carried = if has_no_body || head.headers.contains_key(http::header::CONTENT_LENGTH) {
+        Carried::Plain
+    } else if is_ended {
+        put_number_field(out, b"content-length", 0);
+        Carried::Plain
+    } else {
+        put_field(out, b"transfer-encoding", b"chunked");
+        Carried::Chunked
+    };
+    out.extend_from_slice(b"\r\n");
+    carried
+}
+
 /// Appends the last chunk and the trailers behind it.
 pub fn put_trailers(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
@@ -123,7 +142,7 @@ mod tests {
 
     fn parsed(parts: &Parts, protocol: Option<&[u8]>, is_ended: bool) -> Result<(RequestHead, Carried), RequestFault> {
         let mut bytes = Vec::new();
-        let carried = put_head(&mut bytes, parts, protocol, is_ended)?;
+        let carried = put_request(&mut bytes, parts, protocol, is_ended)?;
         let mut head = RequestHead::default();
         head.parse(bytes, Underscores::Drop)?;
         Ok((head, carried))
