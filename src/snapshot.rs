@@ -8,6 +8,7 @@ use ipnet::IpNet;
 
 use crate::config::LogFormat;
 use crate::config::resilience::Health;
+use crate::config::services::Protocol;
 use crate::config::units::ListenAddress;
 use crate::failure::Failure;
 use crate::filter::Filter;
@@ -186,6 +187,10 @@ pub struct Service {
     pub endpoints: Vec<Endpoint>,
     /// Why a name did not resolve, where one did not.
     pub unresolved: Option<Failure>,
+    /// What they speak.
+    pub protocol: Protocol,
+    /// How often an HTTP/2 upstream is asked whether it is there, in milliseconds; `None` for never.
+    pub ping_ms: Option<u64>,
     /// TLS towards them; `None` for none.
     pub tls: Option<Arc<ClientTls>>,
     /// How one is chosen.

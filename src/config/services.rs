@@ -18,6 +18,10 @@ pub struct Service {
     /// Where the upstreams are.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// What they speak: `"auto"` for HTTP/2 where TLS agrees on it and HTTP/1.1 elsewhere, `"http1"`, or `"h2"`, without TLS
+    /// by prior knowledge (h2c).
+    #[serde(default)]
+    pub protocol: Protocol,
     /// TLS; absent for none. Empty for upstreams that an authority of the system vouches for.
     #[serde(default)]
     pub tls: Option<ServiceTls>,
@@ -51,6 +55,19 @@ pub struct Service {
     /// Where a client leaves, let the upstream finish what it has begun.
     #[serde(default)]
     pub ignore_client_abort: bool,
+}
+
+/// What upstreams speak. Upgrades, as of WebSocket, are asked for in HTTP/1.1 whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/2 where TLS agrees on it (ALPN), else HTTP/1.1.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    H2,
 }
 
 /// One upstream.
@@ -202,11 +219,20 @@ pub struct KeepAlive {
     pub requests_max: u32,
     /// Age at which a connection is closed after its response; `"0s"` for no limit.
     pub age_max: Duration,
+    /// How often an HTTP/2 upstream with requests is asked whether it is there (PING); `"0s"` for never. Servers of gRPC
+    /// take more than one in five minutes for an attack.
+    pub ping: Duration,
 }
 
 impl Default for KeepAlive {
     fn default() -> Self {
-        Self { idle: Duration::from_s(15), per_worker: 256, requests_max: 0, age_max: Duration::from_ms(0) }
+        Self {
+            idle: Duration::from_s(15),
+            per_worker: 256,
+            requests_max: 0,
+            age_max: Duration::from_ms(0),
+            ping: Duration::from_ms(0),
+        }
     }
 }
 

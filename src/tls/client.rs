@@ -13,13 +13,15 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::identity::Identity;
-use super::versions;
+use super::{ALPN_HTTP1, versions};
 
 /// TLS towards the upstreams of a service. The same value from one snapshot to the next where nothing changed.
 #[derive(Debug)]
 pub struct ClientTls {
     /// How handshakes are made.
     pub config: Arc<ClientConfig>,
+    /// The same, with HTTP/1.1 as the only protocol.
+    pub http1: Arc<ClientConfig>,
     /// The name that upstreams must have, where it is not that of their endpoint.
     name: Option<ServerName<'static>>,
     /// Nobody's word is asked: whoever is reached is believed.
@@ -73,7 +75,9 @@ impl ClientTls {
             None => None,
             Some(name) => Some(ServerName::try_from(name).map_err(|_| fault("the name is none"))?),
         };
-        Ok(Self { config: Arc::new(config), name, is_unverified })
+        let mut http1 = config.clone();
+        http1.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
+        Ok(Self { config: Arc::new(config), http1: Arc::new(http1), name, is_unverified })
     }
 
     /// The name that an endpoint, written `host:port`, must have.

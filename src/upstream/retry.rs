@@ -194,7 +194,10 @@ fn kind(rules: &RetryRules, attempted: &Attempted) -> Kind {
         Failure::StaleReuseUnsent
         | Failure::StaleReuseProven
         | Failure::StaleReuseLikely
-        | Failure::UpstreamUnsolicited => Kind::Stale,
+        | Failure::UpstreamUnsolicited
+        | Failure::H2Refused
+        | Failure::H2GoawayUnprocessed => Kind::Stale,
+        Failure::H2Reset(_) => Kind::Closed,
         Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend if attempted.is_reused => Kind::Stale,
         Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend => Kind::Closed,
         // Who is not who it should be is not passed over in silence, though another may be.

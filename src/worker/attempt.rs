@@ -6,12 +6,14 @@ use super::ends::Inlet;
 use super::exchange::Exchange;
 use super::forward::{Delivered, Discards, Forward, Upload};
 use super::gate::Permit;
+use super::h2::upstream::Keep;
 use super::io::{Receive as _, Transport};
 use super::link::Link;
 use super::live::LiveService;
 use super::pool::{Endpoint, Upstream};
 use super::timer::Patience;
 use super::{Worker, revive};
+use crate::config::services::Protocol;
 use crate::failure::{Failure, Phase};
 use crate::filter::forwarded::{Hop, is_trusted, put_request_head};
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
@@ -69,7 +71,8 @@ impl<T: Transport> Exchange<'_, T> {
         let endpoint = &permit.endpoint;
         self.progress.begin_attempt();
         self.record.attempts += 1;
-        let mut upstream = match self.connect(client, endpoint, to, terms.wish).await {
+        let wish = (terms.wish, head.upgrade().is_some());
+        let mut upstream = match self.connect(client, endpoint, to, wish).await {
             Ok(upstream) => upstream,
             Err(failure) => {
                 let failed = self.failed(failure, started_us);
@@ -101,12 +104,24 @@ impl<T: Transport> Exchange<'_, T> {
         client: &Link<T>,
         endpoint: &Endpoint<T>,
         to: &Destination<'_, T>,
-        wish: Wish,
+        (wish, is_upgrade): (Wish, bool),
     ) -> Result<Upstream<T>, Failure> {
         self.progress.phase.set(Phase::Connect);
         let patience = Patience { timer: &client.timer, total_at_ms: to.total_at_ms };
         let (tls, connect_ms) = (to.service.tls.as_deref(), to.service.timeouts.connect_ms);
-        let dial = To { name: self.endpoint_name(to.service), tls, connect_ms };
+        let dial = To {
+            name: self.endpoint_name(to.service),
+            tls,
+            // The rules of HTTP/2 for other protocols (RFC 8441) few upstreams follow.
+            protocol: if is_upgrade { Protocol::Http1 } else { to.service.protocol },
+            keep: Keep {
+                idle_ms: to.service.reuse.idle_ms_max,
+                ping_ms: to.service.ping_ms,
+                scheme: if tls.is_some() { "https" } else { "http" },
+            },
+            reuse: to.service.reuse,
+            connect_ms,
+        };
         let obtained = obtain(self.worker, endpoint, &patience, &dial, wish).await;
         self.record.times.connected_us = self.worker.transport.now_us();
         let (upstream, connection) = obtained.map_err(|(failure, errno)| {
@@ -153,6 +168,7 @@ impl<T: Transport> Exchange<'_, T> {
             is_secure: self.record.tls.is_some(),
             is_last: self.is_last,
             is_reused: self.record.connection.is_reused,
+            is_stream: upstream.link.receiver.is_stream(),
             idle_us: self.record.connection.idle_us,
             sent_before: upstream.sent_bytes,
             held: &self.held,
@@ -220,6 +236,14 @@ impl<T: Transport> Exchange<'_, T> {
                     _ => End::Reset,
                 }
             }
+            Failure::H2Refused | Failure::H2GoawayUnprocessed => {
+                failed.evidence = Evidence::Proven;
+                return;
+            }
+            Failure::H2Reset(_) => {
+                failed.evidence = Evidence::Delivered;
+                return;
+            }
             _ => return,
         };
         if self.progress.has_response_bytes.get() && failed.failure != Failure::UpstreamUnsolicited {
@@ -246,6 +270,10 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// What the end of a reused connection says of the endpoint's habit.
     fn note_connection(&self, endpoint: &Endpoint<T>, upstream: &Upstream<T>, failed: &Attempt) {
+        if upstream.link.receiver.is_stream() {
+            // A connection of many streams ends by its own rules.
+            return;
+        }
         if failed.failure == Failure::UpstreamUnsolicited {
             endpoint.habit.borrow_mut().speaks_unasked();
         }

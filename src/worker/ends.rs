@@ -3,6 +3,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use super::h2::request::{RequestInlet, RequestOutlet};
 use super::h2::stream::{StreamInlet, StreamOutlet};
 use super::io::{Receive, Socket, Transmit, Transport};
 use super::tls::ends::{TlsInlet, TlsOutlet};
@@ -15,8 +16,10 @@ pub(super) enum Inlet<T: Transport> {
     Plain(T::Receiver),
     /// Deciphered.
     Tls(TlsInlet<T>),
-    /// A stream of an HTTP/2 connection.
+    /// A stream of an HTTP/2 connection of a client.
     Stream(StreamInlet),
+    /// A stream of an HTTP/2 connection to an upstream.
+    Request(RequestInlet),
 }
 
 /// Where bytes of a message go out.
@@ -26,8 +29,10 @@ pub(super) enum Outlet<T: Transport> {
     Plain(T::Sender),
     /// Enciphered.
     Tls(TlsOutlet<T>),
-    /// A stream of an HTTP/2 connection.
+    /// A stream of an HTTP/2 connection of a client.
     Stream(StreamOutlet),
+    /// A stream of an HTTP/2 connection to an upstream.
+    Request(RequestOutlet),
 }
 
 /// Both ends of a connection without TLS.
@@ -41,6 +46,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Plain(receiver) => receiver.poll_receive(inbox, cx),
             Self::Tls(inlet) => inlet.poll_receive(inbox, cx),
             Self::Stream(inlet) => inlet.poll_receive(inbox, cx),
+            Self::Request(inlet) => inlet.poll_receive(inbox, cx),
         }
     }
 
@@ -49,6 +55,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Plain(receiver) => receiver.receive_at_once(inbox),
             Self::Tls(inlet) => inlet.receive_at_once(inbox),
             Self::Stream(inlet) => inlet.receive_at_once(inbox),
+            Self::Request(inlet) => inlet.receive_at_once(inbox),
         }
     }
 
@@ -57,6 +64,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Plain(receiver) => receiver.is_seen(),
             Self::Tls(inlet) => inlet.is_seen(),
             Self::Stream(inlet) => inlet.is_seen(),
+            Self::Request(inlet) => inlet.is_seen(),
         }
     }
 
@@ -65,6 +73,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Plain(receiver) => receiver.peek(),
             Self::Tls(inlet) => inlet.peek(),
             Self::Stream(inlet) => inlet.peek(),
+            Self::Request(inlet) => inlet.peek(),
         }
     }
 
@@ -73,6 +82,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Plain(receiver) => receiver.delivery(),
             Self::Tls(inlet) => inlet.delivery(),
             Self::Stream(inlet) => inlet.delivery(),
+            Self::Request(inlet) => inlet.delivery(),
         }
     }
 }
@@ -83,6 +93,7 @@ impl<T: Transport> Transmit for Outlet<T> {
             Self::Plain(sender) => sender.poll_send(out, from, cx),
             Self::Tls(outlet) => outlet.poll_send(out, from, cx),
             Self::Stream(outlet) => outlet.poll_send(out, from, cx),
+            Self::Request(outlet) => outlet.poll_send(out, from, cx),
         }
     }
 
@@ -91,6 +102,7 @@ impl<T: Transport> Transmit for Outlet<T> {
             Self::Plain(sender) => sender.poll_finish(cx),
             Self::Tls(outlet) => outlet.poll_finish(cx),
             Self::Stream(outlet) => outlet.poll_finish(cx),
+            Self::Request(outlet) => outlet.poll_finish(cx),
         }
     }
 
@@ -99,6 +111,7 @@ impl<T: Transport> Transmit for Outlet<T> {
             Self::Plain(sender) => sender.reset(),
             Self::Tls(outlet) => outlet.reset(),
             Self::Stream(outlet) => outlet.reset(),
+            Self::Request(outlet) => outlet.reset(),
         }
     }
 }
@@ -107,5 +120,12 @@ impl<T: Transport> Outlet<T> {
     /// True where an end that was not announced looks to the peer like one that an attacker made.
     pub(super) const fn announces_its_end(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+}
+
+impl<T: Transport> Inlet<T> {
+    /// True for one stream of many: its connection is kept by whoever has all of them.
+    pub(super) const fn is_stream(&self) -> bool {
+        matches!(self, Self::Request(_))
     }
 }

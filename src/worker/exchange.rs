@@ -178,6 +178,9 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// Keeps the upstream connection if both sides can go on with it.
     fn release(&self, endpoint: &Rc<Endpoint<T>>, mut upstream: Upstream<T>, service: &Service, word: UpstreamWord) {
+        if upstream.link.receiver.is_stream() {
+            return;
+        }
         if !upstream.link.inbox.is_empty() {
             // Bytes behind the response: whatever they are, they answer no request of ours.
             self.worker.metrics.borrow_mut().counters.idle_closed_unsolicited += 1;

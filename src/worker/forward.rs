@@ -134,6 +134,8 @@ pub(super) struct Forward<'a, T: Transport> {
     pub is_last: bool,
     /// True where the upstream connection came from the pool.
     pub is_reused: bool,
+    /// True where it is one stream of a connection.
+    pub is_stream: bool,
     /// How long it was idle there, in microseconds.
     pub idle_us: u64,
     /// Bytes sent over it before.

@@ -14,7 +14,7 @@ impl<T: Transport> Forward<'_, T> {
     /// Refuses what cannot be the answer to this request: what came before a byte of it was sent, and a 408 for an idle
     /// connection, where the upstream did not take the request.
     pub(super) async fn check_unsolicited(&self, receiver: &Inlet<T>, head: &[u8]) -> Result<(), Failure> {
-        if !self.is_reused {
+        if !self.is_reused || self.is_stream {
             return Ok(());
         }
         // Nothing of the request has left, or nothing can: it answers another one.
@@ -63,7 +63,7 @@ impl<T: Transport> Forward<'_, T> {
     pub(super) fn note_answer(&self, status: u16) {
         let now_ms = self.worker.transport.coarse_ms();
         let endpoint = &self.permit.endpoint;
-        if self.is_reused {
+        if self.is_reused && !self.is_stream {
             let mut habit = endpoint.habit.borrow_mut();
             habit.succeeds();
             // Where the connection was not looked at, this is what tells that it was still open.

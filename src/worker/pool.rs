@@ -11,6 +11,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::h2::upstream::Multiplex;
 use super::io::{Receive, Transport};
 use super::link::Link;
 use super::{Worker, timer::Timer};
@@ -78,6 +79,8 @@ pub(super) struct Endpoint<T: Transport> {
     pub habit: RefCell<Habit>,
     /// Whether it is left out for its failures.
     pub ejection: RefCell<Ejection>,
+    /// Its connections that carry many requests at once.
+    pub multiplex: Rc<Multiplex>,
     /// What the process knows of it.
     checked: Arc<Checked>,
     /// The latest used at the back.
@@ -115,6 +118,7 @@ impl<T: Transport> Endpoint<T> {
             busy: Cell::new(0),
             habit: RefCell::default(),
             ejection: RefCell::default(),
+            multiplex: Rc::default(),
             checked,
             idle: RefCell::default(),
             watcher: RefCell::default(),
@@ -122,10 +126,10 @@ impl<T: Transport> Endpoint<T> {
         })
     }
 
-    /// Idle connections.
+    /// Idle connections, and those that carry many requests.
     #[must_use]
     pub(super) fn idle_count(&self) -> usize {
-        self.idle.borrow().len()
+        self.idle.borrow().len() + self.multiplex.count()
     }
 
     /// The latest used connection that is still open and good for the request, and how long it was idle, in

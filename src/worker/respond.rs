@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use super::ends::{Inlet, Outlet};
 use super::forward::{Delivered, Expectation, Forward, Upload};
+use super::h2::request::fault_of;
 use super::io::{Receive as _, Transport, receive};
 use super::link::{SendFault, send_all};
 use super::timer::Patience;
@@ -214,6 +215,9 @@ impl<T: Transport> Forward<'_, T> {
     fn closed_before_head(&self, result: &io::Result<usize>, inbox: &[u8]) -> Failure {
         if let Err(error) = result {
             self.progress.errno.set(error.raw_os_error().unwrap_or(0));
+            if let Some(failure) = fault_of(error) {
+                return failure;
+            }
         }
         match self.progress.upload.get() {
             _ if !inbox.is_empty() => Failure::UpstreamBadHeader("head_truncated"),

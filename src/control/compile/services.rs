@@ -49,6 +49,8 @@ impl Compiler<'_> {
         Service {
             name: name.into(),
             label: crate::snapshot::Label::default(),
+            protocol: service.protocol,
+            ping_ms: limit(service.keep_alive.ping),
             tls: self.service_tls(&key, service),
             balance: self.balance(&key, &service.balance, &endpoints),
             endpoints,

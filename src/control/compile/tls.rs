@@ -11,13 +11,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::ProducesTickets;
 
 use super::Compiler;
+use crate::config::services::Protocol;
 use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ServiceTls, TlsVersion};
 use crate::config::{Listener, Service};
 use crate::proto::h1::authority::host_length;
 use crate::tls::client::{self, ClientTls};
 use crate::tls::identity::{Fault, Identity, certificates};
 use crate::tls::server::{ClientPolicy, ServerTls, Terms};
-use crate::tls::{ALPN_HTTP1, provider};
+use crate::tls::{ALPN_H2, ALPN_HTTP1, provider};
 
 type Authorities = Vec<CertificateDer<'static>>;
 
@@ -109,7 +110,7 @@ impl Compiler<'_> {
         let key = format!("{key}.tls");
         let known = self.problems.len();
         let mut print = DefaultHasher::new();
-        format!("{tls:?}").hash(&mut print);
+        format!("{:?} {tls:?}", service.protocol).hash(&mut print);
         let authorities = self.service_authorities(&key, tls, &mut print);
         let identity = match (&tls.cert, &tls.key) {
             (None, None) => None,
@@ -140,7 +141,11 @@ impl Compiler<'_> {
             authorities: (!tls.insecure_skip_verify).then_some(authorities),
             name: tls.server_name.clone(),
             identity,
-            alpn: vec![ALPN_HTTP1.to_vec()],
+            alpn: match service.protocol {
+                Protocol::Auto => vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()],
+                Protocol::Http1 => vec![ALPN_HTTP1.to_vec()],
+                Protocol::H2 => vec![ALPN_H2.to_vec()],
+            },
         });
         match made {
             Ok(made) => {

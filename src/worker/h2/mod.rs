@@ -3,5 +3,7 @@
 mod body;
 mod frames;
 mod pipe;
+pub(super) mod request;
 pub(super) mod serve;
 pub(super) mod stream;
+pub(super) mod upstream;

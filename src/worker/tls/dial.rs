@@ -1,6 +1,6 @@
 //! The handshake with an upstream: whose certificate it must have, and what it said where it failed.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustls::{ClientConnection, Connection};
 
@@ -12,24 +12,25 @@ use crate::failure::{Failure, TlsFault};
 use crate::tls::Facts;
 use crate::tls::client::ClientTls;
 
-/// Makes the handshake; whoever calls bounds its time. `inbox` is an empty buffer and is so again.
+/// Makes the handshake with an endpoint, written `host:port`; whoever calls bounds its time. `inbox` is an empty buffer and is so again.
 ///
 /// # Errors
 /// [`Failure::UpstreamTls`] with the reason.
 pub(in super::super) async fn dial<T: Transport>(
     mut socket: Socket<T>,
     tls: &ClientTls,
-    endpoint: &str,
+    (endpoint, is_http1): (&str, bool),
     inbox: &mut Vec<u8>,
-) -> Result<((Inlet<T>, Outlet<T>), Rc<Facts>), Failure> {
+) -> Result<((Inlet<T>, Outlet<T>), Facts), Failure> {
     let name = tls.server_name(endpoint).ok_or(Failure::UpstreamTls(TlsFault::Protocol("no_server_name")))?;
-    let connection = ClientConnection::new(tls.config.clone(), name)
-        .map_err(|_| Failure::UpstreamTls(TlsFault::Protocol("failed")))?;
+    let config = Arc::clone(if is_http1 { &tls.http1 } else { &tls.config });
+    let connection =
+        ClientConnection::new(config, name).map_err(|_| Failure::UpstreamTls(TlsFault::Protocol("failed")))?;
     let mut connection = Connection::from(connection);
     let mut handshake = Handshake::new(&mut socket, None, inbox);
     handshake.complete(&mut connection).await.map_err(|Failed(fault)| Failure::UpstreamTls(fault))?;
     let sealed_bytes = handshake.sealed_bytes;
     inbox.clear();
-    let facts = Rc::new(Facts::of(&connection, None));
+    let facts = Facts::of(&connection, None);
     Ok((ends(socket, connection, sealed_bytes), facts))
 }
