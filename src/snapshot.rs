@@ -313,7 +313,7 @@ pub struct UpstreamTimeouts {
     pub send_ms: Option<u64>,
     /// For the whole exchange.
     pub total_ms: Option<u64>,
-    /// For a byte of an upgraded connection.
+    /// For a byte of an upgraded connection, or a message of gRPC in either direction.
     pub tunnel_ms: Option<u64>,
 }
 

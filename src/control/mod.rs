@@ -4,5 +4,6 @@ pub mod compile;
 mod file;
 mod health;
 pub mod listeners;
+mod notice;
 pub mod plane;
 mod resolve;

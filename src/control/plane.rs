@@ -12,10 +12,10 @@ use super::compile::{Kept, compile, names};
 use super::file::Watch;
 use super::health::Checks;
 use super::listeners::{Bound, Change};
+use super::notice;
 use super::resolve::Resolver;
 use crate::config::Source;
 use crate::config::problem::Problem;
-use crate::limits::CERTIFICATE_DAYS_MIN;
 use crate::mailbox::{Mailbox, Order};
 use crate::observe::log_writer::LogWriter;
 use crate::snapshot::Snapshot;
@@ -199,7 +199,7 @@ impl Plane {
                     }
                 }
                 // At once, then each day.
-                _ = day.tick() => self.warn(),
+                _ = day.tick() => notice::tell(&self.snapshot),
                 _ = look.tick() => {
                     if let Some(worker) = workers.iter().position(JoinHandle::is_finished) {
                         outcome = Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
@@ -268,34 +268,8 @@ impl Plane {
         self.source = source;
         self.put_snapshot(snapshot);
         self.publish(change);
-        self.warn();
+        notice::tell(&self.snapshot);
         Ok(())
-    }
-
-    /// What is allowed and should not be forgotten: upstreams that nobody vouches for, certificates that end soon.
-    fn warn(&self) {
-        for service in &self.snapshot.services {
-            if service.tls.as_ref().is_some_and(|tls| tls.is_unverified) {
-                tracing::warn!(
-                    service = &*service.name,
-                    "insecure_skip_verify: whoever is reached is believed, and whoever stands between reads and changes everything"
-                );
-            }
-        }
-        let now_s = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-        for listener in &self.snapshot.listeners {
-            for (names, not_after_s) in listener.tls.iter().flat_map(|tls| &tls.certificates) {
-                let days = (*not_after_s - i64::try_from(now_s).unwrap_or(i64::MAX)).div_euclid(24 * 3600);
-                let listener = &*listener.name;
-                match days {
-                    ..0 => tracing::error!(listener, names, "the certificate is over; renew it"),
-                    0..=CERTIFICATE_DAYS_MIN => {
-                        tracing::warn!(listener, names, days, "the certificate ends soon; renew it");
-                    }
-                    _ => {}
-                }
-            }
-        }
     }
 
     fn put_snapshot(&mut self, mut snapshot: Snapshot) {

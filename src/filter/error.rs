@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::Redirect;
+use super::{Redirect, grpc};
 use crate::failure::Failure;
 use crate::proto::h1::encode::{put_field, put_number_field, put_status_line, reason};
 use crate::proto::h1::field::Known;
@@ -24,6 +24,9 @@ pub struct Answer<'a> {
 /// Appends head and body of the answer to a failure: text, HTML or JSON, as the client accepts.
 pub fn put_failure(out: &mut Vec<u8>, failure: Failure, answer: &Answer<'_>) {
     let row = failure.row();
+    if grpc::is_grpc(answer.head) {
+        return put_grpc_failure(out, failure, answer);
+    }
     let title = reason(row.status);
     let (content_type, body) = match form(answer.head.known(Known::Accept).unwrap_or_default()) {
         Form::Text => {
@@ -48,15 +51,32 @@ pub fn put_failure(out: &mut Vec<u8>, failure: Failure, answer: &Answer<'_>) {
     put_date(out, answer.now);
     put_field(out, b"Content-Type", content_type.as_bytes());
     put_number_field(out, b"Content-Length", body.len() as u64);
-    if answer.proxy_status && !row.token.is_empty() {
-        let value = format!("ringress; error={}; details=\"{failure}\"", row.token);
-        put_field(out, b"Proxy-Status", value.as_bytes());
-    }
+    put_proxy_status(out, failure, answer);
     if let Some(seconds) = failure.retry_after_s() {
         put_number_field(out, b"Retry-After", u64::from(seconds));
     }
     put_end(out, answer);
     put_body(out, body.as_bytes(), answer);
+}
+
+/// Appends an answer without a body, whose fields are what its client takes for trailers.
+fn put_grpc_failure(out: &mut Vec<u8>, failure: Failure, answer: &Answer<'_>) {
+    put_status_line(out, 200, b"OK");
+    put_date(out, answer.now);
+    put_field(out, b"Content-Type", b"application/grpc");
+    put_number_field(out, b"grpc-status", u64::from(grpc::status(failure)));
+    put_field(out, b"grpc-message", format!("{} cause: {failure}", failure.row().meaning).as_bytes());
+    put_number_field(out, b"Content-Length", 0);
+    put_proxy_status(out, failure, answer);
+    put_end(out, answer);
+}
+
+fn put_proxy_status(out: &mut Vec<u8>, failure: Failure, answer: &Answer<'_>) {
+    let token = failure.row().token;
+    if answer.proxy_status && !token.is_empty() {
+        let value = format!("ringress; error={token}; details=\"{failure}\"");
+        put_field(out, b"Proxy-Status", value.as_bytes());
+    }
 }
 
 /// Appends head and body of a redirect.

@@ -1,10 +1,11 @@
 //! What is done with a request and its response on the way: a closed set, in the order that the route gives.
 //!
 //! `forwarded` writes the request head that the upstream gets, `response` the one that the client gets,
-//! `error` the answers of our own.
+//! `error` the answers of our own; `grpc` knows what that protocol says in fields.
 
 pub mod error;
 pub mod forwarded;
+pub mod grpc;
 pub mod response;
 
 use crate::proto::h1::fault::RequestFault;

@@ -197,9 +197,8 @@ fn kind(rules: &RetryRules, attempted: &Attempted) -> Kind {
         | Failure::UpstreamUnsolicited
         | Failure::H2Refused
         | Failure::H2GoawayUnprocessed => Kind::Stale,
-        Failure::H2Reset(_) => Kind::Closed,
         Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend if attempted.is_reused => Kind::Stale,
-        Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend => Kind::Closed,
+        Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend | Failure::H2Reset(_) => Kind::Closed,
         // Who is not who it should be is not passed over in silence, though another may be.
         Failure::UpstreamTls(TlsFault::Certificate(_)) => Kind::Final,
         Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout | Failure::UpstreamTls(_) => {

@@ -15,6 +15,7 @@ use super::timer::Patience;
 use super::{Worker, revive};
 use crate::config::services::Protocol;
 use crate::failure::{Failure, Phase};
+use crate::filter::grpc;
 use crate::filter::forwarded::{Hop, is_trusted, put_request_head};
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
 use crate::proto::h1::framing::Framing;
@@ -166,6 +167,7 @@ impl<T: Transport> Exchange<'_, T> {
             head,
             total_at_ms: to.total_at_ms,
             is_secure: self.record.tls.is_some(),
+            is_grpc: grpc::is_grpc(head),
             is_last: self.is_last,
             is_reused: self.record.connection.is_reused,
             is_stream: upstream.link.receiver.is_stream(),

@@ -121,6 +121,7 @@ pub(super) struct Discards<'a, T: Transport> {
 }
 
 /// One attempt to have a request answered by an upstream.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Forward<'a, T: Transport> {
     pub worker: &'a Rc<Worker<T>>,
     pub listener: &'a Listener,
@@ -130,6 +131,8 @@ pub(super) struct Forward<'a, T: Transport> {
     pub total_at_ms: Option<u64>,
     /// True where the client came by TLS.
     pub is_secure: bool,
+    /// True for a request of gRPC, whose messages come when they come.
+    pub is_grpc: bool,
     /// True where the client's connection closes after this.
     pub is_last: bool,
     /// True where the upstream connection came from the pool.

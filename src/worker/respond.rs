@@ -105,7 +105,8 @@ impl<T: Transport> Forward<'_, T> {
             }
             self.make_room_for_body(inbox, body.decoder.bytes_left(), self.progress.received_bytes.get());
             let received = receive(receiver, inbox);
-            let ms = self.service.timeouts.body_ms;
+            let timeouts = &self.service.timeouts;
+            let ms = if self.is_grpc { timeouts.tunnel_ms } else { timeouts.body_ms };
             match down.patience.wait(Timeout::UpstreamBody, ms, received).await? {
                 Ok(0) if body.decoder.ends_at_close() => body.end(out),
                 Ok(0) => return Err(Failure::UpstreamTruncated),

@@ -7,8 +7,8 @@ use super::io::{Transmit as _, Transport, receive};
 use super::link::{Link, SendFault, send_all};
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
-use crate::filter::Redirect;
 use crate::filter::error::{Answer, put_failure, put_redirect};
+use crate::filter::{Redirect, grpc};
 use crate::limits::{CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES, SEND_GRACE_MS};
 use crate::proto::h1::framing::BodyDecoder;
 use crate::proto::h1::request::RequestHead;
@@ -50,7 +50,8 @@ impl<T: Transport> Exchange<'_, T> {
                     }
                     return After::Close;
                 }
-                self.progress.status.set(failure.row().status);
+                let is_grpc = grpc::is_grpc(head) && !failure.is_silent();
+                self.progress.status.set(if is_grpc { 200 } else { failure.row().status });
                 if failure.is_silent() || self.progress.is_sending.get() {
                     return After::Close;
                 }

@@ -89,8 +89,11 @@ impl<T: Transport> Forward<'_, T> {
                 self.progress.expectation.set(Expectation::Met);
             }
         }
-        let mut pace = Pace::new(RATE_GRACE_MS, CLIENT_BODY_BYTES_PER_S_MIN);
-        let body_ms = self.listener.timeouts.body_ms;
+        let (mut pace, body_ms) = if self.is_grpc {
+            (Pace::unbounded(), self.service.timeouts.tunnel_ms)
+        } else {
+            (Pace::new(RATE_GRACE_MS, CLIENT_BODY_BYTES_PER_S_MIN), self.listener.timeouts.body_ms)
+        };
         while !body.decoder.is_done() {
             if source.inbox.is_empty() {
                 self.make_room_for_body(source.inbox, body.decoder.bytes_left(), self.progress.request_bytes.get());

@@ -70,6 +70,7 @@ pub enum Known {
     ClientCertChain,
     Connection,
     ContentLength,
+    ContentType,
     Cookie,
     Expect,
     Forwarded,
@@ -119,7 +120,7 @@ impl Known {
                 &[(b"user-agent", Self::UserAgent), (b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)]
             }
             11 => &[(b"retry-after", Self::RetryAfter), (b"client-cert", Self::ClientCert)],
-            12 => &[(b"x-request-id", Self::XRequestId)],
+            12 => &[(b"x-request-id", Self::XRequestId), (b"content-type", Self::ContentType)],
             13 => &[(b"authorization", Self::Authorization)],
             14 => &[(b"content-length", Self::ContentLength)],
             15 => &[(b"x-forwarded-for", Self::XForwardedFor)],

@@ -138,7 +138,8 @@ impl Unframer {
         let status = if is_switch { 200 } else { head.status() };
         *response.status_mut() = StatusCode::from_u16(status).map_err(|_| Broken)?;
         for (field, name, value) in head.fields(bytes) {
-            if !field.known.is_hop_by_hop() && !(is_switch && is_of_handshake(name)) {
+            let is_of_connection = field.known.is_hop_by_hop() || is_switch && is_of_handshake(name);
+            if !is_of_connection {
                 put(response.headers_mut(), name, value)?;
             }
         }
@@ -228,7 +229,7 @@ mod tests {
                     at += length;
                 }
                 Some(Part::Response(head, is_last)) => {
-                    parts.push(format!("{} {:?} {is_last}", head.status(), head.headers()))
+                    parts.push(format!("{} {:?} {is_last}", head.status(), head.headers()));
                 }
                 Some(Part::Request(head, is_last)) => {
                     parts.push(format!("{} {} {:?} {is_last}", head.method(), head.uri(), head.headers()));

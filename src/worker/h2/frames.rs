@@ -26,7 +26,7 @@ pub(super) enum Next {
     /// So many bytes that frames have no need of.
     Framing(usize),
     /// A head, trailers or the end, in so many bytes.
-    Fields(usize, Part),
+    Fields(usize, Box<Part>),
     /// Bytes of body: [`Frames::poll_data`] takes them.
     Data,
 }
@@ -47,7 +47,7 @@ impl Frames {
                 (self.data_left, self.is_last) = (length, is_last);
                 Ok(if taken > 0 { Next::Framing(taken) } else { Next::Data })
             }
-            Some(part) => Ok(Next::Fields(taken, part)),
+            Some(part) => Ok(Next::Fields(taken, Box::new(part))),
             // Heads are written whole.
             None if taken == 0 => Err(io::ErrorKind::InvalidData.into()),
             None => Ok(Next::Framing(taken)),

@@ -168,7 +168,7 @@ impl RequestOutlet {
         match self.frames.next(out)? {
             Next::Framing(bytes) => Poll::Ready(Ok(bytes)),
             Next::Fields(bytes, part) => {
-                Poll::Ready(self.send_fields(part).map(|()| bytes).map_err(|error| broken(&error)))
+                Poll::Ready(self.send_fields(*part).map(|()| bytes).map_err(|error| broken(&error)))
             }
             Next::Data => match &mut self.stream {
                 Some(stream) => self.frames.poll_data(stream, out, &mut self.is_ended, cx),

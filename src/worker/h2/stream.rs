@@ -168,7 +168,7 @@ impl Transmit for StreamOutlet {
             match self.frames.next(&out[at..])? {
                 Next::Framing(bytes) => at += bytes,
                 Next::Fields(bytes, part) => {
-                    self.send_fields(part).map_err(|_| gone())?;
+                    self.send_fields(*part).map_err(|_| gone())?;
                     at += bytes;
                 }
                 Next::Data => {
