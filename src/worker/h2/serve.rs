@@ -95,8 +95,8 @@ pub(in super::super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, sessio
     let Ok(Ok(connection)) = timer.guard(handshake).await else { return };
     let mut driver = Driver { worker, streams, timer, connection, waiting: Waiting::Rest, is_going: false };
     poll_fn(|cx| driver.poll(cx)).await;
-    if let Some(Excess(name)) = driver.streams.gauge.borrow().excess {
-        worker.metrics.borrow_mut().count_excess(listener, name);
+    if let Some(excess) = driver.streams.gauge.borrow().excess {
+        worker.metrics.borrow_mut().count_excess(listener, excess.name);
     }
 }
 
@@ -131,8 +131,9 @@ impl<T: Transport> Driver<'_, T> {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
                 Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending if self.streams.gauge.borrow().excess.is_some() && self.waiting != Waiting::End => {
-                    self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                Poll::Pending if self.has_excess() && self.waiting != Waiting::End => {
+                    let code = self.streams.gauge.borrow().excess.map_or(0, |excess| excess.code);
+                    self.connection.abrupt_shutdown(Reason::from(code));
                     self.await_end();
                 }
                 Poll::Pending if self.must_go() && !self.is_going => {
@@ -172,6 +173,10 @@ impl<T: Transport> Driver<'_, T> {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn has_excess(&self) -> bool {
+        self.streams.gauge.borrow().excess.is_some()
     }
 
     fn await_end(&mut self) {
@@ -264,7 +269,7 @@ impl Streams {
     /// An exchange is over; `is_early` where the client reset it before its answer had begun.
     fn note_end(&self, is_early: bool) {
         match (is_early, self.resets_left.get()) {
-            (true, 0) => self.gauge.borrow_mut().excess = Some(Excess("early_reset")),
+            (true, 0) => self.gauge.borrow_mut().excess = Some(Excess::of("early_reset")),
             (true, left) => self.resets_left.set(left - 1),
             (false, left) => self.resets_left.set((left + 1).min(H2_EARLY_RESETS_MAX)),
         }
