@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A package=([nginx]=nginx-light [wrk]=wrk [ab]=apache2-utils [curl]=curl [python3]=python3 [kill]=procps
+declare -A package=([nginx]=nginx-light [wrk]=wrk [ab]=apache2-utils [curl]=curl [python3]=python3 [kill]=procps [h2load]=nghttp2-client [openssl]=openssl
     [uwsgi]="uwsgi uwsgi-plugin-python3" [mkfifo]=coreutils [unshare]=util-linux [ip]=iproute2)
 missing=()
 for program in "${!package[@]}"; do
@@ -17,6 +17,14 @@ if ((${#missing[@]})); then
         echo "missing packages: ${missing[*]}" >&2
         exit 1
     fi
+fi
+
+# What tests speak HTTP/2, gRPC and WebSocket with, in an environment of its own.
+python=target/python
+if ! cmp -s tests/python/requirements.txt "$python/installed.txt"; then
+    python3 -m venv "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+    cp tests/python/requirements.txt "$python/installed.txt"
 fi
 
 ulimit -n "$(ulimit -Hn)"

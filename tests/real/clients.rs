@@ -2,19 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::support::proxy::free_address;
-use crate::support::{Client, ENGINES, Proxy, eventually, noise, output, tool};
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::support::{Client, ENGINES, Proxy, Running, eventually, noise, output, tool};
 
 /// nginx that serves files of the folder and takes uploads.
 fn nginx(folder: &Path) -> (Running, SocketAddr) {

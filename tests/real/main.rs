@@ -10,6 +10,7 @@ mod command_line;
 mod connections;
 mod evidence;
 mod failures;
+mod h2;
 mod health;
 mod hostile;
 #[path = "../misbehaving/mod.rs"]
@@ -23,4 +24,6 @@ mod routing;
 mod scenarios;
 mod support;
 mod timeouts;
+mod tls;
 mod tunnels;
+mod upstream_tls;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::super::ends::{Inlet, Outlet};
 use super::super::io::{Receive as _, Transmit as _, Transport};
 use crate::limits::{BODY_BUFFER_BYTES, H2_FRAMES_BYTES_MAX, HEAD_BUFFER_BYTES};
+use crate::proto::h2::PREFACE;
 use crate::proto::h2::meter::{Excess, Meter};
 
 /// What is known of a client's frames.
@@ -30,6 +31,8 @@ pub(super) struct Pipe<T: Transport> {
     /// Received, of which `read` bytes were read.
     inbox: Vec<u8>,
     read: usize,
+    /// Bytes of the preface that the crate has not seen: without it it could not even say what was too much.
+    preface_left: usize,
     /// Being sent: so many bytes, of which so many are.
     out: Vec<u8>,
     length: usize,
@@ -54,6 +57,7 @@ impl<T: Transport> Pipe<T> {
             outlet,
             inbox,
             read: 0,
+            preface_left: if gauge.is_some() { PREFACE.len() } else { 0 },
             out: Vec::new(),
             length: 0,
             sent: 0,
@@ -116,7 +120,7 @@ impl<T: Transport> Pipe<T> {
 impl<T: Transport> AsyncRead for Pipe<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let pipe = &mut *self;
-        if pipe.has_excess() {
+        if pipe.has_excess() && pipe.preface_left == 0 {
             // Whoever drives the connection ends it.
             return Poll::Pending;
         }
@@ -128,11 +132,15 @@ impl<T: Transport> AsyncRead for Pipe<T> {
                 return Poll::Ready(Ok(()));
             }
             pipe.count(0);
-            if pipe.has_excess() {
+        }
+        let mut length = buffer.remaining().min(pipe.inbox.len() - pipe.read);
+        if pipe.has_excess() {
+            length = length.min(pipe.preface_left);
+            if length == 0 {
                 return Poll::Pending;
             }
         }
-        let length = buffer.remaining().min(pipe.inbox.len() - pipe.read);
+        pipe.preface_left -= length.min(pipe.preface_left);
         buffer.put_slice(&pipe.inbox[pipe.read..pipe.read + length]);
         pipe.read += length;
         Poll::Ready(Ok(()))

@@ -1,15 +1,17 @@
 //! A proxy process, origins whose manners are a closure, and clients that see every byte.
 
+pub mod authority;
 pub mod client;
 pub mod origin;
 pub mod proxy;
+pub mod secure;
 
 pub use client::{Client, Response};
 pub use origin::{After, Origin};
 pub use proxy::Proxy;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// Longer than anything a healthy test waits for.
@@ -36,6 +38,16 @@ pub fn tool(name: &str, package: &str) -> Command {
     let folders = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let found = folders.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.is_file());
     Command::new(found.unwrap_or_else(|| panic!("{name} is not installed; `apt-get install {package}` brings it")))
+}
+
+/// A process that ends with the test.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Runs a command to its end; its standard output.

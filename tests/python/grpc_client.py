@@ -1,0 +1,55 @@
+"""Every kind of call of gRPC, through a proxy. grpc_client.py PORT [CA]"""
+
+import queue
+import sys
+import time
+
+import grpc
+
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
+           ("grpc.ssl_target_name_override", "a.test")]
+target = f"127.0.0.1:{sys.argv[1]}"
+if len(sys.argv) > 2:
+    with open(sys.argv[2], "rb") as ca:
+        channel = grpc.secure_channel(target, grpc.ssl_channel_credentials(ca.read()), OPTIONS)
+else:
+    channel = grpc.insecure_channel(target, OPTIONS)
+
+
+def fault(call, request=b"", **arguments):
+    """The status of a call that fails."""
+    try:
+        call(request, **arguments)
+    except grpc.RpcError as error:
+        return error.code(), error.details()
+    raise AssertionError("it succeeded")
+
+
+unary = channel.unary_unary("/test.Test/Unary")
+answer, call = unary.with_call(b"hello", timeout=10)
+assert answer == b"hello"
+assert ("x-trailer", "1") in [tuple(pair) for pair in call.trailing_metadata()], call.trailing_metadata()
+for size in [0, 1, 16384, 65536, 5_000_000]:
+    assert unary(b"z" * size, timeout=30) == b"z" * size, size
+assert fault(channel.unary_unary("/test.Test/Fail")) == (grpc.StatusCode.FAILED_PRECONDITION, "not so")
+assert fault(channel.unary_unary("/test.Test/None"))[0] is grpc.StatusCode.UNIMPLEMENTED
+began = time.monotonic()
+assert fault(channel.unary_unary("/test.Test/Slow"), timeout=0.5)[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+assert time.monotonic() - began < 2.5
+# No upstream is there: the failure is told in gRPC's own words.
+code, details = fault(channel.unary_unary("/test.Gone/Unary"))
+assert code is grpc.StatusCode.UNAVAILABLE and "connect_refused" in details, (code, details)
+assert len(list(channel.unary_stream("/test.Test/Down")(b"1000", timeout=30))) == 1000
+assert channel.stream_unary("/test.Test/Up")(iter([b"y" * 10_000] * 300), timeout=30) == b"3000000"
+requests = queue.Queue()
+answers = channel.stream_stream("/test.Test/Both")(iter(requests.get, None))
+for at in range(50):
+    requests.put(b"%d" % at)
+    assert next(answers) == b"%d" % at
+requests.put(None)
+assert list(answers) == []
+answers = channel.unary_stream("/test.Test/Down")(b"100000")
+next(answers)
+answers.cancel()
+assert unary(b"after a cancellation", timeout=10) == b"after a cancellation"
+print("all passed")

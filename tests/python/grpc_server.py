@@ -1,0 +1,57 @@
+"""Every kind of call of gRPC, of bytes that nobody decodes. grpc_server.py PORT"""
+
+import sys
+import time
+from concurrent import futures
+
+import grpc
+
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+
+def unary(request, context):
+    context.set_trailing_metadata((("x-trailer", "1"),))
+    return request
+
+
+def slow(request, context):
+    time.sleep(3)
+    return request
+
+
+def fail(request, context):
+    context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not so")
+
+
+def down(request, context):
+    for at in range(int(request)):
+        yield b"x" * 1000 + str(at).encode()
+
+
+def up(requests, context):
+    return str(sum(len(request) for request in requests)).encode()
+
+
+def both(requests, context):
+    yield from requests
+
+
+class Handler(grpc.GenericRpcHandler):
+    CALLS = {
+        "/test.Test/Unary": grpc.unary_unary_rpc_method_handler(unary),
+        "/test.Test/Slow": grpc.unary_unary_rpc_method_handler(slow),
+        "/test.Test/Fail": grpc.unary_unary_rpc_method_handler(fail),
+        "/test.Test/Down": grpc.unary_stream_rpc_method_handler(down),
+        "/test.Test/Up": grpc.stream_unary_rpc_method_handler(up),
+        "/test.Test/Both": grpc.stream_stream_rpc_method_handler(both),
+    }
+
+    def service(self, details):
+        return self.CALLS.get(details.method)
+
+
+server = grpc.server(futures.ThreadPoolExecutor(16), options=OPTIONS)
+server.add_generic_rpc_handlers((Handler(),))
+server.add_insecure_port(f"127.0.0.1:{sys.argv[1]}")
+server.start()
+server.wait_for_termination()

@@ -1,0 +1,183 @@
+//! HTTP/2 on either side, with clients and servers from packages: curl, h2load, nginx, httpx, grpcio.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::authority::Authority;
+use crate::support::origin::reply;
+use crate::support::proxy::{free_address, service};
+use crate::support::{ENGINES, Origin, Proxy, Running, eventually, output, tool};
+
+/// A script of `tests/python`, with what `tests/run.sh` installed for it.
+fn python(script: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/python/bin/python");
+    assert!(python.is_file(), "the tests' Python is not installed; `tests/run.sh` makes it");
+    let mut command = Command::new(python);
+    command.arg(root.join("tests/python").join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+fn echo() -> Origin {
+    Origin::start(|request, stream| {
+        let body = if request.body.is_empty() { request.head.as_bytes() } else { &request.body };
+        reply(stream, body)
+    })
+}
+
+#[test]
+fn every_case_of_the_rules_is_answered_as_they_say() {
+    for engine in ENGINES {
+        let origin = echo();
+        let authority = Authority::new();
+        let secure = free_address();
+        let rest = format!(
+            "[listeners.secure]\naddress = \"{secure}\"\ntls.certificates = [{}]\n{}",
+            authority.issue("a", &["a.test"]).toml(),
+            service(&[origin.address], "")
+        );
+        let proxy = Proxy::start(engine, &rest);
+        let plain = output(python("conformance.py").arg(proxy.address.to_string()));
+        assert!(plain.contains("137 of 138 passed"), "{engine}: {plain}");
+        let over_tls = output(python("conformance.py").arg(secure.to_string()).arg(authority.ca()));
+        assert!(over_tls.contains("137 of 138 passed"), "{engine}: {over_tls}");
+    }
+}
+
+#[test]
+fn every_attack_is_stopped_and_nobody_else_notices() {
+    for engine in ENGINES {
+        let origin = echo();
+        let timeouts = "timeouts = { header = \"1s\", send = \"2s\", idle = \"2s\", body = \"2s\" }";
+        let proxy = Proxy::start_with(engine, timeouts, &service(&[origin.address], ""));
+        let before = proxy.memory_kib("VmRSS");
+        let told = output(python("abuse.py").arg(proxy.address.to_string()));
+        let attacks: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(attacks.len() >= 31, "{told}");
+        for attack in &attacks {
+            assert_eq!((&attack["stopped"], &attack["canary"]), (&true.into(), &true.into()), "{engine}: {attack}");
+            assert!(attack["frames"].as_u64().unwrap() <= 10_000, "{engine}: {attack}");
+        }
+        let grown = proxy.memory_kib("VmHWM").saturating_sub(before);
+        assert!(grown < 32 * 1024, "{engine}: {grown} KiB more");
+    }
+}
+
+#[test]
+fn h2load_sees_no_failure_over_tls_and_without() {
+    for engine in ENGINES {
+        let origin = Origin::text("hello");
+        let authority = Authority::new();
+        let secure = free_address();
+        let rest = format!(
+            "[listeners.secure]\naddress = \"{secure}\"\ntls.certificates = [{}]\n{}",
+            authority.issue("a", &["a.test"]).toml(),
+            service(&[origin.address], "")
+        );
+        let proxy = Proxy::start(engine, &rest);
+        for url in [format!("http://{}/", proxy.address), format!("https://{secure}/")] {
+            let told = output(tool("h2load", "nghttp2-client").args(["-n", "5000", "-c", "8", "-m", "16", &url]));
+            assert!(told.contains("5000 succeeded, 0 failed, 0 errored"), "{engine} {url}: {told}");
+        }
+    }
+}
+
+#[test]
+fn httpx_and_curl_speak_to_it() {
+    let origin = echo();
+    let authority = Authority::new();
+    let web = format!("tls.certificates = [{}]", authority.issue("a", &["a.test"]).toml());
+    let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
+    let port = proxy.address.port().to_string();
+    let told = output(python("httpx_client.py").arg(&port).arg(authority.ca()));
+    assert!(told.contains("all passed"), "{told}");
+    let resolve = format!("a.test:{port}:127.0.0.1");
+    let url = format!("https://a.test:{port}/x");
+    let mut curl = tool("curl", "curl");
+    curl.args(["-sS", "--http2", "--resolve", &resolve, "-w", "%{http_version}", &url, &url]);
+    let told = output(curl.arg("--cacert").arg(authority.ca()));
+    assert!(told.contains("Via: 2.0 ringress") && told.ends_with('2'), "{told}");
+}
+
+#[test]
+fn a_failure_of_ours_says_its_cause_over_http2_too() {
+    let proxy = Proxy::to("io_uring", &[free_address()]);
+    let url = format!("http://{}/", proxy.address);
+    let told = output(tool("curl", "curl").args(["-sS", "-i", "--http2-prior-knowledge", &url]));
+    assert!(told.starts_with("HTTP/2 502") && told.contains("cause: connect_refused"), "{told}");
+    assert!(told.contains("proxy-status: ringress; error=connection_refused"), "{told}");
+    let line = proxy.line("/");
+    assert_eq!((&line["protocol"], &line["cause"]), (&"HTTP/2.0".into(), &"connect_refused".into()));
+}
+
+#[test]
+fn a_client_that_resets_its_stream_is_one_that_left() {
+    for engine in ENGINES {
+        let origin = Origin::start(|_, stream| {
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            reply(stream, b"late")
+        });
+        let proxy = Proxy::to(engine, &[origin.address]);
+        let url = format!("http://{}/", proxy.address);
+        let curl = tool("curl", "curl").args(["-sS", "-m", "0.3", "--http2-prior-knowledge", &url]).output().unwrap();
+        assert!(!curl.status.success());
+        let line = proxy.line("/");
+        assert_eq!((&line["status"], &line["cause"]), (&499.into(), &"client_closed:wait".into()), "{engine}");
+    }
+}
+
+#[test]
+fn a_websocket_over_http2_is_carried_to_an_upstream_of_http1() {
+    let upstream = free_address();
+    let mut server = python("websocket_server.py");
+    let _server = Running(server.arg(upstream.port().to_string()).stdout(Stdio::null()).spawn().unwrap());
+    eventually("the server listens", || std::net::TcpStream::connect(upstream).is_ok());
+    for engine in ENGINES {
+        let proxy = Proxy::to(engine, &[upstream]);
+        let told = output(python("websocket_client.py").arg(proxy.address.to_string()));
+        assert!(told.contains("all passed"), "{engine}: {told}");
+    }
+}
+
+#[test]
+fn a_deadline_of_grpc_is_kept_whoever_else_does_not() {
+    for engine in ENGINES {
+        let origin = Origin::start(|_, stream| {
+            std::thread::sleep(std::time::Duration::from_secs(5));
+            reply(stream, b"late")
+        });
+        let proxy = Proxy::to(engine, &[origin.address]);
+        let url = format!("http://{}/test.Test/Slow", proxy.address);
+        let mut curl = tool("curl", "curl");
+        curl.args(["-sS", "-i", "-m", "4", "--http2-prior-knowledge", "-X", "POST", &url]);
+        let told = output(curl.args(["-H", "content-type: application/grpc", "-H", "grpc-timeout: 200m"]));
+        assert!(told.starts_with("HTTP/2 200") && told.contains("grpc-status: 4\r\n"), "{engine}: {told}");
+        assert!(told.contains("cause: route_timeout"), "{engine}: {told}");
+    }
+}
+
+#[test]
+fn every_kind_of_call_of_grpc_passes() {
+    let upstream = free_address();
+    let mut server = python("grpc_server.py");
+    let _server = Running(server.arg(upstream.port().to_string()).stdout(Stdio::null()).spawn().unwrap());
+    eventually("the server listens", || std::net::TcpStream::connect(upstream).is_ok());
+    for engine in ENGINES {
+        let authority = Authority::new();
+        let secure = free_address();
+        let rest = format!(
+            "[listeners.secure]\naddress = \"{secure}\"\ntls.certificates = [{}]\n{}\n\
+             [[routes]]\nname = \"gone\"\nservice = \"gone\"\npaths = [{{ prefix = \"/test.Gone\" }}]\n\
+             [services.gone]\nendpoints = [\"{}\"]\nprotocol = \"h2\"\n",
+            authority.issue("a", &["a.test"]).toml(),
+            service(&[upstream], "protocol = \"h2\""),
+            free_address()
+        );
+        let proxy = Proxy::start(engine, &rest);
+        let told = output(python("grpc_client.py").arg(proxy.address.port().to_string()));
+        assert!(told.contains("all passed"), "{engine}: {told}");
+        let told = output(python("grpc_client.py").arg(secure.port().to_string()).arg(authority.ca()));
+        assert!(told.contains("all passed"), "{engine}: {told}");
+        assert_eq!(proxy.metric("ringress_panics_total"), 0);
+    }
+}

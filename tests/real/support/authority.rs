@@ -1,0 +1,86 @@
+//! An authority of the test's own: certificates for names, good, late or somebody else's, in files and in memory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: PathBuf,
+}
+
+/// A certificate and its key.
+#[derive(Debug)]
+pub struct Issued {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub der: CertificateDer<'static>,
+    pub key_der: PrivateKeyDer<'static>,
+}
+
+impl Issued {
+    /// As the configuration names it.
+    pub fn toml(&self) -> String {
+        format!("{{ cert = \"{}\", key = \"{}\" }}", self.cert.display(), self.key.display())
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("ringress-authority-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, format!("test authority {number}"));
+        let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        std::fs::write(folder.join("ca.crt"), issuer.pem()).unwrap();
+        Self { issuer, folder }
+    }
+
+    /// The authority's own certificate.
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    pub fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        Arc::new(roots)
+    }
+
+    /// A certificate for these names, in the files `file.crt` and `file.key`.
+    pub fn issue(&self, file: &str, names: &[&str]) -> Issued {
+        self.issue_until(file, names, 2090)
+    }
+
+    /// One that ends with the given year.
+    pub fn issue_until(&self, file: &str, names: &[&str], year: i32) -> Issued {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut parameters = CertificateParams::new(names).unwrap();
+        parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(year, 12, 31);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        let path = |extension: &str| self.folder.join(format!("{file}.{extension}"));
+        std::fs::write(path("crt"), certificate.pem()).unwrap();
+        std::fs::write(path("key"), key.serialize_pem()).unwrap();
+        Issued {
+            cert: path("crt"),
+            key: path("key"),
+            der: certificate.der().clone(),
+            key_der: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! TLS with clients: certificates by name, versions, clients that show one, tickets, reloads, and what goes wrong.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use rustls::version::{TLS12, TLS13};
+
+use crate::support::authority::Authority;
+use crate::support::origin::reply;
+use crate::support::proxy::service;
+use crate::support::secure::{SecureClient, client_config};
+use crate::support::{Client, ENGINES, Origin, Proxy, eventually, noise, output, tool};
+
+/// An origin that answers with the head it got.
+fn mirror() -> Origin {
+    Origin::start(|request, stream| reply(stream, request.head.as_bytes()))
+}
+
+#[test]
+fn the_certificate_is_the_one_of_the_name_asked_for() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let authority = Authority::new();
+        let (a, wild) = (authority.issue("a", &["a.test"]), authority.issue("w", &["*.w.test"]));
+        let web = format!("tls.certificates = [{}, {}]", a.toml(), wild.toml());
+        let proxy = Proxy::start_with(engine, &web, &service(&[origin.address], ""));
+        let config = client_config(&authority, None);
+        let mut client = SecureClient::connect(proxy.address, &config, "a.test").unwrap();
+        assert_eq!(client.certificate(), a.der);
+        let seen = client.get("a.test", "/x").unwrap();
+        assert!(seen.contains("X-Forwarded-Proto: https\r\n"), "{engine}: {seen}");
+        let client = SecureClient::connect(proxy.address, &config, "x.w.test").unwrap();
+        assert_eq!(client.certificate(), wild.der);
+        // Any other name gets the first, which is not for it.
+        let fault = SecureClient::connect(proxy.address, &config, "x.y.w.test").err().unwrap();
+        assert!(fault.contains("not valid for name"), "{fault}");
+        let line = proxy.line("/x");
+        assert_eq!((&line["tls_version"], &line["tls_name"]), (&"TLSv1.3".into(), &"a.test".into()));
+        assert!(
+            proxy.metrics().contains("ringress_certificate_not_after_seconds{listener=\"web\",names=\"a.test\"} 38")
+        );
+    }
+}
+
+#[test]
+fn names_without_a_certificate_are_refused_where_the_rule_is_strict() {
+    let origin = mirror();
+    let authority = Authority::new();
+    let web = format!("tls = {{ strict_sni = true, certificates = [{}] }}", authority.issue("a", &["a.test"]).toml());
+    let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
+    let config = client_config(&authority, None);
+    assert!(SecureClient::connect(proxy.address, &config, "a.test").is_ok());
+    let fault = SecureClient::connect(proxy.address, &config, "b.test").err().unwrap();
+    assert!(fault.contains("alert"), "{fault}");
+    eventually("it is counted", || {
+        proxy.metric("ringress_tls_handshakes_failed_total{listener=\"web\",reason=\"no_name\"}") == 1
+    });
+}
+
+#[test]
+fn versions_are_those_that_the_listener_allows() {
+    let origin = mirror();
+    let authority = Authority::new();
+    let certificate = authority.issue("a", &["a.test"]).toml();
+    let roots = authority.roots();
+    for (min, version, is_allowed) in
+        [("1.2", &TLS12, true), ("1.2", &TLS13, true), ("1.3", &TLS12, false), ("1.3", &TLS13, true)]
+    {
+        let web = format!("tls = {{ min_version = \"{min}\", certificates = [{certificate}] }}");
+        let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
+        let config = rustls::ClientConfig::builder_with_protocol_versions(&[version]);
+        let config = std::sync::Arc::new(config.with_root_certificates(roots.clone()).with_no_client_auth());
+        let connected = SecureClient::connect(proxy.address, &config, "a.test");
+        assert_eq!(connected.is_ok(), is_allowed, "{min} {version:?}");
+        if let Ok(mut client) = connected {
+            assert!(client.get("a.test", "/").unwrap().starts_with("HTTP/1.1 200"));
+        }
+    }
+}
+
+#[test]
+fn a_listener_without_certificates_makes_one() {
+    let origin = mirror();
+    let proxy = Proxy::start_with("io_uring", "tls = {}", &service(&[origin.address], ""));
+    let url = format!("https://{}/", proxy.address);
+    let body = output(tool("curl", "curl").args(["-sk", "--http1.1", &url]));
+    assert!(body.contains("X-Forwarded-Proto: https"), "{body}");
+}
+
+#[test]
+fn bodies_of_every_size_pass_both_ways() {
+    for engine in ENGINES {
+        let origin = Origin::start(|request, stream| reply(stream, &request.body));
+        let authority = Authority::new();
+        let web = format!("tls.certificates = [{}]", authority.issue("a", &["a.test"]).toml());
+        let proxy = Proxy::start_with(engine, &web, &service(&[origin.address], ""));
+        let sizes = [0, 1, 1_000, 16_383, 16_384, 16_385, 70_000, 3_000_000];
+        for (at, size) in sizes.into_iter().enumerate() {
+            let file = proxy.folder.join("body");
+            std::fs::write(&file, noise(at as u64, size)).unwrap();
+            for version in ["--http1.1", "--http2"] {
+                let got = proxy.folder.join("got");
+                let resolve = format!("a.test:{}:127.0.0.1", proxy.address.port());
+                let body = format!("@{}", file.display());
+                let url = format!("https://a.test:{}/", proxy.address.port());
+                let ca = authority.ca();
+                let arguments = ["-sS", version, "--resolve", &resolve, "--data-binary", &body, "-H", "Expect:", &url];
+                output(tool("curl", "curl").args(arguments).arg("--cacert").arg(ca).arg("-o").arg(&got));
+                assert!(std::fs::read(&got).unwrap() == noise(at as u64, size), "{engine} {version} {size}");
+            }
+        }
+    }
+}
+
+#[test]
+fn clients_show_a_certificate_where_the_name_asks_for_it() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let (authority, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
+        let web = format!(
+            "tls = {{ certificates = [{}], client_auth = [{{ ca = [\"{}\"], hosts = [\"admin.test\"] }}] }}",
+            authority.issue("a", &["open.test", "admin.test"]).toml(),
+            clients.ca().display()
+        );
+        let proxy = Proxy::start_with(engine, &web, &service(&[origin.address], ""));
+        let known = client_config(&authority, Some(&clients.issue("c", &["client"])));
+        let unknown = client_config(&authority, Some(&strangers.issue("c", &["client"])));
+        let nobody = client_config(&authority, None);
+        let get = |config, name: &str, host: &str| {
+            SecureClient::connect(proxy.address, config, name).and_then(|mut client| client.get(host, "/"))
+        };
+        let seen = get(&known, "admin.test", "admin.test").unwrap();
+        let shown = seen.split("Client-Cert: :").nth(1).unwrap().split(":\r\n").next().unwrap();
+        assert!(shown.len() > 300, "{shown}");
+        for config in [&unknown, &nobody] {
+            let fault = get(config, "admin.test", "admin.test").unwrap_err();
+            assert!(fault.contains("alert") || fault.contains("ended"), "{engine}: {fault}");
+        }
+        // What one name does not ask for is no way to the other.
+        assert!(get(&nobody, "open.test", "open.test").unwrap().starts_with("HTTP/1.1 200"));
+        let refused = get(&nobody, "open.test", "admin.test").unwrap();
+        assert!(refused.starts_with("HTTP/1.1 421") && refused.contains("cause: misdirected"), "{refused}");
+    }
+}
+
+#[test]
+fn nobody_can_say_that_he_showed_a_certificate() {
+    let origin = mirror();
+    let proxy = Proxy::to("io_uring", &[origin.address]);
+    let mut client = Client::connect(proxy.address);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: :forged:\r\nClient-Cert-Chain: :forged:\r\n\r\n");
+    let seen = client.response("GET");
+    assert!(!seen.text().contains("forged"), "{}", seen.text());
+}
+
+#[test]
+fn an_earlier_handshake_is_gone_on_from_at_any_worker_and_after_a_reload() {
+    let origin = mirror();
+    let authority = Authority::new();
+    let web = format!("tls.certificates = [{}]", authority.issue("a", &["a.test"]).toml());
+    let rest = service(&[origin.address], "");
+    let proxy = Proxy::start_with("io_uring", &web, &rest);
+    let config = client_config(&authority, None);
+    let visit = || {
+        let mut client = SecureClient::connect(proxy.address, &config, "a.test").unwrap();
+        client.get("a.test", "/").unwrap();
+        client.is_resumed()
+    };
+    assert!(!visit());
+    // Two workers: some of these meet the one that did not write the ticket.
+    assert!((0..10).all(|_| visit()));
+    proxy.rewrite(&format!("{web}\nvia = false"), &rest);
+    eventually("it is reloaded", || proxy.metric("ringress_snapshot_generation") == 2);
+    assert!((0..10).all(|_| visit()));
+    assert!(proxy.metrics().contains("resumed=\"true\"} 20"));
+}
+
+#[test]
+fn new_files_are_taken_and_bad_ones_are_told_and_left() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let authority = Authority::new();
+        let first = authority.issue("a", &["a.test"]);
+        let web = format!("tls.certificates = [{}]", first.toml());
+        let proxy = Proxy::start_with(engine, &web, &service(&[origin.address], ""));
+        let config = client_config(&authority, None);
+        let mut kept = SecureClient::connect(proxy.address, &config, "a.test").unwrap();
+        kept.get("a.test", "/").unwrap();
+        let second = authority.issue("a", &["a.test"]);
+        let shown =
+            || SecureClient::connect(proxy.address, &client_config(&authority, None), "a.test").unwrap().certificate();
+        eventually("the new certificate is shown", || shown() == second.der);
+        assert!(kept.get("a.test", "/").unwrap().starts_with("HTTP/1.1 200"), "{engine}: the kept connection goes on");
+        // The key of another certificate.
+        let other = authority.issue("b", &["b.test"]);
+        std::fs::copy(&other.key, &first.key).unwrap();
+        eventually("it is told", || proxy.process_log().contains("the key of another certificate"));
+        assert_eq!(shown(), second.der);
+        assert!(kept.get("a.test", "/").unwrap().starts_with("HTTP/1.1 200"));
+        let third = authority.issue("a", &["a.test"]);
+        eventually("it is mended", || shown() == third.der);
+    }
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told() {
+    let origin = mirror();
+    let authority = Authority::new();
+    let web = format!("tls.certificates = [{}]", authority.issue_until("a", &["a.test"], 2021).toml());
+    let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
+    eventually("it is told", || proxy.process_log().contains("the certificate is over; renew it"));
+}
+
+#[test]
+fn who_speaks_without_tls_is_told_so() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let proxy = Proxy::start_with(engine, "tls = {}", &service(&[origin.address], ""));
+        let answer = Client::connect(proxy.address).get("/");
+        assert_eq!(answer.status, 400);
+        assert!(answer.text().contains("cause: client_bad_request:plain_http_to_tls"), "{}", answer.text());
+    }
+}
+
+#[test]
+fn a_handshake_that_does_not_come_is_not_waited_for() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let web = "tls = {}\ntimeouts = { handshake = \"300ms\" }";
+        let proxy = Proxy::start_with(engine, web, &service(&[origin.address], ""));
+        // Silent, dripping, and not TLS at all.
+        let mut silent = TcpStream::connect(proxy.address).unwrap();
+        let mut dripping = TcpStream::connect(proxy.address).unwrap();
+        let mut garbage = TcpStream::connect(proxy.address).unwrap();
+        garbage.write_all(&[0xff; 100]).unwrap();
+        let start = Instant::now();
+        let mut is_open = true;
+        while is_open {
+            assert!(start.elapsed() < Duration::from_secs(10), "{engine}: a drip holds it open");
+            is_open = dripping.write_all(&[22]).is_ok();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for stream in [&mut silent, &mut garbage] {
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            let mut rest = Vec::new();
+            let _ = stream.read_to_end(&mut rest);
+        }
+        eventually("they are counted", || {
+            proxy.metric("ringress_tls_handshakes_failed_total{listener=\"web\",reason=\"timeout\"}") >= 1
+                && proxy.metric("ringress_tls_handshakes_failed_total{listener=\"web\",reason=\"no_tls\"}") >= 1
+        });
+    }
+}
+
+#[test]
+fn hsts_is_said_over_tls_alone() {
+    let origin = mirror();
+    let plain = crate::support::proxy::free_address();
+    let rest = format!(
+        "[listeners.plain]\naddress = \"{plain}\"\n[[routes]]\nname = \"all\"\nservice = \"all\"\n\
+         filters = [{{ hsts = {{ max_age = \"1h\", include_subdomains = true }} }}]\n\
+         [services.all]\nendpoints = [\"{}\"]\n",
+        origin.address
+    );
+    let authority = Authority::new();
+    let web = format!("tls.certificates = [{}]", authority.issue("a", &["a.test"]).toml());
+    let proxy = Proxy::start_with("io_uring", &web, &rest);
+    let mut client = SecureClient::connect(proxy.address, &client_config(&authority, None), "a.test").unwrap();
+    let secure = client.get("a.test", "/").unwrap();
+    assert!(secure.contains("Strict-Transport-Security: max-age=3600; includeSubDomains\r\n"), "{secure}");
+    assert_eq!(Client::connect(plain).get("/").field("strict-transport-security"), None);
+}
+
+#[test]
+fn the_end_of_a_connection_is_announced() {
+    let origin = mirror();
+    let authority = Authority::new();
+    let web = format!("tls.certificates = [{}]", authority.issue("a", &["a.test"]).toml());
+    let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
+    let mut client = SecureClient::connect(proxy.address, &client_config(&authority, None), "a.test").unwrap();
+    client.stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    // rustls makes an error of an end without close_notify.
+    let mut answer = Vec::new();
+    client.stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+}
