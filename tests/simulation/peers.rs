@@ -17,6 +17,10 @@ pub struct Seen {
     pub is_body_wrong: bool,
     /// It was sent to a service whose endpoints are there.
     pub is_routed: bool,
+    /// It went through the proxy twice: once more after its own word.
+    pub is_passed_twice: bool,
+    /// What an answer without an origin's mark says.
+    pub told: String,
     /// The status the client got, if a head came.
     pub status: Option<u16>,
     /// The response's body came whole, by its framing.
@@ -156,7 +160,15 @@ enum Misdeed {
 }
 
 /// A client that sends requests over one connection, waits for each answer, and checks it.
-pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: std::ops::Range<usize>) {
+///
+/// `ways` are the routes that lead to an origin, each by another way.
+pub async fn client(
+    world: World,
+    mut socket: Socket<World>,
+    book: Book,
+    ids: std::ops::Range<usize>,
+    ways: &'static [&'static str],
+) {
     let mut buffer = Vec::new();
     for id in ids {
         let has_body = world.one_in(2);
@@ -167,7 +179,7 @@ pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: st
             0 => "refused",
             1 => "hole",
             2 => "panic",
-            _ => "s",
+            _ => ways[world.below(ways.len())],
         };
         let method = if has_body { "POST" } else { "GET" };
         let mut bytes =
@@ -185,7 +197,8 @@ pub async fn client(world: World, mut socket: Socket<World>, book: Book, ids: st
             _ => Misdeed::None,
         };
         book.borrow_mut()[id].is_client_healthy = misdeed == Misdeed::None;
-        book.borrow_mut()[id].is_routed = route == "s";
+        book.borrow_mut()[id].is_routed = ways.contains(&route);
+        book.borrow_mut()[id].is_passed_twice = route != "s";
         if misdeed != Misdeed::None {
             bytes.truncate(world.below(bytes.len()));
         }
@@ -229,6 +242,8 @@ async fn take_response(
         let expected = body(id, length.parse().unwrap());
         let is_right = if is_whole { content == expected } else { expected.starts_with(&content) };
         book[id].is_answer_wrong = !is_right || field(&text, "x-id") != Some(id.to_string().as_str());
+    } else {
+        book[id].told = String::from_utf8_lossy(&content).into_owned();
     }
     is_whole && field(&text, "connection") != Some("close")
 }

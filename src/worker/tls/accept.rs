@@ -85,13 +85,14 @@ impl From<Failed> for Fault {
 
 async fn shake<T: Transport>(handshake: &mut Handshake<'_, T>, tls: &ServerTls) -> Result<(Connection, Facts), Fault> {
     let mut acceptor = Acceptor::default();
+    handshake.receive().await?;
+    // A record of a handshake begins with 22.
+    if handshake.unread().first().is_some_and(u8::is_ascii_uppercase) {
+        return Err(Fault::Plain);
+    }
     let accepted = loop {
         if handshake.unread().is_empty() {
             handshake.receive().await?;
-            // A record of a handshake begins with 22.
-            if handshake.inbox.first().is_some_and(u8::is_ascii_uppercase) {
-                return Err(Fault::Plain);
-            }
         }
         let read = acceptor.read_tls(&mut handshake.unread()).map_err(|_| Failed::of("no_tls"))?;
         handshake.note_read(read);
