@@ -19,7 +19,7 @@ use ringress::proto::h1::request::{RequestHead, Underscores};
 use ringress::proto::h1::scan::HeadScan;
 use ringress::snapshot::{Peer, Snapshot};
 use ringress::worker::Worker;
-use ringress::worker::io::{Socket, Transmit as _, Transport as _, finish, receive, send};
+use ringress::worker::io::{Socket, Transport as _, finish, receive, send};
 use ringress::worker::serve::serve;
 use world::World;
 
@@ -79,7 +79,7 @@ fuzz_target!(|data: &[u8]| {
     });
     let heard: Rc<RefCell<Vec<Rc<RefCell<Vec<u8>>>>>> = Rc::default();
     let connections = Rc::clone(&heard);
-    world.on_connect(move |world, socket| {
+    world.on_connect(move |world, socket, _| {
         let heard = Rc::default();
         connections.borrow_mut().push(Rc::clone(&heard));
         world.spawn(say(socket, response.clone(), heard));

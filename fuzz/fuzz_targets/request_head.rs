@@ -16,6 +16,7 @@ fuzz_target!(|data: &[u8]| {
         peer: [127, 0, 0, 1].into(),
         is_trusted: data.len() % 2 == 0,
         scheme: "http",
+        client_certificate: None,
         port: 80,
         request_id: 1,
         forwarded: true,

@@ -20,6 +20,7 @@ fuzz_target!(|data: &[u8]| {
         keep_alive: true,
         says_keep_alive: true,
         passes_length: is_head || head.status() == 304,
+        is_secure: false,
     };
     let mut out = Vec::new();
     put_response_head(&mut out, &head, bytes, &delivery, &[]);
