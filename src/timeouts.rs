@@ -44,6 +44,8 @@ pub const EXPECT_CONTINUE_MS: u64 = 200;
 pub const RESOURCE_WAIT_MS: u64 = 1_000;
 /// How often it is looked whether another request gave one back, in milliseconds.
 pub const RESOURCE_PAUSE_MS: u64 = 20;
+/// How long a client of HTTP/2 has to leave once it was told that no further request is taken, in milliseconds.
+pub const H2_LEAVE_MS: u64 = 5_000;
 /// How long the answer to a PING is waited for, in milliseconds.
 pub const H2_PONG_MS: u64 = 10_000;
 /// How long a client connection keeps the memory of an exchange for its next request, in milliseconds.

@@ -113,7 +113,7 @@ fn retry_in_words(failure: Failure) -> String {
         let unasked = RetryRules { on_header_timeout: false, on_bad_response: false, ..rules.clone() };
         let evidence = match failure {
             Failure::StaleReuseUnsent => Evidence::Unsent,
-            Failure::StaleReuseProven => Evidence::Proven,
+            Failure::StaleReuseProven | Failure::H2Refused | Failure::H2GoawayUnprocessed => Evidence::Proven,
             Failure::StaleReuseLikely => Evidence::Likely,
             _ => Evidence::None,
         };

@@ -1,10 +1,13 @@
 //! What the files hold that a configuration names: read once with it, so that what is compiled is what was read.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+
+use rustls::pki_types::CertificateDer;
 
 use super::Config;
 
@@ -14,6 +17,8 @@ pub struct Files {
     /// The folder that relative names begin at.
     base: PathBuf,
     contents: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
+    /// The authorities of the system, once somebody asked for them.
+    authorities: OnceCell<Vec<CertificateDer<'static>>>,
     /// Certificate and key of each pair in a folder.
     folders: BTreeMap<PathBuf, Result<Vec<(PathBuf, PathBuf)>, String>>,
 }
@@ -56,6 +61,11 @@ impl Files {
         }
     }
 
+    /// The authorities of the system, read once.
+    pub fn system_authorities(&self) -> &[CertificateDer<'static>] {
+        self.authorities.get_or_init(|| rustls_native_certs::load_native_certs().certs)
+    }
+
     /// What a file holds.
     ///
     /// # Errors
@@ -85,6 +95,9 @@ impl Files {
     pub fn folders(&self) -> Vec<PathBuf> {
         let of_files = self.contents.keys().filter_map(|name| self.base.join(name).parent().map(Path::to_owned));
         let mut folders: Vec<_> = of_files.chain(self.folders.keys().map(|name| self.base.join(name))).collect();
+        for folder in folders.iter_mut().filter(|folder| folder.as_os_str().is_empty()) {
+            *folder = PathBuf::from(".");
+        }
         folders.sort();
         folders.dedup();
         folders

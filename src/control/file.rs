@@ -47,7 +47,6 @@ pub(super) struct Watch {
     /// An event came and the files were not looked at yet: waiting for quiet may be abandoned.
     is_pending: bool,
     watcher: Option<notify::RecommendedWatcher>,
-    folders: Vec<PathBuf>,
 }
 
 impl Watch {
@@ -74,7 +73,6 @@ impl Watch {
             events,
             is_pending: false,
             watcher,
-            folders: Vec::new(),
         };
         watch.attend();
         watch
@@ -89,10 +87,9 @@ impl Watch {
         let mut folders = self.files.folders();
         folders.push(own.to_owned());
         for folder in folders {
-            if let Some(watcher) = self.watcher.as_mut().filter(|_| !self.folders.contains(&folder))
-                && watcher.watch(&folder, RecursiveMode::NonRecursive).inspect_err(warn).is_ok()
-            {
-                self.folders.push(folder);
+            // One that was taken away and made again is another, and watched anew.
+            if let Some(watcher) = &mut self.watcher {
+                let _ = watcher.watch(&folder, RecursiveMode::NonRecursive).inspect_err(warn);
             }
         }
     }

@@ -187,7 +187,8 @@ impl Checker {
     async fn secure(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
         let Some(tls) = &self.tls else { return self.ask(stream).await };
         let name = tls.server_name(&self.name).ok_or("the endpoint has no name for TLS")?;
-        let connector = TlsConnector::from(Arc::clone(&tls.http1));
+        let connector =
+            TlsConnector::from(Arc::clone(if self.check.path.is_some() { &tls.http1 } else { &tls.config }));
         self.ask(connector.connect(name, stream).await.map_err(|error| error.to_string())?).await
     }
 

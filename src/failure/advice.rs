@@ -73,17 +73,7 @@ impl Failure {
     /// True for causes whose feature is not built yet, so that they cannot occur.
     #[must_use]
     pub const fn is_reserved(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimited
-                | Self::AuthRequired
-                | Self::Denied
-                | Self::Misdirected
-                | Self::UpstreamTls(_)
-                | Self::H2Refused
-                | Self::H2GoawayUnprocessed
-                | Self::H2Reset(_)
-        )
+        matches!(self, Self::RateLimited | Self::AuthRequired | Self::Denied)
     }
 
     /// What people can do about it.
@@ -230,7 +220,9 @@ impl Failure {
         match self {
             Self::UpstreamStatus => advice("A status that `retry.on_status` lists, after the last attempt.", "It is the upstream's own answer: ask there."),
             Self::UpstreamTls(_) => advice("A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).", "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."),
-            Self::H2Refused | Self::H2GoawayUnprocessed | Self::H2Reset(_) => advice("The upstream ended the stream.", "Ask there."),
+            Self::H2Refused => advice("An upstream that has as many requests as it takes at a time, on every attempt.", "Raise its limit of concurrent streams, or give it endpoints."),
+            Self::H2GoawayUnprocessed => advice("An upstream that was stopped, or bounds the age of its connections, on every attempt.", "Nothing, where it comes back; else see why it ends connections that have just begun."),
+            Self::H2Reset(_) => advice("The upstream gave up the request, with the code that stands behind the name.", "Look into the upstream's log at that moment."),
             Self::UpstreamClosedNoResponse => advice(
                 "The upstream took the request and closed without an answer: a crashed or restarted process, a worker killed for memory or time (uWSGI `harakiri`, gunicorn `timeout`), or a keep-alive connection closed just as it was used again, where `reused` is true.",
                 "Look into the upstream's log at this moment. Idempotent requests are sent again; others with `retry.non_idempotent` or an `Idempotency-Key`."),

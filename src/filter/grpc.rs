@@ -3,13 +3,12 @@
 use crate::failure::Failure;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
+use crate::proto::h2;
 
 /// True for a request of gRPC, by its content type.
 #[must_use]
 pub fn is_grpc(head: &RequestHead) -> bool {
-    head.known(Known::ContentType).is_some_and(|value| {
-        value.strip_prefix(b"application/grpc").is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-    })
+    head.known(Known::ContentType).is_some_and(h2::is_grpc)
 }
 
 /// The status of a failure of ours: as its clients would take the HTTP status of an answer without one, but for

@@ -31,6 +31,8 @@ pub struct Facts {
     pub is_resumed: bool,
     /// HTTP/2 was agreed on.
     pub is_h2: bool,
+    /// Which policy a client met, by its print.
+    pub policy: u64,
     /// The client's certificate, which an authority of the policy vouches for, as RFC 9440 §2.2 writes it.
     pub client: Option<Box<str>>,
 }
@@ -48,6 +50,7 @@ impl Facts {
             },
             cipher: connection.negotiated_cipher_suite().map_or("", |suite| suite_name(suite.suite())),
             is_resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+            policy: 0,
             is_h2: connection.alpn_protocol() == Some(ALPN_H2),
             client: connection
                 .peer_certificates()

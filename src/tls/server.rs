@@ -1,6 +1,7 @@
 //! TLS towards clients: which certificate for which name, which clients must show one, and what goes on without them.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -45,7 +46,8 @@ impl Certificates {
         }
         if let Some(first) = identities.first().filter(|_| !is_strict) {
             // Those for the same names in another algorithm serve as well.
-            let alike = sorted.iter().filter(|other| other.names == first.names);
+            let is_alike = |other: &&&Identity| !other.names.is_empty() && other.names == first.names;
+            let alike = sorted.iter().filter(|other| is_alike(other) || Arc::ptr_eq(&other.key, &first.key));
             certificates.default = alike.map(|identity| Arc::clone(&identity.key)).collect();
         }
         certificates
@@ -89,11 +91,21 @@ pub struct Terms {
     pub http2: bool,
 }
 
+/// What is asked of clients under some names, and how.
+#[derive(Debug)]
+pub struct Policy {
+    hosts: Vec<String>,
+    /// How handshakes are made.
+    pub config: Arc<ServerConfig>,
+    /// A number that another policy has another of, whatever snapshot it is from.
+    pub print: u64,
+}
+
 /// TLS of one listener.
 #[derive(Debug)]
 pub struct ServerTls {
-    /// Policy 0 asks clients for nothing, or is the one for all names without their own.
-    policies: Vec<(Vec<String>, Arc<ServerConfig>)>,
+    /// The first asks clients for nothing, or is the one for all names without their own.
+    policies: Vec<Policy>,
     /// Names of each certificate and the end of its validity, in seconds since 1970.
     pub certificates: Vec<(String, i64)>,
 }
@@ -116,29 +128,29 @@ impl ServerTls {
         let mut policies = Vec::new();
         for policy in std::iter::once(base).chain(clients.iter().filter(|policy| !policy.hosts.is_empty()).map(Some)) {
             let description = format!("{:?}", policy.map(|policy| (&policy.authorities, policy.is_required)));
+            let mut print = DefaultHasher::new();
+            description.hash(&mut print);
             let config = server_config(terms, &certificates, policy, tickets(description)?)?;
-            policies.push((policy.map_or_else(Vec::new, |policy| policy.hosts.clone()), Arc::new(config)));
+            policies.push(Policy {
+                hosts: policy.map_or_else(Vec::new, |policy| policy.hosts.clone()),
+                config: Arc::new(config),
+                print: print.finish(),
+            });
         }
         let facts = identities.iter().map(|identity| (identity.names.join(","), identity.not_after_s));
         Ok(Self { policies, certificates: facts.collect() })
     }
 
-    /// The policy for a name, as a number that tells policies of this listener apart.
+    /// The policy for a name.
     #[must_use]
-    pub fn policy(&self, name: Option<&str>) -> usize {
-        let Some(name) = name.filter(|_| self.policies.len() > 1) else { return 0 };
+    pub fn policy(&self, name: Option<&str>) -> Option<&Policy> {
+        let Some(name) = name.filter(|_| self.policies.len() > 1) else { return self.policies.first() };
         let name = name.to_ascii_lowercase();
         let parent = name.split_once('.').map(|(_, parent)| parent);
         let is_of = |hosts: &Vec<String>| {
             hosts.iter().any(|host| *host == name || parent.is_some() && host.strip_prefix("*.") == parent)
         };
-        self.policies.iter().position(|(hosts, _)| is_of(hosts)).unwrap_or(0)
-    }
-
-    /// How handshakes under a policy are made.
-    #[must_use]
-    pub fn config(&self, policy: usize) -> Option<&Arc<ServerConfig>> {
-        self.policies.get(policy).map(|(_, config)| config)
+        self.policies.iter().find(|policy| is_of(&policy.hosts)).or(self.policies.first())
     }
 }
 
@@ -222,11 +234,9 @@ mod tests {
             },
         );
         let tls = tls.unwrap();
-        assert_eq!(tls.policy(None), 0);
-        assert_eq!(tls.policy(Some("x.example")), 0);
-        assert_eq!(tls.policy(Some("Admin.example")), 1);
-        assert_eq!(tls.policy(Some("a.in.example")), 1);
-        assert_eq!(tls.policy(Some("a.b.in.example")), 0);
+        let is_base = |name| tls.policy(name).unwrap().print == tls.policies[0].print;
+        assert!(is_base(None) && is_base(Some("x.example")) && is_base(Some("a.b.in.example")));
+        assert!(!is_base(Some("Admin.example")) && !is_base(Some("a.in.example")));
         assert_ne!(described[0], described[1], "tickets of one must not be good for the other");
     }
 }

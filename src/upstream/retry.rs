@@ -201,6 +201,8 @@ fn kind(rules: &RetryRules, attempted: &Attempted) -> Kind {
         Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend | Failure::H2Reset(_) => Kind::Closed,
         // Who is not who it should be is not passed over in silence, though another may be.
         Failure::UpstreamTls(TlsFault::Certificate(_)) => Kind::Final,
+        // After the handshake, with the request on its way.
+        Failure::UpstreamTls(_) if attempted.evidence != Evidence::None => Kind::Closed,
         Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout | Failure::UpstreamTls(_) => {
             Kind::Connect
         }

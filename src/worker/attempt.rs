@@ -242,7 +242,8 @@ impl<T: Transport> Exchange<'_, T> {
                 failed.evidence = Evidence::Proven;
                 return;
             }
-            Failure::H2Reset(_) => {
+            // After the handshake: the request may have been read.
+            Failure::H2Reset(_) | Failure::UpstreamTls(_) => {
                 failed.evidence = Evidence::Delivered;
                 return;
             }
@@ -274,6 +275,9 @@ impl<T: Transport> Exchange<'_, T> {
     fn note_connection(&self, endpoint: &Endpoint<T>, upstream: &Upstream<T>, failed: &Attempt) {
         if upstream.link.receiver.is_stream() {
             // A connection of many streams ends by its own rules.
+            if matches!(failed.failure, Failure::UpstreamHeaderTimeout | Failure::UpstreamSendTimeout) {
+                upstream.link.receiver.distrust();
+            }
             return;
         }
         if failed.failure == Failure::UpstreamUnsolicited {

@@ -74,7 +74,8 @@ pub(super) async fn obtain<T: Transport>(
         let multiplex = &endpoint.multiplex;
         let is_multiplexed = match to.protocol {
             Protocol::Http1 => false,
-            Protocol::Auto => multiplex.is_spoken.get(),
+            // Until it is known, the first connection is waited for: it may carry all.
+            Protocol::Auto => to.tls.is_some() && multiplex.is_spoken.get() != Some(false),
             Protocol::H2 => true,
         };
         if is_multiplexed {
@@ -98,7 +99,7 @@ pub(super) async fn obtain<T: Transport>(
         match dialled {
             Ok(Dialled { ends, inbox, tls_us, is_h2: true }) => {
                 worker.metrics.borrow_mut().counters.upstream_opened += 1;
-                multiplex.is_spoken.set(true);
+                multiplex.is_spoken.set(Some(true));
                 let begun = h2::upstream::begin(worker, multiplex, ends, inbox, to.keep).await;
                 drop(dialling);
                 let multiplexed = begun.map_err(|_| (Failure::ConnectRefused, 0))?;
@@ -107,7 +108,7 @@ pub(super) async fn obtain<T: Transport>(
             Ok(Dialled { ends, inbox, tls_us, is_h2: false }) => {
                 worker.metrics.borrow_mut().counters.upstream_opened += 1;
                 if to.protocol == Protocol::Auto {
-                    multiplex.is_spoken.set(false);
+                    multiplex.is_spoken.set(Some(false));
                 }
                 let link = Link::new(ends, inbox, worker.timers.timer());
                 let connection = Connection { tls_us, ..Connection::default() };

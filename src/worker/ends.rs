@@ -7,6 +7,7 @@ use super::h2::request::{RequestInlet, RequestOutlet};
 use super::h2::stream::{StreamInlet, StreamOutlet};
 use super::io::{Receive, Socket, Transmit, Transport};
 use super::tls::ends::{TlsInlet, TlsOutlet};
+use crate::failure::Failure;
 use crate::upstream::evidence::{Delivery, Peek};
 
 /// Where bytes of a message come in.
@@ -128,4 +129,33 @@ impl<T: Transport> Inlet<T> {
     pub(super) const fn is_stream(&self) -> bool {
         matches!(self, Self::Request(_))
     }
+
+    /// True where the end of the message is not the end of what the connection can carry: nothing need be read to keep it.
+    pub(super) const fn is_client_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
+    /// No answer came in time: where others use the connection too, no further one shall.
+    pub(super) fn distrust(&self) {
+        if let Self::Request(inlet) = self {
+            inlet.distrust();
+        }
+    }
+}
+
+/// What ended a connection or a stream by the rules of its protocol, in the place of the operating system's error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StreamFault(pub Failure);
+
+impl std::fmt::Display for StreamFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for StreamFault {}
+
+/// The failure that an error stands for, where it is no error of the operating system.
+pub(super) fn fault_of(error: &io::Error) -> Option<Failure> {
+    error.get_ref()?.downcast_ref::<StreamFault>().map(|fault| fault.0)
 }

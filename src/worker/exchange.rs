@@ -157,12 +157,12 @@ impl<T: Transport> Exchange<'_, T> {
         if self.record.tls.is_some() { "https" } else { "http" }
     }
 
-    /// A client that showed what one name asks for must not have what another name asks more for.
+    /// A client that met what one name asked for must not have what another name, or the same one since a reload, asks
+    /// something else for.
     fn check_name(&self, head: &RequestHead) -> Result<(), Failure> {
         let (Some(facts), Some(tls)) = (&self.record.tls, &self.listener.tls) else { return Ok(()) };
-        let asked = tls.policy(facts.server_name.as_deref());
-        let meant = tls.policy(std::str::from_utf8(head.host()).ok());
-        if asked == meant { Ok(()) } else { Err(Failure::Misdirected) }
+        let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
+        if meant == Some(facts.policy) { Ok(()) } else { Err(Failure::Misdirected) }
     }
 
     /// What can be refused before an upstream hears of it.

@@ -5,9 +5,8 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use super::ends::{Inlet, Outlet};
+use super::ends::{Inlet, Outlet, fault_of};
 use super::forward::{Delivered, Expectation, Forward, Upload};
-use super::h2::request::fault_of;
 use super::io::{Receive as _, Transport, receive};
 use super::link::{SendFault, send_all};
 use super::timer::Patience;
@@ -240,6 +239,10 @@ impl<T: Transport> Forward<'_, T> {
         let answered = head.known(Known::Upgrade, bytes);
         if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| is_one_of(answered, asked)) {
             return Err(ResponseFault::UpgradeNotAsked.into());
+        }
+        // Its client would take any success for the other protocol's beginning (RFC 8441 §5).
+        if self.head.is_h2() && asked.is_some() && (200..300).contains(&head.status()) {
+            return Err(Failure::UpstreamBadHeader("upgrade_ignored"));
         }
         if is_upgrade && self.progress.has_early_bytes.get() {
             return Err(Failure::ClientBadRequest("bytes_before_upgrade"));

@@ -115,6 +115,9 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// Reads the rest of the request body and throws it away; false where it is too long or too slow.
     async fn drain(&mut self, client: &mut Link<T>) -> bool {
+        if client.receiver.is_client_stream() {
+            return true;
+        }
         client.timer.arm(LINGER_MS);
         let mut left = DRAIN_BYTES_MAX;
         let mut trailers = Vec::new();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Compiler, TimedOut};
-use crate::config::services::{self, HostRule};
+use crate::config::services::{self, HostRule, Protocol};
 use crate::config::units::{Duration, EndpointAddress};
 use crate::failure::Failure;
 use crate::limits::ENDPOINTS_MAX;
@@ -40,6 +40,10 @@ impl Compiler<'_> {
         if endpoints.len() > ENDPOINTS_MAX {
             let what = format!("{} endpoints are more than {ENDPOINTS_MAX}", endpoints.len());
             self.problem(&format!("{key}.endpoints"), what, "");
+        }
+        if service.protocol == Protocol::H2 && service.health.as_ref().is_some_and(|health| health.path.is_some()) {
+            let remedy = "leave it out: the check is a connection then; or set `protocol` to \"auto\"";
+            self.problem(&format!("{key}.health.path"), "checks that ask for a path speak HTTP/1.1", remedy);
         }
         if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
             self.problem(&format!("{key}.endpoints"), "every weight is 0", "give one of them 1 or more");

@@ -1,6 +1,6 @@
 //! Compiles TLS: certificates and authorities from the files that were read, each fault at the key that names the file.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -82,6 +82,19 @@ impl Compiler<'_> {
             .enumerate()
             .map(|(at, auth)| self.client_policy(&format!("{key}.client_auth.{at}"), auth))
             .collect();
+        let mut asked = BTreeSet::new();
+        for (at, policy) in clients.iter().enumerate() {
+            let hosts = policy.hosts.iter().map(String::as_str);
+            for host in hosts.chain(policy.hosts.is_empty().then_some("any other name")) {
+                if !asked.insert(host) {
+                    self.problem(
+                        &format!("{key}.client_auth.{at}"),
+                        format!("{host} is asked for something before"),
+                        "",
+                    );
+                }
+            }
+        }
         let provider = self.provider(&key, &tls.ciphers)?;
         if self.problems.len() > known {
             return None;
@@ -167,7 +180,7 @@ impl Compiler<'_> {
             authorities.extend(self.authorities(&format!("{key}.ca.{at}"), path));
         }
         if tls.ca.is_empty() && !tls.insecure_skip_verify {
-            authorities = rustls_native_certs::load_native_certs().certs;
+            authorities = self.source.files.system_authorities().to_vec();
             if authorities.is_empty() {
                 self.problem(key, "the system has no authorities", "install ca-certificates, or name files in `ca`");
             }

@@ -131,7 +131,9 @@ impl Unframer {
         let mut head = ResponseHead::default();
         head.parse(bytes, is_head).map_err(|_| Broken)?;
         let is_switch = head.status() == 101;
-        if is_switch && !is_tunnel {
+        let is_accepted = |accept: &[u8]| accept == super::WEBSOCKET_ACCEPT;
+        let accept = head.fields(bytes).find(|(_, name, _)| name.eq_ignore_ascii_case(b"sec-websocket-accept"));
+        if is_switch && !(is_tunnel && accept.is_none_or(|(_, _, value)| is_accepted(value))) {
             return Err(Broken);
         }
         let mut response = Response::new(());
@@ -159,7 +161,8 @@ impl Unframer {
         let mut head = RequestHead::default();
         head.parse(bytes.to_vec(), Underscores::Keep).map_err(|_| Broken)?;
         let target = if head.target() == b"*" { b"*" } else { head.raw_target() };
-        let path = PathAndQuery::try_from(target).map_err(|_| Broken)?;
+        let path = PathAndQuery::try_from(target).or_else(|_| PathAndQuery::try_from(encoded(target)));
+        let path = path.map_err(|_| Broken)?;
         let uri = Uri::builder().scheme(scheme).authority(head.authority()).path_and_query(path);
         let mut request = Request::new(());
         *request.method_mut() = Method::from_bytes(head.method()).map_err(|_| Broken)?;
@@ -168,7 +171,7 @@ impl Unframer {
         let mut is_grpc = false;
         for (field, name, value) in head.fields() {
             if !field.known.is_hop_by_hop() && field.known != Known::Host {
-                is_grpc |= name.eq_ignore_ascii_case(b"content-type") && value.starts_with(b"application/grpc");
+                is_grpc |= field.known == Known::ContentType && super::is_grpc(value);
                 put(request.headers_mut(), name, value)?;
             }
         }
@@ -198,6 +201,20 @@ fn put(fields: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Broken> 
 /// What HTTP/1 says of a WebSocket's beginning, and HTTP/2 says otherwise.
 fn is_of_handshake(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"sec-websocket-accept") || matches!(Known::of(name), Known::ContentLength)
+}
+
+/// A target with what HTTP/1 lets through and no URI may hold as percent-encoded bytes (RFC 3986 §2.1).
+fn encoded(target: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut encoded = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(byte) {
+            encoded.push(*byte);
+        } else {
+            encoded.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
+    encoded
 }
 
 /// Trailer lines as fields.
@@ -267,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_switch_is_a_200_where_a_tunnel_was_asked_for_and_a_bug_elsewhere() {
-        let message = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nraw";
+        let message = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: o+zpUhPLsmk9Z5wwXfle0bnj61o=\r\n\r\nraw";
         let tunnel = Kind::Response { is_head: false, is_tunnel: true };
         assert_eq!(parts(tunnel, message).unwrap(), ["200 OK {} false", "raw false"]);
         assert_eq!(parts(RESPONSE, message), Err(Broken));

@@ -6,6 +6,18 @@ pub mod from_h1;
 pub mod meter;
 pub mod to_h1;
 
+/// The key that upstreams of HTTP/1 get for a WebSocket that was opened over HTTP/2, where there is none (RFC 8441 §5.1), and
+/// what they answer to it (RFC 6455 §4.2.2). The key proves that the answer is a WebSocket server's, and nothing else.
+pub(crate) const WEBSOCKET_KEY: &[u8] = b"cmluZ3Jlc3MgKGgyKSBrZQ==";
+pub(crate) const WEBSOCKET_ACCEPT: &[u8] = b"o+zpUhPLsmk9Z5wwXfle0bnj61o=";
+
+/// True for the content type of gRPC.
+#[must_use]
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
 /// What a client that knows beforehand sends first (RFC 9113 §3.4): it reads as a head of HTTP/1, and is none.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The part of it that a parser of HTTP/1 takes for a head.

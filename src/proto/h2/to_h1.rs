@@ -1,12 +1,14 @@
 //! Writes a message of HTTP/2 as one of HTTP/1.1, which is then parsed as strictly as any other (RFC 9113 §8.2 to 8.5).
 
-use http::header::{COOKIE, HOST};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, SEC_WEBSOCKET_KEY};
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use super::{WEBSOCKET_KEY, is_grpc};
 use crate::limits::FIELDS_MAX;
 use crate::proto::h1::encode::{put_field, put_number_field, put_status_line, reason};
 use crate::proto::h1::fault::RequestFault;
+use crate::proto::h1::field::is_token;
 
 /// How the body of the stream is to be written behind the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,22 +34,26 @@ pub fn put_request(
     if parts.headers.len() >= FIELDS_MAX {
         return Err(RequestFault::HeadTooLarge);
     }
+    if protocol.is_some_and(|protocol| !is_token(protocol)) {
+        return Err(RequestFault::FieldValue);
+    }
     put_request_line(out, parts, protocol.is_some());
     if !parts.headers.contains_key(HOST)
         && let Some(authority) = parts.uri.authority()
     {
         put_field(out, b"host", authority.as_str().as_bytes());
     }
-    put_fields(out, &parts.headers);
+    let is_counted = is_ended || !has_grpc(&parts.headers);
+    put_fields(out, &parts.headers, is_counted, protocol.is_some());
     let carried = match protocol {
         Some(protocol) => {
             put_field(out, b"connection", b"upgrade");
             put_field(out, b"upgrade", protocol);
             // Of no meaning in HTTP/2 (RFC 8441 §5.1), and asked for by every server of HTTP/1; the answer to it is dropped.
-            put_field(out, b"sec-websocket-key", b"cmluZ3Jlc3MgKGgyKSBrZQ==");
+            put_field(out, b"sec-websocket-key", WEBSOCKET_KEY);
             Carried::Tunnel
         }
-        None if parts.headers.contains_key(http::header::CONTENT_LENGTH) => Carried::Plain,
+        None if is_counted && parts.headers.contains_key(CONTENT_LENGTH) => Carried::Plain,
         None if is_ended => {
             // A method that means a body has an empty one, and not none that its server would wait for.
             if matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
@@ -83,9 +89,16 @@ fn put_request_line(out: &mut Vec<u8>, parts: &Parts, is_extended: bool) {
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
-fn put_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
+/// True for a message of gRPC: its trailers matter more than its length, and a body with a length has none in HTTP/1.
+fn has_grpc(fields: &HeaderMap) -> bool {
+    fields.get(CONTENT_TYPE).is_some_and(|value| is_grpc(value.as_bytes()))
+}
+
+/// The fields, without a `Content-Length` that is not counted, and without the key of a WebSocket, which is ours.
+fn put_fields(out: &mut Vec<u8>, fields: &HeaderMap, is_counted: bool, has_own_key: bool) {
     for (name, value) in fields {
-        if name != COOKIE {
+        let is_ours = name == CONTENT_LENGTH && !is_counted || name == SEC_WEBSOCKET_KEY && has_own_key;
+        if name != COOKIE && !is_ours {
             put_field(out, name.as_str().as_bytes(), value.as_bytes());
         }
     }
@@ -106,9 +119,10 @@ fn put_fields(out: &mut Vec<u8>, fields: &HeaderMap) {
 pub fn put_response(out: &mut Vec<u8>, head: &http::response::Parts, is_ended: bool, is_head: bool) -> Carried {
     let status = head.status.as_u16();
     put_status_line(out, status, reason(status).as_bytes());
-    put_fields(out, &head.headers);
+    let is_counted = is_ended || !has_grpc(&head.headers);
+    put_fields(out, &head.headers, is_counted, false);
     let has_no_body = is_head || status < 200 || matches!(status, 204 | 304);
-    let carried = if has_no_body || head.headers.contains_key(http::header::CONTENT_LENGTH) {
+    let carried = if has_no_body || is_counted && head.headers.contains_key(CONTENT_LENGTH) {
         Carried::Plain
     } else if is_ended {
         put_number_field(out, b"content-length", 0);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 
-use super::super::ends::{Inlet, Outlet};
+use super::super::ends::{Inlet, Outlet, StreamFault, fault_of};
 use super::super::io::{Receive, Transmit, Transport, make_room};
 use super::body::{Body, gone};
 use super::frames::{Frames, Next, send_end};
@@ -21,23 +21,6 @@ use crate::failure::Failure;
 use crate::proto::h2::from_h1::{Kind, Part, Unframer};
 use crate::proto::h2::to_h1::put_response;
 use crate::upstream::evidence::{Delivery, Peek};
-
-/// What a stream's end was, told in place of the operating system's error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct StreamFault(pub Failure);
-
-impl std::fmt::Display for StreamFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for StreamFault {}
-
-/// What the end of a stream says, where it is a stream's.
-pub(in super::super) fn fault_of(error: &io::Error) -> Option<Failure> {
-    error.get_ref()?.downcast_ref::<StreamFault>().map(|fault| fault.0)
-}
 
 /// The error of a stream as one of I/O.
 fn broken(error: &h2::Error) -> io::Error {
@@ -74,8 +57,10 @@ const fn reason_name(reason: Reason) -> &'static str {
 /// What both ends of a stream share.
 struct Shared {
     response: RefCell<Option<ResponseFuture>>,
+    /// Why the head of the request could not be sent.
+    fault: RefCell<Option<io::Error>>,
     is_head: Cell<bool>,
-    _place: Place,
+    place: Place,
 }
 
 /// Where the response comes in.
@@ -109,19 +94,27 @@ impl std::fmt::Debug for RequestOutlet {
 pub(in super::super) fn ends<T: Transport>(place: Place) -> (Inlet<T>, Outlet<T>) {
     let sender = place.connection().sender.clone();
     let frames = Frames::new(Unframer::new(Kind::Request(place.connection().scheme)));
-    let shared = Rc::new(Shared { response: RefCell::default(), is_head: Cell::new(false), _place: place });
+    let shared =
+        Rc::new(Shared { response: RefCell::default(), fault: RefCell::default(), is_head: Cell::new(false), place });
     let inlet = RequestInlet { shared: Rc::clone(&shared), body: None };
     let outlet = RequestOutlet { shared, sender, frames, stream: None, is_ended: false };
     (Inlet::Request(inlet), Outlet::Request(outlet))
 }
 
 impl RequestInlet {
+    /// Nothing came for too long: no further request goes over the connection, for nobody may be there.
+    pub(in super::super) fn distrust(&self) {
+        self.shared.place.connection().distrust();
+    }
+
     /// The next head, written to the end of the inbox.
     fn poll_head(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let before = inbox.len();
         let mut response = self.shared.response.borrow_mut();
-        // Nothing of the request has left yet; whoever sends it is polled by the same task.
-        let Some(future) = response.as_mut() else { return Poll::Pending };
+        let Some(future) = response.as_mut() else {
+            // Nothing of the request has left yet; whoever sends it is polled by the same task, before this.
+            return self.shared.fault.borrow_mut().take().map_or(Poll::Pending, |fault| Poll::Ready(Err(fault)));
+        };
         let is_head = self.shared.is_head.get();
         if let Poll::Ready(Some(Ok(interim))) = future.poll_informational(cx) {
             put_response(inbox, &interim.into_parts().0, false, is_head);
@@ -177,6 +170,15 @@ impl RequestOutlet {
         }
     }
 
+    /// Tells whoever waits for the answer that none can come.
+    fn fail(&self, error: io::Error) -> io::Error {
+        if self.stream.is_none() {
+            let again = fault_of(&error).map_or_else(gone, |failure| io::Error::other(StreamFault(failure)));
+            *self.shared.fault.borrow_mut() = Some(again);
+        }
+        error
+    }
+
     fn send_fields(&mut self, part: Part) -> Result<(), h2::Error> {
         match part {
             Part::Request(request, is_last) => {
@@ -197,8 +199,10 @@ impl RequestOutlet {
 
 impl Transmit for RequestOutlet {
     fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.stream.is_none() {
-            ready!(self.sender.poll_ready(cx)).map_err(|error| broken(&error))?;
+        if self.stream.is_none()
+            && let Err(error) = ready!(self.sender.poll_ready(cx))
+        {
+            return Poll::Ready(Err(self.fail(broken(&error))));
         }
         let mut at = from;
         while at < out.len() {
@@ -206,7 +210,7 @@ impl Transmit for RequestOutlet {
                 Poll::Ready(Ok(bytes)) => at += bytes,
                 // What was sent before is told first: who hears of the error must not believe that nothing was.
                 Poll::Ready(Err(_)) | Poll::Pending if at > from => break,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.fail(error))),
                 Poll::Pending => {
                     let Some(stream) = &mut self.stream else { return Poll::Pending };
                     return stream.poll_reset(cx).map(|_| Err(gone()));

@@ -17,6 +17,7 @@ use super::super::ends::{Inlet, Outlet};
 use super::super::exchange::exchange;
 use super::super::io::Transport;
 use super::super::link::Link;
+use super::super::live::Live;
 use super::super::serve::Session;
 use super::super::timer::Timer;
 use super::pipe::{Gauge, Pipe};
@@ -29,13 +30,15 @@ use crate::limits::{
 use crate::proto::h2::meter::Excess;
 use crate::proto::h2::to_h1::{Carried, put_request};
 use crate::snapshot::{Label, Peer};
-use crate::timeouts::LINGER_MS;
+use crate::timeouts::{H2_LEAVE_MS, LINGER_MS};
 use crate::tls::Facts;
 
 /// What the streams of a connection share.
-struct Streams {
+struct Streams<T: Transport> {
     peer: Peer,
     listener: Label,
+    /// The latest snapshot that has the listener, for requests that were on their way when it went.
+    live: RefCell<Rc<Live<T>>>,
     tls: Option<Rc<Facts>>,
     /// Exchanges that are not over; the client may think of some that they are.
     open: Cell<u32>,
@@ -47,9 +50,9 @@ struct Streams {
 }
 
 /// An exchange that is counted until this is dropped.
-struct Place(Rc<Streams>);
+struct Place<T: Transport>(Rc<Streams<T>>);
 
-impl Drop for Place {
+impl<T: Transport> Drop for Place<T> {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
         if let Some(waker) = self.0.connection.borrow_mut().take() {
@@ -67,17 +70,20 @@ enum Waiting {
     Rest,
     /// The next request.
     Idle,
-    /// The client to see that the connection is over.
+    /// The client to leave, which was told that no further request is taken.
+    Leave,
+    /// The client to see why the connection is over.
     End,
 }
 
 /// Serves a connection to its end. What came already is in the session's inbox.
 pub(in super::super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session<T>) {
-    let Session { link, peer, listener, tls, .. } = session;
+    let Session { link, peer, listener, tls, live, .. } = session;
     let gauge = Rc::new(RefCell::new(Gauge::default()));
     let streams = Rc::new(Streams {
         peer,
         listener,
+        live: RefCell::new(live),
         tls,
         open: Cell::new(0),
         resets_left: Cell::new(H2_EARLY_RESETS_MAX),
@@ -115,7 +121,7 @@ fn builder() -> Builder {
 
 struct Driver<'a, T: Transport> {
     worker: &'a Rc<Worker<T>>,
-    streams: Rc<Streams>,
+    streams: Rc<Streams<T>>,
     timer: Timer<T>,
     connection: Connection<Pipe<T>, Bytes>,
     waiting: Waiting,
@@ -148,31 +154,20 @@ impl<T: Transport> Driver<'_, T> {
             return Poll::Pending;
         }
         match self.waiting {
-            // It had its time to read what it was told.
-            Waiting::End => Poll::Ready(()),
+            // It had its time.
+            Waiting::End | Waiting::Leave => return Poll::Ready(()),
             Waiting::Rest => {
                 self.connection.abrupt_shutdown(Reason::PROTOCOL_ERROR);
-                self.end_soon(cx)
+                self.await_end();
             }
             Waiting::Idle | Waiting::Exchanges => {
                 self.is_going = true;
                 self.connection.graceful_shutdown();
-                self.end_soon(cx)
             }
         }
-    }
-
-    /// Sends what was just said, and gives the client a moment.
-    fn end_soon(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.await_end();
-        loop {
-            match self.connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.begin(request, respond),
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-                Poll::Pending if self.timer.poll_expired(cx) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        // What was just said leaves with the next turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn has_excess(&self) -> bool {
@@ -195,6 +190,7 @@ impl<T: Transport> Driver<'_, T> {
             Waiting::End => return,
             _ if self.streams.gauge.borrow().meter.is_unfinished() => Waiting::Rest,
             _ if self.streams.open.get() > 0 => Waiting::Exchanges,
+            _ if self.is_going => Waiting::Leave,
             _ => Waiting::Idle,
         };
         if waiting == self.waiting {
@@ -213,6 +209,7 @@ impl<T: Transport> Driver<'_, T> {
                 let drain_ms = self.worker.is_draining.get().then_some(live.snapshot.drain_idle_ms);
                 self.timer.arm_idle(timeouts.idle_ms.unwrap_or(u64::from(u32::MAX)).min(drain_ms.unwrap_or(u64::MAX)));
             }
+            Waiting::Leave => self.timer.arm(H2_LEAVE_MS),
             Waiting::Exchanges | Waiting::End => self.timer.disarm(),
         }
     }
@@ -233,12 +230,16 @@ impl<T: Transport> Driver<'_, T> {
 /// Answers the request of one stream.
 async fn answer<T: Transport>(
     worker: Rc<Worker<T>>,
-    place: Place,
+    place: Place<T>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
     let Streams { peer, listener, tls, .. } = &*place.0;
-    let live = worker.live();
+    let latest = worker.live();
+    if latest.snapshot.listener(*listener).is_some() {
+        *place.0.live.borrow_mut() = latest;
+    }
+    let live = Rc::clone(&place.0.live.borrow());
     let Some(settings) = live.snapshot.listener(*listener) else { return };
     let underscores = settings.underscores;
     let (parts, body) = request.into_parts();
@@ -265,7 +266,7 @@ async fn answer<T: Transport>(
     place.0.note_end(shared.is_reset.get() && !shared.has_begun());
 }
 
-impl Streams {
+impl<T: Transport> Streams<T> {
     /// An exchange is over; `is_early` where the client reset it before its answer had begun.
     fn note_end(&self, is_early: bool) {
         match (is_early, self.resets_left.get()) {

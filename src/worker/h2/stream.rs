@@ -116,13 +116,17 @@ impl Receive for StreamInlet {
     }
 
     fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
-        if self.body.is_ended {
+        if self.body.is_ended || self.shared.is_reset.get() {
             return 0;
         }
-        // The next receive registers whom to wake.
-        match self.poll_receive(inbox, &mut Context::from_waker(Waker::noop())) {
+        // The next receive registers whom to wake, and tells what is wrong.
+        match self.body.poll(inbox, &mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(bytes)) => bytes,
-            Poll::Ready(Err(_)) | Poll::Pending => 0,
+            Poll::Ready(Err(_)) => {
+                self.shared.is_reset.set(true);
+                0
+            }
+            Poll::Pending => 0,
         }
     }
 

@@ -73,6 +73,11 @@ impl Multiplexed {
         !self.is_closed.get() && self.open.get() < streams_max
     }
 
+    /// Lets no further request go over it.
+    pub(super) fn distrust(&self) {
+        self.is_closed.set(true);
+    }
+
     /// True where it may carry another request, by what the service bounds.
     fn is_within(&self, bounds: &ReuseBounds, now_ms: u64) -> bool {
         let is_young = bounds.age_ms_max == 0 || now_ms.saturating_sub(self.opened_ms) < bounds.age_ms_max;
@@ -99,8 +104,8 @@ pub(in super::super) struct Multiplex {
     /// A connection is being made: others wait for it instead of making one each.
     is_dialling: Cell<bool>,
     waiting: RefCell<Vec<Waker>>,
-    /// The endpoint agreed on HTTP/2 before.
-    pub is_spoken: Cell<bool>,
+    /// Whether the endpoint agreed on HTTP/2 before; `None` where it was not asked.
+    pub is_spoken: Cell<Option<bool>>,
 }
 
 impl Multiplex {
@@ -127,7 +132,10 @@ impl Multiplex {
             if !self.is_dialling.get() {
                 return Poll::Ready(());
             }
-            self.waiting.borrow_mut().push(cx.waker().clone());
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await;

@@ -106,8 +106,8 @@ async fn shake<T: Transport>(handshake: &mut Handshake<'_, T>, tls: &ServerTls) 
         }
     };
     let name = accepted.client_hello().server_name().map(str::to_owned);
-    let config = tls.config(tls.policy(name.as_deref())).ok_or(Failed::of("no_policy"))?;
-    let mut connection = match accepted.into_connection(Arc::clone(config)) {
+    let policy = tls.policy(name.as_deref()).ok_or(Failed::of("no_policy"))?;
+    let mut connection = match accepted.into_connection(Arc::clone(&policy.config)) {
         Ok(connection) => Connection::from(connection),
         Err((error, mut alert)) => {
             let _ = alert.write_all(&mut handshake.sealed);
@@ -115,6 +115,6 @@ async fn shake<T: Transport>(handshake: &mut Handshake<'_, T>, tls: &ServerTls) 
         }
     };
     handshake.complete(&mut connection).await?;
-    let facts = Facts::of(&connection, name.as_deref());
+    let facts = Facts { policy: policy.print, ..Facts::of(&connection, name.as_deref()) };
     Ok((connection, facts))
 }

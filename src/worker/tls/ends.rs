@@ -10,8 +10,9 @@ use std::task::{Context, Poll, ready};
 
 use rustls::Connection;
 
-use super::super::ends::{Inlet, Outlet};
+use super::super::ends::{Inlet, Outlet, StreamFault};
 use super::super::io::{Receive, Socket, Transmit, Transport, make_room};
+use crate::failure::{Failure, TlsFault};
 use crate::limits::SEALED_BYTES_MAX;
 use crate::tls::fault;
 use crate::upstream::evidence::{Delivery, Peek, SYN_BYTES};
@@ -24,6 +25,8 @@ struct Session {
     backlog: Vec<u8>,
     /// The peer has said that nothing more comes.
     is_ended: bool,
+    /// What is wrong with what came: told once all before it was taken.
+    fault: Option<TlsFault>,
     /// What was sent when the latest plaintext came, and in all.
     before: Sent,
     sent: Sent,
@@ -36,24 +39,19 @@ struct Sent {
     sealed: u64,
 }
 
-/// An error of TLS as one of I/O, by the name that causes and metrics have for it.
-fn broken(error: &rustls::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, fault::name(error))
-}
-
 impl Session {
     /// Takes ciphertext from `inbox[from..]` and leaves plaintext there.
-    fn open(&mut self, inbox: &mut Vec<u8>, from: usize) -> io::Result<()> {
+    fn open(&mut self, inbox: &mut Vec<u8>, from: usize) {
         let end = inbox.len();
         let (mut read, mut write) = (from, from);
-        while read < end && !self.is_ended {
+        while read < end && self.has_more() {
             match self.connection.read_tls(&mut &inbox[read..end]) {
                 Ok(bytes) => read += bytes,
                 // Too much plaintext waits: the rest is taken up once that was taken.
                 Err(_) if self.has_plain() => break,
-                Err(error) => return Err(error),
+                Err(_) => self.fault = Some(TlsFault::Protocol("too_much")),
             }
-            self.process()?;
+            self.process();
             // Plaintext never overtakes the ciphertext that is still to be read.
             loop {
                 let room = &mut inbox[write..read];
@@ -68,7 +66,7 @@ impl Session {
                 write += taken;
             }
         }
-        if read < end && !self.is_ended {
+        if read < end && self.has_more() {
             self.backlog.extend_from_slice(&inbox[read..end]);
         }
         inbox.truncate(write);
@@ -76,13 +74,25 @@ impl Session {
         if inbox.len() > from {
             self.before = self.sent;
         }
-        Ok(())
     }
 
-    fn process(&mut self) -> io::Result<()> {
-        let state = self.connection.process_new_packets().map_err(|error| broken(&error))?;
-        self.is_ended |= state.peer_has_closed();
-        Ok(())
+    const fn has_more(&self) -> bool {
+        !self.is_ended && self.fault.is_none()
+    }
+
+    fn process(&mut self) {
+        match self.connection.process_new_packets() {
+            Ok(state) => self.is_ended |= state.peer_has_closed(),
+            Err(error) => self.fault = Some(fault::cause(&error)),
+        }
+    }
+
+    /// What there is to say once everything was taken: an end, or what is wrong.
+    fn end(&self) -> Option<io::Result<usize>> {
+        match self.fault {
+            Some(fault) => Some(Err(io::Error::other(StreamFault(Failure::UpstreamTls(fault))))),
+            None => self.is_ended.then_some(Ok(0)),
+        }
     }
 
     /// Hands one part of the waiting plaintext over and forgets as much as was taken.
@@ -120,13 +130,12 @@ impl Session {
     }
 
     /// Moves what came already to the inbox: plaintext that waits, then the backlog.
-    fn take_waiting(&mut self, inbox: &mut Vec<u8>) -> io::Result<()> {
+    fn take_waiting(&mut self, inbox: &mut Vec<u8>) {
         if self.put_plain(inbox) == 0 && !self.backlog.is_empty() {
             let mut backlog = std::mem::take(&mut self.backlog);
-            self.open(&mut backlog, 0)?;
+            self.open(&mut backlog, 0);
             inbox.append(&mut backlog);
         }
-        Ok(())
     }
 
     /// Enciphers `plain` to the end of `sealed`, behind what rustls itself has to say.
@@ -161,9 +170,12 @@ impl<T: Transport> Receive for TlsInlet<T> {
                 make_room(inbox);
                 let mut session = self.session.borrow_mut();
                 let from = inbox.len();
-                session.take_waiting(inbox)?;
-                if inbox.len() > from || session.is_ended {
+                session.take_waiting(inbox);
+                if inbox.len() > from {
                     return Poll::Ready(Ok(inbox.len() - from));
+                }
+                if let Some(end) = session.end() {
+                    return Poll::Ready(end);
                 }
                 self.in_flight_from = Some(from);
             }
@@ -173,7 +185,7 @@ impl<T: Transport> Receive for TlsInlet<T> {
                 // An end without notice may be an attacker's: what came before it is not the whole.
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
-            self.session.borrow_mut().open(inbox, from)?;
+            self.session.borrow_mut().open(inbox, from);
             if inbox.len() > from {
                 return Poll::Ready(Ok(inbox.len() - from));
             }
@@ -186,10 +198,9 @@ impl<T: Transport> Receive for TlsInlet<T> {
         }
         let from = inbox.len();
         let mut session = self.session.borrow_mut();
-        // Errors are told by the next receive: rustls repeats them.
-        let _ = session.take_waiting(inbox);
+        session.take_waiting(inbox);
         if inbox.len() == from && inbox.capacity() > from && self.socket.receive_at_once(inbox) > 0 {
-            let _ = session.open(inbox, from).inspect_err(|_| inbox.truncate(from));
+            session.open(inbox, from);
         }
         inbox.len() - from
     }
@@ -295,11 +306,13 @@ impl<T: Transport> Transmit for TlsOutlet<T> {
 /// Both ends of a connection whose handshake is over and took `sealed_bytes` of ours.
 pub(super) fn ends<T: Transport>(
     socket: Socket<T>,
-    connection: Connection,
+    mut connection: Connection,
     sealed_bytes: u64,
 ) -> (Inlet<T>, Outlet<T>) {
     let sent = Sent { plain: 0, sealed: sealed_bytes };
-    let session = Session { connection, backlog: Vec::new(), is_ended: false, before: sent, sent };
+    // What is written is taken out at once; a limit would count what rustls itself has to say.
+    connection.set_buffer_limit(None);
+    let session = Session { connection, backlog: Vec::new(), is_ended: false, fault: None, before: sent, sent };
     let session = Rc::new(RefCell::new(session));
     let inlet = TlsInlet { socket: socket.receiver, session: Rc::clone(&session), in_flight_from: None };
     let outlet = TlsOutlet {
