@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use crate::support::authority::Authority;
 use crate::support::origin::reply;
 use crate::support::proxy::{free_address, service};
-use crate::support::{ENGINES, Origin, Proxy, Running, eventually, output, tool};
+use crate::support::{Client, ENGINES, Origin, Proxy, Running, eventually, output, tool};
 
 /// A script of `tests/python`, with what `tests/run.sh` installed for it.
 fn python(script: &str) -> Command {
@@ -123,6 +123,86 @@ fn a_client_that_resets_its_stream_is_one_that_left() {
         assert!(!curl.status.success());
         let line = proxy.line("/");
         assert_eq!((&line["status"], &line["cause"]), (&499.into(), &"client_closed:wait".into()), "{engine}");
+    }
+}
+
+/// An upstream of HTTP/2 with these manners, and a proxy before it.
+fn before(engine: &'static str, manner: &str) -> (Running, Proxy) {
+    let upstream = free_address();
+    let server = python("h2_origin.py").arg(upstream.port().to_string()).arg(manner).spawn().unwrap();
+    eventually("the upstream listens", || std::net::TcpStream::connect(upstream).is_ok());
+    (Running(server), Proxy::start(engine, &service(&[upstream], "protocol = \"h2\"")))
+}
+
+#[test]
+fn what_an_upstream_did_not_look_at_is_sent_again_a_post_too() {
+    for engine in ENGINES {
+        for manner in ["refuses-first", "goes-away"] {
+            let (_server, proxy) = before(engine, manner);
+            let mut client = Client::connect(proxy.address);
+            for at in 1..=6 {
+                client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+                let answer = client.response("POST");
+                // Each was executed once: the upstream counts.
+                assert_eq!((answer.status, answer.text()), (200, at.to_string().as_str()), "{engine} {manner}");
+            }
+            let cause = if manner == "goes-away" { "h2_goaway_unprocessed" } else { "h2_refused" };
+            let failed = format!("ringress_attempts_failed_total{{service=\"all\",cause=\"{cause}\"}}");
+            assert!(proxy.metric(&failed) >= 1, "{engine} {manner}: {}", proxy.metrics());
+        }
+    }
+}
+
+#[test]
+fn what_an_upstream_may_have_executed_is_not_sent_again() {
+    for engine in ENGINES {
+        let (_server, proxy) = before(engine, "resets");
+        let mut client = Client::connect(proxy.address);
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+        let answer = client.response("POST");
+        assert_eq!(answer.status, 502);
+        assert!(answer.text().contains("cause: h2_reset:internal_error"), "{engine}: {}", answer.text());
+        let line = proxy.line("/");
+        assert_eq!((&line["attempts"], &line["no_retry"]), (&1.into(), &"non_idempotent".into()), "{engine}");
+        let (_server, proxy) = before(engine, "truncates");
+        let answer = Client::connect(proxy.address).get("/");
+        assert!(!answer.is_whole, "{engine}");
+        assert_eq!(proxy.line("/")["cause"], "upstream_truncated");
+    }
+}
+
+#[test]
+fn a_target_that_no_uri_may_hold_reaches_an_upstream_of_http2_encoded() {
+    let (_server, proxy) = before("io_uring", "ignores");
+    let answer = Client::connect(proxy.address).get("/a<b?c=\"d\"");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[test]
+fn a_websocket_that_the_upstream_does_not_know_of_is_not_opened() {
+    let origin = Origin::text("a page");
+    let proxy = Proxy::to("io_uring", &[origin.address]);
+    let told = python("websocket_client.py").arg(proxy.address.to_string()).output().unwrap();
+    assert!(String::from_utf8_lossy(&told.stderr).contains("502"), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(proxy.line("/chat")["cause"], "upstream_bad_header:upgrade_ignored");
+}
+
+#[test]
+fn a_drain_lets_requests_over_http2_come_to_their_end() {
+    for engine in ENGINES {
+        let origin = Origin::start(|_, stream| {
+            std::thread::sleep(std::time::Duration::from_secs(3));
+            reply(stream, b"late")
+        });
+        let mut proxy = Proxy::to(engine, &[origin.address]);
+        let url = format!("http://{}/", proxy.address);
+        let mut curl = tool("curl", "curl");
+        let curl = curl.args(["-sS", "--http2-prior-knowledge", &url]).stdout(Stdio::piped()).spawn().unwrap();
+        eventually("the request is there", || origin.requests().len() == 1);
+        proxy.signal("TERM");
+        let told = curl.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&told.stdout), "late", "{engine}");
+        assert_eq!(proxy.wait(), 0);
     }
 }
 
