@@ -65,6 +65,8 @@ pub enum RetryOn {
 pub struct Health {
     /// What to ask for; without it a check is a TCP connection.
     pub path: Option<String>,
+    /// Ask by gRPC's health-checking protocol whether this service serves; `""` for the whole server.
+    pub grpc: Option<String>,
     /// How to ask.
     pub method: String,
     /// Statuses that are good.
@@ -93,6 +95,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             path: None,
+            grpc: None,
             method: "GET".to_owned(),
             expected: vec![200, 204],
             host: None,

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
+use super::grpc_health;
 use crate::config::resilience::Health;
 use crate::snapshot::{Address, Snapshot};
 use crate::status::Finding;
@@ -192,11 +193,9 @@ impl Checker {
         self.ask(connector.connect(name, stream).await.map_err(|error| error.to_string())?).await
     }
 
-    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
-        let Some(path) = &self.check.path else { return Ok(()) };
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        let connection = tokio::spawn(connection);
-        let host = match (&self.check.host, &self.address, self.check.port) {
+    /// The host that is asked for.
+    fn host(&self) -> String {
+        match (&self.check.host, &self.address, self.check.port) {
             (Some(host), ..) => host.clone(),
             (None, Address::Unix(_), _) => "localhost".to_owned(),
             (None, Address::Tcp(_), None) => self.name.to_string(),
@@ -204,9 +203,18 @@ impl Checker {
                 let host = self.name.rsplit_once(':').map_or(&*self.name, |(host, _)| host);
                 format!("{host}:{port}")
             }
-        };
+        }
+    }
+
+    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
+        if let Some(service) = &self.check.grpc {
+            return grpc_health::check(stream, &self.host(), service).await;
+        }
+        let Some(path) = &self.check.path else { return Ok(()) };
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        let connection = tokio::spawn(connection);
         let mut request = hyper::Request::builder().method(self.check.method.as_str()).uri(path.as_str());
-        request = request.header(HOST, host).header("User-Agent", "ringress-health");
+        request = request.header(HOST, self.host()).header("User-Agent", "ringress-health");
         for (name, value) in &self.check.headers {
             request = request.header(name, value);
         }

@@ -2,6 +2,7 @@
 
 pub mod compile;
 mod file;
+mod grpc_health;
 mod health;
 pub mod listeners;
 mod notice;

@@ -160,7 +160,9 @@ impl<T: Transport> Exchange<'_, T> {
     /// A client that met what one name asked for must not have what another name, or the same one since a reload, asks
     /// something else for.
     fn check_name(&self, head: &RequestHead) -> Result<(), Failure> {
-        let (Some(facts), Some(tls)) = (&self.record.tls, &self.listener.tls) else { return Ok(()) };
+        let Some(tls) = &self.listener.tls else { return Ok(()) };
+        // A connection without TLS from before the listener had it is one for nothing any more.
+        let facts = self.record.tls.as_ref().ok_or(Failure::Misdirected)?;
         let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
         if meant == Some(facts.policy) { Ok(()) } else { Err(Failure::Misdirected) }
     }

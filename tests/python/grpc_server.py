@@ -36,8 +36,18 @@ def both(requests, context):
     yield from requests
 
 
+def health(request, context):
+    """`grpc.health.v1`: the server serves, a service `bad` does not, others are not known."""
+    if request == b"":
+        return b"\x08\x01"
+    if request == b"\x0a\x03bad":
+        return b"\x08\x02"
+    context.abort(grpc.StatusCode.NOT_FOUND, "unknown")
+
+
 class Handler(grpc.GenericRpcHandler):
     CALLS = {
+        "/grpc.health.v1.Health/Check": grpc.unary_unary_rpc_method_handler(health),
         "/test.Test/Unary": grpc.unary_unary_rpc_method_handler(unary),
         "/test.Test/Slow": grpc.unary_unary_rpc_method_handler(slow),
         "/test.Test/Fail": grpc.unary_unary_rpc_method_handler(fail),

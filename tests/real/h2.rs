@@ -237,6 +237,29 @@ fn a_deadline_of_grpc_is_kept_whoever_else_does_not() {
 }
 
 #[test]
+fn upstreams_are_asked_by_the_health_protocol_of_grpc() {
+    let upstream = free_address();
+    let mut server = python("grpc_server.py");
+    let _server = Running(server.arg(upstream.port().to_string()).stdout(Stdio::null()).spawn().unwrap());
+    eventually("the server listens", || std::net::TcpStream::connect(upstream).is_ok());
+    let asking = |asked: &str| {
+        let health = format!("health = {{ grpc = \"{asked}\", interval = \"100ms\", unhealthy = 1, healthy = 1 }}");
+        service(&[upstream], &format!("protocol = \"h2\"\n{health}"))
+    };
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &asking("bad"));
+        let is_told = |text: &str| eventually(text, || proxy.process_log().contains(text));
+        is_told("serving status 2");
+        eventually("it is down", || proxy.metric("ringress_endpoint_up{") == 0);
+        proxy.rewrite("", &asking(""));
+        is_told("health check: the endpoint is up");
+        eventually("it is up", || proxy.metric("ringress_endpoint_up{") == 1);
+        proxy.rewrite("", &asking("none"));
+        is_told("grpc-status 5");
+    }
+}
+
+#[test]
 fn every_kind_of_call_of_grpc_passes() {
     let upstream = free_address();
     let mut server = python("grpc_server.py");

@@ -285,3 +285,40 @@ fn the_end_of_a_connection_is_announced() {
     client.stream.read_to_end(&mut answer).unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200"));
 }
+
+#[test]
+fn certificates_rotate_under_load_and_nobody_notices() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let (rotations, requests) = if std::env::var_os("RINGRESS_LONG").is_some() { (40, 100_000) } else { (5, 2_000) };
+    let origin = Origin::text("x");
+    let authority = Authority::new();
+    let first = authority.issue("a", &["a.test"]);
+    let web = format!("tls.certificates = [{}]", first.toml());
+    let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
+    let config = client_config(&authority, None);
+    let (is_over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut client = SecureClient::connect(proxy.address, &config, "a.test").unwrap();
+                    for _ in 0..50 {
+                        assert!(client.get("a.test", "/").unwrap().starts_with("HTTP/1.1 200"));
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        for rotation in 1..=rotations {
+            authority.issue("a", &["a.test"]);
+            eventually("the new one is taken", || proxy.metric("ringress_snapshot_generation") > rotation);
+        }
+        while answered.load(Ordering::Relaxed) < requests {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let metrics = proxy.metrics();
+    assert!(!metrics.contains("code=\"5"), "{metrics}");
+    println!("{} requests, {rotations} rotations, no failure", answered.load(Ordering::Relaxed));
+}

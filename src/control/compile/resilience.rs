@@ -112,6 +112,9 @@ impl Compiler<'_> {
         {
             self.problem(&format!("{key}.path"), "it is no path", "begin it with /");
         }
+        if health.path.is_some() && health.grpc.is_some() {
+            self.problem(&key, "`path` and `grpc` are two ways to ask", "leave one out");
+        }
         if !is_token(health.method.as_bytes()) {
             self.problem(&format!("{key}.method"), format!("`{}` is no method", health.method), "");
         }

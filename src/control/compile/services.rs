@@ -42,8 +42,11 @@ impl Compiler<'_> {
             self.problem(&format!("{key}.endpoints"), what, "");
         }
         if service.protocol == Protocol::H2 && service.health.as_ref().is_some_and(|health| health.path.is_some()) {
-            let remedy = "leave it out: the check is a connection then; or set `protocol` to \"auto\"";
+            let remedy = "leave it out: the check is a connection then; or write `grpc`, or set `protocol` to \"auto\"";
             self.problem(&format!("{key}.health.path"), "checks that ask for a path speak HTTP/1.1", remedy);
+        }
+        if service.protocol == Protocol::Http1 && service.health.as_ref().is_some_and(|health| health.grpc.is_some()) {
+            self.problem(&format!("{key}.health.grpc"), "gRPC is spoken over HTTP/2", "set `protocol` to \"h2\"");
         }
         if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
             self.problem(&format!("{key}.endpoints"), "every weight is 0", "give one of them 1 or more");
