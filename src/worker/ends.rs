@@ -10,7 +10,7 @@ use super::tls::ends::{TlsInlet, TlsOutlet};
 use crate::failure::Failure;
 use crate::upstream::evidence::{Delivery, Peek};
 
-/// Where bytes of a message come in.
+/// Where bytes of a message come in. Streams are boxed: an idle connection without them has no room to spare for them.
 #[derive(Debug)]
 pub(super) enum Inlet<T: Transport> {
     /// As they are on the wire.
@@ -18,9 +18,9 @@ pub(super) enum Inlet<T: Transport> {
     /// Deciphered.
     Tls(TlsInlet<T>),
     /// A stream of an HTTP/2 connection of a client.
-    Stream(StreamInlet),
+    Stream(Box<StreamInlet>),
     /// A stream of an HTTP/2 connection to an upstream.
-    Request(RequestInlet),
+    Request(Box<RequestInlet>),
 }
 
 /// Where bytes of a message go out.
@@ -31,9 +31,9 @@ pub(super) enum Outlet<T: Transport> {
     /// Enciphered.
     Tls(TlsOutlet<T>),
     /// A stream of an HTTP/2 connection of a client.
-    Stream(StreamOutlet),
+    Stream(Box<StreamOutlet>),
     /// A stream of an HTTP/2 connection to an upstream.
-    Request(RequestOutlet),
+    Request(Box<RequestOutlet>),
 }
 
 /// Both ends of a connection without TLS.

@@ -98,7 +98,7 @@ pub(in super::super) fn ends<T: Transport>(place: Place) -> (Inlet<T>, Outlet<T>
         Rc::new(Shared { response: RefCell::default(), fault: RefCell::default(), is_head: Cell::new(false), place });
     let inlet = RequestInlet { shared: Rc::clone(&shared), body: None };
     let outlet = RequestOutlet { shared, sender, frames, stream: None, is_ended: false };
-    (Inlet::Request(inlet), Outlet::Request(outlet))
+    (Inlet::Request(Box::new(inlet)), Outlet::Request(Box::new(outlet)))
 }
 
 impl RequestInlet {

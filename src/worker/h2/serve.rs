@@ -255,7 +255,7 @@ async fn answer<T: Transport>(
     let is_head = parts.method == http::Method::HEAD;
     let (inlet, outlet, shared) = ends(body, respond, carried.unwrap_or(Carried::Plain), is_head);
     drop(parts);
-    let ends = (Inlet::Stream(inlet), Outlet::Stream(outlet));
+    let ends = (Inlet::Stream(Box::new(inlet)), Outlet::Stream(Box::new(outlet)));
     let link = Link::new(ends, worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer());
     let mut session =
         Session { link, peer: *peer, listener: *listener, live, requests: 1, is_last: false, tls: tls.clone() };

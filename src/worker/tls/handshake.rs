@@ -40,11 +40,13 @@ impl<'a, T: Transport> Handshake<'a, T> {
     /// Goes on until the handshake is over on this side.
     pub(super) async fn complete(&mut self, connection: &mut Connection) -> Result<(), Failed> {
         loop {
-            self.feed(connection).await?;
+            let has_request = self.feed(connection).await?;
             let is_over = !connection.is_handshaking();
-            // What a server of TLS 1.3 says last, its tickets, leaves with the first answer: that spares a send. All else is
-            // waited for.
+            // What a server of TLS 1.3 says last, its tickets, leaves with the first answer where the request is here already:
+            // that spares a send. Else it leaves at once: a client whose kernel holds its request back until its last bytes
+            // are acknowledged (Nagle) would wait out our kernel's delay, 40 ms.
             let can_wait = is_over
+                && has_request
                 && matches!(connection, Connection::Server(_))
                 && connection.protocol_version() == Some(ProtocolVersion::TLSv1_3);
             if !can_wait {
@@ -68,15 +70,18 @@ impl<'a, T: Transport> Handshake<'a, T> {
         self.read += bytes;
     }
 
-    /// Hands what has come to rustls.
-    async fn feed(&mut self, connection: &mut Connection) -> Result<(), Failed> {
+    /// Hands what has come to rustls; true where there is plaintext behind the handshake.
+    async fn feed(&mut self, connection: &mut Connection) -> Result<bool, Failed> {
         loop {
-            if let Err(error) = connection.process_new_packets() {
-                self.put_records(connection);
-                return Err(self.refuse(&error).await);
-            }
+            let has_plain = match connection.process_new_packets() {
+                Ok(state) => state.plaintext_bytes_to_read() > 0,
+                Err(error) => {
+                    self.put_records(connection);
+                    return Err(self.refuse(&error).await);
+                }
+            };
             if self.read == self.inbox.len() {
-                return Ok(());
+                return Ok(has_plain);
             }
             let read = connection.read_tls(&mut &self.inbox[self.read..]);
             self.read += read.map_err(|_| Failed::of("too_much"))?;
