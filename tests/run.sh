@@ -9,6 +9,7 @@ missing=()
 for program in "${!package[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" type -P "$program" >/dev/null || missing+=(${package[$program]})
 done
+python3 -c "import ensurepip, venv" 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
     if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
         apt-get update -qq
