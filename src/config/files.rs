@@ -2,9 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;
-use std::hash::{Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
@@ -12,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use super::Config;
 
 /// Files by the names that the configuration gives them.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Files {
     /// The folder that relative names begin at.
     base: PathBuf,
@@ -117,13 +115,10 @@ impl Files {
         again
     }
 
-    /// A number that another content gives another of. Not the content: keys need not lie around twice.
+    /// True where the same names hold the same.
     #[must_use]
-    pub fn print(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.contents.hash(&mut hasher);
-        self.folders.hash(&mut hasher);
-        hasher.finish()
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.contents == other.contents && self.folders == other.folders
     }
 }
 

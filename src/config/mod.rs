@@ -16,6 +16,7 @@ pub mod units;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -226,8 +227,8 @@ pub struct Source {
     pub root: Node,
     /// The text.
     pub text: String,
-    /// What the files hold that it names.
-    pub files: Files,
+    /// What the files hold that it names; shared, for keys need not lie around twice.
+    pub files: Rc<Files>,
 }
 
 impl Source {
@@ -244,7 +245,7 @@ impl Source {
             .ok_or_else(|| whole("the syntax is not known".to_owned(), "name it .toml, .yaml or .yml"))?;
         let text = std::fs::read_to_string(path).map_err(|error| whole(error.to_string(), ""))?;
         let mut source = Self::parse(&text, syntax, path, &|name| std::env::var(name).ok())?;
-        source.files = Files::read(path.parent().unwrap_or(Path::new("")), &source.config);
+        source.files = Rc::new(Files::read(path.parent().unwrap_or(Path::new("")), &source.config));
         Ok(source)
     }
 
@@ -259,7 +260,7 @@ impl Source {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Problem>> {
         let root = Node::parse(text, syntax, file, environment)?;
-        Ok(Self { config: decode(&root)?, root, text: text.to_owned(), files: Files::default() })
+        Ok(Self { config: decode(&root)?, root, text: text.to_owned(), files: Rc::default() })
     }
 
     /// A problem at a key of this configuration.

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ fn may_concern(event: &notify::Event, names: &Names) -> bool {
 pub(super) struct Watch {
     path: PathBuf,
     text: Option<Vec<u8>>,
-    files: Files,
+    files: Rc<Files>,
     names: Names,
     events: Receiver<()>,
     /// An event came and the files were not looked at yet: waiting for quiet may be abandoned.
@@ -68,7 +69,7 @@ impl Watch {
         let mut watch = Self {
             path: path.to_owned(),
             text: Some(source.text.as_bytes().to_vec()),
-            files: source.files.clone(),
+            files: Rc::clone(&source.files),
             names,
             events,
             is_pending: false,
@@ -108,14 +109,14 @@ impl Watch {
             }
             self.is_pending = false;
             let text = std::fs::read(&self.path).ok();
-            if text.is_some() && (text != self.text || self.files.read_again().print() != self.files.print()) {
+            if text.is_some() && (text != self.text || !self.files.is_same(&self.files.read_again())) {
                 return;
             }
         }
     }
 
     /// Takes what was read for a reload as known, whatever came of it.
-    pub(super) fn learn(&mut self, text: Option<Vec<u8>>, files: Files) {
+    pub(super) fn learn(&mut self, text: Option<Vec<u8>>, files: Rc<Files>) {
         self.text = text;
         self.files = files;
         self.attend();

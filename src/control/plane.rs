@@ -1,6 +1,7 @@
 //! The control plane's loop: signals, changes of the file and expired names lead to publications, SIGTERM to the end.
 
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -224,8 +225,8 @@ impl Plane {
         let read = Source::read(&path);
         if let Some(watch) = watch {
             let (text, files) = match &read {
-                Ok(source) => (Some(source.text.as_bytes().to_vec()), source.files.clone()),
-                Err(_) => (std::fs::read(&path).ok(), self.source.files.read_again()),
+                Ok(source) => (Some(source.text.as_bytes().to_vec()), Rc::clone(&source.files)),
+                Err(_) => (std::fs::read(&path).ok(), Rc::new(self.source.files.read_again())),
             };
             watch.learn(text, files);
         }

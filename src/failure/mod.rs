@@ -150,7 +150,7 @@ impl Phase {
     }
 }
 
-/// Why a TLS handshake with an upstream failed, each by the name of the reason.
+/// Why TLS failed, each by the name of the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TlsFault {
     /// The two do not understand each other, or the connection ended.
@@ -159,6 +159,16 @@ pub enum TlsFault {
     Certificate(&'static str),
     /// It said so itself.
     Alert(&'static str),
+}
+
+impl TlsFault {
+    /// The name of the reason.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Protocol(reason) | Self::Certificate(reason) | Self::Alert(reason) => reason,
+        }
+    }
 }
 
 /// What this host ran out of.
@@ -182,8 +192,8 @@ impl Failure {
             Self::ClientBadRequest(rule)
             | Self::UpstreamBadHeader(rule)
             | Self::UpstreamBadBody(rule)
-            | Self::UpstreamTls(TlsFault::Protocol(rule) | TlsFault::Certificate(rule) | TlsFault::Alert(rule))
             | Self::H2Reset(rule) => rule,
+            Self::UpstreamTls(fault) => fault.reason(),
             Self::ClientClosed(phase) => phase.name(),
             Self::LocalResource(Resource::Ports) => "ports",
             Self::LocalResource(Resource::Descriptors) => "descriptors",

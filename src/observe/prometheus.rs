@@ -22,7 +22,7 @@ pub fn render(reports: &[Report], snapshot: &Snapshot, labels: &Labels, silent_w
     family(&mut out, "ringress_workers_silent", "gauge", "Workers that did not answer this scrape.");
     sample(&mut out, "ringress_workers_silent", "", silent_workers as u64);
     render_requests(&mut out, reports, snapshot, labels);
-    render_attempts(&mut out, reports, labels);
+    render_words(&mut out, reports, labels);
     render_tls(&mut out, reports, snapshot, labels);
     render_workers(&mut out, reports);
     render_pools(&mut out, reports, snapshot, labels);
@@ -123,30 +123,48 @@ const WORKER_FAMILIES: [WorkerFamily; 13] = [
 
 type Counts = HashMap<(Label, &'static str), u64, FixedState>;
 
-/// What is counted of attempts: name, label, help and value.
-type AttemptFamily = (&'static str, &'static str, &'static str, fn(&Metrics) -> &Counts);
+/// What is counted by a service or listener and one word: name, what it is counted by, label of the word, help and value.
+type WordFamily = (&'static str, &'static str, &'static str, &'static str, fn(&Metrics) -> &Counts);
 
-fn render_attempts(out: &mut String, reports: &[Report], labels: &Labels) {
-    let families: [AttemptFamily; 3] = [
-        ("ringress_attempts_failed_total", "cause", "Attempts that failed, whatever became of the request.", |m| {
-            &m.failed
-        }),
-        (
-            "ringress_retry_decisions_total",
-            "decision",
-            "What followed a failed attempt: where the next one went, or why there was none.",
-            |m| &m.retries,
-        ),
-        ("ringress_ejections_total", "cause", "Times that an endpoint was left out for its failures.", |m| &m.ejected),
-    ];
-    for (name, label, help, counts) in families {
+const WORD_FAMILIES: [WordFamily; 5] = [
+    (
+        "ringress_attempts_failed_total",
+        "service",
+        "cause",
+        "Attempts that failed, whatever became of the request.",
+        |m| &m.failed,
+    ),
+    (
+        "ringress_retry_decisions_total",
+        "service",
+        "decision",
+        "What followed a failed attempt: where the next one went, or why there was none.",
+        |m| &m.retries,
+    ),
+    ("ringress_ejections_total", "service", "cause", "Times that an endpoint was left out for its failures.", |m| {
+        &m.ejected
+    }),
+    ("ringress_tls_handshakes_failed_total", "listener", "reason", "TLS handshakes with clients that failed.", |m| {
+        &m.refused_handshakes
+    }),
+    (
+        "ringress_h2_connections_ended_total",
+        "listener",
+        "frame",
+        "HTTP/2 connections that were ended for what their client sent too much of.",
+        |m| &m.excesses,
+    ),
+];
+
+fn render_words(out: &mut String, reports: &[Report], labels: &Labels) {
+    for (name, owner_label, label, help, counts) in WORD_FAMILIES {
         family(out, name, "counter", help);
         let mut sums: BTreeMap<(String, &str), u64> = BTreeMap::new();
-        for ((service, value), count) in reports.iter().flat_map(|report| counts(&report.metrics)) {
-            *sums.entry((escape(labels.name(*service)), value)).or_default() += count;
+        for ((owner, word), count) in reports.iter().flat_map(|report| counts(&report.metrics)) {
+            *sums.entry((escape(labels.name(*owner)), word)).or_default() += count;
         }
-        for ((service, value), count) in sums {
-            sample(out, name, &format!("service=\"{service}\",{label}=\"{value}\""), count);
+        for ((owner, word), count) in sums {
+            sample(out, name, &format!("{owner_label}=\"{owner}\",{label}=\"{word}\""), count);
         }
     }
 }
@@ -163,24 +181,6 @@ fn render_tls(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels:
         let names =
             format!("listener=\"{listener}\",version=\"{version}\",cipher=\"{cipher}\",resumed=\"{is_resumed}\"");
         sample(out, name, &names, count);
-    }
-    let name = "ringress_tls_handshakes_failed_total";
-    family(out, name, "counter", "TLS handshakes with clients that failed.");
-    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
-    for ((listener, reason), count) in reports.iter().flat_map(|report| &report.metrics.refused_handshakes) {
-        *sums.entry((escape(labels.name(*listener)), *reason)).or_default() += count;
-    }
-    for ((listener, reason), count) in sums {
-        sample(out, name, &format!("listener=\"{listener}\",reason=\"{reason}\""), count);
-    }
-    let name = "ringress_h2_connections_ended_total";
-    family(out, name, "counter", "HTTP/2 connections that were ended for what their client sent too much of.");
-    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
-    for ((listener, frame), count) in reports.iter().flat_map(|report| &report.metrics.excesses) {
-        *sums.entry((escape(labels.name(*listener)), *frame)).or_default() += count;
-    }
-    for ((listener, frame), count) in sums {
-        sample(out, name, &format!("listener=\"{listener}\",frame=\"{frame}\""), count);
     }
     let name = "ringress_certificate_not_after_seconds";
     family(out, name, "gauge", "The end of a certificate's validity, in seconds since 1970.");

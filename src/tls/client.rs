@@ -55,16 +55,17 @@ impl ClientTls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&terms.provider))
             .with_protocol_versions(versions(terms.is_13_only))?;
         let is_unverified = terms.authorities.is_none();
-        let verifier: Arc<dyn ServerCertVerifier> = match terms.authorities {
-            None => Arc::new(Unverified(Arc::clone(&terms.provider))),
-            Some(authorities) => {
+        let trust = match terms.authorities {
+            None => None,
+            Some(given) => {
                 let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(authorities.iter().cloned());
+                roots.add_parsable_certificates(given.iter().cloned());
                 let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&terms.provider));
                 let chains = builder.build().map_err(|error| fault(&error.to_string()))?;
-                Arc::new(Verified { chains, given: authorities })
+                Some(Trust { chains, given })
             }
         };
+        let verifier = Arc::new(Verifier { provider: terms.provider, trust });
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = match terms.identity {
             None => builder.with_no_client_auth(),
@@ -98,15 +99,23 @@ impl ClientTls {
     }
 }
 
-/// Believes those that an authority vouches for, and a certificate that was itself given as one: what people make for
-/// one server, by the shortest way, says of itself that it is an authority, and is refused as a server's by the rules.
+/// Decides whom to believe. That whoever is reached has the key of its certificate is seen in any case.
 #[derive(Debug)]
-struct Verified {
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    /// `None` believes whoever is reached, as `insecure_skip_verify` asks.
+    trust: Option<Trust>,
+}
+
+/// Those that an authority vouches for, and a certificate that was itself given as one: what people make for one server, by
+/// the shortest way, says of itself that it is an authority, and is refused as a server's by the rules.
+#[derive(Debug)]
+struct Trust {
     chains: Arc<WebPkiServerVerifier>,
     given: Vec<CertificateDer<'static>>,
 }
 
-impl Verified {
+impl Trust {
     fn is_given(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<bool, Error> {
         if !self.given.contains(certificate) {
             return Ok(false);
@@ -124,7 +133,7 @@ impl Verified {
     }
 }
 
-impl ServerCertVerifier for Verified {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -133,10 +142,12 @@ impl ServerCertVerifier for Verified {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if self.is_given(certificate, name, now)? {
-            return Ok(ServerCertVerified::assertion());
+        match &self.trust {
+            Some(trust) if !trust.is_given(certificate, name, now)? => {
+                trust.chains.verify_server_cert(certificate, intermediates, name, ocsp_response, now)
+            }
+            _ => Ok(ServerCertVerified::assertion()),
         }
-        self.chains.verify_server_cert(certificate, intermediates, name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -145,46 +156,7 @@ impl ServerCertVerifier for Verified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.chains.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chains.supported_verify_schemes()
-    }
-}
-
-/// Believes whoever is reached, as `insecure_skip_verify` asks; that it has the key of its certificate is still seen.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -194,12 +166,12 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -16,7 +16,6 @@ use super::{Worker, revive};
 use crate::config::services::Protocol;
 use crate::failure::{Failure, Phase};
 use crate::filter::forwarded::{Hop, is_trusted, put_request_head};
-use crate::filter::grpc;
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
@@ -38,6 +37,8 @@ pub(super) struct Destination<'a, T: Transport> {
     pub live: &'a LiveService<T>,
     /// The request's hash, for balances that go by one.
     pub hash: u64,
+    /// True for a request of gRPC.
+    pub is_grpc: bool,
     /// When the whole must be over, in milliseconds of the coarse clock.
     pub total_at_ms: Option<u64>,
 }
@@ -167,7 +168,7 @@ impl<T: Transport> Exchange<'_, T> {
             head,
             total_at_ms: to.total_at_ms,
             is_secure: self.record.tls.is_some(),
-            is_grpc: grpc::is_grpc(head),
+            is_grpc: to.is_grpc,
             is_last: self.is_last,
             is_reused: self.record.connection.is_reused,
             is_stream: upstream.link.receiver.is_stream(),

@@ -123,12 +123,13 @@ impl<T: Transport> Exchange<'_, T> {
         let service_at = route.service.ok_or(Failure::NoRoute)?;
         self.record.service = Some(service_at);
         let service = live.snapshot.services.get(service_at).ok_or(Failure::Internal("service"))?;
-        let deadline_ms = if grpc::is_grpc(head) { grpc::timeout_ms(head) } else { None };
+        let is_grpc = grpc::is_grpc(head);
+        let deadline_ms = if is_grpc { grpc::timeout_ms(head) } else { None };
         let total_ms = service.timeouts.total_ms.into_iter().chain(deadline_ms).min();
         let total_at_ms = total_ms.map(|ms| self.worker.transport.coarse_ms() + ms);
         let state = live.services.get(service_at).ok_or(Failure::Internal("service"))?;
         let hash = request_hash(service, head, self.listener, self.peer);
-        let to = Destination { route, service, live: state, hash, total_at_ms };
+        let to = Destination { route, service, live: state, hash, is_grpc, total_at_ms };
         let admission = self.ask_breaker(&to)?;
         self.admission.replace(admission);
         let permit = self.admit(client, &to).await?;

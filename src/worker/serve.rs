@@ -116,9 +116,7 @@ async fn begin_tls<T: Transport>(
     let listener = live.snapshot.listener(label)?;
     let tls = listener.tls.as_ref()?;
     let timer = worker.timers.timer();
-    if let Some(ms) = listener.timeouts.handshake_ms {
-        timer.arm(ms);
-    }
+    timer.set(listener.timeouts.handshake_ms);
     let mut inbox = worker.spares.buffer(HEAD_BUFFER_BYTES);
     let refused = match accept(worker, socket, tls, &timer, &mut inbox).await {
         Ok(Accepted { ends, facts }) => {
@@ -233,7 +231,7 @@ impl<T: Transport> Session<T> {
     async fn receive_head(&mut self, timeouts: ClientTimeouts) -> Arrival {
         // Absolute from here on: a drip cannot stretch it.
         if self.requests > 0 {
-            self.arm(timeouts.header_ms);
+            self.link.timer.set(timeouts.header_ms);
         }
         let mut scan = HeadScan::default();
         loop {
@@ -270,7 +268,7 @@ impl<T: Transport> Session<T> {
         let timeouts = self.timeouts();
         if self.requests == 0 {
             // A new connection has the time of one head in all.
-            self.arm(timeouts.header_ms);
+            self.link.timer.set(timeouts.header_ms);
         } else {
             let idle_ms = timeouts.idle_ms.unwrap_or(u64::from(u32::MAX));
             let drain_ms = worker.is_draining.get().then_some(self.live.snapshot.drain_idle_ms);
@@ -287,13 +285,6 @@ impl<T: Transport> Session<T> {
             Ok(Ok(bytes)) if bytes > 0 => FirstByte::Here,
             Ok(_) => FirstByte::Gone,
             Err(_) => FirstByte::Late,
-        }
-    }
-
-    fn arm(&self, ms: Option<u64>) {
-        match ms {
-            Some(ms) => self.link.timer.arm(ms),
-            None => self.link.timer.disarm(),
         }
     }
 

@@ -126,6 +126,14 @@ impl<T: Transport> Timer<T> {
         self.timers.arm(self.key, after_ms, true);
     }
 
+    /// Starts it anew, or stops it where there is no time to keep.
+    pub(super) fn set(&self, after_ms: Option<u64>) {
+        match after_ms {
+            Some(ms) => self.arm(ms),
+            None => self.disarm(),
+        }
+    }
+
     /// Stops it.
     pub(super) fn disarm(&self) {
         self.timers.wheel.borrow_mut().disarm(self.key);
@@ -176,11 +184,7 @@ impl<T: Transport> Patience<'_, T> {
     /// Starts the timer: `ms` from now, or at the end of the exchange.
     pub(super) fn arm(&self, ms: Option<u64>) {
         let left = self.total_at_ms.map(|at| at.saturating_sub(self.timer.timers.transport.coarse_ms()));
-        match (ms, left) {
-            (None, None) => self.timer.disarm(),
-            (Some(ms), None) | (None, Some(ms)) => self.timer.arm(ms),
-            (Some(ms), Some(left)) => self.timer.arm(ms.min(left)),
-        }
+        self.timer.set(ms.into_iter().chain(left).min());
     }
 
     /// What the expiry of the timer means.

@@ -30,7 +30,7 @@ pub(super) async fn carry<T: Transport>(
 ) -> Result<(), Failure> {
     // One timer for both directions: a byte either way keeps the tunnel.
     let timer = &client.timer;
-    touch(timer, idle_ms);
+    timer.set(idle_ms);
     let client_gone = Failure::ClientClosed(Phase::Tunnel);
     let up = Way { timer, idle_ms, bytes: &carried.up, faults: (client_gone, Failure::UpstreamTruncated) };
     let down = Way { timer, idle_ms, bytes: &carried.down, faults: (Failure::UpstreamTruncated, client_gone) };
@@ -55,13 +55,6 @@ pub(super) async fn carry<T: Transport>(
     .await
 }
 
-fn touch<T: Transport>(timer: &Timer<T>, idle_ms: Option<u64>) {
-    match idle_ms {
-        Some(ms) => timer.arm(ms),
-        None => timer.disarm(),
-    }
-}
-
 /// One direction.
 struct Way<'a, T> {
     timer: &'a Timer<T>,
@@ -84,7 +77,7 @@ impl<S: Transport> Way<'_, S> {
             let length = buffer.len();
             while sent < length {
                 sent += send(sink, buffer, sent).await.map_err(|_| self.faults.1)?;
-                touch(self.timer, self.idle_ms);
+                self.timer.set(self.idle_ms);
             }
             self.bytes.set(self.bytes.get() + length as u64);
             buffer.clear();
@@ -92,7 +85,7 @@ impl<S: Transport> Way<'_, S> {
                 finish(sink).await;
                 return Ok(());
             }
-            touch(self.timer, self.idle_ms);
+            self.timer.set(self.idle_ms);
         }
     }
 }

@@ -153,25 +153,18 @@ def _(a):
         a.send(raw_frame(HEADERS, END_STREAM | END_HEADERS, stream, b"\x20" * 16000))
 
 
-@attack("too many fields")
-def _(a):
-    for stream in streams():
-        a.send(raw_frame(HEADERS, END_STREAM | END_HEADERS, stream,
-                         a.client.block(a.client.fields()) + b"\x00\x01x\x01y" * 3000))
-        if stream > 2001:
-            # Each is answered by 431: no harm is done.
-            raise Stopped
+def crowd(name, fields):
+    """Heads with these fields besides: where each is answered by 431, as many as no harm is done by."""
+    @attack(name)
+    def _(a):
+        for stream in streams():
+            a.send(raw_frame(HEADERS, END_STREAM | END_HEADERS, stream, a.client.block(a.client.fields()) + fields))
+            if stream > 2001:
+                raise Stopped
 
 
-@attack("too many crumbs")
-def _(a):
-    for stream in streams():
-        a.send(raw_frame(HEADERS, END_STREAM | END_HEADERS, stream,
-                         a.client.block(a.client.fields()) + b"\x00\x06cookie\x03a=b" * 1200))
-        if stream > 2001:
-            raise Stopped
-
-
+crowd("too many fields", b"\x00\x01x\x01y" * 3000)
+crowd("too many crumbs", b"\x00\x06cookie\x03a=b" * 1200)
 flood("settings", raw_frame(SETTINGS, 0, 0, b"\0\x03\0\0\0\x64"))
 flood("empty settings", raw_frame(SETTINGS, 0, 0))
 flood("acknowledged settings", raw_frame(SETTINGS, 1, 0))

@@ -1,5 +1,6 @@
 //! HTTP/2 on either side, with clients and servers from packages: curl, h2load, nginx, httpx, grpcio.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -25,18 +26,20 @@ fn echo() -> Origin {
     })
 }
 
+/// A proxy that listens at `secure` too, by TLS, with a certificate for `a.test`.
+fn with_secure(engine: &'static str, authority: &Authority, secure: SocketAddr, rest: &str) -> Proxy {
+    let certificate = authority.issue("a", &["a.test"]).toml();
+    let listener = format!("[listeners.secure]\naddress = \"{secure}\"\ntls.certificates = [{certificate}]\n");
+    Proxy::start(engine, &format!("{listener}{rest}"))
+}
+
 #[test]
 fn every_case_of_the_rules_is_answered_as_they_say() {
     for engine in ENGINES {
         let origin = echo();
         let authority = Authority::new();
         let secure = free_address();
-        let rest = format!(
-            "[listeners.secure]\naddress = \"{secure}\"\ntls.certificates = [{}]\n{}",
-            authority.issue("a", &["a.test"]).toml(),
-            service(&[origin.address], "")
-        );
-        let proxy = Proxy::start(engine, &rest);
+        let proxy = with_secure(engine, &authority, secure, &service(&[origin.address], ""));
         let plain = output(python("conformance.py").arg(proxy.address.to_string()));
         assert!(plain.contains("137 of 138 passed"), "{engine}: {plain}");
         let over_tls = output(python("conformance.py").arg(secure.to_string()).arg(authority.ca()));
@@ -69,12 +72,7 @@ fn h2load_sees_no_failure_over_tls_and_without() {
         let origin = Origin::text("hello");
         let authority = Authority::new();
         let secure = free_address();
-        let rest = format!(
-            "[listeners.secure]\naddress = \"{secure}\"\ntls.certificates = [{}]\n{}",
-            authority.issue("a", &["a.test"]).toml(),
-            service(&[origin.address], "")
-        );
-        let proxy = Proxy::start(engine, &rest);
+        let proxy = with_secure(engine, &authority, secure, &service(&[origin.address], ""));
         for url in [format!("http://{}/", proxy.address), format!("https://{secure}/")] {
             let told = output(tool("h2load", "nghttp2-client").args(["-n", "5000", "-c", "8", "-m", "16", &url]));
             assert!(told.contains("5000 succeeded, 0 failed, 0 errored"), "{engine} {url}: {told}");
@@ -269,14 +267,12 @@ fn every_kind_of_call_of_grpc_passes() {
         let authority = Authority::new();
         let secure = free_address();
         let rest = format!(
-            "[listeners.secure]\naddress = \"{secure}\"\ntls.certificates = [{}]\n{}\n\
-             [[routes]]\nname = \"gone\"\nservice = \"gone\"\npaths = [{{ prefix = \"/test.Gone\" }}]\n\
+            "{}\n[[routes]]\nname = \"gone\"\nservice = \"gone\"\npaths = [{{ prefix = \"/test.Gone\" }}]\n\
              [services.gone]\nendpoints = [\"{}\"]\nprotocol = \"h2\"\n",
-            authority.issue("a", &["a.test"]).toml(),
             service(&[upstream], "protocol = \"h2\""),
             free_address()
         );
-        let proxy = Proxy::start(engine, &rest);
+        let proxy = with_secure(engine, &authority, secure, &rest);
         let told = output(python("grpc_client.py").arg(proxy.address.port().to_string()));
         assert!(told.contains("all passed"), "{engine}: {told}");
         let told = output(python("grpc_client.py").arg(secure.port().to_string()).arg(authority.ca()));

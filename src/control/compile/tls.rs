@@ -51,7 +51,7 @@ impl Secrets {
     }
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     /// `None` where there is none, or a problem, which is told.
     pub(super) fn listener_tls(&mut self, name: &str, listener: &Listener) -> Option<Arc<ServerTls>> {
         let tls = listener.tls.as_ref()?;
@@ -192,7 +192,7 @@ impl Compiler<'_> {
     /// The authorities in a file; what is wrong with it is told.
     fn authorities(&mut self, key: &str, path: &Path) -> Authorities {
         let Some(pem) = self.file(key, path) else { return Vec::new() };
-        certificates(&pem).unwrap_or_else(|what| {
+        certificates(pem).unwrap_or_else(|what| {
             self.problem(key, format!("{}: {what}", path.display()), "");
             Vec::new()
         })
@@ -205,9 +205,9 @@ impl Compiler<'_> {
     }
 
     /// What a file holds; a file that cannot be read is told at the key that names it.
-    fn file(&mut self, key: &str, path: &Path) -> Option<Vec<u8>> {
+    fn file(&mut self, key: &str, path: &Path) -> Option<&'a [u8]> {
         match self.source.files.get(path) {
-            Ok(bytes) => Some(bytes.to_vec()),
+            Ok(bytes) => Some(bytes),
             Err(error) => {
                 self.problem(key, format!("{} cannot be read: {error}", path.display()), "");
                 None
@@ -219,10 +219,10 @@ impl Compiler<'_> {
         let chain = self.file(&format!("{key}.cert"), &files.cert);
         let of_cert = self.file(&format!("{key}.key"), &files.key);
         let ocsp = match &files.ocsp {
-            Some(path) => Some(self.file(&format!("{key}.ocsp"), path)?),
+            Some(path) => Some(self.file(&format!("{key}.ocsp"), path)?.to_vec()),
             None => None,
         };
-        match Identity::from_pem(&chain?, &of_cert?, ocsp) {
+        match Identity::from_pem(chain?, of_cert?, ocsp) {
             Ok(identity) => Some(identity),
             Err(fault) => {
                 let (part, path, what) = match fault {

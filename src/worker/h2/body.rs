@@ -1,7 +1,7 @@
 //! The body of a stream on its way in, written as HTTP/1.1 has it: as it is, or in chunks with trailers behind them.
 
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes};
 use h2::RecvStream;
@@ -53,6 +53,14 @@ impl Body {
             }
         }
         Poll::Ready(Ok(0))
+    }
+
+    /// What has come already, without waiting: nobody is woken for more, so a [`Self::poll`] must follow.
+    pub(super) fn take_at_once(&mut self, inbox: &mut Vec<u8>) -> Result<usize, h2::Error> {
+        match self.poll(inbox, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(taken) => taken,
+            Poll::Pending => Ok(0),
+        }
     }
 
     /// Moves what the inbox has room for.

@@ -64,15 +64,15 @@ impl<T: Transport> Pipe<T> {
             next: Vec::new(),
             gauge,
         };
-        pipe.count(0);
+        pipe.count();
         pipe
     }
 
-    /// Counts what came from this place of the inbox on.
-    fn count(&mut self, from: usize) {
+    /// Counts what has come to the inbox.
+    fn count(&mut self) {
         if let Some(gauge) = &self.gauge {
             let mut gauge = gauge.borrow_mut();
-            gauge.excess = gauge.meter.advance(&self.inbox[from..], self.transport.coarse_ms()).err();
+            gauge.excess = gauge.meter.advance(&self.inbox, self.transport.coarse_ms()).err();
         }
     }
 
@@ -131,7 +131,7 @@ impl<T: Transport> AsyncRead for Pipe<T> {
             if ready!(pipe.inlet.poll_receive(&mut pipe.inbox, cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
-            pipe.count(0);
+            pipe.count();
         }
         let mut length = buffer.remaining().min(pipe.inbox.len() - pipe.read);
         if pipe.has_excess() {

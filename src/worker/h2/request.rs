@@ -6,7 +6,7 @@ use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -138,12 +138,9 @@ impl Receive for RequestInlet {
     }
 
     fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
-        // The next receive registers whom to wake, and tells what is wrong.
+        // The next receive tells what is wrong.
         let Some(body) = self.body.as_mut().filter(|body| !body.is_ended) else { return 0 };
-        match body.poll(inbox, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(bytes)) => bytes,
-            Poll::Ready(Err(_)) | Poll::Pending => 0,
-        }
+        body.take_at_once(inbox).unwrap_or(0)
     }
 
     fn peek(&self) -> Peek {

@@ -94,10 +94,7 @@ pub(in super::super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, sessio
     let pipe = Pipe::new(worker.transport.clone(), (receiver, sender), inbox, Some(gauge));
     let handshake = pin!(builder().handshake::<_, Bytes>(pipe));
     let timeouts = worker.live().snapshot.listener(listener).map(|listener| listener.timeouts).unwrap_or_default();
-    match timeouts.header_ms {
-        Some(ms) => timer.arm(ms),
-        None => timer.disarm(),
-    }
+    timer.set(timeouts.header_ms);
     let Ok(Ok(connection)) = timer.guard(handshake).await else { return };
     let mut driver = Driver { worker, streams, timer, connection, waiting: Waiting::Rest, is_going: false };
     poll_fn(|cx| driver.poll(cx)).await;
@@ -201,10 +198,7 @@ impl<T: Transport> Driver<'_, T> {
         let timeouts = live.snapshot.listener(self.streams.listener).map(|listener| listener.timeouts);
         let timeouts = timeouts.unwrap_or_default();
         match waiting {
-            Waiting::Rest => match timeouts.header_ms {
-                Some(ms) => self.timer.arm(ms),
-                None => self.timer.disarm(),
-            },
+            Waiting::Rest => self.timer.set(timeouts.header_ms),
             Waiting::Idle => {
                 let drain_ms = self.worker.is_draining.get().then_some(live.snapshot.drain_idle_ms);
                 self.timer.arm_idle(timeouts.idle_ms.unwrap_or(u64::from(u32::MAX)).min(drain_ms.unwrap_or(u64::MAX)));

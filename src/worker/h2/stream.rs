@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -119,15 +119,11 @@ impl Receive for StreamInlet {
         if self.body.is_ended || self.shared.is_reset.get() {
             return 0;
         }
-        // The next receive registers whom to wake, and tells what is wrong.
-        match self.body.poll(inbox, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(bytes)) => bytes,
-            Poll::Ready(Err(_)) => {
-                self.shared.is_reset.set(true);
-                0
-            }
-            Poll::Pending => 0,
-        }
+        // The next receive tells what is wrong.
+        self.body.take_at_once(inbox).unwrap_or_else(|_| {
+            self.shared.is_reset.set(true);
+            0
+        })
     }
 
     fn peek(&self) -> Peek {

@@ -311,7 +311,7 @@ impl<T: Transport> Driver<T> {
                 multiplexed.idle_since_us.set(self.transport.now_us());
                 self.timer.arm(self.keep.idle_ms);
             }
-            Waiting::Ping => self.timer.arm(self.keep.ping_ms.unwrap_or(u64::from(u32::MAX))),
+            Waiting::Ping => self.timer.set(self.keep.ping_ms),
             _ => self.timer.disarm(),
         }
     }

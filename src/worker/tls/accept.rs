@@ -12,7 +12,6 @@ use super::super::io::{Socket, Transport};
 use super::super::timer::Timer;
 use super::ends::ends;
 use super::handshake::{Failed, Handshake};
-use crate::failure::Failure;
 use crate::limits::HANDSHAKES_MAX;
 use crate::tls::Facts;
 use crate::tls::server::ServerTls;
@@ -68,7 +67,7 @@ pub(in super::super) async fn accept<T: Transport>(
             Ok(Accepted { ends: ends(socket, connection, sealed_bytes), facts: Rc::new(facts) })
         }
         Err(Fault::Plain) => Err(Refused::Plain(socket)),
-        Err(Fault::Failed(Failed(fault))) => Err(Refused::Failed(Failure::UpstreamTls(fault).detail())),
+        Err(Fault::Failed(Failed(fault))) => Err(Refused::Failed(fault.reason())),
     }
 }
 
