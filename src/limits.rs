@@ -68,6 +68,10 @@ pub const SPARE_LONG_BODIES_MAX: usize = 32;
 
 /// Plaintext that is enciphered at once, in bytes: four records of TLS.
 pub const SEALED_BYTES_MAX: usize = 64 * 1024;
+/// Frames of HTTP/2 that are fewer bytes than this wait for others to share a record with, as long as there are others.
+pub const RECORD_BYTES_MIN: usize = 4 * 1024;
+/// Body bytes of one DATA frame: with its head they fill a record (RFC 8446 §5.1).
+pub const H2_DATA_BYTES_MAX: usize = 16 * 1024 - 9;
 /// TLS handshakes of one worker at a time; whoever comes beyond them is closed.
 pub const HANDSHAKES_MAX: usize = 2048;
 /// Days before the end of a certificate's validity from which on its nearness is told.

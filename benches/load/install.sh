@@ -7,7 +7,7 @@ here=$PWD
 mkdir -p installed
 
 missing=()
-for pair in nginx:nginx-light haproxy:haproxy h2load:nghttp2-client protoc:protobuf-compiler cmake:cmake unzip:unzip; do
+for pair in nginx:nginx-light haproxy:haproxy h2load:nghttp2-client nghttpd:nghttp2-server openssl:openssl protoc:protobuf-compiler cmake:cmake unzip:unzip; do
     PATH="$PATH:/usr/sbin" type -P "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
 done
 if ((${#missing[@]})); then

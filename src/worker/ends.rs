@@ -1,6 +1,6 @@
 //! The two ends of a connection as an exchange sees them: plain, through TLS, or a stream of HTTP/2. Which it is, is asked here alone.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
 use super::h2::request::{RequestInlet, RequestOutlet};
@@ -8,6 +8,7 @@ use super::h2::stream::{StreamInlet, StreamOutlet};
 use super::io::{Receive, Socket, Transmit, Transport};
 use super::tls::ends::{TlsInlet, TlsOutlet};
 use crate::failure::Failure;
+use crate::limits::RECORD_BYTES_MIN;
 use crate::upstream::evidence::{Delivery, Peek};
 
 /// Where bytes of a message come in. Streams are boxed: an idle connection without them has no room to spare for them.
@@ -118,6 +119,48 @@ impl<T: Transport> Transmit for Outlet<T> {
 }
 
 impl<T: Transport> Outlet<T> {
+    /// Puts bytes at the end of `wire` as they go over it: `plain` and then `parts`. Where they are enciphered they may wait
+    /// in `plain` until there are as many as are worth a record, or `is_last` says that there are no more.
+    pub(super) fn put(
+        &self,
+        plain: &mut Vec<u8>,
+        parts: &[IoSlice<'_>],
+        is_last: bool,
+        wire: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let Self::Tls(outlet) = self else {
+            parts.iter().for_each(|part| wire.extend_from_slice(part));
+            return Ok(());
+        };
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if !is_last && plain.len() + length < RECORD_BYTES_MIN {
+            parts.iter().for_each(|part| plain.extend_from_slice(part));
+            return Ok(());
+        }
+        if plain.is_empty() {
+            return outlet.seal(parts, wire);
+        }
+        let mut all = Vec::with_capacity(1 + parts.len());
+        all.push(IoSlice::new(plain));
+        all.extend_from_slice(parts);
+        outlet.seal(&all, wire)?;
+        plain.clear();
+        Ok(())
+    }
+
+    /// Sends what [`Self::put`] has put.
+    pub(super) fn poll_send_put(
+        &mut self,
+        wire: &mut Vec<u8>,
+        from: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tls(outlet) => outlet.poll_send_sealed(wire, from, cx),
+            other => other.poll_send(wire, from, cx),
+        }
+    }
+
     /// True where an end that was not announced looks to the peer like one that an attacker made.
     pub(super) const fn announces_its_end(&self) -> bool {
         matches!(self, Self::Tls(_))

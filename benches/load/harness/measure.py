@@ -15,13 +15,19 @@ import threading
 import time
 import urllib.request
 
-from .peers import Process, Running, free_ports, programs_path
+from .peers import Process, Running, free_ports, h2load, programs_path
+from .workloads import Workload
 
 IDLE_CONNECTIONS = 5_000
 # The part of a run in which perf counts.
 PERF_SHARE = 0.5
 # Beyond its own time, before a run is given up.
 LONGEST_SECONDS = 60
+
+
+# What facts are measured with.
+PLAIN = Workload("plain", "", "--connections 64")
+TLS = Workload("tls", "", "h2load --h1 -c 8 /200", front="tls")
 
 
 @dataclasses.dataclass
@@ -55,19 +61,55 @@ class Bench:
         self.origin = Process(setup.load_cpus, [self.tool, "origin", "--listen", self.port, "--threads", setup.load_threads],
                               self.folder)
         self.origin.wait_for(self.port)
+        self.grpc_origin = None
+        self.message = self.folder / "message"
 
     def close(self):
         self.origin.stop()
+        if self.grpc_origin:
+            self.grpc_origin[1].stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def start(self, peer, routes=0, access_log=False):
-        return Running(peer, self.setup, self.port, self.folder, routes, access_log)
+    def start(self, peer, workload=PLAIN):
+        if workload.front != "plain":
+            self.make_certificate()
+        port = self.start_grpc_origin() if workload.front == "grpc" else self.port
+        return Running(peer, self.setup, port, self.folder, workload)
+
+    def make_certificate(self):
+        """One for localhost, ECDSA on P-256; HAProxy wants certificate and key in one file."""
+        certificate, key = self.folder / "server.crt", self.folder / "server.key"
+        if not certificate.exists():
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30",
+                            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+                           check=True, capture_output=True)
+            (self.folder / "server.pem").write_text(certificate.read_text() + key.read_text())
+
+    def start_grpc_origin(self):
+        """Answers any call with one message of 32 bytes and its status in a trailer, over HTTP/2 without TLS."""
+        if not self.grpc_origin:
+            if not shutil.which("nghttpd"):
+                raise RuntimeError("nghttpd is not installed (Debian: nghttp2-server)")
+            self.message.write_bytes(b"\0" + (32).to_bytes(4, "big") + b"m" * 32)
+            served = self.folder / "served"
+            served.mkdir()
+            shutil.copy(self.message, served / "unary")
+            port = free_ports(1)[0]
+            command = ["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", served, "-n", self.setup.load_threads, "--trailer",
+                       "grpc-status: 0", port]
+            self.grpc_origin = port, Process(self.setup.load_cpus, command, self.folder)
+            time.sleep(0.2)
+        return self.grpc_origin[0]
 
     def load(self, running, load, seconds=None, during=None):
         """One run against a peer, or against the origin where `running` is none. Errors are in the outcome."""
+        if load.startswith("h2load "):
+            return self.load_by_h2load(running, load.split()[1:], seconds or self.setup.seconds)
         port = running.port if running else self.port
-        arguments = ["taskset", "-c", self.setup.load_cpus, self.tool, "generate", "--connect", str(port), "--threads",
-                     str(self.setup.load_threads), "--seconds", str(seconds or self.setup.seconds), *load.split()]
+        program, *options = load.split() if load.startswith("handshakes") else ["generate", "--threads",
+                                                                                str(self.setup.load_threads), *load.split()]
+        arguments = ["taskset", "-c", self.setup.load_cpus, self.tool, program, "--connect", str(port),
+                     "--seconds", str(seconds or self.setup.seconds), *options]
         if running:
             arguments += ["--pids", ",".join(map(str, running.pids()))]
         tool = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -90,19 +132,28 @@ class Bench:
             tool.wait()
         if outcome["errors"] or not outcome["requests"]:
             raise RuntimeError(outcome["first_error"] or "no request was answered")
-        if outcome.get("cpu_seconds") is not None:
-            outcome["cpu_us"] = outcome["cpu_seconds"] / outcome["requests"] * 1e6
-            outcome["busy"] = outcome["cpu_seconds"] / outcome["seconds"]
-        outcome["rate"] = outcome["requests"] / outcome["seconds"]
+        return per_request(outcome)
+
+    def load_by_h2load(self, running, arguments, seconds):
+        """So many requests as take about so long by the last run's rate. Its connections are opened within the run."""
+        arguments = [argument.replace("{message}", str(self.message)) for argument in arguments]
+        connections = int(arguments[arguments.index("-c") + 1])
+        count = max(int(running.rate * seconds), connections) if running.rate else 20 * connections
+        pinned = ["-t", str(self.setup.load_threads), "--tls13-ciphers", "TLS_AES_128_GCM_SHA256", "-n", str(count), *arguments]
+        before = running.cpu_seconds()
+        requests, taken = h2load(running.port, running.front, pinned, self.setup.load_cpus)
+        outcome = per_request({"requests": requests, "seconds": taken, "cpu_seconds": running.cpu_seconds() - before})
+        running.rate = outcome["rate"]
         return outcome
 
-    def rounds(self, peers, load, routes=0, access_log=False, rounds=None):
+    def rounds(self, peers, workload, rounds=None):
         """Interleaved rounds over peers, whose order turns. For each peer its outcomes, or why there are none."""
         results, running = {}, {}
+        load, access_log = workload.load, workload.access_log
         try:
             for peer in peers:
                 try:
-                    running[peer.key] = self.start(peer, routes, access_log)
+                    running[peer.key] = self.start(peer, workload)
                     self.load(running[peer.key], load, 0.2)
                     results[peer.key] = []
                 except Exception as error:  # whatever it is, it voids this cell and no other
@@ -128,13 +179,14 @@ class Bench:
                 process.stop()
         return results
 
-    def idle_kib(self, peer):
+    def idle_kib(self, peer, workload=PLAIN):
         """Proportional memory of one idle kept-alive client connection that had an answer, in a process that had no others."""
-        running = self.start(peer)
+        running = self.start(peer, workload)
         try:
-            self.load(running, "--connections 8", 0.2)
+            self.load(running, workload.load, 0.2)
             before = running.kib("Pss")
-            tool = subprocess.Popen([self.tool, "hold", "--connect", str(running.port), "--connections", str(IDLE_CONNECTIONS)],
+            tls = ["--tls"] if workload.front == "tls" else []
+            tool = subprocess.Popen([self.tool, "hold", "--connect", str(running.port), "--connections", str(IDLE_CONNECTIONS), *tls],
                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             ready = tool.stdout.readline() == "ready\n"
             # What a peer gives back after a moment is not counted.
@@ -174,6 +226,15 @@ class Bench:
 
         outcome = self.load(running, load, during=count)
         return {name: counts[name] / (PERF_SHARE * outcome["requests"]) for name in counts} or None
+
+
+def per_request(outcome):
+    """The outcome of a run with what a request cost."""
+    if outcome.get("cpu_seconds") is not None:
+        outcome["cpu_us"] = outcome["cpu_seconds"] / outcome["requests"] * 1e6
+        outcome["busy"] = outcome["cpu_seconds"] / outcome["seconds"]
+    outcome["rate"] = outcome["requests"] / outcome["seconds"]
+    return outcome
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import dataclasses
 import http.client
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -23,6 +24,22 @@ def programs_path():
     return os.pathsep.join([os.environ.get("RINGRESS_PEERS", ""), *map(str, built), os.environ["PATH"], "/usr/sbin"])
 
 
+def h2load(port, front, arguments, cpus=None):
+    """One run of h2load to its end: requests that were answered with success, and seconds.
+
+    `arguments` are its own, the path last. An answer that is none of success is an error.
+    """
+    scheme = "http" if front == "h2c" else "https"
+    command = ["h2load", *arguments[:-1], "--connect-to", f"127.0.0.1:{port}", f"{scheme}://localhost:{port}{arguments[-1]}"]
+    ran = subprocess.run([*(["taskset", "-c", cpus] if cpus else []), *command], capture_output=True, text=True,
+                         timeout=START_SECONDS)
+    counts = re.search(r"requests: (\d+) total, .* (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored", ran.stdout)
+    finished = re.search(r"finished in ([\d.]+)(ms|us|s)", ran.stdout)
+    if not counts or not finished or counts[1] != counts[3] or f"status codes: {counts[1]} 2xx" not in ran.stdout:
+        raise RuntimeError("h2load: " + (counts[0] if counts else (ran.stderr.strip() or "no result")))
+    return int(counts[3]), float(finished[1]) * {"s": 1, "ms": 1e-3, "us": 1e-6}[finished[2]]
+
+
 @dataclasses.dataclass
 class Peer:
     """One file of `peers/`."""
@@ -37,6 +54,13 @@ class Peer:
     @property
     def is_reference(self):
         return self.description.get("reference", False)
+
+    def lacks(self, workload):
+        """Why it is not measured with this workload; nothing where it is."""
+        left_out = self.description["workloads_left_out"].get(workload.key)
+        if not left_out and workload.front not in self.description.get("fronts", ["plain"]):
+            left_out = "it has no configuration for it here"
+        return left_out
 
     @property
     def program(self):
@@ -88,6 +112,11 @@ class Process:
         self.child = subprocess.Popen(["taskset", "-c", cpus, *map(str, command)], cwd=folder, stdin=subprocess.DEVNULL,
                                       stdout=stdout, stderr=self.stderr, env=os.environ | (environment or {}))
 
+    def cpu_seconds(self):
+        """CPU time of all threads of all its processes so far, by the scheduler's count."""
+        counts = [task.read_text() for pid in self.pids() for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(count.split()[0]) for count in counts) / 1e9
+
     def pids(self):
         """The process and all that came of it."""
         found = [self.child.pid]
@@ -106,14 +135,17 @@ class Process:
                     total += int(line.split()[1])
         return total
 
-    def wait_for(self, port):
+    def wait_for(self, port, front="plain"):
         """Until it answers with 200: some listen before they know their routes."""
         start = time.monotonic()
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/200", timeout=5).read()
+                if front == "plain":
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/200", timeout=5).read()
+                else:
+                    h2load(port, front, ["-n", "1", "/unary" if front == "grpc" else "/200"])
                 return
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException, RuntimeError):
                 if self.child.poll() is not None or time.monotonic() - start > START_SECONDS:
                     self.stderr.seek(0)
                     raise RuntimeError(f"does not answer: {self.stderr.read()[-1000:].decode(errors='replace')}") from None
@@ -138,9 +170,12 @@ class Process:
 class Running(Process):
     """A peer that runs with its own folder and ports."""
 
-    def __init__(self, peer, setup, origin, folder, routes=0, access_log=False):
-        self.peer = peer
-        self.folder = pathlib.Path(folder) / f"{peer.key}-{routes}-{int(access_log)}"
+    def __init__(self, peer, setup, origin, folder, workload):
+        self.peer, self.front = peer, workload.front
+        # Requests per second of the last run; nothing before the first.
+        self.rate = None
+        routes, access_log = workload.routes, workload.access_log
+        self.folder = pathlib.Path(folder) / f"{peer.key}-{workload.key}"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.port, self.admin = free_ports(2)
@@ -153,7 +188,10 @@ class Running(Process):
                            .replace("{prefix}", f"/app{number}/") for number in range(routes))
                 text = text.replace("{routes:%s}" % key, "\n".join(entries))
             text = text.replace("{access_log}", log.get("on" if access_log else "off", ""))
-            values = {"listen": self.port, "origin": origin, "admin": self.admin, "workers": setup.workers, "folder": self.folder}
+            for key, choices in described.get("front", {}).items():
+                text = text.replace("{front:%s}" % key, choices.get(self.front, choices.get("else", "")))
+            values = {"listen": self.port, "origin": origin, "admin": self.admin, "workers": setup.workers, "folder": self.folder,
+                      "certificate": pathlib.Path(folder) / "server.crt", "key": pathlib.Path(folder) / "server.key"}
             for key, value in values.items():
                 text = text.replace("{%s}" % key, str(value))
             return text
@@ -166,7 +204,7 @@ class Running(Process):
             stdout = open(self.folder / "access.log", "wb")
         super().__init__(setup.proxy_cpus, [peer.program, *map(fill, described["arguments"])], self.folder, environment, stdout)
         try:
-            self.wait_for(self.port)
+            self.wait_for(self.port, self.front)
         except RuntimeError as error:
             self.stop()
             raise RuntimeError(f"{peer.name} {error}") from None

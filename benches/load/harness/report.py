@@ -97,8 +97,8 @@ def latency_table(latencies, peers):
 
 def facts_table(facts, peers):
     """What one process costs."""
-    lines = ["| proxy | memory of an idle connection, KiB | start to first answer, ms | system calls a request | io_uring_enter | io_uring operations |",
-             "|---|---|---|---|---|---|"]
+    lines = ["| proxy | memory of an idle connection, KiB | with TLS | start to first answer, ms | system calls a request | io_uring_enter | io_uring operations |",
+             "|---|---|---|---|---|---|---|"]
     for peer in peers:
         found = facts.get(peer.key, {})
         calls = found.get("calls") or {}
@@ -106,7 +106,7 @@ def facts_table(facts, peers):
         def number(value, digits):
             return "–" if value is None else f"{value:.{digits}f}"
 
-        lines.append(f"| {peer.name} | {number(found.get('idle_kib'), 1)} | "
+        lines.append(f"| {peer.name} | {number(found.get('idle_kib'), 1)} | {number(found.get('idle_tls_kib'), 1)} | "
                      f"{number(found.get('start_ms'), 0)} | {number(calls.get('raw_syscalls:sys_enter'), 2)} | "
                      f"{number(calls.get('syscalls:sys_enter_io_uring_enter'), 3)} | "
                      f"{number(calls.get('io_uring:io_uring_submit_req'), 2)} |")

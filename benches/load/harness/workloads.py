@@ -4,13 +4,15 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """A row of the table: the load tool's arguments, and what a peer needs for it."""
+    """A row of the table: the load tool's arguments or a line for h2load, and what a peer needs for it."""
 
     key: str
     title: str
     load: str
     routes: int = 0
     access_log: bool = False
+    # What clients speak and what the origin does: plain, tls, h2c, or grpc (TLS in front, HTTP/2 behind).
+    front: str = "plain"
 
 
 WORKLOADS = [
@@ -28,6 +30,17 @@ WORKLOADS = [
     Workload("access_log", "GET 200 B, JSON access log", "--connections 64", access_log=True),
     Workload("chunked", "POST 4 KiB, chunked both ways", "--connections 64 --body 4096 --chunked --path /chunked"),
     Workload("websocket", "WebSocket echo of 125 B", "--connections 64 --websocket"),
+    Workload("tls_full", "TLS 1.3, a full handshake for each GET", "handshakes", front="tls"),
+    Workload("tls_resumed", "TLS 1.3, a resumed handshake for each GET", "handshakes --resumed", front="tls"),
+    Workload("tls_200", "TLS, HTTP/1.1, GET 200 B, 64 connections", "h2load --h1 -c 64 /200", front="tls"),
+    Workload("tls_1m", "TLS, HTTP/1.1, GET 1 MiB, 16 connections", "h2load --h1 -c 16 /1m", front="tls"),
+    Workload("h2_8_16", "TLS, HTTP/2, GET 200 B, 8 connections × 16 streams", "h2load -c 8 -m 16 /200", front="tls"),
+    Workload("h2_64_100", "TLS, HTTP/2, GET 200 B, 64 × 100", "h2load -c 64 -m 100 /200", front="tls"),
+    Workload("h2_1m", "TLS, HTTP/2, GET 1 MiB, 8 × 2", "h2load -c 8 -m 2 /1m", front="tls"),
+    Workload("h2c_8_16", "HTTP/2 without TLS, GET 200 B, 8 × 16", "h2load -c 8 -m 16 /200", front="h2c"),
+    Workload("h2c_64_100", "HTTP/2 without TLS, GET 200 B, 64 × 100", "h2load -c 64 -m 100 /200", front="h2c"),
+    Workload("grpc", "gRPC unary over TLS, 8 × 16",
+             "h2load -c 8 -m 16 -d {message} -H content-type:application/grpc -H te:trailers /unary", front="grpc"),
 ]
 
 # Curves: what grows, and the rows that it makes.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use h2::SendStream;
 
 use super::body::gone;
+use crate::limits::H2_DATA_BYTES_MAX;
 use crate::proto::h2::from_h1::{Part, Unframer};
 
 /// What follows the last chunk's data where there are no trailers.
@@ -63,7 +64,7 @@ impl Frames {
         is_ended: &mut bool,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let wanted = self.data_left.min(out.len());
+        let wanted = self.data_left.min(out.len()).min(H2_DATA_BYTES_MAX);
         stream.reserve_capacity(wanted);
         while stream.capacity() == 0 {
             match ready!(stream.poll_capacity(cx)) {

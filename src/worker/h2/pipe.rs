@@ -33,12 +33,13 @@ pub(super) struct Pipe<T: Transport> {
     read: usize,
     /// Bytes of the preface that the crate has not seen: without it it could not even say what was too much.
     preface_left: usize,
-    /// Being sent: so many bytes, of which so many are.
+    /// Being sent, as it goes over the wire: so many bytes, of which so many are.
     out: Vec<u8>,
     length: usize,
     sent: usize,
-    /// To be sent next.
+    /// To be sent next, and behind it what is not enciphered yet.
     next: Vec<u8>,
+    plain: Vec<u8>,
     /// `None` where the peer is an upstream, whose frames cost us no more than we asked for.
     gauge: Option<Rc<RefCell<Gauge>>>,
 }
@@ -62,6 +63,7 @@ impl<T: Transport> Pipe<T> {
             length: 0,
             sent: 0,
             next: Vec::new(),
+            plain: Vec::new(),
             gauge,
         };
         pipe.count();
@@ -102,7 +104,7 @@ impl<T: Transport> Pipe<T> {
                 self.next.clear();
                 (self.length, self.sent) = (self.out.len(), 0);
             }
-            match ready!(self.outlet.poll_send(&mut self.out, self.sent, cx))? {
+            match ready!(self.outlet.poll_send_put(&mut self.out, self.sent, cx))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 bytes => self.sent += bytes,
             }
@@ -161,11 +163,8 @@ impl<T: Transport> AsyncWrite for Pipe<T> {
         if pipe.next.len() >= H2_FRAMES_BYTES_MAX {
             ready!(pipe.poll_out(cx))?;
         }
-        let before = pipe.next.len();
-        for part in parts {
-            pipe.next.extend_from_slice(part);
-        }
-        Poll::Ready(Ok(pipe.next.len() - before))
+        pipe.outlet.put(&mut pipe.plain, parts, false, &mut pipe.next)?;
+        Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -173,11 +172,15 @@ impl<T: Transport> AsyncWrite for Pipe<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let pipe = &mut *self;
+        if !pipe.plain.is_empty() {
+            pipe.outlet.put(&mut std::mem::take(&mut pipe.plain), &[], true, &mut pipe.next)?;
+        }
         self.poll_out(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_out(cx))?;
+        ready!(self.as_mut().poll_flush(cx))?;
         self.outlet.poll_finish(cx).map(Ok)
     }
 }

@@ -4,7 +4,7 @@
 //! out is enciphered when it is sent. rustls keeps what a record needs until it is whole.
 
 use std::cell::RefCell;
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, IoSlice, Write as _};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -138,10 +138,14 @@ impl Session {
         }
     }
 
-    /// Enciphers `plain` to the end of `sealed`, behind what rustls itself has to say.
-    fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
-        self.connection.writer().write_all(plain)?;
-        self.sent.plain += plain.len() as u64;
+    /// Enciphers `parts` to the end of `sealed`, behind what rustls itself has to say.
+    fn seal(&mut self, parts: &[IoSlice<'_>], sealed: &mut Vec<u8>) -> io::Result<()> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        // Without a limit, all of it is taken.
+        if length > 0 && self.connection.writer().write_vectored(parts)? != length {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.sent.plain += length as u64;
         self.put_records(sealed)
     }
 
@@ -244,18 +248,38 @@ pub(in super::super) struct TlsOutlet<T: Transport> {
 impl<T: Transport> TlsOutlet<T> {
     /// Sends a first part of what is enciphered.
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let bytes = ready!(self.socket.poll_send(&mut self.sealed, self.sent, cx))?;
-        if bytes == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        let mut sealed = std::mem::take(&mut self.sealed);
+        let polled = self.poll_send_sealed(&mut sealed, self.sent, cx);
+        self.sealed = sealed;
+        match ready!(polled)? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            bytes => {
+                self.sent += bytes;
+                Poll::Ready(Ok(()))
+            }
         }
-        self.sent += bytes;
+    }
+
+    /// Enciphers `parts` to the end of `sealed`, for whoever sends it by [`Self::poll_send_sealed`].
+    pub(in super::super) fn seal(&self, parts: &[IoSlice<'_>], sealed: &mut Vec<u8>) -> io::Result<()> {
+        self.session.borrow_mut().seal(parts, sealed)
+    }
+
+    /// Sends what is enciphered already, as [`Transmit::poll_send`] sends.
+    pub(in super::super) fn poll_send_sealed(
+        &mut self,
+        sealed: &mut Vec<u8>,
+        from: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let bytes = ready!(self.socket.poll_send(sealed, from, cx))?;
         self.session.borrow_mut().sent.sealed += bytes as u64;
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(bytes))
     }
 
     fn begin(&mut self, plain: &[u8]) -> io::Result<()> {
         self.sealed = Vec::with_capacity(plain.len() + plain.len() / 256 + 256);
-        self.session.borrow_mut().seal(plain, &mut self.sealed)?;
+        self.session.borrow_mut().seal(&[IoSlice::new(plain)], &mut self.sealed)?;
         (self.length, self.sent, self.plain, self.told) = (self.sealed.len(), 0, plain.len(), 0);
         Ok(())
     }

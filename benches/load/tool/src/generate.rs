@@ -11,6 +11,7 @@ use clap::Args;
 use hdrhistogram::Histogram;
 
 use crate::connection::{Connection, Turn};
+use crate::handshakes;
 use crate::net::{self, Poller};
 use crate::requests::{Batch, Workload};
 use crate::response::Reader;
@@ -49,11 +50,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const MEASURING: u8 = 1;
 const OVER: u8 = 2;
 
+/// What the threads of a load and the one that measures share.
 #[derive(Default)]
-struct Shared {
+pub struct Shared {
     phase: AtomicU8,
-    requests: AtomicU64,
-    errors: AtomicU64,
+    pub requests: AtomicU64,
+    pub errors: AtomicU64,
+}
+
+/// What was measured.
+pub struct Window {
+    seconds: f64,
+    requests: u64,
+    cpu_seconds: Option<f64>,
 }
 
 /// Runs the workload and prints what came of it.
@@ -67,17 +76,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         })
         .collect();
     std::thread::sleep(Duration::from_secs_f64(arguments.warm_up));
-    say("ready")?;
-    std::io::stdin().lock().read_line(&mut String::new())?;
-
-    let (start, before) = (Instant::now(), cpu_seconds(&arguments.pids));
-    let requests = shared.requests.load(Ordering::Relaxed);
-    shared.phase.store(MEASURING, Ordering::Relaxed);
-    std::thread::sleep(Duration::from_secs_f64(arguments.seconds));
-    shared.phase.store(OVER, Ordering::Relaxed);
-    let requests = shared.requests.load(Ordering::Relaxed) - requests;
-    let (seconds, after) = (start.elapsed().as_secs_f64(), cpu_seconds(&arguments.pids));
-
+    let window = shared.measure(arguments.seconds, &arguments.pids)?;
     let mut latencies = new_histogram();
     let mut first_error = None;
     let mut connections = Vec::new();
@@ -95,27 +94,54 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     let micros = |quantile| latencies.value_at_quantile(quantile) as f64 / 1000.0;
-    say(&serde_json::json!({
-        "seconds": seconds,
-        "requests": requests,
-        "errors": shared.errors.load(Ordering::Relaxed),
-        "first_error": first_error,
-        "cpu_seconds": after.zip(before).map(|(after, before)| after - before),
-        "latency_us": {
-            "p50": micros(0.5), "p90": micros(0.9), "p99": micros(0.99), "p999": micros(0.999),
-            "max": latencies.max() as f64 / 1000.0, "count": latencies.len(),
-        },
-    })
-    .to_string())?;
-    // What closing connections costs the proxy does not count.
-    std::io::stdin().lock().read_to_end(&mut Vec::new())?;
+    let latency = serde_json::json!({
+        "p50": micros(0.5), "p90": micros(0.9), "p99": micros(0.99), "p999": micros(0.999),
+        "max": latencies.max() as f64 / 1000.0, "count": latencies.len(),
+    });
+    shared.tell(&window, first_error.as_deref(), &latency)?;
     drop((idle, connections));
     Ok(())
 }
 
+impl Shared {
+    /// Says that it is ready, and on a line of input measures for so long.
+    pub fn measure(&self, seconds: f64, pids: &[u32]) -> anyhow::Result<Window> {
+        say("ready")?;
+        std::io::stdin().lock().read_line(&mut String::new())?;
+        let (start, before) = (Instant::now(), cpu_seconds(pids));
+        let requests = self.requests.load(Ordering::Relaxed);
+        self.phase.store(MEASURING, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        self.phase.store(OVER, Ordering::Relaxed);
+        let requests = self.requests.load(Ordering::Relaxed) - requests;
+        let (seconds, after) = (start.elapsed().as_secs_f64(), cpu_seconds(pids));
+        Ok(Window { seconds, requests, cpu_seconds: after.zip(before).map(|(after, before)| after - before) })
+    }
+
+    /// Prints what came of it and waits for the end of the input: what closing connections costs the proxy does not count.
+    pub fn tell(&self, window: &Window, first_error: Option<&str>, latency: &serde_json::Value) -> anyhow::Result<()> {
+        say(&serde_json::json!({
+            "seconds": window.seconds,
+            "requests": window.requests,
+            "errors": self.errors.load(Ordering::Relaxed),
+            "first_error": first_error,
+            "cpu_seconds": window.cpu_seconds,
+            "latency_us": latency,
+        })
+        .to_string())?;
+        std::io::stdin().lock().read_to_end(&mut Vec::new())?;
+        Ok(())
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) == OVER
+    }
+}
+
 /// Opens connections that have one answer each and keeps them until the input ends.
-pub fn hold(port: u16, count: usize) -> anyhow::Result<()> {
-    let connections = warm_connections(port, count)?;
+pub fn hold(port: u16, count: usize, tls: bool) -> anyhow::Result<()> {
+    let (plain, sealed) = if tls { (0, count) } else { (count, 0) };
+    let connections = (warm_connections(port, plain)?, handshakes::warm_connections(port, sealed)?);
     say("ready")?;
     std::io::stdin().lock().read_to_end(&mut Vec::new())?;
     drop(connections);
@@ -134,17 +160,23 @@ fn warm_connections(port: u16, count: usize) -> anyhow::Result<Vec<TcpStream>> {
         .map(|_| {
             let mut stream = net::connect(port)?;
             stream.set_nonblocking(false)?;
-            stream.write_all(b"GET /200 HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-            let mut reader = Reader::default();
-            loop {
-                let length = stream.read(&mut buffer)?;
-                anyhow::ensure!(length > 0, "the proxy closed a connection");
-                if reader.take(&buffer[..length], 200)?.1.is_some() {
-                    return Ok(stream);
-                }
-            }
+            ask(&mut stream, &mut buffer)?;
+            Ok(stream)
         })
         .collect()
+}
+
+/// One request and the whole answer to it.
+pub fn ask(stream: &mut (impl std::io::Read + std::io::Write), buffer: &mut [u8]) -> anyhow::Result<()> {
+    stream.write_all(b"GET /200 HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let mut reader = Reader::default();
+    loop {
+        let length = stream.read(buffer)?;
+        anyhow::ensure!(length > 0, "the proxy closed a connection");
+        if reader.take(&buffer[..length], 200)?.1.is_some() {
+            return Ok(());
+        }
+    }
 }
 
 /// CPU seconds of all threads, by the scheduler's count in nanoseconds.
@@ -205,7 +237,7 @@ impl Client {
         }
         let mut ready = Vec::new();
         let mut buffer = vec![0; 256 << 10];
-        while shared.phase.load(Ordering::Relaxed) != OVER {
+        while !shared.is_over() {
             let timeout = schedule.as_ref().map_or(Duration::from_millis(20), Schedule::until_next);
             self.poller.wait(Some(timeout), &mut ready)?;
             let mut answered = 0;

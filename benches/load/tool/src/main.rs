@@ -5,6 +5,7 @@
 mod chunked;
 mod connection;
 mod generate;
+mod handshakes;
 mod net;
 mod origin;
 mod relay;
@@ -41,7 +42,12 @@ enum Command {
         connect: u16,
         #[arg(long)]
         connections: usize,
+        /// With TLS.
+        #[arg(long)]
+        tls: bool,
     },
+    /// A new connection with TLS for each request, as many at a time as there are threads; else as `generate`.
+    Handshakes(handshakes::Arguments),
     /// The practical limit: takes bytes from one side to the other and parses nothing.
     Relay {
         /// Port on 127.0.0.1.
@@ -76,7 +82,8 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Origin { listen, threads } => net::in_threads(threads, move |_| origin::run(listen)),
         Command::Generate(arguments) => generate::run(&arguments),
-        Command::Hold { connect, connections } => generate::hold(connect, connections),
+        Command::Hold { connect, connections, tls } => generate::hold(connect, connections, tls),
+        Command::Handshakes(arguments) => handshakes::run(&arguments),
         Command::Relay { listen, origin, engine, min_wait_us, threads } => {
             net::in_threads(threads, move |_| match engine {
                 Engine::Epoll => relay::run(listen, origin),
