@@ -52,6 +52,8 @@ pub struct Record {
     pub request_id: u128,
     /// What the TLS handshake came to, where there was one.
     pub tls: Option<Rc<Facts>>,
+    /// It was sent on before that handshake was over.
+    pub is_early: bool,
     /// When what happened.
     pub times: Times,
 }
@@ -152,6 +154,7 @@ impl Record {
             errno: 0,
             request_id: 0,
             tls: None,
+            is_early: false,
             times: Times { started_us, ..Times::default() },
         }
     }

@@ -145,6 +145,7 @@ fn write_request(text: &'static str) -> Run {
                 is_trusted: false,
                 scheme: "http",
                 client_certificate: None,
+                is_early: false,
                 port: 80,
                 request_id: 1 << 100,
                 forwarded: false,

@@ -16,6 +16,7 @@ use crate::proto::h1::request::RequestHead;
 
 /// What this hop knows of the client's connection.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Hop<'a> {
     /// The address on the other end of the connection.
     pub peer: IpAddr,
@@ -25,6 +26,8 @@ pub struct Hop<'a> {
     pub scheme: &'static str,
     /// The client's certificate as RFC 9440 §2.2 writes it.
     pub client_certificate: Option<&'a str>,
+    /// The request came before its client had shown that it is there now (RFC 8470 §5.1).
+    pub is_early: bool,
     /// The port of our listener.
     pub port: u16,
     /// Ours for this request, in case the client has none that is believed.
@@ -80,6 +83,8 @@ fn put_client_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, filte
             | Known::XForwardedPort
             | Known::XRealIp
             | Known::Forwarded => hop.is_trusted,
+            // Ours says it for both.
+            Known::EarlyData => !hop.is_early,
             // Another hop's word of the certificate that it saw, where we saw none (RFC 9440 §3).
             Known::ClientCert | Known::ClientCertChain => hop.is_trusted && hop.client_certificate.is_none(),
             known => !known.is_hop_by_hop(),
@@ -122,6 +127,9 @@ fn put_forwarded_fields(out: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>, fi
     }
     if let Some(certificate) = hop.client_certificate.filter(|_| writes(b"client-cert")) {
         put_field(out, b"Client-Cert", certificate.as_bytes());
+    }
+    if hop.is_early {
+        put_field(out, b"Early-Data", b"1");
     }
     if writes(b"x-request-id") {
         match head.known(Known::XRequestId).filter(|id| hop.is_trusted && is_request_id(id)) {
@@ -223,6 +231,7 @@ mod tests {
             is_trusted,
             scheme: "http",
             client_certificate: None,
+            is_early: false,
             port: 8080,
             request_id: 0xab,
             forwarded: false,

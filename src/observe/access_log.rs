@@ -193,6 +193,7 @@ impl Line<'_> {
             put_text(out, "tls_version", facts.version.as_bytes());
             put_text(out, "tls_cipher", facts.cipher.as_bytes());
             put_text(out, "tls_name", facts.server_name.as_deref().unwrap_or_default().as_bytes());
+            out.extend_from_slice(if record.is_early { b",\"tls_early\":true" } else { b",\"tls_early\":false" });
         }
         put_number(out, "status", u64::from(record.status));
         match record.failure {

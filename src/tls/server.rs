@@ -9,11 +9,15 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, StoresServerSessions,
+    WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 
 use super::identity::Identity;
 use super::{ALPN_H2, ALPN_HTTP1, versions};
+use crate::limits::EARLY_DATA_BYTES_MAX;
 
 /// Keys for one name, the quick ones first.
 type Keys = Vec<Arc<CertifiedKey>>;
@@ -89,6 +93,17 @@ pub struct Terms {
     pub is_13_only: bool,
     /// Offer HTTP/2.
     pub http2: bool,
+    /// Take early data.
+    pub has_early_data: bool,
+}
+
+/// How a handshake goes on from an earlier one.
+#[derive(Clone, Debug)]
+pub enum Resumption {
+    /// By tickets that hold all that is needed, enciphered by this: nothing is remembered.
+    Tickets(Arc<dyn ProducesTickets>),
+    /// By what is remembered here, once each: so nobody can have early data taken a second time (RFC 8446 §8.1).
+    Sessions(Arc<dyn StoresServerSessions>),
 }
 
 /// What is asked of clients under some names, and how.
@@ -111,7 +126,7 @@ pub struct ServerTls {
 }
 
 impl ServerTls {
-    /// Puts together what a listener needs. `tickets` gives what encrypts the tickets of a policy, by its description: a
+    /// Puts together what a listener needs. `resumption` is asked for each policy, by its description: a
     /// ticket from a client that showed nothing must not be good where a certificate is required.
     ///
     /// # Errors
@@ -121,7 +136,7 @@ impl ServerTls {
         identities: &[Identity],
         is_strict: bool,
         clients: &[ClientPolicy],
-        mut tickets: impl FnMut(String) -> Result<Arc<dyn ProducesTickets>, rustls::Error>,
+        mut resumption: impl FnMut(String) -> Result<Resumption, rustls::Error>,
     ) -> Result<Self, rustls::Error> {
         let certificates: Arc<dyn ResolvesServerCert> = Arc::new(Certificates::new(identities, is_strict));
         let base = clients.iter().find(|policy| policy.hosts.is_empty());
@@ -130,7 +145,7 @@ impl ServerTls {
             let description = format!("{:?}", policy.map(|policy| (&policy.authorities, policy.is_required)));
             let mut print = DefaultHasher::new();
             description.hash(&mut print);
-            let config = server_config(terms, &certificates, policy, tickets(description)?)?;
+            let config = server_config(terms, &certificates, policy, resumption(description)?)?;
             policies.push(Policy {
                 hosts: policy.map_or_else(Vec::new, |policy| policy.hosts.clone()),
                 config: Arc::new(config),
@@ -158,7 +173,7 @@ fn server_config(
     terms: &Terms,
     certificates: &Arc<dyn ResolvesServerCert>,
     policy: Option<&ClientPolicy>,
-    tickets: Arc<dyn ProducesTickets>,
+    resumption: Resumption,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&terms.provider))
         .with_protocol_versions(versions(terms.is_13_only))?;
@@ -167,9 +182,17 @@ fn server_config(
         Some(policy) => builder.with_client_cert_verifier(verifier(terms, policy)?),
     };
     let mut config = builder.with_cert_resolver(Arc::clone(certificates));
-    config.ticketer = tickets;
-    // Tickets are enough, and a shared cache would be a lock between workers.
+    // Nothing is remembered but for early data: it would be a lock between workers.
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    match resumption {
+        Resumption::Tickets(tickets) => config.ticketer = tickets,
+        Resumption::Sessions(sessions) => config.session_storage = sessions,
+    }
+    if terms.has_early_data {
+        config.max_early_data_size = EARLY_DATA_BYTES_MAX;
+        // The answer need not wait for the rest of the handshake.
+        config.send_half_rtt_data = true;
+    }
     config.alpn_protocols = [ALPN_H2, ALPN_HTTP1].map(<[u8]>::to_vec).into();
     if !terms.http2 {
         config.alpn_protocols.remove(0);
@@ -221,7 +244,12 @@ mod tests {
             authorities: vec![authority()],
             is_required,
         };
-        let terms = Terms { provider: super::super::provider(&[]).unwrap(), is_13_only: false, http2: true };
+        let terms = Terms {
+            provider: super::super::provider(&[]).unwrap(),
+            is_13_only: false,
+            http2: true,
+            has_early_data: false,
+        };
         let mut described = Vec::new();
         let tls = ServerTls::new(
             &terms,
@@ -230,7 +258,7 @@ mod tests {
             &[policy(&["admin.example", "*.in.example"], true)],
             |description| {
                 described.push(description);
-                rustls::crypto::aws_lc_rs::Ticketer::new()
+                rustls::crypto::aws_lc_rs::Ticketer::new().map(Resumption::Tickets)
             },
         );
         let tls = tls.unwrap();

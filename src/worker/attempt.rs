@@ -191,6 +191,7 @@ impl<T: Transport> Exchange<'_, T> {
             is_trusted: is_trusted(&self.listener.trusted, self.peer.address),
             scheme: self.scheme(),
             client_certificate: self.record.tls.as_deref().and_then(|facts| facts.client.as_deref()),
+            is_early: self.record.is_early,
             port: self.listener.port,
             request_id: self.record.request_id,
             forwarded: self.listener.forwarded,

@@ -161,6 +161,19 @@ impl<T: Transport> Outlet<T> {
         }
     }
 
+    /// Sends what TLS has to say by itself.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tls(outlet) => outlet.poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// True where TLS has something to say by itself, which [`Self::put`] puts first.
+    pub(super) fn has_records(&self) -> bool {
+        matches!(self, Self::Tls(outlet) if outlet.has_records())
+    }
+
     /// True where an end that was not announced looks to the peer like one that an attacker made.
     pub(super) const fn announces_its_end(&self) -> bool {
         matches!(self, Self::Tls(_))

@@ -17,6 +17,7 @@ use super::link::Link;
 use super::live::{Live, request_hash};
 use super::pool::{Endpoint, Upstream};
 use super::serve::Session;
+use super::tls::early::{Early, Until};
 use super::tunnel::{Carried, carry};
 use crate::failure::{Failure, Phase, Resource};
 use crate::filter::forwarded::client_address;
@@ -61,6 +62,7 @@ pub(super) async fn exchange<T: Transport>(
     let client = client_address(head, session.peer.address, &listener.trusted);
     let mut record = Record::new(session.listener, client, worker.transport.now_us());
     record.tls.clone_from(&session.tls);
+    let early = session.early.as_deref().filter(|early| !early.is_over());
     record.request_id = u128::from(worker.transport.random()) << 64 | u128::from(worker.transport.random());
     let mut exchange = Exchange {
         worker,
@@ -68,6 +70,7 @@ pub(super) async fn exchange<T: Transport>(
         listener,
         peer: session.peer,
         is_last: session.is_last,
+        early,
         progress: Progress::default(),
         body: RequestBody { decoder: BodyDecoder::new(head.framing()), trailers: Vec::new() },
         held: RefCell::default(),
@@ -96,6 +99,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub(super) listener: &'a Listener,
     pub(super) peer: Peer,
     pub(super) is_last: bool,
+    /// The rest of the handshake, where the request came before it.
+    pub(super) early: Option<&'a Early>,
     pub(super) progress: Progress,
     pub(super) body: RequestBody,
     pub(super) held: RefCell<Held>,
@@ -118,6 +123,9 @@ impl<T: Transport> Exchange<'_, T> {
         match apply(&route.filters, head).map_err(Failure::from)? {
             Verdict::Pass => {}
             Verdict::Redirect(redirect) => return self.redirect(client, head, redirect).await,
+        }
+        if let Some(early) = self.early {
+            self.await_handshake(client, head, early).await?;
         }
         self.check_request(client, head)?;
         let service_at = route.service.ok_or(Failure::NoRoute)?;
@@ -166,6 +174,25 @@ impl<T: Transport> Exchange<'_, T> {
         let facts = self.record.tls.as_ref().ok_or(Failure::Misdirected)?;
         let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
         if meant == Some(facts.policy) { Ok(()) } else { Err(Failure::Misdirected) }
+    }
+
+    /// A request that changes something is not to be had twice from whoever recorded it: it waits for the handshake's end
+    /// (RFC 8470 §3). What is safe goes on, and its upstream is told.
+    async fn await_handshake(
+        &mut self,
+        client: &mut Link<T>,
+        head: &RequestHead,
+        early: &Early,
+    ) -> Result<(), Failure> {
+        if head.is_safe() {
+            self.record.is_early = true;
+            return Ok(());
+        }
+        client.timer.set(self.listener.timeouts.header_ms);
+        match early.wait(client, Until::Over).await {
+            Ok(result) => result.map_err(|_| Failure::ClientClosed(Phase::Head)),
+            Err(_) => Err(Failure::ClientHeaderTimeout),
+        }
     }
 
     /// What can be refused before an upstream hears of it.

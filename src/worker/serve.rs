@@ -1,5 +1,6 @@
 //! One client connection: receive a head, have it answered, and again as long as both sides want.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use super::Worker;
@@ -10,6 +11,7 @@ use super::io::{Socket, Transport, finish, receive};
 use super::link::Link;
 use super::live::Live;
 use super::tls::accept::{Accepted, Refused, accept};
+use super::tls::early::{Early, Until};
 use crate::failure::{Failure, Phase};
 use crate::limits::{
     DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES, HEAD_BYTES_MAX, LINGER_BYTES_MAX, REQUESTS_PER_CONNECTION_MAX, TARGET_BYTES_MAX,
@@ -40,6 +42,8 @@ pub(super) struct Session<T: Transport> {
     pub is_last: bool,
     /// What the handshake came to, where there was one.
     pub tls: Option<Rc<Facts>>,
+    /// The rest of the handshake, where requests came before it.
+    pub early: Option<Rc<Early>>,
 }
 
 /// What waiting for a head came to.
@@ -77,13 +81,14 @@ pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer:
     let _count = Count::new(&worker);
     let live = worker.live();
     let Some(has_tls) = live.snapshot.listener(listener).map(|listener| listener.tls.is_some()) else { return };
-    let (link, tls) = if has_tls {
-        let Some((link, facts)) = Box::pin(begin_tls(&worker, &live, socket, peer, listener)).await else { return };
-        (link, Some(facts))
+    let (link, tls, early) = if has_tls {
+        let begun = Box::pin(begin_tls(&worker, &live, socket, peer, listener)).await;
+        let Some((link, facts, early)) = begun else { return };
+        (link, Some(facts), early)
     } else {
-        (Link::new(plain(socket), worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer()), None)
+        (Link::new(plain(socket), worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer()), None, None)
     };
-    let mut session = Session { link, peer, listener, live, requests: 0, is_last: false, tls };
+    let mut session = Session { link, peer, listener, live, requests: 0, is_last: false, tls, early };
     if session.tls.as_ref().is_some_and(|facts| facts.is_h2) {
         return Box::pin(h2::serve::serve(&worker, session)).await;
     }
@@ -112,17 +117,17 @@ async fn begin_tls<T: Transport>(
     socket: Socket<T>,
     peer: Peer,
     label: Label,
-) -> Option<(Link<T>, Rc<Facts>)> {
+) -> Option<(Link<T>, Rc<Facts>, Option<Rc<Early>>)> {
     let listener = live.snapshot.listener(label)?;
     let tls = listener.tls.as_ref()?;
     let timer = worker.timers.timer();
     timer.set(listener.timeouts.handshake_ms);
     let mut inbox = worker.spares.buffer(HEAD_BUFFER_BYTES);
     let refused = match accept(worker, socket, tls, &timer, &mut inbox).await {
-        Ok(Accepted { ends, facts }) => {
+        Ok(Accepted { ends, facts, early }) => {
             worker.metrics.borrow_mut().count_handshake(label, &facts);
             worker.spares.fit(&mut inbox, 0);
-            return Some((Link::new(ends, inbox, timer), facts));
+            return Some((Link::new(ends, inbox, timer), facts, early));
         }
         Err(refused) => refused,
     };
@@ -131,7 +136,8 @@ async fn begin_tls<T: Transport>(
         Refused::Plain(socket) => {
             let link = Link::new(plain(socket), inbox, timer);
             let (live, listener) = (Rc::clone(live), label);
-            let mut session = Session { link, peer, listener, live, requests: 0, is_last: true, tls: None };
+            let mut session =
+                Session { link, peer, listener, live, requests: 0, is_last: true, tls: None, early: None };
             let failure = Failure::ClientBadRequest("plain_http_to_tls");
             if exchange(worker, &mut session, &mut worker.spares.head(), Err(failure)).await == After::Linger {
                 session.linger().await;
@@ -280,11 +286,36 @@ impl<T: Transport> Session<T> {
             }
         }
         worker.spares.shrink(&mut self.link.inbox);
+        if let Some(arrived) = self.end_handshake().await {
+            return arrived;
+        }
         let link = &mut self.link;
         match link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await {
             Ok(Ok(bytes)) if bytes > 0 => FirstByte::Here,
             Ok(_) => FirstByte::Gone,
             Err(_) => FirstByte::Late,
+        }
+    }
+
+    /// Where the handshake was not over when requests came: sends what is to be said at its end, the tickets. Something else
+    /// than that may come first.
+    async fn end_handshake(&mut self) -> Option<FirstByte> {
+        let early = self.early.take()?;
+        let waited = early.wait(&mut self.link, Until::Request).await;
+        let link = &mut self.link;
+        if !early.is_over() {
+            self.early = Some(early);
+            return Some(match waited {
+                Ok(Ok(())) => FirstByte::Here,
+                Ok(Err(_)) => FirstByte::Gone,
+                Err(_) => FirstByte::Late,
+            });
+        }
+        let flushed = link.timer.guard(poll_fn(|cx| link.sender.poll_flush(cx))).await;
+        match flushed {
+            Ok(Ok(())) if link.inbox.is_empty() => None,
+            Ok(Ok(())) => Some(FirstByte::Here),
+            _ => Some(FirstByte::Gone),
         }
     }
 

@@ -8,6 +8,7 @@ mod bodies;
 mod clients;
 mod command_line;
 mod connections;
+mod early_data;
 mod evidence;
 mod failures;
 mod h2;

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::CertificateDer;
-use rustls::server::ProducesTickets;
+use rustls::server::ServerSessionMemoryCache;
 
 use super::Compiler;
 use crate::config::services::Protocol;
 use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ServiceTls, TlsVersion};
 use crate::config::{Listener, Service};
+use crate::limits::EARLY_SESSIONS_MAX;
 use crate::proto::h1::authority::host_length;
 use crate::tls::client::{self, ClientTls};
 use crate::tls::identity::{Fault, Identity, certificates};
-use crate::tls::server::{ClientPolicy, ServerTls, Terms};
+use crate::tls::server::{ClientPolicy, Resumption, ServerTls, Terms};
 use crate::tls::{ALPN_H2, ALPN_HTTP1, provider};
 
 type Authorities = Vec<CertificateDer<'static>>;
@@ -25,8 +26,8 @@ type Authorities = Vec<CertificateDer<'static>>;
 /// What outlives a snapshot, so that a reload costs nobody a handshake.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    /// What encrypts tickets, by listener and what is asked of clients.
-    tickets: HashMap<String, Arc<dyn ProducesTickets>>,
+    /// How handshakes go on from earlier ones, by listener and what is asked of clients.
+    resumption: HashMap<String, Resumption>,
     /// The certificate of listeners that were given none.
     self_signed: Option<Identity>,
     /// TLS of services, by what it was made of: a service that stays as it was keeps its connections and sessions.
@@ -34,13 +35,17 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    fn tickets(&mut self, policy: String) -> Result<Arc<dyn ProducesTickets>, rustls::Error> {
-        if let Some(tickets) = self.tickets.get(&policy) {
-            return Ok(Arc::clone(tickets));
+    fn resumption(&mut self, policy: String, has_early_data: bool) -> Result<Resumption, rustls::Error> {
+        if let Some(resumption) = self.resumption.get(&policy) {
+            return Ok(resumption.clone());
         }
-        let tickets = Ticketer::new()?;
-        self.tickets.insert(policy, Arc::clone(&tickets));
-        Ok(tickets)
+        let resumption = if has_early_data {
+            Resumption::Sessions(ServerSessionMemoryCache::new(EARLY_SESSIONS_MAX))
+        } else {
+            Resumption::Tickets(Ticketer::new()?)
+        };
+        self.resumption.insert(policy, resumption.clone());
+        Ok(resumption)
     }
 
     fn self_signed(&mut self) -> Result<Identity, Fault> {
@@ -95,6 +100,13 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
+        if tls.early_data && !clients.is_empty() {
+            self.problem(
+                &format!("{key}.early_data"),
+                "who has shown no certificate yet could not be answered early",
+                "leave out `early_data`, or `client_auth`",
+            );
+        }
         let provider = self.provider(&key, &tls.ciphers)?;
         if self.problems.len() > known {
             return None;
@@ -105,10 +117,11 @@ impl<'a> Compiler<'a> {
                 Err(fault) => self.problem(&key, format!("no certificate could be made: {fault:?}"), ""),
             }
         }
-        let terms = Terms { provider, is_13_only: tls.min_version == TlsVersion::V13, http2: listener.http2 };
+        let (is_13_only, has_early_data) = (tls.min_version == TlsVersion::V13, tls.early_data);
+        let terms = Terms { provider, is_13_only, http2: listener.http2, has_early_data };
         let secrets = &mut self.kept.secrets;
-        let tickets = |policy| secrets.tickets(format!("{name} {policy}"));
-        match ServerTls::new(&terms, &identities, tls.strict_sni, &clients, tickets) {
+        let resumption = |policy| secrets.resumption(format!("{name} {has_early_data} {policy}"), has_early_data);
+        match ServerTls::new(&terms, &identities, tls.strict_sni, &clients, resumption) {
             Ok(tls) => Some(Arc::new(tls)),
             Err(error) => {
                 self.problem(&key, error.to_string(), "");

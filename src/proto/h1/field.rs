@@ -72,6 +72,7 @@ pub enum Known {
     ContentLength,
     ContentType,
     Cookie,
+    EarlyData,
     Expect,
     Forwarded,
     Host,
@@ -116,9 +117,12 @@ impl Known {
             6 => &[(b"accept", Self::Accept), (b"cookie", Self::Cookie), (b"expect", Self::Expect)],
             7 => &[(b"referer", Self::Referer), (b"trailer", Self::Trailer), (b"upgrade", Self::Upgrade)],
             9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::XRealIp)],
-            10 => {
-                &[(b"user-agent", Self::UserAgent), (b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)]
-            }
+            10 => &[
+                (b"user-agent", Self::UserAgent),
+                (b"connection", Self::Connection),
+                (b"keep-alive", Self::KeepAlive),
+                (b"early-data", Self::EarlyData),
+            ],
             11 => &[(b"retry-after", Self::RetryAfter), (b"client-cert", Self::ClientCert)],
             12 => &[(b"x-request-id", Self::XRequestId), (b"content-type", Self::ContentType)],
             13 => &[(b"authorization", Self::Authorization)],
@@ -162,6 +166,7 @@ impl Known {
                 | Self::Host
                 | Self::Authorization
                 | Self::Cookie
+                | Self::EarlyData
                 | Self::Forwarded
                 | Self::Via
                 | Self::XForwardedFor

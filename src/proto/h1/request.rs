@@ -286,6 +286,13 @@ impl RequestHead {
         self.framing
     }
 
+    /// True where it asks for nothing to be done (RFC 9110 §9.2.1) and has neither body nor another protocol behind it.
+    #[must_use]
+    pub fn is_safe(&self) -> bool {
+        let is_method = matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE");
+        is_method && self.framing == Framing::None && self.upgrade().is_none()
+    }
+
     /// True where it may be sent twice (RFC 9110 §9.2.2), or says so itself by an `Idempotency-Key`.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {

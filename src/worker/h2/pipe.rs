@@ -173,7 +173,7 @@ impl<T: Transport> AsyncWrite for Pipe<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let pipe = &mut *self;
-        if !pipe.plain.is_empty() {
+        if !pipe.plain.is_empty() || pipe.outlet.has_records() {
             pipe.outlet.put(&mut std::mem::take(&mut pipe.plain), &[], true, &mut pipe.next)?;
         }
         self.poll_out(cx)

@@ -20,6 +20,7 @@ use super::super::link::Link;
 use super::super::live::Live;
 use super::super::serve::Session;
 use super::super::timer::Timer;
+use super::super::tls::early::Early;
 use super::pipe::{Gauge, Pipe};
 use super::stream::ends;
 use crate::failure::Failure;
@@ -40,6 +41,7 @@ struct Streams<T: Transport> {
     /// The latest snapshot that has the listener, for requests that were on their way when it went.
     live: RefCell<Rc<Live<T>>>,
     tls: Option<Rc<Facts>>,
+    early: Option<Rc<Early>>,
     /// Exchanges that are not over; the client may think of some that they are.
     open: Cell<u32>,
     /// Streams that the client may still reset before their answer begins.
@@ -78,13 +80,14 @@ enum Waiting {
 
 /// Serves a connection to its end. What came already is in the session's inbox.
 pub(in super::super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session<T>) {
-    let Session { link, peer, listener, tls, live, .. } = session;
+    let Session { link, peer, listener, tls, early, live, .. } = session;
     let gauge = Rc::new(RefCell::new(Gauge::default()));
     let streams = Rc::new(Streams {
         peer,
         listener,
         live: RefCell::new(live),
         tls,
+        early,
         open: Cell::new(0),
         resets_left: Cell::new(H2_EARLY_RESETS_MAX),
         gauge: Rc::clone(&gauge),
@@ -228,7 +231,7 @@ async fn answer<T: Transport>(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
-    let Streams { peer, listener, tls, .. } = &*place.0;
+    let Streams { peer, listener, tls, early, .. } = &*place.0;
     let latest = worker.live();
     if latest.snapshot.listener(*listener).is_some() {
         *place.0.live.borrow_mut() = latest;
@@ -251,8 +254,8 @@ async fn answer<T: Transport>(
     drop(parts);
     let ends = (Inlet::Stream(Box::new(inlet)), Outlet::Stream(Box::new(outlet)));
     let link = Link::new(ends, worker.spares.buffer(HEAD_BUFFER_BYTES), worker.timers.timer());
-    let mut session =
-        Session { link, peer: *peer, listener: *listener, live, requests: 1, is_last: false, tls: tls.clone() };
+    let (tls, early) = (tls.clone(), early.clone());
+    let mut session = Session { link, peer: *peer, listener: *listener, live, requests: 1, is_last: false, tls, early };
     exchange(&worker, &mut session, &mut head, parsed).await;
     worker.spares.put_head(head);
     worker.spares.put_buffer(std::mem::take(&mut session.link.inbox));

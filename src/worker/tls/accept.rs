@@ -10,6 +10,7 @@ use super::super::Worker;
 use super::super::ends::{Inlet, Outlet};
 use super::super::io::{Socket, Transport};
 use super::super::timer::Timer;
+use super::early::Early;
 use super::ends::ends;
 use super::handshake::{Failed, Handshake};
 use crate::limits::HANDSHAKES_MAX;
@@ -20,6 +21,8 @@ use crate::tls::server::ServerTls;
 pub(in super::super) struct Accepted<T: Transport> {
     pub ends: (Inlet<T>, Outlet<T>),
     pub facts: Rc<Facts>,
+    /// The rest of the handshake, where requests came before it.
+    pub early: Option<Rc<Early>>,
 }
 
 /// Why there is no connection with TLS.
@@ -61,10 +64,12 @@ pub(in super::super) async fn accept<T: Transport>(
     let Some(_place) = Place::take(worker) else { return Err(Refused::Failed("too_many")) };
     let mut handshake = Handshake::new(&mut socket, Some(timer), inbox);
     match shake(&mut handshake, tls).await {
-        Ok((connection, facts)) => {
+        Ok((mut connection, facts)) => {
             let sealed_bytes = handshake.sealed_bytes;
             inbox.clear();
-            Ok(Accepted { ends: ends(socket, connection, sealed_bytes), facts: Rc::new(facts) })
+            let early = Early::of(&mut connection);
+            let ends = ends(socket, connection, sealed_bytes, early.clone());
+            Ok(Accepted { ends, facts: Rc::new(facts), early })
         }
         Err(Fault::Plain) => Err(Refused::Plain(socket)),
         Err(Fault::Failed(Failed(fault))) => Err(Refused::Failed(fault.reason())),

@@ -32,5 +32,5 @@ pub(in super::super) async fn dial<T: Transport>(
     let sealed_bytes = handshake.sealed_bytes;
     inbox.clear();
     let facts = Facts::of(&connection, None);
-    Ok((ends(socket, connection, sealed_bytes), facts))
+    Ok((ends(socket, connection, sealed_bytes, None), facts))
 }

@@ -4,7 +4,7 @@
 //! out is enciphered when it is sent. rustls keeps what a record needs until it is whole.
 
 use std::cell::RefCell;
-use std::io::{self, BufRead as _, IoSlice, Write as _};
+use std::io::{self, BufRead as _, IoSlice, Read as _, Write as _};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -12,6 +12,7 @@ use rustls::Connection;
 
 use super::super::ends::{Inlet, Outlet, StreamFault};
 use super::super::io::{Receive, Socket, Transmit, Transport, make_room};
+use super::early::Early;
 use crate::failure::{Failure, TlsFault};
 use crate::limits::SEALED_BYTES_MAX;
 use crate::tls::fault;
@@ -30,6 +31,16 @@ struct Session {
     /// What was sent when the latest plaintext came, and in all.
     before: Sent,
     sent: Sent,
+    /// What came before the handshake is over, until it is and all of that was taken.
+    early: Option<Box<EarlyData>>,
+}
+
+/// Plaintext from before the end of a handshake.
+#[derive(Debug)]
+struct EarlyData {
+    handshake: Rc<Early>,
+    plain: Vec<u8>,
+    taken: usize,
 }
 
 /// Bytes sent over a connection.
@@ -85,6 +96,9 @@ impl Session {
             Ok(state) => self.is_ended |= state.peer_has_closed(),
             Err(error) => self.fault = Some(fault::cause(&error)),
         }
+        if let Some(early) = &mut self.early {
+            early.note(&mut self.connection);
+        }
     }
 
     /// What there is to say once everything was taken: an end, or what is wrong.
@@ -97,6 +111,16 @@ impl Session {
 
     /// Hands one part of the waiting plaintext over and forgets as much as was taken.
     fn take_plain(&mut self, take: impl FnOnce(&[u8]) -> usize) -> usize {
+        if let Some(early) = &mut self.early {
+            if early.taken < early.plain.len() {
+                let taken = take(&early.plain[early.taken..]);
+                early.taken += taken;
+                return taken;
+            }
+            if early.handshake.is_over() {
+                self.early = None;
+            }
+        }
         let mut reader = self.connection.reader();
         let Ok(part) = reader.fill_buf() else { return 0 };
         let taken = take(part);
@@ -158,6 +182,21 @@ impl Session {
     }
 }
 
+impl EarlyData {
+    /// Takes over what rustls has of it.
+    fn note(&mut self, connection: &mut Connection) {
+        if let Connection::Server(server) = connection
+            && let Some(mut data) = server.early_data()
+        {
+            // Reading from memory cannot fail.
+            let _ = data.read_to_end(&mut self.plain);
+        }
+        if !connection.is_handshaking() {
+            self.handshake.end();
+        }
+    }
+}
+
 /// The receiving half of a connection with TLS.
 #[derive(Debug)]
 pub(in super::super) struct TlsInlet<T: Transport> {
@@ -167,31 +206,53 @@ pub(in super::super) struct TlsInlet<T: Transport> {
     in_flight_from: Option<usize>,
 }
 
+/// What was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Records, or plaintext that had waited.
+    Records,
+    /// The peer's last one.
+    End,
+}
+
+impl<T: Transport> TlsInlet<T> {
+    /// Receives once and takes in what came: ready also where there was no plaintext in it.
+    pub(super) fn poll_records(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<Heard>> {
+        let from = match self.in_flight_from {
+            Some(from) => from,
+            None => {
+                make_room(inbox);
+                let from = inbox.len();
+                let mut session = self.session.borrow_mut();
+                session.take_waiting(inbox);
+                if inbox.len() > from {
+                    return Poll::Ready(Ok(Heard::Records));
+                }
+                if let Some(end) = session.end() {
+                    return Poll::Ready(end.map(|_| Heard::End));
+                }
+                *self.in_flight_from.insert(from)
+            }
+        };
+        let received = ready!(self.socket.poll_receive(inbox, cx));
+        self.in_flight_from = None;
+        if received? == 0 {
+            // An end without notice may be an attacker's: what came before it is not the whole.
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.session.borrow_mut().open(inbox, from);
+        Poll::Ready(Ok(Heard::Records))
+    }
+}
+
 impl<T: Transport> Receive for TlsInlet<T> {
     fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
-            if self.in_flight_from.is_none() {
-                make_room(inbox);
-                let mut session = self.session.borrow_mut();
-                let from = inbox.len();
-                session.take_waiting(inbox);
-                if inbox.len() > from {
-                    return Poll::Ready(Ok(inbox.len() - from));
-                }
-                if let Some(end) = session.end() {
-                    return Poll::Ready(end);
-                }
-                self.in_flight_from = Some(from);
-            }
-            let received = ready!(self.socket.poll_receive(inbox, cx));
-            let from = self.in_flight_from.take().unwrap_or_default();
-            if received? == 0 {
-                // An end without notice may be an attacker's: what came before it is not the whole.
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            self.session.borrow_mut().open(inbox, from);
-            if inbox.len() > from {
-                return Poll::Ready(Ok(inbox.len() - from));
+            let from = self.in_flight_from.unwrap_or(inbox.len());
+            match ready!(self.poll_records(inbox, cx))? {
+                Heard::Records if inbox.len() == from => {}
+                Heard::Records => return Poll::Ready(Ok(inbox.len() - from)),
+                Heard::End => return Poll::Ready(Ok(0)),
             }
         }
     }
@@ -277,6 +338,23 @@ impl<T: Transport> TlsOutlet<T> {
         Poll::Ready(Ok(bytes))
     }
 
+    /// True where rustls has something to say by itself.
+    pub(in super::super) fn has_records(&self) -> bool {
+        self.session.borrow().connection.wants_write()
+    }
+
+    /// Sends what rustls has to say by itself. No send may be in flight but one of this.
+    pub(in super::super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.sent == self.length && self.has_records() {
+            self.begin(&[])?;
+        }
+        while self.sent < self.length {
+            ready!(self.poll_part(cx)).inspect_err(|_| self.length = self.sent)?;
+        }
+        self.sealed = Vec::new();
+        Poll::Ready(Ok(()))
+    }
+
     fn begin(&mut self, plain: &[u8]) -> io::Result<()> {
         self.sealed = Vec::with_capacity(plain.len() + plain.len() / 256 + 256);
         self.session.borrow_mut().seal(&[IoSlice::new(plain)], &mut self.sealed)?;
@@ -312,12 +390,8 @@ impl<T: Transport> Transmit for TlsOutlet<T> {
             if !self.has_said_goodbye {
                 self.has_said_goodbye = true;
                 self.session.borrow_mut().connection.send_close_notify();
-                if self.begin(&[]).is_err() {
-                    self.length = 0;
-                }
             }
-            while self.sent < self.length && ready!(self.poll_part(cx)).is_ok() {}
-            self.length = 0;
+            let _ = ready!(self.poll_flush(cx));
         }
         self.socket.poll_finish(cx)
     }
@@ -327,16 +401,22 @@ impl<T: Transport> Transmit for TlsOutlet<T> {
     }
 }
 
-/// Both ends of a connection whose handshake is over and took `sealed_bytes` of ours.
+/// Both ends of a connection whose handshake took `sealed_bytes` of ours and is over, but for the rest of an early one.
 pub(super) fn ends<T: Transport>(
     socket: Socket<T>,
     mut connection: Connection,
     sealed_bytes: u64,
+    early: Option<Rc<Early>>,
 ) -> (Inlet<T>, Outlet<T>) {
     let sent = Sent { plain: 0, sealed: sealed_bytes };
     // What is written is taken out at once; a limit would count what rustls itself has to say.
     connection.set_buffer_limit(None);
-    let session = Session { connection, backlog: Vec::new(), is_ended: false, fault: None, before: sent, sent };
+    let early = early.map(|handshake| {
+        let mut early = Box::new(EarlyData { handshake, plain: Vec::new(), taken: 0 });
+        early.note(&mut connection);
+        early
+    });
+    let session = Session { connection, backlog: Vec::new(), is_ended: false, fault: None, before: sent, sent, early };
     let session = Rc::new(RefCell::new(session));
     let inlet = TlsInlet { socket: socket.receiver, session: Rc::clone(&session), in_flight_from: None };
     let outlet = TlsOutlet {

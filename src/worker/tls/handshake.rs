@@ -6,6 +6,7 @@ use rustls::{Connection, ProtocolVersion};
 
 use super::super::io::{Socket, Transport, receive, send};
 use super::super::timer::Timer;
+use super::early::Early;
 use crate::failure::TlsFault;
 use crate::tls::fault;
 
@@ -37,7 +38,7 @@ impl<'a, T: Transport> Handshake<'a, T> {
         Self { socket, timer, inbox, read: 0, sealed: Vec::new(), sealed_bytes: 0 }
     }
 
-    /// Goes on until the handshake is over on this side.
+    /// Goes on until the handshake is over on this side, or requests of the client have come before its end.
     pub(super) async fn complete(&mut self, connection: &mut Connection) -> Result<(), Failed> {
         loop {
             let has_request = self.feed(connection).await?;
@@ -53,7 +54,7 @@ impl<'a, T: Transport> Handshake<'a, T> {
                 self.put_records(connection);
                 self.flush().await?;
             }
-            if is_over {
+            if is_over || Early::of(connection).is_some() {
                 return Ok(());
             }
             self.receive().await?;

@@ -2,5 +2,6 @@
 
 pub(super) mod accept;
 pub(super) mod dial;
+pub(super) mod early;
 pub(super) mod ends;
 mod handshake;
