@@ -171,6 +171,7 @@ fn write_response() -> Run {
                 says_keep_alive: false,
                 passes_length: false,
                 is_secure: false,
+                grpc_web: None,
             };
             out.clear();
             put_response_head(black_box(&mut out), &head, RESPONSE.as_bytes(), &delivery, &[]);

@@ -83,6 +83,8 @@ pub enum Filter {
     ResponseHeaders(HeaderEdit),
     /// Tells clients that came by TLS to come by TLS alone (RFC 6797).
     Hsts(Hsts),
+    /// Lets browsers call gRPC: what comes as gRPC-web goes on as gRPC, and its answer back.
+    GrpcWeb,
 }
 
 /// How long clients come by TLS alone.

@@ -20,6 +20,8 @@ pub enum Filter {
     AddPrefix(Box<[u8]>),
     /// Answers with a redirect.
     Redirect(Redirect),
+    /// Takes requests of gRPC-web for such of gRPC.
+    GrpcWeb,
     /// Changes fields of the request.
     RequestHeaders(HeaderEdit),
     /// Changes fields of the response.
@@ -91,7 +93,7 @@ pub enum Verdict<'a> {
     Redirect(&'a Redirect),
 }
 
-/// Applies the filters that act on the target; stops at the first that answers.
+/// Applies the filters that act on the target, or on what the request is; stops at the first that answers.
 ///
 /// # Errors
 /// [`RequestFault`] where a rewritten path is none.
@@ -104,6 +106,7 @@ pub fn apply<'a>(filters: &'a [Filter], head: &mut RequestHead) -> Result<Verdic
                 head.rewrite_path(&path)?;
             }
             Filter::Redirect(redirect) => return Ok(Verdict::Redirect(redirect)),
+            Filter::GrpcWeb => head.bridge_grpc_web(),
             Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::SecureResponseHeaders(_) => {}
         }
     }

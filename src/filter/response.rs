@@ -1,6 +1,7 @@
 //! Writes the response head that the client gets: the upstream's fields less what ends here, framed for the client.
 
 use super::Filter;
+use crate::proto::grpc_web;
 use crate::proto::h1::encode::{self, put_field, put_number_field, put_status_line};
 use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::Framing;
@@ -20,6 +21,20 @@ pub struct Delivery {
     pub passes_length: bool,
     /// True where the client came by TLS.
     pub is_secure: bool,
+    /// How gRPC goes to a client of gRPC-web.
+    pub grpc_web: Option<grpc_web::Kind>,
+}
+
+impl Delivery {
+    /// An interim response: a head, and nothing that is changed for a route.
+    const INTERIM: Self = Self {
+        framing: Framing::None,
+        keep_alive: true,
+        says_keep_alive: false,
+        passes_length: false,
+        is_secure: false,
+        grpc_web: None,
+    };
 }
 
 /// Appends the whole head.
@@ -31,7 +46,14 @@ pub fn put_response_head(
     filters: &[Filter],
 ) {
     put_status_line(out, head.status(), head.reason(bytes));
-    put_fields(out, head, bytes, (delivery.passes_length, delivery.is_secure), filters);
+    put_fields(out, head, bytes, delivery, filters);
+    if let Some(kind) = delivery.grpc_web {
+        let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
+        // Without a format it is the usual one, and some clients want to read so.
+        let suffix = content_type.strip_prefix(b"application/grpc").filter(|suffix| suffix.starts_with(b"+"));
+        let suffix = suffix.unwrap_or(b"+proto");
+        put_field(out, b"Content-Type", &[kind.content_type(), suffix].concat());
+    }
     match delivery.framing {
         Framing::Length(length) => put_number_field(out, b"Content-Length", length),
         Framing::Chunked => put_field(out, b"Transfer-Encoding", b"chunked"),
@@ -56,23 +78,18 @@ pub fn put_response_head(
 /// Appends the head of an interim response (100, 103).
 pub fn put_interim_head(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8]) {
     put_status_line(out, head.status(), head.reason(bytes));
-    put_fields(out, head, bytes, (false, false), &[]);
+    put_fields(out, head, bytes, &Delivery::INTERIM, &[]);
     out.extend_from_slice(b"\r\n");
 }
 
-fn put_fields(
-    out: &mut Vec<u8>,
-    head: &ResponseHead,
-    bytes: &[u8],
-    (passes_length, is_secure): (bool, bool),
-    filters: &[Filter],
-) {
+fn put_fields(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], delivery: &Delivery, filters: &[Filter]) {
     let removes = |name: &[u8]| {
-        filters.iter().any(|filter| filter.response_edit(is_secure).is_some_and(|edit| edit.removes(name)))
+        filters.iter().any(|filter| filter.response_edit(delivery.is_secure).is_some_and(|edit| edit.removes(name)))
     };
     let passing = head.fields(bytes).filter(|(field, name, _)| {
         let passes = match field.known {
-            Known::ContentLength => passes_length,
+            Known::ContentLength => delivery.passes_length,
+            Known::ContentType => delivery.grpc_web.is_none(),
             known => !known.is_hop_by_hop(),
         };
         passes && !field.nominated && !removes(name)
@@ -96,6 +113,7 @@ mod tests {
             says_keep_alive: true,
             passes_length: false,
             is_secure: false,
+            grpc_web: None,
         };
         let mut out = Vec::new();
         put_response_head(&mut out, &head, bytes, &delivery, &[]);

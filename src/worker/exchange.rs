@@ -23,6 +23,7 @@ use crate::failure::{Failure, Phase, Resource};
 use crate::filter::forwarded::client_address;
 use crate::filter::{Verdict, apply, grpc};
 use crate::limits::BODY_BUFFER_BYTES;
+use crate::proto::grpc_web::TextDecoder;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::record::Record;
@@ -72,7 +73,11 @@ pub(super) async fn exchange<T: Transport>(
         is_last: session.is_last,
         early,
         progress: Progress::default(),
-        body: RequestBody { decoder: BodyDecoder::new(head.framing()), trailers: Vec::new() },
+        body: RequestBody {
+            decoder: BodyDecoder::new(head.framing()),
+            trailers: Vec::new(),
+            text: TextDecoder::default(),
+        },
         held: RefCell::default(),
         admission: RefCell::default(),
         record,

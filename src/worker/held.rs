@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::spares::Spares;
 use crate::limits::REPLAY_BYTES_MAX;
+use crate::proto::grpc_web::TextDecoder;
 use crate::proto::h1::framing::BodyDecoder;
 
 /// The request body.
@@ -13,6 +14,8 @@ pub(super) struct RequestBody {
     pub decoder: BodyDecoder,
     /// Trailers, as far as they came.
     pub trailers: Vec<u8>,
+    /// What reads it where it is text of gRPC-web.
+    pub text: TextDecoder,
 }
 
 /// All that was sent of a request body, framed for the upstream, unless it became too much.

@@ -16,6 +16,7 @@ use crate::limits::{
     ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX,
     INTERIM_RESPONSES_MAX, JOINED_SEND_BYTES_MAX, SEND_GRACE_MS,
 };
+use crate::proto::grpc_web;
 use crate::proto::h1::Version;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
 use crate::proto::h1::fault::ResponseFault;
@@ -23,6 +24,7 @@ use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::response::ResponseHead;
 use crate::proto::h1::scan::HeadScan;
+use crate::proto::h2::is_grpc;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::reuse::UpstreamWord;
 
@@ -83,6 +85,7 @@ impl<T: Transport> Forward<'_, T> {
             decoder: BodyDecoder::new(head.framing),
             is_chunked: head.delivery.framing == Framing::Chunked,
             trailers: Vec::new(),
+            web: head.delivery.grpc_web,
         };
         // The rest of a short body that is here already goes with the head. An error that is met here is told by the next
         // receive as an end, which is no proper one for a body of known length.
@@ -254,7 +257,7 @@ impl<T: Transport> Forward<'_, T> {
         self.progress.first_byte_us.set(self.worker.transport.now_us());
         self.note_answer(head.status());
         self.progress.phase.set(Phase::Body);
-        let delivery = self.delivery(&head);
+        let delivery = self.delivery(&head, bytes);
         put_response_head(out, &head, bytes, &delivery, self.filters);
         let word = UpstreamWord {
             keeps_alive: head.keeps_alive(),
@@ -278,9 +281,15 @@ impl<T: Transport> Forward<'_, T> {
     }
 
     /// How the response goes to this client: the one place where keep-alive is decided.
-    fn delivery(&self, head: &ResponseHead) -> Delivery {
+    fn delivery(&self, head: &ResponseHead, bytes: &[u8]) -> Delivery {
         let is_modern = self.head.version() == Version::Http11;
+        // An answer that is none of gRPC goes to a client of gRPC-web as it is.
+        let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
+        let grpc_web = self.head.grpc_web().filter(|_| is_grpc(content_type));
         let framing = match head.framing() {
+            // It becomes longer.
+            Framing::Length(1..) if grpc_web.is_some() && is_modern => Framing::Chunked,
+            Framing::Length(1..) if grpc_web.is_some() => Framing::UntilClose,
             Framing::Chunked | Framing::UntilClose if is_modern => Framing::Chunked,
             Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
             other => other,
@@ -299,13 +308,14 @@ impl<T: Transport> Forward<'_, T> {
             says_keep_alive: keep_alive && !is_modern,
             passes_length: self.head.method() == b"HEAD" || head.status() == 304,
             is_secure: self.is_secure,
+            grpc_web,
         }
     }
 
     /// Moves what `inbox` holds of the body to `out`. A whole buffer of plain body changes places, uncopied.
     fn take_body(&self, inbox: &mut Vec<u8>, body: &mut Body, out: &mut Vec<u8>) -> Result<(), Failure> {
         let was_done = body.decoder.is_done();
-        if out.is_empty() && !body.is_chunked && body.is_plain_to(inbox.len()) {
+        if out.is_empty() && !body.is_chunked && body.web.is_none() && body.is_plain_to(inbox.len()) {
             let length = inbox.len();
             body.decoder.decode(inbox, &mut body.trailers).map_err(|fault| Failure::UpstreamBadBody(fault.rule()))?;
             std::mem::swap(inbox, out);
@@ -320,11 +330,7 @@ impl<T: Transport> Forward<'_, T> {
                 .map_err(|fault| Failure::UpstreamBadBody(fault.rule()))?;
             let data = &inbox[taken..][piece.data];
             self.progress.response_bytes.set(self.progress.response_bytes.get() + data.len() as u64);
-            match body.is_chunked {
-                true if data.is_empty() => {}
-                true => put_chunk(out, data),
-                false => out.extend_from_slice(data),
-            }
+            body.put(out, data);
             taken += piece.consumed;
         }
         if body.decoder.is_done() && !was_done {
@@ -369,9 +375,31 @@ struct Body {
     /// Towards the client.
     is_chunked: bool,
     trailers: Vec<u8>,
+    /// How a client of gRPC-web gets it.
+    web: Option<grpc_web::Kind>,
 }
 
 impl Body {
+    fn put(&self, out: &mut Vec<u8>, data: &[u8]) {
+        match self.web {
+            _ if data.is_empty() => {}
+            Some(kind) => {
+                let mut written = Vec::new();
+                kind.put(&mut written, data);
+                self.put_written(out, &written);
+            }
+            None => self.put_written(out, data),
+        }
+    }
+
+    fn put_written(&self, out: &mut Vec<u8>, data: &[u8]) {
+        if self.is_chunked {
+            put_chunk(out, data);
+        } else {
+            out.extend_from_slice(data);
+        }
+    }
+
     /// True where the next `length` bytes are body and nothing else.
     const fn is_plain_to(&self, length: usize) -> bool {
         match &self.decoder {
@@ -384,6 +412,13 @@ impl Body {
     /// Writes what ends the body.
     fn end(&mut self, out: &mut Vec<u8>) {
         self.decoder = BodyDecoder::Done;
+        if let Some(kind) = self.web.take()
+            && !self.trailers.is_empty()
+        {
+            let mut written = Vec::new();
+            kind.put_trailers(&mut written, &std::mem::take(&mut self.trailers));
+            self.put_written(out, &written);
+        }
         if self.is_chunked {
             put_last_chunk(out, &self.trailers);
         }

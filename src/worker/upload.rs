@@ -11,9 +11,13 @@ use super::link::{SendFault, send_all};
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::limits::{CLIENT_BODY_BYTES_PER_S_MIN, JOINED_SEND_BYTES_MAX, RATE_GRACE_MS};
+use crate::proto::grpc_web;
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
 use crate::proto::h1::framing::Framing;
 use crate::timeouts::{EXPECT_CONTINUE_MS, Pace, Timeout};
+
+/// A body of gRPC-web that should be text.
+const NO_TEXT: Broken = Broken::Client(Failure::ClientBadRequest("grpc_web_text"));
 
 impl<T: Transport> Forward<'_, T> {
     /// Sends the request, then watches the client. Ends only with a failure.
@@ -162,11 +166,12 @@ impl<T: Transport> Forward<'_, T> {
 
     /// Moves what `inbox` holds of the body to `out`, framed for the upstream.
     fn take_request_body(&self, inbox: &mut Vec<u8>, body: &mut RequestBody, out: &mut Vec<u8>) -> Result<(), Broken> {
-        let RequestBody { decoder, trailers } = body;
+        let RequestBody { decoder, trailers, text } = body;
         let is_chunked = self.head.framing() == Framing::Chunked;
+        let is_text = self.head.grpc_web() == Some(grpc_web::Kind::Text);
         let was_done = decoder.is_done();
         let (mut taken, from) = (0, out.len());
-        if out.is_empty() && decoder.bytes_left().is_some_and(|left| inbox.len() as u64 <= left) {
+        if out.is_empty() && !is_text && decoder.bytes_left().is_some_and(|left| inbox.len() as u64 <= left) {
             // Body and nothing else changes places, uncopied.
             let _ = decoder.decode(inbox, trailers);
             self.progress.request_bytes.set(self.progress.request_bytes.get() + inbox.len() as u64);
@@ -176,14 +181,21 @@ impl<T: Transport> Forward<'_, T> {
             let piece = decoder
                 .decode(&inbox[taken..], trailers)
                 .map_err(|fault| Broken::Client(Failure::ClientBadRequest(fault.rule())))?;
-            let data = &inbox[taken..][piece.data];
+            let (decoded, mut data) = (&mut Vec::new(), &inbox[taken..][piece.data]);
             self.progress.request_bytes.set(self.progress.request_bytes.get() + data.len() as u64);
+            if is_text {
+                text.decode(data, decoded).map_err(|_| NO_TEXT)?;
+                data = decoded;
+            }
             match is_chunked {
                 true if data.is_empty() => {}
                 true => put_chunk(out, data),
                 false => out.extend_from_slice(data),
             }
             taken += piece.consumed;
+        }
+        if is_text && decoder.is_done() && !text.is_whole() {
+            return Err(NO_TEXT);
         }
         if self.listener.body_bytes_max.is_some_and(|max| self.progress.request_bytes.get() > max) {
             return Err(Broken::Client(Failure::ClientBodyTooLarge));

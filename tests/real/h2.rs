@@ -1,23 +1,13 @@
 //! HTTP/2 on either side, with clients and servers from packages: curl, h2load, nginx, httpx, grpcio.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::support::authority::Authority;
 use crate::support::origin::reply;
 use crate::support::proxy::{free_address, service};
+use crate::support::python::{grpc_server, python, server};
 use crate::support::{Client, ENGINES, Origin, Proxy, Running, eventually, output, tool};
-
-/// A script of `tests/python`, with what `tests/run.sh` installed for it.
-fn python(script: &str) -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("target/python/bin/python");
-    assert!(python.is_file(), "the tests' Python is not installed; `tests/run.sh` makes it");
-    let mut command = Command::new(python);
-    command.arg(root.join("tests/python").join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
-    command
-}
 
 fn echo() -> Origin {
     Origin::start(|request, stream| {
@@ -126,10 +116,8 @@ fn a_client_that_resets_its_stream_is_one_that_left() {
 
 /// An upstream of HTTP/2 with these manners, and a proxy before it.
 fn before(engine: &'static str, manner: &str) -> (Running, Proxy) {
-    let upstream = free_address();
-    let server = python("h2_origin.py").arg(upstream.port().to_string()).arg(manner).spawn().unwrap();
-    eventually("the upstream listens", || std::net::TcpStream::connect(upstream).is_ok());
-    (Running(server), Proxy::start(engine, &service(&[upstream], "protocol = \"h2\"")))
+    let (server, upstream) = server("h2_origin.py", Some(manner));
+    (server, Proxy::start(engine, &service(&[upstream], "protocol = \"h2\"")))
 }
 
 #[test]
@@ -206,10 +194,7 @@ fn a_drain_lets_requests_over_http2_come_to_their_end() {
 
 #[test]
 fn a_websocket_over_http2_is_carried_to_an_upstream_of_http1() {
-    let upstream = free_address();
-    let mut server = python("websocket_server.py");
-    let _server = Running(server.arg(upstream.port().to_string()).stdout(Stdio::null()).spawn().unwrap());
-    eventually("the server listens", || std::net::TcpStream::connect(upstream).is_ok());
+    let (_server, upstream) = server("websocket_server.py", None);
     for engine in ENGINES {
         let proxy = Proxy::to(engine, &[upstream]);
         let told = output(python("websocket_client.py").arg(proxy.address.to_string()));
@@ -236,10 +221,7 @@ fn a_deadline_of_grpc_is_kept_whoever_else_does_not() {
 
 #[test]
 fn upstreams_are_asked_by_the_health_protocol_of_grpc() {
-    let upstream = free_address();
-    let mut server = python("grpc_server.py");
-    let _server = Running(server.arg(upstream.port().to_string()).stdout(Stdio::null()).spawn().unwrap());
-    eventually("the server listens", || std::net::TcpStream::connect(upstream).is_ok());
+    let (_server, upstream) = grpc_server();
     let asking = |asked: &str| {
         let health = format!("health = {{ grpc = \"{asked}\", interval = \"100ms\", unhealthy = 1, healthy = 1 }}");
         service(&[upstream], &format!("protocol = \"h2\"\n{health}"))
@@ -259,10 +241,7 @@ fn upstreams_are_asked_by_the_health_protocol_of_grpc() {
 
 #[test]
 fn every_kind_of_call_of_grpc_passes() {
-    let upstream = free_address();
-    let mut server = python("grpc_server.py");
-    let _server = Running(server.arg(upstream.port().to_string()).stdout(Stdio::null()).spawn().unwrap());
-    eventually("the server listens", || std::net::TcpStream::connect(upstream).is_ok());
+    let (_server, upstream) = grpc_server();
     for engine in ENGINES {
         let authority = Authority::new();
         let secure = free_address();

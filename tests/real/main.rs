@@ -5,12 +5,14 @@
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod bodies;
+mod browser;
 mod clients;
 mod command_line;
 mod connections;
 mod early_data;
 mod evidence;
 mod failures;
+mod grpc_web;
 mod h2;
 mod health;
 mod hostile;

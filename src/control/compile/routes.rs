@@ -152,6 +152,7 @@ impl Compiler<'_> {
             routes::Filter::Redirect(redirect) => self.redirect(key, redirect).map(Filter::Redirect),
             routes::Filter::RequestHeaders(edit) => self.edit(key, edit).map(Filter::RequestHeaders),
             routes::Filter::ResponseHeaders(edit) => self.edit(key, edit).map(Filter::ResponseHeaders),
+            routes::Filter::GrpcWeb => Some(Filter::GrpcWeb),
             routes::Filter::Hsts(hsts) => Some(Filter::SecureResponseHeaders(hsts_edit(hsts))),
         }
     }

@@ -11,6 +11,7 @@ use super::field::{Field, Known, Span, list_elements, mark_nominated};
 use super::framing::{Framing, stated};
 use super::target::{TargetFault, normalize};
 use crate::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
+use crate::proto::grpc_web;
 
 /// What to do with field names that contain `_`: CGI-like upstreams cannot tell them from `-`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct RequestHead {
     upgrade: Option<Span>,
     /// It came over HTTP/2, and was written as one of HTTP/1.1.
     is_h2: bool,
+    /// It came as gRPC-web, and is read as gRPC.
+    grpc_web: Option<grpc_web::Kind>,
 }
 
 impl RequestHead {
@@ -76,6 +79,29 @@ impl RequestHead {
         self.is_h2
     }
 
+    /// From here on a request of gRPC-web is one of gRPC, by its content type; any other stays as it is.
+    pub fn bridge_grpc_web(&mut self) {
+        let field = self.fields.iter_mut().find(|field| field.known == Known::ContentType);
+        let Some(value) = field.map(|field| &mut field.value) else { return };
+        let Some(kind) = grpc_web::Kind::of(value.bytes(&self.bytes)) else { return };
+        // In place: what tells them apart is left out, and the rest moves up.
+        let (name, was) = ("application/grpc".len(), kind.content_type().len());
+        let place = &mut self.bytes[value.range()];
+        place.copy_within(was.., name);
+        *value = value.part(0, value.range().len() - (was - name));
+        self.grpc_web = Some(kind);
+        if kind == grpc_web::Kind::Text && matches!(self.framing, Framing::Length(_)) {
+            // It has another length than its text.
+            self.framing = Framing::Chunked;
+        }
+    }
+
+    /// How it came, where that was as gRPC-web.
+    #[must_use]
+    pub const fn grpc_web(&self) -> Option<grpc_web::Kind> {
+        self.grpc_web
+    }
+
     /// The version that the client spoke, as logs write it.
     #[must_use]
     pub const fn protocol(&self) -> &'static str {
@@ -108,6 +134,7 @@ impl RequestHead {
         self.expects_continue = false;
         self.upgrade = None;
         self.is_h2 = false;
+        self.grpc_web = None;
     }
 
     fn parse_lines(&mut self, underscores: Underscores) -> Result<(), RequestFault> {

@@ -4,6 +4,7 @@ pub mod authority;
 pub mod client;
 pub mod origin;
 pub mod proxy;
+pub mod python;
 pub mod secure;
 
 pub use client::{Client, Response};
