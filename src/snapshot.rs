@@ -315,6 +315,8 @@ pub struct UpstreamTimeouts {
     pub total_ms: Option<u64>,
     /// For a byte of an upgraded connection, or a message of gRPC in either direction.
     pub tunnel_ms: Option<u64>,
+    /// For an upgraded connection as a whole.
+    pub tunnel_total_ms: Option<u64>,
 }
 
 /// The client's side of a connection, as the listener's socket told it.

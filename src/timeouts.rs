@@ -29,6 +29,8 @@ pub enum Timeout {
     Total,
     /// `service.timeouts.tunnel`: an upgraded connection without a byte in either direction.
     Tunnel,
+    /// `service.timeouts.tunnel_total`: an upgraded connection as a whole.
+    TunnelTotal,
     /// `service.keep_alive.idle`: a pooled upstream connection.
     UpstreamIdle,
     /// How long an upstream may keep a client waiting that sent `Expect: 100-continue`, before we say `100`.
@@ -86,6 +88,7 @@ impl Timeout {
             Self::UpstreamBody => Some(Failure::UpstreamBodyTimeout),
             Self::Total => Some(Failure::RouteTimeout),
             Self::Tunnel => Some(Failure::TunnelIdle),
+            Self::TunnelTotal => Some(Failure::TunnelTimeout),
             Self::ClientIdle | Self::UpstreamIdle | Self::ExpectContinue | Self::Linger => None,
         }
     }
@@ -105,6 +108,7 @@ impl Timeout {
             Self::UpstreamBody => "services.NAME.timeouts.body",
             Self::Total => "services.NAME.timeouts.total",
             Self::Tunnel => "services.NAME.timeouts.tunnel",
+            Self::TunnelTotal => "services.NAME.timeouts.tunnel_total",
             Self::UpstreamIdle => "services.NAME.keep_alive.idle",
             Self::ExpectContinue | Self::Linger => "",
         }

@@ -252,6 +252,8 @@ pub struct ServiceTimeouts {
     pub total: Duration,
     /// For a byte in either direction of an upgraded connection.
     pub tunnel: Duration,
+    /// For an upgraded connection as a whole.
+    pub tunnel_total: Duration,
 }
 
 impl Default for ServiceTimeouts {
@@ -263,6 +265,7 @@ impl Default for ServiceTimeouts {
             send: Duration::from_s(60),
             total: Duration::from_ms(0),
             tunnel: Duration::from_s(3_600),
+            tunnel_total: Duration::from_ms(0),
         }
     }
 }

@@ -16,7 +16,7 @@ const fn advice(usually: &'static str, remedy: &'static str) -> Advice {
 }
 
 /// Every failure once, with an example of its detail.
-pub const ALL: [Failure; 50] = [
+pub const ALL: [Failure; 51] = [
     Failure::ClientHeaderTimeout,
     Failure::ClientBodyTimeout,
     Failure::ClientBadRequest("RULE"),
@@ -65,6 +65,7 @@ pub const ALL: [Failure; 50] = [
     Failure::UpstreamBodyTimeout,
     Failure::RouteTimeout,
     Failure::TunnelIdle,
+    Failure::TunnelTimeout,
     Failure::Internal("SITE"),
     Failure::LocalResource(Resource::Worker),
 ];
@@ -105,6 +106,7 @@ impl Failure {
             | Self::LocalResource(_)
             | Self::RouteTimeout
             | Self::TunnelIdle
+            | Self::TunnelTimeout
             | Self::Internal(_) => self.of_proxy(),
             Self::DnsError
             | Self::DnsTimeout
@@ -184,6 +186,9 @@ impl Failure {
             Self::TunnelIdle => advice(
                 "A WebSocket on which neither side sent anything for `services.NAME.timeouts.tunnel`.",
                 "Send pings, or raise the time."),
+            Self::TunnelTimeout => advice(
+                "A WebSocket was open for as long as `services.NAME.timeouts.tunnel_total` allows.",
+                "Clients connect again; raise the time, or leave it out, where they should not have to."),
             _ => advice(
                 "A bug of this program.",
                 "Please report it with the process log, which has the place and the reason."),

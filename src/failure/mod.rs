@@ -107,6 +107,8 @@ pub enum Failure {
     RouteTimeout,
     /// A tunnel carried no byte in either direction for too long.
     TunnelIdle,
+    /// A tunnel's total time was over.
+    TunnelTimeout,
     /// A bug of this program; where.
     Internal(&'static str),
 }
@@ -227,7 +229,8 @@ impl Failure {
     /// True where the upstream failed, and not the client, the request or this host.
     #[must_use]
     pub const fn is_upstream_fault(self) -> bool {
-        matches!(self.row().status, 502 | 504) && !matches!(self, Self::RouteTimeout | Self::TunnelIdle)
+        matches!(self.row().status, 502 | 504)
+            && !matches!(self, Self::RouteTimeout | Self::TunnelIdle | Self::TunnelTimeout)
     }
 
     /// True where the client's bytes can no longer be understood, so that the connection must close.

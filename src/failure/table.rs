@@ -83,6 +83,7 @@ impl Failure {
             Self::UpstreamBodyTimeout => row(504, "upstream_body_timeout", TORN, "The upstream's response body stalled."),
             Self::RouteTimeout => row(504, "route_timeout", LATE, "The time allowed for this route was over."),
             Self::TunnelIdle => row(504, "tunnel_idle", "connection_timeout", "The tunnel was idle for too long."),
+            Self::TunnelTimeout => row(504, "tunnel_timeout", "connection_timeout", "The tunnel's total time was over."),
             Self::Internal(_) => row(500, "internal", "proxy_internal_error", "The proxy has a bug."),
         }
     }

@@ -241,7 +241,7 @@ impl<T: Transport> Exchange<'_, T> {
     ) -> Result<Ending, Failure> {
         self.progress.phase.set(Phase::Tunnel);
         let carried = Carried::default();
-        let result = carry(client, &mut upstream.link, service.timeouts.tunnel_ms, &carried).await;
+        let result = carry(client, &mut upstream.link, &service.timeouts, &carried).await;
         self.progress.request_bytes.set(carried.up.get());
         self.progress.response_bytes.set(carried.down.get());
         result.map(|()| Ending::Tunnelled)

@@ -10,6 +10,7 @@ use super::io::{Transport, finish, receive, send};
 use super::link::Link;
 use super::timer::Timer;
 use crate::failure::{Failure, Phase};
+use crate::snapshot::UpstreamTimeouts;
 
 /// Bytes carried: towards the upstream, towards the client.
 #[derive(Debug, Default)]
@@ -21,16 +22,18 @@ pub(super) struct Carried {
 /// Ends well when both sides have finished.
 ///
 /// # Errors
-/// [`Failure::TunnelIdle`] after `idle_ms` without a byte; the side whose connection failed otherwise.
+/// [`Failure::TunnelIdle`] after the time for a byte, [`Failure::TunnelTimeout`] after the one for all of them; the side whose
+/// connection failed otherwise.
 pub(super) async fn carry<T: Transport>(
     client: &mut Link<T>,
     upstream: &mut Link<T>,
-    idle_ms: Option<u64>,
+    timeouts: &UpstreamTimeouts,
     carried: &Carried,
 ) -> Result<(), Failure> {
-    // One timer for both directions: a byte either way keeps the tunnel.
-    let timer = &client.timer;
+    // One timer for both directions: a byte either way keeps the tunnel. The other is for the whole.
+    let (timer, idle_ms, whole) = (&client.timer, timeouts.tunnel_ms, &upstream.timer);
     timer.set(idle_ms);
+    whole.set(timeouts.tunnel_total_ms);
     let client_gone = Failure::ClientClosed(Phase::Tunnel);
     let up = Way { timer, idle_ms, bytes: &carried.up, faults: (client_gone, Failure::UpstreamTruncated) };
     let down = Way { timer, idle_ms, bytes: &carried.down, faults: (Failure::UpstreamTruncated, client_gone) };
@@ -46,10 +49,14 @@ pub(super) async fn carry<T: Transport>(
             result?;
             is_down_done = true;
         }
-        match (is_up_done && is_down_done, timer.poll_expired(cx)) {
-            (true, _) => Poll::Ready(Ok(())),
-            (false, true) => Poll::Ready(Err(Failure::TunnelIdle)),
-            (false, false) => Poll::Pending,
+        if is_up_done && is_down_done {
+            Poll::Ready(Ok(()))
+        } else if timer.poll_expired(cx) {
+            Poll::Ready(Err(Failure::TunnelIdle))
+        } else if whole.poll_expired(cx) {
+            Poll::Ready(Err(Failure::TunnelTimeout))
+        } else {
+            Poll::Pending
         }
     })
     .await

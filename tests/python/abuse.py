@@ -1,12 +1,15 @@
 """Attacks on a server of HTTP/2: each goes on until it is stopped, or has sent what no server should take.
 
-    abuse.py ADDRESS
+    abuse.py ADDRESS [PID]
 
 Prints one line of JSON for each: name, frames sent before it was stopped, seconds, whether it was, and whether another
-client was answered meanwhile.
+client was answered then. With the proxy's process, also the CPU time that it took, in milliseconds, and how far its
+memory rose above where it was, in KiB.
 """
 
+import glob
 import json
+import re
 import sys
 import time
 
@@ -246,9 +249,30 @@ def _(a):
     a.wait()
 
 
+class Process:
+    """What a process has used, as the kernel counts it."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        # The high-water mark of its memory begins anew.
+        with open(f"/proc/{pid}/clear_refs", "w") as clear:
+            clear.write("5")
+        self.cpu, self.memory = self.cpu_seconds(), self.kib("VmRSS")
+
+    def cpu_seconds(self):
+        return sum(int(open(file).read().split()[0]) for file in glob.glob(f"/proc/{self.pid}/task/*/schedstat")) / 1e9
+
+    def kib(self, what):
+        return int(re.search(what + r":\s+(\d+)", open(f"/proc/{self.pid}/status").read())[1])
+
+    def used(self):
+        return {"cpu_ms": round((self.cpu_seconds() - self.cpu) * 1000, 1), "kib": max(self.kib("VmHWM") - self.memory, 0)}
+
+
 def main():
-    address = sys.argv[1]
+    address, pid = (sys.argv[1:] + [None])[:2]
     for name, run, arguments in ATTACKS:
+        process = Process(pid) if pid else None
         attack = Attack(address, **arguments)
         is_stopped = False
         try:
@@ -258,6 +282,7 @@ def main():
         except TimeoutError:
             pass
         seconds = time.monotonic() - attack.began
+        used = process.used() if process else {}
         canary = Client(address)
         try:
             canary.request(1)
@@ -268,7 +293,7 @@ def main():
         canary.close()
         attack.client.close()
         print(json.dumps({"name": name, "frames": attack.frames, "seconds": round(seconds, 2), "stopped": is_stopped,
-                          "canary": is_answered}), flush=True)
+                          "canary": is_answered, **used}), flush=True)
 
 
 main()

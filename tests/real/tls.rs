@@ -10,7 +10,7 @@ use crate::support::authority::Authority;
 use crate::support::origin::reply;
 use crate::support::proxy::service;
 use crate::support::secure::{SecureClient, client_config};
-use crate::support::{Client, ENGINES, Origin, Proxy, eventually, noise, output, tool};
+use crate::support::{Client, ENGINES, Origin, PATIENCE, Proxy, eventually, noise, output, tool};
 
 /// An origin that answers with the head it got.
 fn mirror() -> Origin {
@@ -321,4 +321,97 @@ fn certificates_rotate_under_load_and_nobody_notices() {
     let metrics = proxy.metrics();
     assert!(!metrics.contains("code=\"5"), "{metrics}");
     println!("{} requests, {rotations} rotations, no failure", answered.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_response_of_ocsp_is_stapled() {
+    let origin = mirror();
+    let authority = Authority::new();
+    let issued = authority.issue("a", &["a.test"]);
+    let certificate = issued.toml().replace(" }", &format!(", ocsp = {:?} }}", authority.ocsp(&issued)));
+    let web = format!("tls.certificates = [{certificate}]");
+    let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
+    let mut openssl = tool("openssl", "openssl");
+    openssl.args(["s_client", "-status", "-servername", "a.test", "-connect", &proxy.address.to_string()]);
+    let told = output(openssl.arg("-CAfile").arg(authority.ca()).stdin(std::process::Stdio::null()));
+    assert!(told.contains("OCSP Response Status: successful") && told.contains("Cert Status: good"), "{told}");
+}
+
+/// What a client has to say, in the order of its bytes.
+fn said(connection: &mut rustls::ClientConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while connection.wants_write() {
+        connection.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+#[test]
+fn records_may_come_byte_by_byte() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let authority = Authority::new();
+        let web = format!("http2 = true\ntls.certificates = [{}]", authority.issue("a", &["a.test"]).toml());
+        let proxy = Proxy::start_with(engine, &web, &service(&[origin.address], ""));
+        let config = client_config(&authority, None);
+        let mut socket = TcpStream::connect(proxy.address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connection = rustls::ClientConnection::new(config, "a.test".try_into().unwrap()).unwrap();
+        let mut heard = Vec::new();
+        connection.writer().write_all(b"GET /slowly HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+        while !String::from_utf8_lossy(&heard).contains("GET /slowly") {
+            for byte in said(&mut connection) {
+                socket.write_all(&[byte]).unwrap();
+            }
+            assert_ne!(connection.read_tls(&mut socket).unwrap(), 0, "{engine}");
+            connection.process_new_packets().unwrap();
+            let _ = connection.reader().read_to_end(&mut heard);
+        }
+        assert_eq!(proxy.line("/slowly")["status"], 200, "{engine}");
+    }
+}
+
+#[test]
+fn an_end_at_any_byte_of_a_handshake_or_a_record_is_no_request() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let authority = Authority::new();
+        let web = format!("tls.certificates = [{}]", authority.issue("a", &["a.test"]).toml());
+        let proxy = Proxy::start_with(engine, &web, &service(&[origin.address], ""));
+        let config = client_config(&authority, None);
+        let new = || rustls::ClientConnection::new(config.clone(), "a.test".try_into().unwrap()).unwrap();
+        let hello = said(&mut new());
+        let cuts: Vec<_> = (1..=hello.len().min(120)).chain((120..hello.len()).step_by(13)).collect();
+        for &cut in &cuts {
+            let mut socket = TcpStream::connect(proxy.address).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.write_all(&hello[..cut]).unwrap();
+            socket.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = socket.read_to_end(&mut Vec::new());
+        }
+        eventually("all of them are counted", || {
+            let failed = proxy.metrics();
+            let failed = failed.lines().filter(|line| line.starts_with("ringress_tls_handshakes_failed_total"));
+            failed.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum::<usize>() >= cuts.len()
+        });
+        // A record of a request, of which the last byte is missing at the latest.
+        let mut record_length = 2;
+        let mut cut = 1;
+        while cut < record_length {
+            let mut client = SecureClient::connect(proxy.address, &config, "a.test").unwrap();
+            client.stream.conn.writer().write_all(b"GET /cut HTTP/1.1\r\nHost: a.test\r\n\r\n").unwrap();
+            let record = said(&mut client.stream.conn);
+            record_length = record.len();
+            client.stream.sock.write_all(&record[..cut]).unwrap();
+            client.stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = client.stream.sock.read_to_end(&mut Vec::new());
+            cut += 1;
+        }
+        assert!(record_length > 40, "{record_length}");
+        let answer = SecureClient::connect(proxy.address, &config, "a.test").unwrap().get("a.test", "/whole").unwrap();
+        assert!(answer.contains("GET /whole"), "{engine}: {answer}");
+        assert_eq!(origin.requests().len(), 1, "{engine}");
+        assert_eq!(proxy.metric("ringress_panics_total"), 0);
+    }
 }

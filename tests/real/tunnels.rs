@@ -1,10 +1,11 @@
 //! Upgraded connections: WebSocket by a real library, half-close, idle limit, refusals.
 
+use std::io::Write as _;
 use std::net::TcpStream;
 
 use crate::support::origin::{fill, read_head, write};
 use crate::support::proxy::service;
-use crate::support::{After, Client, ENGINES, Origin, Proxy, eventually};
+use crate::support::{After, Client, ENGINES, Origin, PATIENCE, Proxy, eventually};
 
 const ASK: &str = "GET /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
 
@@ -95,6 +96,24 @@ fn an_idle_tunnel_ends_and_a_busy_one_does_not() {
         while client.fill() {}
         assert!(String::from_utf8_lossy(&client.buffer).contains("......"), "{engine}");
         assert_eq!(proxy.line("/up")["cause"], "tunnel_idle");
+        eventually("the upstream's side is closed too", || origin.open() == 0);
+    }
+}
+
+#[test]
+fn a_busy_tunnel_ends_when_its_whole_time_is_over() {
+    for engine in ENGINES {
+        let origin = switching();
+        let proxy = Proxy::start(engine, &service(&[origin.address], "timeouts = { tunnel_total = \"500ms\" }"));
+        let mut client = Client::connect(proxy.address);
+        client.send(ASK).head();
+        let since = std::time::Instant::now();
+        while client.stream.write_all(b".").is_ok() && client.fill() {
+            assert!(since.elapsed() < PATIENCE, "{engine}: it goes on and on");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert!(since.elapsed().as_millis() >= 450, "{engine}");
+        assert_eq!(proxy.line("/up")["cause"], "tunnel_timeout");
         eventually("the upstream's side is closed too", || origin.open() == 0);
     }
 }

@@ -98,7 +98,7 @@ class Bench:
             command = ["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", served, "-n", self.setup.load_threads, "--trailer",
                        "grpc-status: 0", port]
             self.grpc_origin = port, Process(self.setup.load_cpus, command, self.folder)
-            time.sleep(0.2)
+            self.grpc_origin[1].wait_for(port, "grpc origin")
         return self.grpc_origin[0]
 
     def load(self, running, load, seconds=None, during=None):
@@ -138,7 +138,9 @@ class Bench:
         """So many requests as take about so long by the last run's rate. Its connections are opened within the run."""
         arguments = [argument.replace("{message}", str(self.message)) for argument in arguments]
         connections = int(arguments[arguments.index("-c") + 1])
-        count = max(int(running.rate * seconds), connections) if running.rate else 20 * connections
+        streams = int(arguments[arguments.index("-m") + 1]) if "-m" in arguments else 1
+        # The first run fills the pools, too.
+        count = max(int(running.rate * seconds), connections) if running.rate else 5 * connections * streams
         pinned = ["-t", str(self.setup.load_threads), "--tls13-ciphers", "TLS_AES_128_GCM_SHA256", "-n", str(count), *arguments]
         before = running.cpu_seconds()
         requests, taken = h2load(running.port, running.front, pinned, self.setup.load_cpus)

@@ -29,7 +29,7 @@ def h2load(port, front, arguments, cpus=None):
 
     `arguments` are its own, the path last. An answer that is none of success is an error.
     """
-    scheme = "http" if front == "h2c" else "https"
+    scheme = "https" if front in ("tls", "grpc") else "http"
     command = ["h2load", *arguments[:-1], "--connect-to", f"127.0.0.1:{port}", f"{scheme}://localhost:{port}{arguments[-1]}"]
     ran = subprocess.run([*(["taskset", "-c", cpus] if cpus else []), *command], capture_output=True, text=True,
                          timeout=START_SECONDS)
@@ -143,7 +143,7 @@ class Process:
                 if front == "plain":
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/200", timeout=5).read()
                 else:
-                    h2load(port, front, ["-n", "1", "/unary" if front == "grpc" else "/200"])
+                    h2load(port, front, ["-n", "1", "/unary" if "grpc" in front else "/200"])
                 return
             except (OSError, http.client.HTTPException, RuntimeError):
                 if self.child.poll() is not None or time.monotonic() - start > START_SECONDS:

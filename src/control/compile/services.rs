@@ -51,13 +51,11 @@ impl Compiler<'_> {
         if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
             self.problem(&format!("{key}.endpoints"), "every weight is 0", "give one of them 1 or more");
         }
-        let limit = Duration::limit_ms;
-        let timeouts = &service.timeouts;
         Service {
             name: name.into(),
             label: crate::snapshot::Label::default(),
             protocol: service.protocol,
-            ping_ms: limit(service.keep_alive.ping),
+            ping_ms: service.keep_alive.ping.limit_ms(),
             tls: self.service_tls(&key, service),
             balance: self.balance(&key, &service.balance, &endpoints),
             endpoints,
@@ -69,14 +67,7 @@ impl Compiler<'_> {
                 age_ms_max: service.keep_alive.age_max.ms(),
             },
             idle_connections_max: service.keep_alive.per_worker,
-            timeouts: UpstreamTimeouts {
-                connect_ms: limit(timeouts.connect),
-                header_ms: limit(timeouts.header),
-                body_ms: limit(timeouts.body),
-                send_ms: limit(timeouts.send),
-                total_ms: limit(timeouts.total),
-                tunnel_ms: limit(timeouts.tunnel),
-            },
+            timeouts: upstream_timeouts(&service.timeouts),
             retry: self.retry(&key, &service.retry),
             ejection: self.ejection(&key, &service.ejection),
             limits: self.limits(&key, &service.limits),
@@ -125,5 +116,18 @@ impl Compiler<'_> {
                 Host::Name(name.as_bytes().into())
             }
         }
+    }
+}
+
+fn upstream_timeouts(timeouts: &services::ServiceTimeouts) -> UpstreamTimeouts {
+    let limit = Duration::limit_ms;
+    UpstreamTimeouts {
+        connect_ms: limit(timeouts.connect),
+        header_ms: limit(timeouts.header),
+        body_ms: limit(timeouts.body),
+        send_ms: limit(timeouts.send),
+        total_ms: limit(timeouts.total),
+        tunnel_ms: limit(timeouts.tunnel),
+        tunnel_total_ms: limit(timeouts.tunnel_total),
     }
 }

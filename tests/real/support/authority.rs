@@ -8,6 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::{output, tool};
+
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: PathBuf,
@@ -52,6 +54,27 @@ impl Authority {
     /// The authority's own certificate.
     pub fn ca(&self) -> PathBuf {
         self.folder.join("ca.crt")
+    }
+
+    /// A response of OCSP that says the certificate is good, in a file.
+    pub fn ocsp(&self, issued: &Issued) -> PathBuf {
+        let path = |file: &str| self.folder.join(file);
+        let serial = output(tool("openssl", "openssl").args(["x509", "-noout", "-serial", "-in"]).arg(&issued.cert));
+        let serial = serial.trim().trim_start_matches("serial=");
+        std::fs::write(path("index.txt"), format!("V\t900101000000Z\t\t{serial}\tunknown\t/CN=x\n")).unwrap();
+        std::fs::write(path("ca.key"), self.issuer.key().serialize_pem()).unwrap();
+        let mut openssl = tool("openssl", "openssl");
+        openssl
+            .arg("ocsp")
+            .arg("-index")
+            .arg(path("index.txt"))
+            .arg("-CA")
+            .arg(self.ca())
+            .arg("-issuer")
+            .arg(self.ca());
+        openssl.arg("-rsigner").arg(self.ca()).arg("-rkey").arg(path("ca.key")).arg("-cert").arg(&issued.cert);
+        output(openssl.args(["-ndays", "5", "-respout"]).arg(path("ocsp.der")));
+        path("ocsp.der")
     }
 
     pub fn roots(&self) -> Arc<RootCertStore> {
