@@ -74,8 +74,8 @@ pub const RECORD_BYTES_MIN: usize = 4 * 1024;
 pub const H2_DATA_BYTES_MAX: usize = 16 * 1024 - 9;
 /// Bytes of early data of one client.
 pub const EARLY_DATA_BYTES_MAX: u32 = 16 * 1024;
-/// Sessions that are remembered for a policy with early data, some 1 KiB each; the oldest go first.
-pub const EARLY_SESSIONS_MAX: usize = 8 * 1024;
+/// Sessions that are remembered for a listener with early data, some 1 KiB each; the oldest go first.
+pub const EARLY_SESSIONS_MAX: usize = 32 * 1024;
 /// TLS handshakes of one worker at a time; whoever comes beyond them is closed.
 pub const HANDSHAKES_MAX: usize = 2048;
 /// Days before the end of a certificate's validity from which on its nearness is told.

@@ -55,9 +55,12 @@ pub const MOMENT_MS: u64 = 1_000;
 /// How long an unread request body is drained and a closed connection lingers, in milliseconds.
 pub const LINGER_MS: u64 = 1_000;
 
+/// How long the end of a handshake may take whose client sent early data, where nothing else bounds it, in milliseconds.
+pub const EARLY_MS: u64 = 10_000;
+
 impl Timeout {
     /// Every row, for documentation and tests.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ClientHeader,
         Self::ClientBody,
         Self::ClientIdle,
@@ -69,6 +72,7 @@ impl Timeout {
         Self::UpstreamBody,
         Self::Total,
         Self::Tunnel,
+        Self::TunnelTotal,
         Self::UpstreamIdle,
         Self::ExpectContinue,
         Self::Linger,

@@ -158,6 +158,7 @@ fn the_project_speaks_of_itself_alone() {
         "docs/STYLE.md",
         "docs/GLOSSARY.md",
         "docs/PERFORMANCE.md",
+        "docs/HTTP2.md",
         "benches/load/README.md",
         "docs/failures.md",
     ];

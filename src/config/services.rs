@@ -70,6 +70,18 @@ pub enum Protocol {
     H2,
 }
 
+impl Service {
+    /// True where its upstreams are, or may be, spoken to in HTTP/2.
+    #[must_use]
+    pub fn may_speak_h2(&self) -> bool {
+        match self.protocol {
+            Protocol::Auto => self.tls.is_some(),
+            Protocol::Http1 => false,
+            Protocol::H2 => true,
+        }
+    }
+}
+
 /// One upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Endpoint {

@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use super::{Redirect, grpc};
 use crate::failure::Failure;
-use crate::proto::grpc_web;
 use crate::proto::h1::encode::{put_field, put_number_field, put_status_line, reason};
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
@@ -64,7 +63,9 @@ pub fn put_failure(out: &mut Vec<u8>, failure: Failure, answer: &Answer<'_>) {
 fn put_grpc_failure(out: &mut Vec<u8>, failure: Failure, answer: &Answer<'_>) {
     put_status_line(out, 200, b"OK");
     put_date(out, answer.now);
-    put_field(out, b"Content-Type", answer.head.grpc_web().map_or(b"application/grpc", grpc_web::Kind::content_type));
+    let grpc = b"application/grpc";
+    let web = answer.head.grpc_web().map(|kind| kind.answer_type(grpc));
+    put_field(out, b"Content-Type", web.as_deref().unwrap_or(grpc));
     put_number_field(out, b"grpc-status", u64::from(grpc::status(failure)));
     put_field(out, b"grpc-message", format!("{} cause: {failure}", failure.row().meaning).as_bytes());
     put_number_field(out, b"Content-Length", 0);

@@ -49,10 +49,9 @@ pub fn put_response_head(
     put_fields(out, head, bytes, delivery, filters);
     if let Some(kind) = delivery.grpc_web {
         let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
-        // Without a format it is the usual one, and some clients want to read so.
-        let suffix = content_type.strip_prefix(b"application/grpc").filter(|suffix| suffix.starts_with(b"+"));
-        let suffix = suffix.unwrap_or(b"+proto");
-        put_field(out, b"Content-Type", &[kind.content_type(), suffix].concat());
+        if !is_removed(filters, delivery, b"content-type") {
+            put_field(out, b"Content-Type", &kind.answer_type(content_type));
+        }
     }
     match delivery.framing {
         Framing::Length(length) => put_number_field(out, b"Content-Length", length),
@@ -82,17 +81,19 @@ pub fn put_interim_head(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// True where a filter of the route takes this field away, or sets it to a value of its own.
+fn is_removed(filters: &[Filter], delivery: &Delivery, name: &[u8]) -> bool {
+    filters.iter().any(|filter| filter.response_edit(delivery.is_secure).is_some_and(|edit| edit.removes(name)))
+}
+
 fn put_fields(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8], delivery: &Delivery, filters: &[Filter]) {
-    let removes = |name: &[u8]| {
-        filters.iter().any(|filter| filter.response_edit(delivery.is_secure).is_some_and(|edit| edit.removes(name)))
-    };
     let passing = head.fields(bytes).filter(|(field, name, _)| {
         let passes = match field.known {
             Known::ContentLength => delivery.passes_length,
             Known::ContentType => delivery.grpc_web.is_none(),
             known => !known.is_hop_by_hop(),
         };
-        passes && !field.nominated && !removes(name)
+        passes && !field.nominated && !is_removed(filters, delivery, name)
     });
     encode::put_fields(out, bytes, passing.map(|(field, ..)| field));
 }

@@ -4,6 +4,10 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
+use super::h1::field::Known;
+use super::h1::framing::Framing;
+use super::h1::request::RequestHead;
+
 /// How the body of a request and its answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -37,6 +41,14 @@ impl Kind {
     pub fn suffix(self, content_type: &[u8]) -> Option<&[u8]> {
         let rest = content_type.strip_prefix(self.content_type())?;
         matches!(rest.first(), None | Some(b'+' | b';')).then_some(rest)
+    }
+
+    /// The content type of an answer whose upstream said `content_type`, one of gRPC. Without a format it is the usual one, and
+    /// some clients want to read so.
+    #[must_use]
+    pub fn answer_type(self, content_type: &[u8]) -> Vec<u8> {
+        let suffix = content_type.strip_prefix(b"application/grpc").filter(|suffix| suffix.starts_with(b"+"));
+        [self.content_type(), suffix.unwrap_or(b"+proto")].concat()
     }
 
     /// Appends a part of a response's body.
@@ -115,6 +127,31 @@ fn put_decoded(text: &[u8], out: &mut Vec<u8>) -> Result<(), NoText> {
     BASE64_STANDARD.decode_vec(text, out).map_err(|_| NoText)
 }
 
+impl RequestHead {
+    /// From here on a request of gRPC-web is one of gRPC, by its content type; any other stays as it is.
+    pub fn bridge_grpc_web(&mut self) {
+        let field = self.fields.iter_mut().find(|field| field.known == Known::ContentType);
+        let Some(value) = field.map(|field| &mut field.value) else { return };
+        let Some(kind) = Kind::of(value.bytes(&self.bytes)) else { return };
+        // In place: what tells them apart is left out, and the rest moves up.
+        let (name, was) = ("application/grpc".len(), kind.content_type().len());
+        let place = &mut self.bytes[value.range()];
+        place.copy_within(was.., name);
+        *value = value.part(0, value.range().len() - (was - name));
+        self.grpc_web = Some(kind);
+        if kind == Kind::Text && matches!(self.framing, Framing::Length(1..)) {
+            // It has another length than its text.
+            self.framing = Framing::Chunked;
+        }
+    }
+
+    /// How it came, where that was as gRPC-web.
+    #[must_use]
+    pub const fn grpc_web(&self) -> Option<Kind> {
+        self.grpc_web
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +198,7 @@ mod tests {
     fn trailers_are_a_frame_of_lines_in_lower_case() {
         let mut out = Vec::new();
         Kind::Binary.put_trailers(&mut out, b"Grpc-Status:0\r\ngrpc-message:  so: it is \r\n");
-        assert_eq!(out, b"\x80\0\0\0\x2bgrpc-status: 0\r\ngrpc-message: so: it is\r\n");
+        assert_eq!(out, b"\x80\0\0\0\x29grpc-status: 0\r\ngrpc-message: so: it is\r\n");
         let mut text = Vec::new();
         Kind::Text.put_trailers(&mut text, b"grpc-status: 0\r\n");
         assert_eq!(text, b"gAAAABBncnBjLXN0YXR1czogMA0K");

@@ -5,6 +5,7 @@ pub mod client;
 pub mod fault;
 pub mod identity;
 pub mod server;
+pub mod sessions;
 
 use std::sync::Arc;
 

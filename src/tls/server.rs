@@ -106,6 +106,17 @@ pub enum Resumption {
     Sessions(Arc<dyn StoresServerSessions>),
 }
 
+impl Resumption {
+    /// True where somebody beside the asker has it.
+    #[must_use]
+    pub fn is_used(&self) -> bool {
+        match self {
+            Self::Tickets(tickets) => Arc::strong_count(tickets) > 1,
+            Self::Sessions(sessions) => Arc::strong_count(sessions) > 1,
+        }
+    }
+}
+
 /// What is asked of clients under some names, and how.
 #[derive(Debug)]
 pub struct Policy {
@@ -190,6 +201,8 @@ fn server_config(
     }
     if terms.has_early_data {
         config.max_early_data_size = EARLY_DATA_BYTES_MAX;
+        // Each of them is remembered.
+        config.send_tls13_tickets = 1;
         // The answer need not wait for the rest of the handshake.
         config.send_half_rtt_data = true;
     }

@@ -144,7 +144,7 @@ impl<T: Transport> Outlet<T> {
         all.push(IoSlice::new(plain));
         all.extend_from_slice(parts);
         outlet.seal(&all, wire)?;
-        plain.clear();
+        *plain = Vec::new();
         Ok(())
     }
 

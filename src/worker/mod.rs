@@ -22,6 +22,7 @@ mod live;
 mod pool;
 mod pressure;
 mod respond;
+mod response_body;
 mod revive;
 pub mod serve;
 mod settle;

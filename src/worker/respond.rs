@@ -9,6 +9,7 @@ use super::ends::{Inlet, Outlet, fault_of};
 use super::forward::{Delivered, Expectation, Forward, Upload};
 use super::io::{Receive as _, Transport, receive};
 use super::link::{SendFault, send_all};
+use super::response_body::Body;
 use super::timer::Patience;
 use crate::failure::{Failure, Phase};
 use crate::filter::response::{Delivery, put_interim_head, put_response_head};
@@ -16,9 +17,7 @@ use crate::limits::{
     ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX,
     INTERIM_RESPONSES_MAX, JOINED_SEND_BYTES_MAX, SEND_GRACE_MS,
 };
-use crate::proto::grpc_web;
 use crate::proto::h1::Version;
-use crate::proto::h1::encode::{put_chunk, put_last_chunk};
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::framing::{BodyDecoder, Framing};
@@ -367,62 +366,6 @@ struct Down<'a, T: Transport> {
     client: &'a mut Outlet<T>,
     patience: &'a Patience<'a, T>,
     pace: &'a mut Pace,
-}
-
-/// A body on its way down.
-struct Body {
-    decoder: BodyDecoder,
-    /// Towards the client.
-    is_chunked: bool,
-    trailers: Vec<u8>,
-    /// How a client of gRPC-web gets it.
-    web: Option<grpc_web::Kind>,
-}
-
-impl Body {
-    fn put(&self, out: &mut Vec<u8>, data: &[u8]) {
-        match self.web {
-            _ if data.is_empty() => {}
-            Some(kind) => {
-                let mut written = Vec::new();
-                kind.put(&mut written, data);
-                self.put_written(out, &written);
-            }
-            None => self.put_written(out, data),
-        }
-    }
-
-    fn put_written(&self, out: &mut Vec<u8>, data: &[u8]) {
-        if self.is_chunked {
-            put_chunk(out, data);
-        } else {
-            out.extend_from_slice(data);
-        }
-    }
-
-    /// True where the next `length` bytes are body and nothing else.
-    const fn is_plain_to(&self, length: usize) -> bool {
-        match &self.decoder {
-            BodyDecoder::Length(left) => length as u64 <= *left,
-            BodyDecoder::UntilClose => true,
-            BodyDecoder::Done | BodyDecoder::Chunked(_) => false,
-        }
-    }
-
-    /// Writes what ends the body.
-    fn end(&mut self, out: &mut Vec<u8>) {
-        self.decoder = BodyDecoder::Done;
-        if let Some(kind) = self.web.take()
-            && !self.trailers.is_empty()
-        {
-            let mut written = Vec::new();
-            kind.put_trailers(&mut written, &std::mem::take(&mut self.trailers));
-            self.put_written(out, &written);
-        }
-        if self.is_chunked {
-            put_last_chunk(out, &self.trailers);
-        }
-    }
 }
 
 /// True where the protocol is one that was offered, in the order of preference that `Upgrade` lists.

@@ -22,7 +22,7 @@ use crate::proto::h1::request::Underscores;
 use crate::proto::h1::scan::{HeadScan, leading_empty_lines};
 use crate::proto::h2::{PREFACE, PREFACE_HEAD};
 use crate::snapshot::{ClientTimeouts, Label, Peer};
-use crate::timeouts::{LINGER_MS, MOMENT_MS};
+use crate::timeouts::{EARLY_MS, LINGER_MS, MOMENT_MS};
 use crate::tls::Facts;
 
 /// A client connection between requests.
@@ -271,6 +271,11 @@ impl<T: Transport> Session<T> {
         if !self.link.inbox.is_empty() {
             return FirstByte::Here;
         }
+        if self.early.is_some()
+            && let Some(arrived) = self.end_handshake().await
+        {
+            return arrived;
+        }
         let timeouts = self.timeouts();
         if self.requests == 0 {
             // A new connection has the time of one head in all.
@@ -286,9 +291,6 @@ impl<T: Transport> Session<T> {
             }
         }
         worker.spares.shrink(&mut self.link.inbox);
-        if let Some(arrived) = self.end_handshake().await {
-            return arrived;
-        }
         let link = &mut self.link;
         match link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await {
             Ok(Ok(bytes)) if bytes > 0 => FirstByte::Here,
@@ -297,22 +299,21 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    /// Where the handshake was not over when requests came: sends what is to be said at its end, the tickets. Something else
-    /// than that may come first.
+    /// Where the handshake was not over when requests came: waits for its end, as long as a handshake may take, and sends what
+    /// is to be said then, the tickets. `None` where that is done and no further request has begun.
     async fn end_handshake(&mut self) -> Option<FirstByte> {
         let early = self.early.take()?;
+        let timeouts = self.timeouts();
+        self.link.timer.arm(timeouts.handshake_ms.unwrap_or(EARLY_MS));
         let waited = early.wait(&mut self.link, Until::Request).await;
-        let link = &mut self.link;
         if !early.is_over() {
+            let is_here = matches!(waited, Ok(Ok(())));
             self.early = Some(early);
-            return Some(match waited {
-                Ok(Ok(())) => FirstByte::Here,
-                Ok(Err(_)) => FirstByte::Gone,
-                Err(_) => FirstByte::Late,
-            });
+            return Some(if is_here { FirstByte::Here } else { FirstByte::Gone });
         }
-        let flushed = link.timer.guard(poll_fn(|cx| link.sender.poll_flush(cx))).await;
-        match flushed {
+        let link = &mut self.link;
+        link.timer.set(timeouts.send_ms);
+        match link.timer.guard(poll_fn(|cx| link.sender.poll_flush(cx))).await {
             Ok(Ok(())) if link.inbox.is_empty() => None,
             Ok(Ok(())) => Some(FirstByte::Here),
             _ => Some(FirstByte::Gone),

@@ -6,6 +6,7 @@ use super::exchange::{After, Ending, Exchange};
 use super::io::{Transmit as _, Transport, receive};
 use super::link::{Link, SendFault, send_all};
 use super::timer::Patience;
+use super::tls::early::Early;
 use crate::failure::{Failure, Phase};
 use crate::filter::error::{Answer, put_failure, put_redirect};
 use crate::filter::{Redirect, grpc};
@@ -64,9 +65,12 @@ impl<T: Transport> Exchange<'_, T> {
                 keep_alive
             }
         };
+        // The end of the handshake is still on its way: a closed socket would answer it by a reset.
+        let is_settled = self.early.is_none_or(Early::is_over);
         if keep_alive && self.drain(client).await {
             After::KeepAlive
-        } else if self.body.decoder.is_done() && self.record.failure.is_none() && client.inbox.is_empty() {
+        } else if is_settled && self.body.decoder.is_done() && self.record.failure.is_none() && client.inbox.is_empty()
+        {
             After::Close
         } else {
             After::Linger

@@ -1,12 +1,14 @@
 //! gRPC-web: what browsers can say of gRPC goes on as gRPC to a server of grpcio, and its answer back.
 
+use std::time::Instant;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::support::client::Response;
 use crate::support::proxy::free_address;
 use crate::support::python::{grpc_server, grpc_web_routes};
-use crate::support::{Client, ENGINES, Proxy};
+use crate::support::{Client, ENGINES, PATIENCE, Proxy};
 
 /// A message of gRPC, or the frame of trailers, with what stands before it.
 fn frame(flag: u8, data: &[u8]) -> Vec<u8> {
@@ -82,7 +84,7 @@ fn what_fails_is_told_as_grpc_web_has_it() {
     // Ours, in fields, which its clients look at where there is no body.
     let answer = call(&proxy, "Gone/Unary", "application/grpc-web-text", b"AAAAAAA=");
     assert_eq!((answer.status, answer.field("grpc-status")), (200, Some("14")), "{}", answer.head);
-    assert_eq!(answer.field("content-type"), Some("application/grpc-web-text"));
+    assert_eq!(answer.field("content-type"), Some("application/grpc-web-text+proto"));
     assert!(answer.head.contains("cause: connect_refused"), "{}", answer.head);
     // No text at all, and text that ends in the middle.
     for text in [&b"AAAA!AAA"[..], b"AAAAAAA"] {
@@ -90,7 +92,25 @@ fn what_fails_is_told_as_grpc_web_has_it() {
         assert_eq!(answer.field("grpc-status"), Some("13"), "{}", answer.head);
         assert!(answer.head.contains("cause: client_bad_request:grpc_web_text"), "{}", answer.head);
     }
-    // What is not gRPC-web is not touched: the server wants gRPC, and says so itself.
-    let answer = call(&proxy, "Test/Unary", "application/json", b"{}");
-    assert!(answer.field("content-type") != Some("application/grpc-web"), "{}", answer.head);
+}
+
+#[test]
+fn an_empty_text_is_an_empty_message_and_what_follows_is_whole() {
+    let (_server, upstream) = grpc_server();
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &grpc_web_routes(upstream, free_address()));
+        let since = Instant::now();
+        for _ in 0..3 {
+            // A call without a message is an error to its server, told at once: its body has ended.
+            let answer = call(&proxy, "Test/Unary", "application/grpc-web-text", b"");
+            assert_eq!(answer.status, 200, "{engine}: {}", answer.head);
+            let answer = call(&proxy, "Test/Unary", "application/grpc-web", &frame(0, b"whole"));
+            assert_eq!(frames(&answer.body).0, [b"whole"], "{engine}");
+        }
+        assert!(since.elapsed() < PATIENCE, "{engine}: it waited for the end of a body");
+        // What is no gRPC-web is not bridged: the server resets a stream of another kind.
+        let answer = call(&proxy, "Test/Unary", "application/json", b"{}");
+        assert!(!answer.head.contains("grpc-web"), "{engine}: {}", answer.head);
+        assert_eq!((answer.status, answer.field("grpc-status")), (502, None), "{engine}: {}", answer.head);
+    }
 }

@@ -236,10 +236,11 @@ mod tests {
              [[routes]]\nname = \"x\"\nservice = \"wbe\"\nhosts = [\"a:80\"]\nmethods = [\"get\"]\n\
              paths = [{ prefix = \"a\" }, { regex = \"(\" }]\nlisteners = [\"c\"]\n\
              filters = [{ redirect = { status = 200 } }, { request_headers = { set = { Host = \"x\" } } }]\n\
+             [[routes]]\nname = \"calls\"\nservice = \"web\"\nfilters = [\"grpc_web\"]\n\
              [[routes]]\nname = \"x\"\n\
              [listeners.c2]\naddress = \":81\"\ntls = { early_data = true, client_auth = [{ ca = [] }] }\n\
              [services.web]\nendpoints = [{ address = \"10.0.0.1:1\", weight = 0 }]\nhost = \"a b\"\n\
-             [services.load]\nlimits = { queue = 5 }\nretry = { attempts = 11, on_status = [200] }\n\
+             [services.load]\nlimits = { queue = 5 }\nretry = { attempts = 11, on_status = [200, 425] }\n\
              ejection = { share_max = 0 }\ncircuit_breaker = { error_ratio = 1.0, latency = \"0s\", quantile = 0.0 }\n\
              health = { path = \"x\", expected = [], port = 0, headers = { Host = \"a\" }, interval = \"0s\", healthy = 0 }\n\
              [metrics]\nbuckets = [1.0, 0.5]\n",
@@ -254,8 +255,10 @@ mod tests {
             "routes.0.listeners.0: there is no listener `c`",
             "routes.0.filters.0: 200 is no redirect",
             "routes.0.filters.1: `Host` belongs to the proxy",
-            "routes.1: the route leads nowhere",
-            "routes.1.name: there is another route `x`",
+            "routes.1.filters.0: gRPC is spoken over HTTP/2, and this service is not; set the service's `protocol` to \"h2\"",
+            "routes.2: the route leads nowhere",
+            "routes.2.name: there is another route `x`",
+            "services.load.retry.on_status: 425 tells the client to come again once its handshake is over",
             "services.web.endpoints: every weight is 0",
             "services.web.host: `a b` is no host",
             "listeners.b.address: `a` listens on this address already",
@@ -277,7 +280,7 @@ mod tests {
         ] {
             assert!(all.contains(expected), "{expected}\nnot in\n{all}");
         }
-        assert_eq!(told.len(), 29, "{all}");
+        assert_eq!(told.len(), 31, "{all}");
     }
 
     #[test]

@@ -20,6 +20,10 @@ impl Compiler<'_> {
             let what = format!("{status} is no status of an error");
             self.problem(&format!("{key}.retry.on_status"), what, "write statuses from 400 to 599");
         }
+        if retry.on_status.contains(&425) {
+            let what = "425 tells the client to come again once its handshake is over (RFC 8470)";
+            self.problem(&format!("{key}.retry.on_status"), what, "leave it out");
+        }
         let buffer_bytes = usize::try_from(retry.buffer.bytes()).unwrap_or(usize::MAX);
         if buffer_bytes > REPLAY_BYTES_MAX {
             let what = format!("{buffer_bytes} bytes for each request are more than a worker has for all");

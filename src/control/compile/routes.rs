@@ -34,6 +34,18 @@ impl Compiler<'_> {
                 self.problem(&format!("{key}.listeners.{position}"), format!("there is no listener `{name}`"), &remedy);
             }
         }
+        let bridge = route.filters.iter().position(|filter| *filter == routes::Filter::GrpcWeb);
+        let served = route.service.as_ref().and_then(|name| config.services.get(name));
+        if let Some((bridge, served)) = bridge.zip(served)
+            && !served.may_speak_h2()
+        {
+            let remedy = "set the service's `protocol` to \"h2\", or give it `tls`";
+            self.problem(
+                &format!("{key}.filters.{bridge}"),
+                "gRPC is spoken over HTTP/2, and this service is not",
+                remedy,
+            );
+        }
         let hosts = self.hosts(&key, &route.hosts);
         let paths = self.paths(&key, &route.paths);
         let conditions = self.conditions(&key, route);
@@ -179,7 +191,8 @@ impl Compiler<'_> {
     }
 
     fn edit(&mut self, key: &str, edit: &routes::HeaderEdit) -> Option<HeaderEdit> {
-        const OURS: [&str; 6] = ["connection", "content-length", "host", "transfer-encoding", "upgrade", "keep-alive"];
+        const OURS: [&str; 7] =
+            ["connection", "content-length", "early-data", "host", "transfer-encoding", "upgrade", "keep-alive"];
         let before = self.problems.len();
         let puts = edit.set.iter().chain(&edit.add);
         for name in edit.remove.iter().chain(puts.clone().map(|(name, _)| name)) {

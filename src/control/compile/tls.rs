@@ -8,7 +8,6 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::CertificateDer;
-use rustls::server::ServerSessionMemoryCache;
 
 use super::Compiler;
 use crate::config::services::Protocol;
@@ -19,6 +18,7 @@ use crate::proto::h1::authority::host_length;
 use crate::tls::client::{self, ClientTls};
 use crate::tls::identity::{Fault, Identity, certificates};
 use crate::tls::server::{ClientPolicy, Resumption, ServerTls, Terms};
+use crate::tls::sessions::Sessions;
 use crate::tls::{ALPN_H2, ALPN_HTTP1, provider};
 
 type Authorities = Vec<CertificateDer<'static>>;
@@ -40,10 +40,12 @@ impl Secrets {
             return Ok(resumption.clone());
         }
         let resumption = if has_early_data {
-            Resumption::Sessions(ServerSessionMemoryCache::new(EARLY_SESSIONS_MAX))
+            Resumption::Sessions(Arc::new(Sessions::new(EARLY_SESSIONS_MAX)))
         } else {
             Resumption::Tickets(Ticketer::new()?)
         };
+        // Those of listeners that are gone, or are others now.
+        self.resumption.retain(|_, resumption| resumption.is_used());
         self.resumption.insert(policy, resumption.clone());
         Ok(resumption)
     }

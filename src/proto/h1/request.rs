@@ -28,8 +28,8 @@ pub enum Underscores {
 /// A parsed request head. Reusable: [`Self::parse`] replaces what was there.
 #[derive(Debug, Default)]
 pub struct RequestHead {
-    bytes: Vec<u8>,
-    fields: Vec<Field>,
+    pub(in crate::proto) bytes: Vec<u8>,
+    pub(in crate::proto) fields: Vec<Field>,
     version: Version,
     method: Span,
     raw_target: Span,
@@ -37,14 +37,14 @@ pub struct RequestHead {
     path_length: usize,
     authority: Span,
     host_length: usize,
-    framing: Framing,
+    pub(in crate::proto) framing: Framing,
     keep_alive: bool,
     expects_continue: bool,
     upgrade: Option<Span>,
     /// It came over HTTP/2, and was written as one of HTTP/1.1.
     is_h2: bool,
     /// It came as gRPC-web, and is read as gRPC.
-    grpc_web: Option<grpc_web::Kind>,
+    pub(in crate::proto) grpc_web: Option<grpc_web::Kind>,
 }
 
 impl RequestHead {
@@ -77,29 +77,6 @@ impl RequestHead {
     #[must_use]
     pub const fn is_h2(&self) -> bool {
         self.is_h2
-    }
-
-    /// From here on a request of gRPC-web is one of gRPC, by its content type; any other stays as it is.
-    pub fn bridge_grpc_web(&mut self) {
-        let field = self.fields.iter_mut().find(|field| field.known == Known::ContentType);
-        let Some(value) = field.map(|field| &mut field.value) else { return };
-        let Some(kind) = grpc_web::Kind::of(value.bytes(&self.bytes)) else { return };
-        // In place: what tells them apart is left out, and the rest moves up.
-        let (name, was) = ("application/grpc".len(), kind.content_type().len());
-        let place = &mut self.bytes[value.range()];
-        place.copy_within(was.., name);
-        *value = value.part(0, value.range().len() - (was - name));
-        self.grpc_web = Some(kind);
-        if kind == grpc_web::Kind::Text && matches!(self.framing, Framing::Length(_)) {
-            // It has another length than its text.
-            self.framing = Framing::Chunked;
-        }
-    }
-
-    /// How it came, where that was as gRPC-web.
-    #[must_use]
-    pub const fn grpc_web(&self) -> Option<grpc_web::Kind> {
-        self.grpc_web
     }
 
     /// The version that the client spoke, as logs write it.

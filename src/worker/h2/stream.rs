@@ -82,6 +82,13 @@ impl std::fmt::Debug for StreamInlet {
     }
 }
 
+impl StreamInlet {
+    /// Ready where the client reset the stream, or the connection is over.
+    pub(in super::super) fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.shared.poll_reset(cx).map(|()| gone())
+    }
+}
+
 /// Both ends of a stream whose request is being read as HTTP/1.1.
 pub(super) fn ends(
     body: RecvStream,

@@ -79,8 +79,18 @@ impl Early {
                 Poll::Ready(Ok(()))
             }
             // Its connection is driven by another task.
-            _ => self.poll_over(cx).map(Ok),
+            Inlet::Stream(inlet) => match self.poll_over(cx) {
+                Poll::Ready(()) => Poll::Ready(Ok(())),
+                Poll::Pending => inlet.poll_reset(cx).map(Err),
+            },
+            Inlet::Plain(_) | Inlet::Request(_) => Poll::Ready(Ok(())),
         });
-        timer.guard(waited).await
+        let outcome = timer.guard(waited).await;
+        poll_fn(|cx| {
+            self.wakers.borrow_mut().retain(|waker| !waker.will_wake(cx.waker()));
+            Poll::Ready(())
+        })
+        .await;
+        outcome
     }
 }

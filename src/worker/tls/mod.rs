@@ -5,3 +5,4 @@ pub(super) mod dial;
 pub(super) mod early;
 pub(super) mod ends;
 mod handshake;
+mod session;
