@@ -17,6 +17,7 @@ fuzz_target!(|data: &[u8]| {
         is_trusted: data.len() % 2 == 0,
         scheme: "http",
         client_certificate: None,
+        is_early: false,
         port: 80,
         request_id: 1,
         forwarded: true,

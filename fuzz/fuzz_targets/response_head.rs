@@ -21,6 +21,7 @@ fuzz_target!(|data: &[u8]| {
         says_keep_alive: true,
         passes_length: is_head || head.status() == 304,
         is_secure: false,
+        grpc_web: None,
     };
     let mut out = Vec::new();
     put_response_head(&mut out, &head, bytes, &delivery, &[]);

@@ -131,7 +131,7 @@ impl<T: Transport> Exchange<'_, T> {
             Verdict::Redirect(redirect) => return self.redirect(client, head, redirect).await,
         }
         if let Some(early) = self.early {
-            self.await_handshake(client, head, early).await?;
+            Box::pin(self.await_handshake(client, head, early)).await?;
         }
         self.check_request(client, head)?;
         let service_at = route.service.ok_or(Failure::NoRoute)?;

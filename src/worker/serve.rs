@@ -271,8 +271,9 @@ impl<T: Transport> Session<T> {
         if !self.link.inbox.is_empty() {
             return FirstByte::Here;
         }
+        // Boxed: an idle connection has no room for what is rare.
         if self.early.is_some()
-            && let Some(arrived) = self.end_handshake().await
+            && let Some(arrived) = Box::pin(self.end_handshake()).await
         {
             return arrived;
         }
