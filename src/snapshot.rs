@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::proto::h1::request::Underscores;
 use crate::route::Router;
+use crate::timeouts::EARLY_MS;
 use crate::tls::client::ClientTls;
 use crate::tls::server::ServerTls;
 use crate::upstream::breaker::BreakerRules;
@@ -161,6 +162,14 @@ pub struct ClientTimeouts {
     pub idle_ms: Option<u64>,
     /// For a send to make progress.
     pub send_ms: Option<u64>,
+}
+
+impl ClientTimeouts {
+    /// For the end of a handshake whose client sent early data: it is never without one.
+    #[must_use]
+    pub fn early_ms(&self) -> u64 {
+        self.handshake_ms.unwrap_or(EARLY_MS)
+    }
 }
 
 /// One route.

@@ -15,8 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let step = 1 + data.first().map_or(0, |byte| usize::from(*byte % 16));
     assert_eq!(decode(data, usize::MAX), decode(data, step));
 
-    let mut text = Vec::new();
-    data.chunks(step).for_each(|part| Kind::Text.put(&mut text, part));
+    let text: Vec<u8> = data.chunks(step).flat_map(|part| Kind::Text.written(part).into_owned()).collect();
     assert_eq!(decode(&text, step), Ok((data.to_vec(), true)));
 
     let mut head = RequestHead::default();

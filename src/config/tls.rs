@@ -20,8 +20,8 @@ pub struct ListenerTls {
     /// Refuse clients that ask for no name, or for one without a certificate.
     pub strict_sni: bool,
     /// Take requests with a client's first bytes, before the handshake is over (0-RTT). Safe ones are sent on with
-    /// `Early-Data: 1` (RFC 8470), others wait. Sessions are then kept in memory, the
-    /// latest 32,768, and each is gone on from once.
+    /// `Early-Data: 1` (RFC 8470), others wait. Sessions are then kept in
+    /// memory, the latest 32,768, and each is gone on from once.
     pub early_data: bool,
     /// Certificates that clients show; the first whose hosts fit the name asked for, else the one without hosts.
     pub client_auth: Vec<ClientAuth>,

@@ -1,6 +1,8 @@
 //! gRPC as browsers can speak it: trailers are a last frame of the body, and the body may be text
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md>).
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
@@ -51,17 +53,19 @@ impl Kind {
         [self.content_type(), suffix.unwrap_or(b"+proto")].concat()
     }
 
-    /// Appends a part of a response's body.
-    pub fn put(self, out: &mut Vec<u8>, data: &[u8]) {
+    /// A part of a response's body as it is written.
+    #[must_use]
+    pub fn written(self, data: &[u8]) -> Cow<'_, [u8]> {
         match self {
-            Self::Binary => out.extend_from_slice(data),
+            Self::Binary => Cow::Borrowed(data),
             // Padded, so that what is here can be read now.
-            Self::Text => out.extend_from_slice(BASE64_STANDARD.encode(data).as_bytes()),
+            Self::Text => Cow::Owned(BASE64_STANDARD.encode(data).into_bytes()),
         }
     }
 
-    /// Appends the frame that holds `trailers`, lines as they came.
-    pub fn put_trailers(self, out: &mut Vec<u8>, trailers: &[u8]) {
+    /// The frame that holds `trailers`, lines as they came, as it is written.
+    #[must_use]
+    pub fn written_trailers(self, trailers: &[u8]) -> Vec<u8> {
         let mut block = Vec::with_capacity(trailers.len());
         for line in trailers.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
             let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
@@ -73,7 +77,7 @@ impl Kind {
         // Trailers are bounded far below that.
         let length = u32::try_from(block.len()).unwrap_or(u32::MAX);
         let frame = [&[TRAILERS][..], &length.to_be_bytes(), &block].concat();
-        self.put(out, &frame);
+        self.written(&frame).into_owned()
     }
 }
 
@@ -196,11 +200,9 @@ mod tests {
 
     #[test]
     fn trailers_are_a_frame_of_lines_in_lower_case() {
-        let mut out = Vec::new();
-        Kind::Binary.put_trailers(&mut out, b"Grpc-Status:0\r\ngrpc-message:  so: it is \r\n");
+        let out = Kind::Binary.written_trailers(b"Grpc-Status:0\r\ngrpc-message:  so: it is \r\n");
         assert_eq!(out, b"\x80\0\0\0\x29grpc-status: 0\r\ngrpc-message: so: it is\r\n");
-        let mut text = Vec::new();
-        Kind::Text.put_trailers(&mut text, b"grpc-status: 0\r\n");
+        let text = Kind::Text.written_trailers(b"grpc-status: 0\r\n");
         assert_eq!(text, b"gAAAABBncnBjLXN0YXR1czogMA0K");
     }
 }

@@ -28,7 +28,6 @@ use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::record::Record;
 use crate::snapshot::{Listener, Peer, Service};
-use crate::timeouts::EARLY_MS;
 use crate::upstream::reuse::{UpstreamWord, idle_ms};
 
 /// What becomes of the client's connection.
@@ -194,7 +193,7 @@ impl<T: Transport> Exchange<'_, T> {
             self.record.is_early = true;
             return Ok(());
         }
-        client.timer.arm(self.listener.timeouts.handshake_ms.unwrap_or(EARLY_MS));
+        client.timer.arm(self.listener.timeouts.early_ms());
         match early.wait(client, Until::Over).await {
             Ok(result) => result.map_err(|_| Failure::ClientClosed(Phase::Head)),
             Err(_) => Err(Failure::ClientHeaderTimeout),

@@ -19,11 +19,7 @@ impl Body {
     pub(super) fn put(&self, out: &mut Vec<u8>, data: &[u8]) {
         match self.web {
             _ if data.is_empty() => {}
-            Some(kind) => {
-                let mut written = Vec::new();
-                kind.put(&mut written, data);
-                self.put_written(out, &written);
-            }
+            Some(kind) => self.put_written(out, &kind.written(data)),
             None => self.put_written(out, data),
         }
     }
@@ -51,9 +47,8 @@ impl Body {
         if let Some(kind) = self.web.take()
             && !self.trailers.is_empty()
         {
-            let mut written = Vec::new();
-            kind.put_trailers(&mut written, &std::mem::take(&mut self.trailers));
-            self.put_written(out, &written);
+            let trailers = std::mem::take(&mut self.trailers);
+            self.put_written(out, &kind.written_trailers(&trailers));
         }
         if self.is_chunked {
             put_last_chunk(out, &self.trailers);

@@ -22,7 +22,7 @@ use crate::proto::h1::request::Underscores;
 use crate::proto::h1::scan::{HeadScan, leading_empty_lines};
 use crate::proto::h2::{PREFACE, PREFACE_HEAD};
 use crate::snapshot::{ClientTimeouts, Label, Peer};
-use crate::timeouts::{EARLY_MS, LINGER_MS, MOMENT_MS};
+use crate::timeouts::{LINGER_MS, MOMENT_MS};
 use crate::tls::Facts;
 
 /// A client connection between requests.
@@ -305,7 +305,7 @@ impl<T: Transport> Session<T> {
     async fn end_handshake(&mut self) -> Option<FirstByte> {
         let early = self.early.take()?;
         let timeouts = self.timeouts();
-        self.link.timer.arm(timeouts.handshake_ms.unwrap_or(EARLY_MS));
+        self.link.timer.arm(timeouts.early_ms());
         let waited = early.wait(&mut self.link, Until::Request).await;
         if !early.is_over() {
             let is_here = matches!(waited, Ok(Ok(())));

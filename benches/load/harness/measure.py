@@ -98,7 +98,7 @@ class Bench:
             command = ["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", served, "-n", self.setup.load_threads, "--trailer",
                        "grpc-status: 0", port]
             self.grpc_origin = port, Process(self.setup.load_cpus, command, self.folder)
-            self.grpc_origin[1].wait_for(port, "grpc origin")
+            self.grpc_origin[1].wait_for(port, "h2c", "/unary")
         return self.grpc_origin[0]
 
     def load(self, running, load, seconds=None, during=None):

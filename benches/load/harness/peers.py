@@ -135,15 +135,15 @@ class Process:
                     total += int(line.split()[1])
         return total
 
-    def wait_for(self, port, front="plain"):
+    def wait_for(self, port, front="plain", path="/200"):
         """Until it answers with 200: some listen before they know their routes."""
         start = time.monotonic()
         while True:
             try:
                 if front == "plain":
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/200", timeout=5).read()
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5).read()
                 else:
-                    h2load(port, front, ["-n", "1", "/unary" if "grpc" in front else "/200"])
+                    h2load(port, front, ["-n", "1", path])
                 return
             except (OSError, http.client.HTTPException, RuntimeError):
                 if self.child.poll() is not None or time.monotonic() - start > START_SECONDS:
@@ -189,7 +189,9 @@ class Running(Process):
                 text = text.replace("{routes:%s}" % key, "\n".join(entries))
             text = text.replace("{access_log}", log.get("on" if access_log else "off", ""))
             for key, choices in described.get("front", {}).items():
-                text = text.replace("{front:%s}" % key, choices.get(self.front, choices.get("else", "")))
+                # gRPC is TLS in front, too, and differs where it says so.
+                names = [self.front, "tls", "else"] if self.front == "grpc" else [self.front, "else"]
+                text = text.replace("{front:%s}" % key, next((choices[name] for name in names if name in choices), ""))
             values = {"listen": self.port, "origin": origin, "admin": self.admin, "workers": setup.workers, "folder": self.folder,
                       "certificate": pathlib.Path(folder) / "server.crt", "key": pathlib.Path(folder) / "server.key"}
             for key, value in values.items():
@@ -204,7 +206,7 @@ class Running(Process):
             stdout = open(self.folder / "access.log", "wb")
         super().__init__(setup.proxy_cpus, [peer.program, *map(fill, described["arguments"])], self.folder, environment, stdout)
         try:
-            self.wait_for(self.port, self.front)
+            self.wait_for(self.port, self.front, "/unary" if self.front == "grpc" else "/200")
         except RuntimeError as error:
             self.stop()
             raise RuntimeError(f"{peer.name} {error}") from None

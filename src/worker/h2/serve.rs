@@ -31,7 +31,7 @@ use crate::limits::{
 use crate::proto::h2::meter::Excess;
 use crate::proto::h2::to_h1::{Carried, put_request};
 use crate::snapshot::{Label, Peer};
-use crate::timeouts::{EARLY_MS, H2_LEAVE_MS, LINGER_MS};
+use crate::timeouts::{H2_LEAVE_MS, LINGER_MS};
 use crate::tls::Facts;
 
 /// What the streams of a connection share.
@@ -206,7 +206,7 @@ impl<T: Transport> Driver<'_, T> {
                 let drain_ms = self.worker.is_draining.get().then_some(live.snapshot.drain_idle_ms);
                 // As long as its handshake is not over, a connection has the time of one.
                 let is_early = self.streams.early.as_deref().is_some_and(|early| !early.is_over());
-                let early_ms = is_early.then(|| timeouts.handshake_ms.unwrap_or(EARLY_MS));
+                let early_ms = is_early.then(|| timeouts.early_ms());
                 let bounds = [timeouts.idle_ms, drain_ms, early_ms];
                 self.timer.arm_idle(bounds.into_iter().flatten().min().unwrap_or(u64::from(u32::MAX)));
             }
