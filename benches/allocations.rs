@@ -18,7 +18,8 @@ use ringress::config::{EngineChoice, Source};
 use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::control::listeners::Bound;
 use ringress::mailbox::{self, Order};
-use ringress::worker::thread::{Settings, start};
+use ringress::worker::WorkerSettings;
+use ringress::worker::thread::{ThreadSettings, start};
 
 thread_local! {
     static IS_WORKER: Cell<Option<bool>> = const { Cell::new(None) };
@@ -95,11 +96,11 @@ fn main() {
             origin()
         );
         let source = Source::parse(&text, Syntax::Toml, Path::new("bench"), &|_| None).unwrap();
-        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap();
+        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap().snapshot;
         let change = Bound::default().prepare(&snapshot, 1).unwrap();
         let (mailbox, inbox) = mailbox::pair().unwrap();
         let (started, outcome) = channel();
-        let settings = Settings { index: 0, cpu: None, engine, connections_max: 1_000, log: None, started };
+        let settings = ThreadSettings { worker: WorkerSettings::alone(1_000), cpu: None, engine, started };
         start(settings, inbox).unwrap();
         outcome.recv().unwrap().unwrap();
         mailbox.give(Order::Publish(Arc::new(snapshot)));

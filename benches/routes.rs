@@ -34,7 +34,7 @@ fn main() {
         let source = Source::parse(&text, Syntax::Toml, Path::new("bench"), &|_| None).unwrap();
         let read_ms = start.elapsed().as_secs_f64() * 1e3;
         let start = Instant::now();
-        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap();
+        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap().snapshot;
         let compile_ms = start.elapsed().as_secs_f64() * 1e3;
         let heads: Vec<_> = (0..64)
             .map(|at| {
@@ -43,7 +43,7 @@ fn main() {
                 let mut head = RequestHead::default();
                 let text = format!("GET /api/v{}/users/17?x=1 HTTP/1.1\r\nHost: {host}\r\n\r\n", n % 7);
                 head.parse(text.into_bytes(), Underscores::Drop).unwrap();
-                assert_eq!(snapshot.listeners[0].router.find(&head), Some(n));
+                assert_eq!(snapshot.listeners[0].table.router.find(&head), Some(n));
                 head
             })
             .collect();
@@ -51,7 +51,7 @@ fn main() {
             .map(|_| {
                 let start = Instant::now();
                 for at in 0..LOOKUPS {
-                    black_box(snapshot.listeners[0].router.find(black_box(&heads[at as usize % heads.len()])));
+                    black_box(snapshot.listeners[0].table.router.find(black_box(&heads[at as usize % heads.len()])));
                 }
                 start.elapsed().as_secs_f64() * 1e9 / f64::from(LOOKUPS)
             })

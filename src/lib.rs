@@ -14,8 +14,10 @@
 
 pub mod admin;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod control;
+pub mod encode;
 pub mod failure;
 pub mod filter;
 pub mod limits;
@@ -29,5 +31,6 @@ pub mod status;
 pub mod sys;
 pub mod timeouts;
 pub mod tls;
+pub mod units;
 pub mod upstream;
 pub mod worker;

@@ -1,4 +1,5 @@
-//! How the control plane speaks to a worker: a channel of orders, and a socket that wakes the worker's loop.
+//! How the control plane speaks to a worker: a channel of orders, and a socket that wakes the worker's loop. Another
+//! worker may ring it too.
 //!
 //! The worker reads the socket through its own engine, so no waker crosses threads and no lock is on its path.
 
@@ -9,13 +10,17 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 
 use crate::observe::metrics::Report;
-use crate::snapshot::{Label, Snapshot};
+use crate::snapshot::{Label, Service, Snapshot};
 
 /// What a worker is told.
 #[derive(Debug)]
 pub enum Order {
     /// Requests that begin from now on see this.
     Publish(Arc<Snapshot>),
+    /// Likewise, and nothing of it changed but this service.
+    PublishService(Arc<Snapshot>, Arc<Service>),
+    /// Forget the series of these names, which are gone.
+    Forget(Arc<[Label]>),
     /// Accept here, for the listener of this label.
     Listen(Label, Acceptor),
     /// Accept what waits, then stop accepting for this listener.
@@ -62,6 +67,32 @@ pub struct Inbox {
     pub orders: Receiver<Order>,
     /// One byte or more means that there are orders.
     pub bell: UnixStream,
+}
+
+/// Wakes the loops of workers from one another: where room that one makes is another's turn.
+#[derive(Clone, Debug, Default)]
+pub struct Bells(Arc<[UnixStream]>);
+
+impl Bells {
+    /// Of these workers, in their order.
+    ///
+    /// # Errors
+    /// Where there is no descriptor to be had.
+    pub fn of(mailboxes: &[Mailbox]) -> io::Result<Self> {
+        mailboxes
+            .iter()
+            .map(|mailbox| mailbox.bell.try_clone())
+            .collect::<io::Result<Vec<_>>>()
+            .map(|bells| Self(bells.into()))
+    }
+
+    /// Wakes one worker.
+    pub fn ring(&self, worker: usize) {
+        if let Some(mut bell) = self.0.get(worker) {
+            // A full socket has rung enough, and one that is gone has nobody to wake.
+            let _ = bell.write_all(&[1]);
+        }
+    }
 }
 
 /// A new pair.

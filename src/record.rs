@@ -6,20 +6,20 @@ use std::rc::Rc;
 use crate::failure::{Failure, Phase};
 use crate::snapshot::Label;
 use crate::tls::Facts;
-use crate::upstream::evidence::{Evidence, State};
+use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
 use crate::upstream::retry::NoRetry;
 
-/// One exchange. Positions refer to the snapshot that it ran with.
+/// One exchange. Positions of endpoints refer to the service as the exchange found it.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The listener.
     pub listener: Label,
     /// Who asked, behind trusted proxies.
     pub client: IpAddr,
-    /// The route's position, if one matched.
-    pub route: Option<usize>,
-    /// The service's position, if there is one.
-    pub service: Option<usize>,
+    /// The route; the empty name where none matched.
+    pub route: Label,
+    /// The service; the empty name where there is none.
+    pub service: Label,
     /// The endpoint's position in the service, once one was picked.
     pub endpoint: Option<usize>,
     /// What the client got; 499 where it was gone.
@@ -31,11 +31,11 @@ pub struct Record {
     /// Attempts, the last one included.
     pub attempts: u8,
     /// Those that failed, in order. Empty where nothing went wrong, so that it costs nothing.
-    pub failed: Vec<Attempt>,
+    pub failed: Vec<FailedAttempt>,
     /// Why the last failure was not followed by another attempt.
     pub no_retry: Option<NoRetry>,
     /// The upstream connection of the last attempt.
-    pub connection: Connection,
+    pub connection: ConnectionFacts,
     /// Bytes of request body that came from the client.
     pub request_bytes: u64,
     /// Bytes of response body that went to the client.
@@ -56,44 +56,6 @@ pub struct Record {
     pub is_early: bool,
     /// When what happened.
     pub times: Times,
-}
-
-/// One attempt that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// The endpoint's position in the service.
-    pub endpoint: Option<usize>,
-    /// Why.
-    pub failure: Failure,
-    /// What is known of the delivery.
-    pub evidence: Evidence,
-    /// The state of the TCP connection, once it was asked for.
-    pub state: State,
-    /// Bytes acknowledged over the connection's life, once it was asked for.
-    pub acked_bytes: Option<u64>,
-    /// The connection.
-    pub connection: Connection,
-    /// The operating system's error, 0 for none.
-    pub errno: i32,
-    /// Bytes sent in it.
-    pub sent_bytes: u64,
-    /// How long it took, in microseconds.
-    pub took_us: u64,
-}
-
-/// An upstream connection as the exchange found it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Connection {
-    /// True where it came from the pool.
-    pub is_reused: bool,
-    /// Requests sent over it before.
-    pub requests: u32,
-    /// How long it had been idle, in microseconds.
-    pub idle_us: u64,
-    /// Its age, in milliseconds.
-    pub age_ms: u64,
-    /// How long its TLS handshake took, in microseconds; 0 for one that was reused, or has none.
-    pub tls_us: u64,
 }
 
 /// Moments, in microseconds of the worker's clock; 0 where it did not come to that.
@@ -136,8 +98,8 @@ impl Record {
         Self {
             listener,
             client,
-            route: None,
-            service: None,
+            route: Label::default(),
+            service: Label::default(),
             endpoint: None,
             status: 0,
             failure: None,
@@ -145,7 +107,7 @@ impl Record {
             attempts: 0,
             failed: Vec::new(),
             no_retry: None,
-            connection: Connection::default(),
+            connection: ConnectionFacts::default(),
             request_bytes: 0,
             response_bytes: 0,
             sent_bytes: 0,

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::snapshot::{Labels, Snapshot};
+use crate::snapshot::{Address, Labels, Snapshot};
+
+/// An endpoint of a service, by the name of the service.
+pub type CheckKey = (Arc<str>, Address);
 
 /// What an active check found.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct CheckFinding {
     /// The service and the address of the endpoint.
-    pub key: (String, String),
+    pub key: CheckKey,
     /// Whether it takes requests.
     pub is_up: bool,
     /// What was wrong with the last look, empty where nothing was.
@@ -29,7 +32,7 @@ pub struct Status {
     /// True since the process was told to end.
     pub is_draining: bool,
     /// What active checks found last, by service and address.
-    pub findings: Arc<BTreeMap<(String, String), Finding>>,
+    pub findings: Arc<BTreeMap<CheckKey, CheckFinding>>,
     /// Problems of the last reload, empty where it was taken.
     pub problems: Arc<Vec<String>>,
 }

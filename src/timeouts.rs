@@ -1,13 +1,22 @@
-//! Every timeout by name: what it waits for, its default and the failure it becomes.
+//! Every wait of the data plane by name: what it waits for, how long, and the failure that its expiry becomes.
 //!
-//! A wait without a name here does not exist in the data plane.
+//! Timers are armed by a row of [`Timeout`] and by nothing else (`worker/time`), so a wait without a row does not exist.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::units::Duration;
 
-/// A named wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A named wait. Each says which key sets it, or its constant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Timeout {
+    /// `listener.timeouts.handshake`: a whole TLS handshake with a client.
+    Handshake,
+    /// The rest of a handshake whose client sent early data: `listener.timeouts.handshake`, never without end.
+    EarlyHandshake,
     /// `listener.timeouts.header`: from the first byte (or the accept) to the end of the request head. Absolute.
+    #[default]
     ClientHeader,
     /// `listener.timeouts.body`: between two receives of the request body.
     ClientBody,
@@ -17,7 +26,7 @@ pub enum Timeout {
     ClientSend,
     /// `service.limits.queue_wait`: a request before a service that has no room.
     Queue,
-    /// `service.timeouts.connect`: setting up an upstream connection.
+    /// `service.timeouts.connect`: setting up an upstream connection, its TLS handshake included.
     Connect,
     /// `service.timeouts.send`: one send to the upstream that makes no progress.
     UpstreamSend,
@@ -31,36 +40,70 @@ pub enum Timeout {
     Tunnel,
     /// `service.timeouts.tunnel_total`: an upgraded connection as a whole.
     TunnelTotal,
-    /// `service.keep_alive.idle`: a pooled upstream connection.
+    /// `service.keep_alive.idle`: a pooled upstream connection, or what was learned of the endpoint where that is less.
     UpstreamIdle,
-    /// How long an upstream may keep a client waiting that sent `Expect: 100-continue`, before we say `100`.
+    /// `service.keep_alive.ping`: an HTTP/2 upstream with requests, until it is asked whether it is there.
+    UpstreamPing,
+    /// The answer to that question.
+    UpstreamPong,
+    /// How long an upstream may keep a client waiting that sent `Expect: 100-continue`, before we say `100`. Upstreams that
+    /// do not know the field never say it; curl waits 1,000 ms, which a user would notice.
     ExpectContinue,
-    /// Reading on after an answer, so that a reset does not destroy it.
+    /// What `Retry-After` of a discarded answer asks for, before the next attempt.
+    RetryAfter,
+    /// Until it is asked again whether a reset came for a request that got no answer.
+    Evidence,
+    /// Until it is looked whether another request gave a local resource back.
+    ResourcePause,
+    /// How long an endpoint stays left out.
+    Ejected,
+    /// A connection of the worker's own to an endpoint that was left out.
+    Probe,
+    /// How long a client connection keeps the memory of an exchange for its next request.
+    Moment,
+    /// Reading on after an answer, or draining a request body, so that a reset does not destroy the answer.
     Linger,
+    /// How long a client of HTTP/2 has to leave once it was told that no further request is taken.
+    Leave,
+    /// The pause after an accept failed for lack of descriptors; doubled each time.
+    AcceptBackoff,
+    /// Until lines that wait for a full batch are handed to the log. Its lateness is the worker's lag.
+    LogFlush,
+    /// Until a draining worker looks whether it is done.
+    DrainLook,
 }
 
-/// How long `Expect: 100-continue` waits for the upstream's word, in milliseconds. Upstreams that do
-/// not know the field never say it; curl waits 1,000 ms, which a user would notice.
-pub const EXPECT_CONTINUE_MS: u64 = 200;
-/// How long a connection is waited for where this host has none left, in milliseconds.
+/// How long a connection is waited for in all where this host has none left, in milliseconds.
 pub const RESOURCE_WAIT_MS: u64 = 1_000;
-/// How often it is looked whether another request gave one back, in milliseconds.
-pub const RESOURCE_PAUSE_MS: u64 = 20;
-/// How long a client of HTTP/2 has to leave once it was told that no further request is taken, in milliseconds.
-pub const H2_LEAVE_MS: u64 = 5_000;
-/// How long the answer to a PING is waited for, in milliseconds.
-pub const H2_PONG_MS: u64 = 10_000;
-/// How long a client connection keeps the memory of an exchange for its next request, in milliseconds.
-pub const MOMENT_MS: u64 = 1_000;
-/// How long an unread request body is drained and a closed connection lingers, in milliseconds.
-pub const LINGER_MS: u64 = 1_000;
+/// How long the rest of a handshake with early data may take where nothing else bounds it, in milliseconds.
+const EARLY_MS: u64 = 10_000;
+/// How long a connection of the worker's own may take at most, in milliseconds.
+const PROBE_MS: u64 = 5_000;
 
-/// How long the end of a handshake may take whose client sent early data, where nothing else bounds it, in milliseconds.
-pub const EARLY_MS: u64 = 10_000;
+/// What is known of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutRow {
+    /// What its expiry becomes; `None` where the connection just closes or the exchange just goes on.
+    pub failure: Option<Failure>,
+    /// The key in the configuration, empty where it cannot be set.
+    pub key: &'static str,
+    /// How long it is where no key and no circumstance says, in milliseconds; 0 where they always do.
+    pub ms: u64,
+}
+
+const fn set(key: &'static str, failure: Failure) -> TimeoutRow {
+    TimeoutRow { failure: Some(failure), key, ms: 0 }
+}
+
+const fn quiet(key: &'static str, ms: u64) -> TimeoutRow {
+    TimeoutRow { failure: None, key, ms }
+}
 
 impl Timeout {
     /// Every row, for documentation and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 29] = [
+        Self::Handshake,
+        Self::EarlyHandshake,
         Self::ClientHeader,
         Self::ClientBody,
         Self::ClientIdle,
@@ -74,48 +117,140 @@ impl Timeout {
         Self::Tunnel,
         Self::TunnelTotal,
         Self::UpstreamIdle,
+        Self::UpstreamPing,
+        Self::UpstreamPong,
         Self::ExpectContinue,
+        Self::RetryAfter,
+        Self::Evidence,
+        Self::ResourcePause,
+        Self::Ejected,
+        Self::Probe,
+        Self::Moment,
         Self::Linger,
+        Self::Leave,
+        Self::AcceptBackoff,
+        Self::LogFlush,
+        Self::DrainLook,
     ];
 
-    /// What the expiry becomes; `None` where the connection just closes or the exchange just goes on.
+    /// What is known of it.
     #[must_use]
-    pub const fn failure(self) -> Option<Failure> {
+    pub const fn row(self) -> TimeoutRow {
         match self {
-            Self::ClientHeader => Some(Failure::ClientHeaderTimeout),
-            Self::ClientBody => Some(Failure::ClientBodyTimeout),
-            Self::ClientSend => Some(Failure::ClientSendTimeout),
-            Self::Queue => Some(Failure::QueueTimeout),
-            Self::Connect => Some(Failure::ConnectTimeout),
-            Self::UpstreamSend => Some(Failure::UpstreamSendTimeout),
-            Self::UpstreamHeader => Some(Failure::UpstreamHeaderTimeout),
-            Self::UpstreamBody => Some(Failure::UpstreamBodyTimeout),
-            Self::Total => Some(Failure::RouteTimeout),
-            Self::Tunnel => Some(Failure::TunnelIdle),
-            Self::TunnelTotal => Some(Failure::TunnelTimeout),
-            Self::ClientIdle | Self::UpstreamIdle | Self::ExpectContinue | Self::Linger => None,
+            Self::Handshake => quiet("listeners.NAME.timeouts.handshake", 0),
+            Self::EarlyHandshake => quiet("", EARLY_MS),
+            Self::ClientHeader => set("listeners.NAME.timeouts.header", Failure::ClientHeaderTimeout),
+            Self::ClientBody => set("listeners.NAME.timeouts.body", Failure::ClientBodyTimeout),
+            Self::ClientIdle => quiet("listeners.NAME.timeouts.idle", u32::MAX as u64),
+            Self::ClientSend => set("listeners.NAME.timeouts.send", Failure::ClientSendTimeout),
+            Self::Queue => set("services.NAME.limits.queue_wait", Failure::QueueTimeout),
+            Self::Connect => set("services.NAME.timeouts.connect", Failure::ConnectTimeout),
+            Self::UpstreamSend => set("services.NAME.timeouts.send", Failure::UpstreamSendTimeout),
+            Self::UpstreamHeader => set("services.NAME.timeouts.header", Failure::UpstreamHeaderTimeout),
+            Self::UpstreamBody => set("services.NAME.timeouts.body", Failure::UpstreamBodyTimeout),
+            Self::Total => set("services.NAME.timeouts.total", Failure::RouteTimeout),
+            Self::Tunnel => set("services.NAME.timeouts.tunnel", Failure::TunnelIdle),
+            Self::TunnelTotal => set("services.NAME.timeouts.tunnel_total", Failure::TunnelTimeout),
+            Self::UpstreamIdle => quiet("services.NAME.keep_alive.idle", 0),
+            Self::UpstreamPing => quiet("services.NAME.keep_alive.ping", 0),
+            Self::UpstreamPong => quiet("", 10_000),
+            Self::ExpectContinue => quiet("", 200),
+            Self::RetryAfter | Self::Ejected => quiet("", 0),
+            Self::Evidence => quiet("", 1),
+            Self::ResourcePause => quiet("", 20),
+            Self::Probe => TimeoutRow { failure: Some(Failure::ConnectTimeout), key: "", ms: PROBE_MS },
+            Self::Moment | Self::Linger => quiet("", 1_000),
+            Self::Leave => quiet("", 5_000),
+            Self::AcceptBackoff | Self::DrainLook => quiet("", 10),
+            Self::LogFlush => quiet("", 100),
         }
     }
 
-    /// The key in the configuration, empty where it cannot be set.
+    /// What its expiry becomes: the row's failure, or a bug of ours where one waits for it as for a failure.
     #[must_use]
-    pub const fn key(self) -> &'static str {
-        match self {
-            Self::ClientHeader => "listeners.NAME.timeouts.header",
-            Self::ClientBody => "listeners.NAME.timeouts.body",
-            Self::ClientIdle => "listeners.NAME.timeouts.idle",
-            Self::ClientSend => "listeners.NAME.timeouts.send",
-            Self::Queue => "services.NAME.limits.queue_wait",
-            Self::Connect => "services.NAME.timeouts.connect",
-            Self::UpstreamSend => "services.NAME.timeouts.send",
-            Self::UpstreamHeader => "services.NAME.timeouts.header",
-            Self::UpstreamBody => "services.NAME.timeouts.body",
-            Self::Total => "services.NAME.timeouts.total",
-            Self::Tunnel => "services.NAME.timeouts.tunnel",
-            Self::TunnelTotal => "services.NAME.timeouts.tunnel_total",
-            Self::UpstreamIdle => "services.NAME.keep_alive.idle",
-            Self::ExpectContinue | Self::Linger => "",
+    pub const fn failure(self) -> Failure {
+        match self.row().failure {
+            Some(failure) => failure,
+            None => Failure::Internal("timeout"),
         }
+    }
+}
+
+/// How long clients are waited for; `"0s"` without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClientTimeouts {
+    /// For a whole TLS handshake.
+    pub handshake: Duration,
+    /// For a whole request head, from its first byte.
+    pub header: Duration,
+    /// Between two pieces of a request body.
+    pub body: Duration,
+    /// For the next request on a kept-alive connection.
+    pub idle: Duration,
+    /// For a send to make progress.
+    pub send: Duration,
+}
+
+impl Default for ClientTimeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_s(10),
+            header: Duration::from_s(10),
+            body: Duration::from_s(30),
+            idle: Duration::from_s(75),
+            send: Duration::from_s(30),
+        }
+    }
+}
+
+impl ClientTimeouts {
+    /// For the end of a handshake whose client sent early data, in milliseconds: it is never without one.
+    #[must_use]
+    pub fn early_ms(&self) -> u64 {
+        self.handshake.limit_ms().unwrap_or(EARLY_MS)
+    }
+}
+
+/// How long upstreams are waited for; `"0s"` without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamTimeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the response head, from the last byte of the request.
+    pub header: Duration,
+    /// Between two pieces of the response body.
+    pub body: Duration,
+    /// For a send to make progress.
+    pub send: Duration,
+    /// For the whole exchange.
+    pub total: Duration,
+    /// For a byte in either direction of an upgraded connection, or a message of gRPC.
+    pub tunnel: Duration,
+    /// For an upgraded connection as a whole.
+    pub tunnel_total: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_s(5),
+            header: Duration::from_s(60),
+            body: Duration::from_s(60),
+            send: Duration::from_s(60),
+            total: Duration::from_ms(0),
+            tunnel: Duration::from_s(3_600),
+            tunnel_total: Duration::from_ms(0),
+        }
+    }
+}
+
+impl UpstreamTimeouts {
+    /// For a connection of the worker's own, in milliseconds.
+    #[must_use]
+    pub fn probe_ms(&self) -> u64 {
+        self.connect.limit_ms().unwrap_or(PROBE_MS).min(PROBE_MS)
     }
 }
 
@@ -198,7 +333,8 @@ mod tests {
 
     #[test]
     fn every_configurable_timeout_has_a_key_of_its_own() {
-        let mut keys: Vec<_> = Timeout::ALL.iter().map(|t| t.key()).filter(|k| !k.is_empty()).collect();
+        let mut keys: Vec<_> =
+            Timeout::ALL.iter().map(|timeout| timeout.row().key).filter(|key| !key.is_empty()).collect();
         let all = keys.len();
         keys.sort_unstable();
         keys.dedup();

@@ -20,17 +20,19 @@ use memory::{FarEnd, Memory};
 use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Kept, Resolved, compile};
-use ringress::filter::forwarded::{Hop, put_request_head};
-use ringress::filter::response::{Delivery, put_response_head};
+use ringress::encode::hop::{Hop, UpstreamHost};
+use ringress::encode::request::put_request_head;
+use ringress::encode::response::{ResponseTerms, UpstreamResponse, put_response_head};
+use ringress::filter::edits::Edits;
 use ringress::proto::h1::encode::put_chunk;
 use ringress::proto::h1::framing::{BodyDecoder, Framing};
 use ringress::proto::h1::request::{RequestHead, Underscores};
 use ringress::proto::h1::response::ResponseHead;
 use ringress::proto::h1::scan::HeadScan;
 use ringress::snapshot::{Peer, Snapshot};
-use ringress::worker::Worker;
-use ringress::worker::serve::serve;
-use ringress::worker::wheel::Wheel;
+use ringress::worker::http::serve::serve;
+use ringress::worker::time::wheel::Wheel;
+use ringress::worker::{Worker, WorkerSettings};
 
 const SMALL: &str = "GET /200 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const BROWSER: &str = "GET /catalogue/garden/tools?page=3&sort=price HTTP/1.1\r\nHost: www.example.com\r\n\
@@ -142,6 +144,7 @@ fn write_request(text: &'static str) -> Run {
         for _ in 0..times {
             let hop = Hop {
                 peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                client: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 is_trusted: false,
                 scheme: "http",
                 client_certificate: None,
@@ -150,11 +153,10 @@ fn write_request(text: &'static str) -> Run {
                 request_id: 1 << 100,
                 forwarded: false,
                 via: false,
-                host: None,
-                fallback_host: b"origin",
             };
+            let host = UpstreamHost { set: None, fallback: b"origin" };
             out.clear();
-            put_request_head(black_box(&mut out), &head, &hop, &[]);
+            put_request_head(black_box(&mut out), &head, &hop, &host, &Edits::NONE.request);
         }
     })
 }
@@ -165,7 +167,7 @@ fn write_response() -> Run {
     let mut out = Vec::with_capacity(4096);
     Box::new(move |times| {
         for _ in 0..times {
-            let delivery = Delivery {
+            let terms = ResponseTerms {
                 framing: head.framing(),
                 keep_alive: true,
                 says_keep_alive: false,
@@ -174,7 +176,8 @@ fn write_response() -> Run {
                 grpc_web: None,
             };
             out.clear();
-            put_response_head(black_box(&mut out), &head, RESPONSE.as_bytes(), &delivery, &[]);
+            let response = UpstreamResponse { head: &head, bytes: RESPONSE.as_bytes() };
+            put_response_head(black_box(&mut out), response, &terms, &Edits::NONE);
         }
     })
 }
@@ -213,7 +216,7 @@ fn source(routes: usize) -> Source {
 }
 
 fn snapshot(routes: usize) -> Snapshot {
-    compile(&source(routes), &Resolved::new(), &mut Kept::default(), 1).unwrap()
+    compile(&source(routes), &Resolved::new(), &mut Kept::default(), 1).unwrap().snapshot
 }
 
 fn find(routes: usize) -> Run {
@@ -224,7 +227,7 @@ fn find(routes: usize) -> Run {
         .collect();
     Box::new(move |times| {
         for at in 0..times as usize {
-            black_box(snapshot.listeners[0].router.find(black_box(&heads[at % heads.len()]))).unwrap();
+            black_box(snapshot.listeners[0].table.router.find(black_box(&heads[at % heads.len()]))).unwrap();
         }
     })
 }
@@ -233,7 +236,7 @@ fn compile_routes(routes: usize) -> Run {
     let source = source(routes);
     Box::new(move |times| {
         for _ in 0..times {
-            black_box(compile(black_box(&source), &Resolved::new(), &mut Kept::default(), 1).unwrap());
+            black_box(compile(black_box(&source), &Resolved::new(), &mut Kept::default(), 1).unwrap().snapshot);
         }
     })
 }
@@ -270,10 +273,10 @@ fn turn() -> Run {
 
 fn exchange(text: &'static str) -> Run {
     let memory = Memory::default();
-    let worker = Worker::new(memory.clone(), None, 1_000);
-    let snapshot = Arc::new(snapshot(0));
-    let label = snapshot.listeners[0].label;
-    worker.publish(snapshot);
+    let worker = Worker::new(memory.clone(), WorkerSettings::alone(1_000));
+    let snapshot = snapshot(0);
+    let label = snapshot.listeners[0].listener.label;
+    worker.publish(&snapshot);
     let response = format!("{RESPONSE}{}", "x".repeat(200));
     Box::new(move |times| {
         let client = FarEnd::default();

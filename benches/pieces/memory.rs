@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use ringress::snapshot::Address;
 use ringress::upstream::evidence::{Delivery, Peek};
-use ringress::worker::io::{Receive, Socket, Transmit, Transport, make_room};
+use ringress::worker::engine::{Receive, Socket, Transmit, Transport, make_room};
 
 type Pipe = Rc<RefCell<Vec<u8>>>;
 

@@ -18,9 +18,9 @@ use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::proto::h1::request::{RequestHead, Underscores};
 use ringress::proto::h1::scan::HeadScan;
 use ringress::snapshot::{Peer, Snapshot};
-use ringress::worker::Worker;
-use ringress::worker::io::{Socket, Transport as _, finish, receive, send};
-use ringress::worker::serve::serve;
+use ringress::worker::{Worker, WorkerSettings};
+use ringress::worker::engine::{Socket, Transport as _, finish, receive, send};
+use ringress::worker::http::serve::serve;
 use world::World;
 
 const CONFIG: &str = "
@@ -46,7 +46,7 @@ filters = [{ redirect = { scheme = 'https' } }]
 thread_local! {
     static SNAPSHOT: Arc<Snapshot> = {
         let source = Source::parse(CONFIG, Syntax::Toml, Path::new("fuzz"), &|_| None).expect("it is valid");
-        Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).expect("it is valid"))
+        Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).expect("it is valid").snapshot)
     };
 }
 
@@ -72,10 +72,10 @@ fuzz_target!(|data: &[u8]| {
     let cut = rest.windows(4).position(|window| window == b"----").unwrap_or(rest.len());
     let (request, response) = (rest[..cut].to_vec(), rest.get(cut + 4..).unwrap_or_default().to_vec());
     let world = World::new(u64::from(*seed));
-    let worker = Worker::new(world.clone(), None, 10);
+    let worker = Worker::new(world.clone(), WorkerSettings::alone(10));
     let label = SNAPSHOT.with(|snapshot| {
-        worker.publish(Arc::clone(snapshot));
-        snapshot.listeners[0].label
+        worker.publish(snapshot);
+        snapshot.listeners[0].listener.label
     });
     let heard: Rc<RefCell<Vec<Rc<RefCell<Vec<u8>>>>>> = Rc::default();
     let connections = Rc::clone(&heard);
@@ -89,7 +89,7 @@ fuzz_target!(|data: &[u8]| {
     world.spawn(serve(worker.clone(), ours, Peer::LOCAL, label));
     world.run(2_000_000);
     assert_eq!(worker.connections(), 0, "a connection is left open");
-    assert_eq!(worker.report(0, "", 0).metrics.counters.panics, 0, "a panic was caught");
+    assert_eq!(worker.report("", 0).metrics.counters.panics, 0, "a panic was caught");
     for heard in heard.borrow().iter() {
         let heard = heard.borrow();
         if let Ok(Some(length)) = HeadScan::default().advance(&heard) {

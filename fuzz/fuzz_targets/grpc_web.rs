@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringress::proto::grpc_web::{Kind, NoText, TextDecoder};
+use ringress::proto::grpc_web::{Kind, NotText, TextDecoder};
 use ringress::proto::h1::request::{RequestHead, Underscores};
 
-fn decode(text: &[u8], step: usize) -> Result<(Vec<u8>, bool), NoText> {
+fn decode(text: &[u8], step: usize) -> Result<(Vec<u8>, bool), NotText> {
     let (mut decoder, mut out) = (TextDecoder::default(), Vec::new());
     text.chunks(step).try_for_each(|part| decoder.decode(part, &mut out))?;
     Ok((out, decoder.is_whole()))

@@ -1,12 +1,19 @@
 //! HTTP/2 next to HTTP/1: frames are counted the same however they are cut, a request that is written as one of HTTP/1.1 is
-//! read as what it was, and what is written for a stream is read without a panic.
+//! read as what it was, and what HTTP/1.1 lets pass can be said in HTTP/2.
 #![no_main]
+
+use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use libfuzzer_sys::fuzz_target;
+use ringress::encode::hop::{Hop, UpstreamHost};
+use ringress::encode::request::h2_request;
+use ringress::encode::response::{ResponseTerms, UpstreamResponse, h2_response};
+use ringress::encode::wire::trailer_fields;
+use ringress::filter::edits::{Edits, FieldEdits};
 use ringress::proto::h1::request::{RequestHead, Underscores};
+use ringress::proto::h1::response::ResponseHead;
 use ringress::proto::h1::scan::HeadScan;
-use ringress::proto::h2::from_h1::{Kind, Part, Unframer};
 use ringress::proto::h2::meter::Meter;
 use ringress::proto::h2::to_h1::put_request;
 
@@ -52,19 +59,47 @@ fn check_request(request: Request<()>, is_ended: bool) {
     assert_eq!(given, read);
 }
 
-fn check_message(kind: Kind, data: &[u8]) {
-    let mut unframer = Unframer::new(kind);
-    let mut at = 0;
-    while at < data.len() && !unframer.is_done() {
-        let Ok((taken, part)) = unframer.next(&data[at..]) else { return };
-        at += taken;
-        match part {
-            Some(Part::Data(length, _)) => at += length,
-            None if taken == 0 => return,
-            _ => {}
-        }
-        assert!(at <= data.len());
+/// A request of HTTP/1.1 that is taken can be said in HTTP/2, or is refused for its method, target or authority.
+fn check_h2_request(data: &[u8]) {
+    let mut head = RequestHead::default();
+    if head.parse(data.to_vec(), Underscores::Keep).is_err() {
+        return;
     }
+    let peer = IpAddr::from([127, 0, 0, 1]);
+    let hop = Hop {
+        peer,
+        client: peer,
+        is_trusted: true,
+        scheme: "http",
+        client_certificate: None,
+        is_early: false,
+        port: 80,
+        request_id: 1,
+        forwarded: true,
+        via: true,
+    };
+    let host = UpstreamHost { set: None, fallback: b"localhost" };
+    if let Err(fault) = h2_request(&head, &hop, &host, &FieldEdits::default(), "https") {
+        assert_ne!(fault.0, "h2_field", "every field that is taken is one of HTTP/2");
+    }
+}
+
+/// A response of HTTP/1.1 that is taken can be said in HTTP/2.
+fn check_h2_response(data: &[u8]) {
+    let mut head = ResponseHead::default();
+    if head.parse(data, false).is_err() {
+        return;
+    }
+    let terms = ResponseTerms {
+        framing: head.framing(),
+        keep_alive: true,
+        says_keep_alive: false,
+        passes_length: false,
+        is_secure: true,
+        grpc_web: None,
+    };
+    let response = h2_response(UpstreamResponse { head: &head, bytes: data }, &terms, &Edits::NONE);
+    assert!(response.is_some() || head.status() == 101);
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -74,6 +109,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(request) = request(data) {
         check_request(request, is_even);
     }
-    check_message(Kind::Response { is_head: is_even, is_tunnel: !is_even }, data);
-    check_message(Kind::Request("https"), data);
+    check_h2_request(data);
+    check_h2_response(data);
+    let _ = trailer_fields(data);
 });

@@ -94,7 +94,7 @@ impl Admin {
         for service in &status.snapshot.services {
             let endpoints = service.endpoints.iter().map(|endpoint| {
                 let address = endpoint.address.to_string();
-                let finding = status.findings.get(&(service.name.to_string(), address.clone()));
+                let finding = status.findings.get(&(Arc::clone(&service.name), endpoint.address.clone()));
                 let workers = reports.iter().flat_map(|report| {
                     let of_this = |pool: &&PoolState| pool.service == service.label && pool.address == address;
                     report.pools.iter().filter(of_this).map(|pool| worker_view(report.worker, pool))
@@ -103,7 +103,7 @@ impl Admin {
                     "name": *endpoint.name,
                     "address": address,
                     "weight": endpoint.weight,
-                    "up": !endpoint.checked.is_down(),
+                    "up": !endpoint.state.is_down(),
                     "check": finding.map(|finding| if finding.reason.is_empty() { "ok" } else { &finding.reason }),
                     "workers": workers.collect::<Vec<_>>(),
                 })

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::units::{EndpointAddress, ListenAddress};
 use crate::observe::process_log::{Form, filter};
+use crate::units::{EndpointAddress, ListenAddress};
 
 /// A reverse proxy for Linux that loses no request it could have saved, and says why of every answer of its own.
 ///

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::failure::Failure;
-use crate::failure::advice::ALL;
+use crate::failure::table::EvidenceSource;
+use crate::failure::{ALL, Failure};
 use crate::upstream::evidence::Evidence;
-use crate::upstream::retry::{Again, Attempted, NonIdempotent, RetryRules, decide};
+use crate::upstream::retry::{Again, Attempted, NonIdempotent, Retry, RetryOn, decide};
 
 /// Explains a cause as logs write it, with or without its detail; lists all where none is given.
 pub(super) fn explain(name: Option<&str>, markdown: bool) -> i32 {
@@ -36,9 +36,9 @@ fn causes() -> impl Iterator<Item = Failure> {
 }
 
 fn told(failure: Failure) -> String {
-    let (row, advice) = (failure.row(), failure.advice());
+    let row = failure.row();
     let mut text = format!("{}: {}\n", row.cause, row.meaning);
-    if failure.is_reserved() {
+    if failure.handling().is_reserved {
         text.push_str("\n  Not built yet: it cannot occur.\n");
     }
     let token = if row.token.is_empty() { "none" } else { row.token };
@@ -47,8 +47,8 @@ fn told(failure: Failure) -> String {
         text,
         "\n  status        {}\n  Proxy-Status  {token}\n  usually       {}\n  what to do    {}\n  tried again   {}\n",
         row.status,
-        advice.usually,
-        advice.remedy,
+        row.usually,
+        row.remedy,
         retry_in_words(failure)
     );
     text
@@ -56,7 +56,7 @@ fn told(failure: Failure) -> String {
 
 fn list() -> String {
     let mut text = String::new();
-    for failure in causes().filter(|failure| !failure.is_reserved()) {
+    for failure in causes().filter(|failure| !failure.handling().is_reserved) {
         let _ = writeln!(text, "{}  {:<28} {}", failure.row().status, failure.row().cause, failure.row().meaning);
     }
     text
@@ -73,7 +73,7 @@ fn page() -> String {
          seen the request, within the budget (30 at once, 3 a second, or a fifth of the requests in flight). *asked*: only where `retry.on` or `retry.on_status` says so.\n\n",
     );
     text.push_str("| cause | status | Proxy-Status | meaning | again |\n|---|---|---|---|---|\n");
-    for failure in causes().filter(|failure| !failure.is_reserved()) {
+    for failure in causes().filter(|failure| !failure.handling().is_reserved) {
         let row = failure.row();
         // Of an attempt only: what the client gets is the answer as it came.
         let status = if failure == Failure::UpstreamStatus { "as it came".to_owned() } else { row.status.to_string() };
@@ -81,20 +81,15 @@ fn page() -> String {
         let _ = writeln!(text, "| `{}` | {status} | {} | {} | {again} |", row.cause, row.token, row.meaning);
     }
     text.push_str("\n## What usually causes them, and what to do\n");
-    for failure in causes().filter(|failure| !failure.is_reserved()) {
-        let advice = failure.advice();
-        let _ = write!(
-            text,
-            "\n### {}\n\n{}\n{}\n\n*Do:* {}\n",
-            failure.row().cause,
-            failure.row().meaning,
-            advice.usually,
-            advice.remedy
-        );
+    for failure in causes().filter(|failure| !failure.handling().is_reserved) {
+        let row = failure.row();
+        let _ = write!(text, "\n### {}\n\n{}\n{}\n\n*Do:* {}\n", row.cause, row.meaning, row.usually, row.remedy);
     }
     text.push_str("\n## Reserved\n\nThese names are kept for features that are not built yet: ");
-    let reserved: Vec<_> =
-        causes().filter(|failure| failure.is_reserved()).map(|failure| format!("`{}`", failure.row().cause)).collect();
+    let reserved: Vec<_> = causes()
+        .filter(|failure| failure.handling().is_reserved)
+        .map(|failure| format!("`{}`", failure.row().cause))
+        .collect();
     let _ = writeln!(text, "{}.", reserved.join(", "));
     text
 }
@@ -102,21 +97,18 @@ fn page() -> String {
 /// Where a request goes after this failure, asked of the function that decides it.
 fn retry_in_words(failure: Failure) -> String {
     let of = |is_idempotent, non_idempotent| {
-        let rules = RetryRules {
-            attempts: 2,
-            non_idempotent,
-            statuses: Vec::new(),
-            on_header_timeout: true,
-            on_bad_response: true,
-            buffer_bytes: 0,
-        };
-        let unasked = RetryRules { on_header_timeout: false, on_bad_response: false, ..rules.clone() };
-        let evidence = match failure {
-            Failure::StaleReuseUnsent => Evidence::Unsent,
-            Failure::StaleReuseProven | Failure::H2Refused | Failure::H2GoawayUnprocessed => Evidence::Proven,
-            Failure::StaleReuseLikely => Evidence::Likely,
-            _ => Evidence::None,
-        };
+        let asked = vec![RetryOn::HeaderTimeout, RetryOn::BadResponse];
+        let rules = Retry { non_idempotent, on: asked, ..Retry::default() };
+        let unasked = Retry { on: Vec::new(), ..rules.clone() };
+        let evidence = [Evidence::Unsent, Evidence::Proven, Evidence::Likely]
+            .into_iter()
+            .find(|evidence| evidence.failure() == failure)
+            .unwrap_or(match failure.handling().evidence {
+                EvidenceSource::Proof => Evidence::Proven,
+                EvidenceSource::None | EvidenceSource::Unsent | EvidenceSource::Kernel | EvidenceSource::Delivered => {
+                    Evidence::None
+                }
+            });
         let attempted = |is_reused| Attempted {
             failure,
             evidence,

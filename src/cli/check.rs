@@ -9,13 +9,13 @@ use crate::control::compile::{Kept, Resolved, compile};
 /// Checks a file; names are not resolved and addresses not bound.
 pub(super) fn check(path: &Path, print: bool) -> anyhow::Result<i32> {
     let checked = Source::read(path).and_then(|source| {
-        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
-        Ok((source, snapshot))
+        let compiled = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
+        Ok((source, compiled.snapshot))
     });
     match checked {
         Err(problems) => Ok(tell(&problems)),
         Ok((source, _)) if print => {
-            println!("{}", toml::to_string_pretty(&source.config)?);
+            println!("{}", toml::to_string_pretty(&*source.config)?);
             Ok(0)
         }
         Ok((_, snapshot)) => {

@@ -2,36 +2,36 @@
 
 use std::path::Path;
 
-use crate::config::Source;
-use crate::config::routes::Route;
+use crate::config::routes::RouteSpec;
+use crate::config::source::Source;
 use crate::control::compile::{Kept, Resolved, compile};
 use crate::failure::Failure;
-use crate::filter::{Verdict, apply};
+use crate::filter::context::{Answer, Context, Verdict};
 use crate::proto::h1::request::RequestHead;
-use crate::snapshot::Snapshot;
+use crate::snapshot::Entrance;
 
 /// Prints the way of a request for every listener.
 pub(super) fn explain(path: &Path, method: &str, url: &str, fields: &[String]) -> anyhow::Result<i32> {
     let compiled = Source::read(path).and_then(|source| {
-        let snapshot = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
-        Ok((source, snapshot))
+        let compiled = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
+        Ok((source, compiled.snapshot))
     });
     let (source, snapshot) = match compiled {
         Ok(compiled) => compiled,
         Err(problems) => return Ok(super::check::tell(&problems)),
     };
     let text = request_text(method, url, fields)?;
-    for listener in &snapshot.listeners {
-        println!("listener {} ({})", listener.name, listener.address);
-        if let Some(timeouts) = source.config.listeners.get(&*listener.name).map(|listener| &listener.timeouts) {
-            println!(
-                "  timeouts: header {} body {} idle {} send {}",
-                timeouts.header, timeouts.body, timeouts.idle, timeouts.send
-            );
-        }
+    for entrance in &snapshot.listeners {
+        let listener = &entrance.listener;
+        println!("listener {} ({})", listener.name, listener.spec.address);
+        let timeouts = &listener.spec.timeouts;
+        println!(
+            "  timeouts: header {} body {} idle {} send {}",
+            timeouts.header, timeouts.body, timeouts.idle, timeouts.send
+        );
         let mut head = RequestHead::default();
-        match head.parse(text.clone().into_bytes(), listener.underscores) {
-            Ok(()) => explain_route(&source, &snapshot, listener.router.find(&head), &mut head),
+        match head.parse(text.clone().into_bytes(), listener.spec.underscores) {
+            Ok(()) => explain_route(&source, entrance, &mut head),
             Err(fault) => println!("  answered {} {}", Failure::from(fault).row().status, Failure::from(fault)),
         }
     }
@@ -53,11 +53,14 @@ fn request_text(method: &str, url: &str, fields: &[String]) -> anyhow::Result<St
     Ok(text)
 }
 
-fn explain_route(source: &Source, snapshot: &Snapshot, found: Option<usize>, head: &mut RequestHead) {
+fn explain_route(source: &Source, entrance: &Entrance, head: &mut RequestHead) {
     let config = &source.config;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     println!("  normal form: {} {}{}", lossy(head.method()), lossy(head.authority()), lossy(head.target()));
-    let found = found.and_then(|at| Some((snapshot.routes.get(at)?, config.routes.get(at)?)));
+    let table = &entrance.table;
+    let route = table.router.find(head).and_then(|at| table.routes.get(at));
+    let written = |name: &str| config.routes.iter().find(|written| written.name == name);
+    let found = route.and_then(|route| Some((route, written(&route.name)?)));
     let Some((route, written)) = found else {
         println!("  answered 404 no_route: no route has this host, path and conditions");
         return;
@@ -66,16 +69,17 @@ fn explain_route(source: &Source, snapshot: &Snapshot, found: Option<usize>, hea
     for filter in &written.filters {
         println!("    filter {}", serde_json::to_string(filter).unwrap_or_default());
     }
-    match apply(&route.filters, head) {
-        Ok(Verdict::Redirect(redirect)) => {
-            let mut location = Vec::new();
-            redirect.put_location(&mut location, head, "http");
-            println!("  answered {} Location: {}", redirect.status, lossy(&location));
+    let context = Context { client: std::net::Ipv4Addr::LOCALHOST.into(), scheme: "http", tls: None };
+    match route.chain.on_request(head, &context) {
+        Verdict::Answer(Answer { status, fields, .. }) => {
+            let fields: Vec<_> =
+                fields.iter().map(|(name, value)| format!("{}: {}", lossy(name), lossy(value))).collect();
+            println!("  answered {status} {}", fields.join(", "));
             return;
         }
-        Ok(Verdict::Pass) => println!("    forwarded as {}", lossy(head.target())),
-        Err(fault) => {
-            println!("  answered {}", Failure::from(fault));
+        Verdict::Pass => println!("    forwarded as {}", lossy(head.target())),
+        Verdict::Fail(failure) => {
+            println!("  answered {failure}");
             return;
         }
     }
@@ -102,7 +106,7 @@ fn explain_route(source: &Source, snapshot: &Snapshot, found: Option<usize>, hea
 }
 
 /// The conditions that were met.
-fn reason(route: &Route) -> String {
+fn reason(route: &RouteSpec) -> String {
     let mut reasons = Vec::new();
     if !route.hosts.is_empty() {
         reasons.push(format!("host among {}", route.hosts.join(", ")));

@@ -13,7 +13,7 @@ use clap::CommandFactory as _;
 
 use crate::config::document::Syntax;
 use crate::config::{Config, EngineChoice, Source};
-use crate::worker::io::engine::probe;
+use crate::worker::engine::select::probe;
 use arguments::{Arguments, Command};
 
 /// The exit code for a configuration with problems.

@@ -10,14 +10,17 @@ use anyhow::Context as _;
 use super::arguments::Arguments;
 use super::check::tell;
 use crate::admin::Admin;
-use crate::config::{Source, Threads};
+use crate::clients::ClientConnections;
+use crate::config::schema::{Config, Threads};
+use crate::config::source::Source;
 use crate::control::plane::{Plane, Signals};
 use crate::limits::RESERVED_DESCRIPTORS;
-use crate::mailbox::{self, Mailbox};
+use crate::mailbox::{self, Bells, Mailbox};
 use crate::observe::log_writer::LogWriter;
 use crate::observe::process_log;
 use crate::sys;
-use crate::worker::thread::{Settings, start};
+use crate::worker::WorkerSettings;
+use crate::worker::thread::{ThreadSettings, start};
 
 /// Runs until a signal ends it; the exit code.
 pub(super) fn run(arguments: &Arguments, path: Option<&Path>, source: Source) -> anyhow::Result<i32> {
@@ -31,7 +34,7 @@ pub(super) fn run(arguments: &Arguments, path: Option<&Path>, source: Source) ->
 async fn serve(path: Option<&Path>, source: Source) -> anyhow::Result<i32> {
     let signals = Signals::new().context("signals")?;
     let cpus = cpus(&source.config.workers.threads);
-    let config = source.config.clone();
+    let config = Arc::clone(&source.config);
     let log = LogWriter::start().context("the access log's thread")?;
     let plane = match Plane::new(path.map(Path::to_owned), source, log, cpus.len()).await {
         Ok(plane) => plane,
@@ -76,25 +79,26 @@ fn cpus(threads: &Threads) -> Vec<Option<usize>> {
 fn start_workers(
     plane: &Plane,
     cpus: &[Option<usize>],
-    config: &crate::config::Config,
+    config: &Config,
 ) -> anyhow::Result<(Vec<Mailbox>, Vec<JoinHandle<()>>)> {
     let open_files = usize::try_from(sys::limits::raise_open_files()?).unwrap_or(usize::MAX);
     // Each client connection may need an upstream connection beside it.
     let connections_max = (open_files.saturating_sub(RESERVED_DESCRIPTORS) / cpus.len() / 2).max(1);
     let (started, outcomes) = channel();
-    let (mut mailboxes, mut workers) = (Vec::new(), Vec::new());
-    for (index, cpu) in cpus.iter().enumerate() {
-        let (mailbox, inbox) = mailbox::pair()?;
-        let settings = Settings {
+    let pairs = cpus.iter().map(|_| mailbox::pair()).collect::<std::io::Result<Vec<_>>>()?;
+    let (mailboxes, inboxes): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+    let (bells, clients) = (Bells::of(&mailboxes)?, ClientConnections::default());
+    let mut workers = Vec::new();
+    for ((index, cpu), inbox) in cpus.iter().enumerate().zip(inboxes) {
+        let worker = WorkerSettings {
             index,
-            cpu: *cpu,
-            engine: config.workers.engine,
-            connections_max,
             log: Some(plane.log().batch()),
-            started: started.clone(),
+            connections_max,
+            clients: clients.clone(),
+            bells: bells.clone(),
         };
+        let settings = ThreadSettings { worker, cpu: *cpu, engine: config.workers.engine, started: started.clone() };
         workers.push(start(settings, inbox)?);
-        mailboxes.push(mailbox);
     }
     let mut told = None;
     for _ in cpus {

@@ -39,7 +39,7 @@ pub fn decode<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
 
 /// In the order of the file.
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
-    problems.sort_by_key(|problem| (problem.place.line, problem.place.column));
+    problems.sort_by_key(|problem| problem.place.line_and_column());
     problems
 }
 

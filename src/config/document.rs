@@ -239,7 +239,7 @@ impl Reader<'_> {
             },
             Err(error) => {
                 let at = error.marker();
-                let place = Place { file: Arc::clone(&self.file), line: at.line(), column: at.col() + 1 };
+                let place = Place::File { file: Arc::clone(&self.file), line: at.line(), column: at.col() + 1 };
                 self.problem(place, error.info().to_owned(), "");
                 Node { place: whole, kind: Kind::Map(Vec::new()), position: 0 }
             }
@@ -294,7 +294,7 @@ impl Reader<'_> {
     }
 
     fn yaml_place(&self, node: &MarkedYamlOwned) -> Place {
-        Place { file: Arc::clone(&self.file), line: node.span.start.line(), column: node.span.start.col() + 1 }
+        Place::File { file: Arc::clone(&self.file), line: node.span.start.line(), column: node.span.start.col() + 1 }
     }
 
     /// Puts the values of `${NAME}` in; `$$` stands for one `$`.
@@ -335,7 +335,7 @@ impl Reader<'_> {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
-        Place { file: Arc::clone(&self.file), line, column }
+        Place::File { file: Arc::clone(&self.file), line, column }
     }
 
     fn problem(&mut self, place: Place, what: String, remedy: &str) {
@@ -357,8 +357,8 @@ mod tests {
         let toml = parse("a = 1\n[b]\nc = [\"x\", true]\n", Syntax::Toml).unwrap();
         let yaml = parse("a: 1\nb:\n  c: [x, true]\n", Syntax::Yaml).unwrap();
         assert_eq!(toml.value(), yaml.value());
-        assert_eq!(toml.nearest("b.c").place.line, 3);
-        assert_eq!(yaml.nearest("b.c.1").place.line, 3);
+        assert_eq!(toml.nearest("b.c").place.line_and_column().0, 3);
+        assert_eq!(yaml.nearest("b.c.1").place.line_and_column().0, 3);
     }
 
     #[test]

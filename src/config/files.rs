@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
 
-use super::Config;
+use super::schema::Config;
+use super::tls::Material;
 
 /// Files by the names that the configuration gives them.
 #[derive(Debug, Default)]
@@ -27,19 +28,26 @@ impl Files {
         let mut files = Self { base: base.to_owned(), ..Self::default() };
         for tls in config.listeners.values().filter_map(|listener| listener.tls.as_ref()) {
             for certificate in &tls.certificates {
-                files.take(&certificate.cert);
-                files.take(&certificate.key);
-                certificate.ocsp.iter().for_each(|ocsp| files.take(ocsp));
+                files.take_material(&certificate.cert);
+                files.take_material(&certificate.key);
+                certificate.ocsp.iter().for_each(|ocsp| files.take_material(ocsp));
             }
             for ca in tls.client_auth.iter().flat_map(|auth| &auth.ca) {
-                files.take(ca);
+                files.take_material(ca);
             }
             tls.directory.iter().for_each(|folder| files.take_folder(folder));
         }
         for tls in config.services.values().filter_map(|service| service.tls.as_ref()) {
-            tls.ca.iter().chain(&tls.cert).chain(&tls.key).for_each(|name| files.take(name));
+            tls.ca.iter().chain(&tls.cert).chain(&tls.key).for_each(|name| files.take_material(name));
         }
         files
+    }
+
+    fn take_material(&mut self, material: &Material) {
+        match material {
+            Material::Path(path) => self.take(path),
+            Material::Memory(..) => {}
+        }
     }
 
     fn take_folder(&mut self, folder: &Path) {
@@ -64,12 +72,16 @@ impl Files {
         self.authorities.get_or_init(|| rustls_native_certs::load_native_certs().certs)
     }
 
-    /// What a file holds.
+    /// The bytes of a certificate, a key or an authority.
     ///
     /// # Errors
-    /// Why it could not be read.
-    pub fn get(&self, name: &Path) -> Result<&[u8], String> {
-        match self.contents.get(name) {
+    /// Why they could not be read.
+    pub fn get<'a>(&'a self, material: &'a Material) -> Result<&'a [u8], String> {
+        let path = match material {
+            Material::Path(path) => path,
+            Material::Memory(_, bytes) => return Ok(bytes),
+        };
+        match self.contents.get(path) {
             Some(Ok(bytes)) => Ok(bytes),
             Some(Err(error)) => Err(error.clone()),
             None => Err("it was not read".to_owned()),

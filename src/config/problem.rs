@@ -1,18 +1,58 @@
 //! A problem of a configuration: where it is, what it is and what to do about it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A place in a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    /// The file, as it was named.
-    pub file: Arc<PathBuf>,
-    /// The line, from 1; 0 where the whole file is meant.
-    pub line: usize,
-    /// The column, from 1.
-    pub column: usize,
+/// Where something was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a file.
+    File {
+        /// The file, as it was named.
+        file: Arc<PathBuf>,
+        /// The line, from 1; 0 where the whole file is meant.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+    },
+    /// In an object of a cluster.
+    Object {
+        /// Its kind.
+        kind: Arc<str>,
+        /// Its namespace.
+        namespace: Arc<str>,
+        /// Its name.
+        name: Arc<str>,
+    },
+}
+
+impl Place {
+    /// The file as a whole.
+    #[must_use]
+    pub fn whole_file(file: &Path) -> Self {
+        Self::File { file: Arc::new(file.to_owned()), line: 0, column: 0 }
+    }
+
+    /// For the order in which problems are told: line and column, 0 for objects.
+    #[must_use]
+    pub const fn line_and_column(&self) -> (usize, usize) {
+        match self {
+            Self::File { line, column, .. } => (*line, *column),
+            Self::Object { .. } => (0, 0),
+        }
+    }
+}
+
+/// `r.toml:3:1`, or `Ingress shop/web`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { file, line: 0, .. } => write!(f, "{}", file.display()),
+            Self::File { file, line, column } => write!(f, "{}:{line}:{column}", file.display()),
+            Self::Object { kind, namespace, name } => write!(f, "{kind} {namespace}/{name}"),
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -20,7 +60,7 @@ pub struct Place {
 pub struct Problem {
     /// Where.
     pub place: Place,
-    /// The key, dotted, with list positions as numbers from 0; empty for the whole file.
+    /// The key, dotted, with list positions as numbers from 0; empty for the whole.
     pub key: String,
     /// What is wrong.
     pub what: String,
@@ -30,10 +70,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.place.file.display())?;
-        if self.place.line > 0 {
-            write!(f, ":{}:{}", self.place.line, self.place.column)?;
-        }
+        self.place.fmt(f)?;
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
         }

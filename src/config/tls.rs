@@ -1,9 +1,12 @@
 //! TLS on either side: which certificates, which versions, who vouches for whom.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// TLS of a listener. Paths are relative to the configuration's folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -32,12 +35,60 @@ pub struct ListenerTls {
 #[serde(deny_unknown_fields)]
 pub struct CertificateFiles {
     /// The chain in PEM, the certificate itself first.
-    pub cert: PathBuf,
+    pub cert: Material,
     /// Its private key in PEM.
-    pub key: PathBuf,
+    pub key: Material,
     /// An OCSP response in DER, to be stapled.
     #[serde(default)]
-    pub ocsp: Option<PathBuf>,
+    pub ocsp: Option<Material>,
+}
+
+/// Where the bytes of a certificate, a key or an authority are. People write paths; what comes from elsewhere, as from an
+/// object of a cluster, is in memory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Material {
+    /// In a file; relative to the configuration's folder.
+    Path(PathBuf),
+    /// Here, under the name that problems call it by.
+    Memory(Arc<str>, Arc<[u8]>),
+}
+
+impl fmt::Display for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Memory(name, _) => name.fmt(f),
+        }
+    }
+}
+
+/// The name and never the bytes, which may be a key.
+impl fmt::Debug for Material {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl<'de> Deserialize<'de> for Material {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        PathBuf::deserialize(deserializer).map(Self::Path)
+    }
+}
+
+impl Serialize for Material {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Material {
+    fn schema_name() -> Cow<'static, str> {
+        "Material".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<String>()
+    }
 }
 
 /// A version of TLS.
@@ -57,7 +108,7 @@ pub enum TlsVersion {
 #[serde(deny_unknown_fields)]
 pub struct ClientAuth {
     /// Files of PEM with the authorities that vouch for clients.
-    pub ca: Vec<PathBuf>,
+    pub ca: Vec<Material>,
     /// `"required"` or `"optional"`.
     #[serde(default)]
     pub mode: ClientAuthMode,
@@ -82,13 +133,13 @@ pub enum ClientAuthMode {
 #[serde(deny_unknown_fields, default)]
 pub struct ServiceTls {
     /// Files of PEM with the authorities that vouch for upstreams; empty for those of the system.
-    pub ca: Vec<PathBuf>,
+    pub ca: Vec<Material>,
     /// The name that upstreams must have in their certificate, and are asked for; absent for that of the endpoint.
     pub server_name: Option<String>,
     /// A certificate that is shown to upstreams that ask for one.
-    pub cert: Option<PathBuf>,
+    pub cert: Option<Material>,
     /// Its private key.
-    pub key: Option<PathBuf>,
+    pub key: Option<Material>,
     /// The lowest version: `"1.2"` or `"1.3"`.
     pub min_version: TlsVersion,
     /// Cipher suites by the names of IANA; empty for all that are good.

@@ -18,18 +18,15 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::grpc_health;
-use crate::config::resilience::Health;
-use crate::snapshot::{Address, Snapshot};
-use crate::status::Finding;
+use crate::config::health::Health;
+use crate::snapshot::{Address, Endpoint, Service, Snapshot};
+use crate::status::{CheckFinding, CheckKey};
 use crate::sys::clock::coarse_ms;
 use crate::tls::client::ClientTls;
-use crate::upstream::health::Checked;
+use crate::upstream::health::EndpointState;
 
-/// An endpoint of a service.
-type Key = (Arc<str>, Address);
-
-struct Entry {
-    checked: Arc<Checked>,
+struct CheckEntry {
+    state: Arc<EndpointState>,
     check: Option<Health>,
     tls: Option<Arc<ClientTls>>,
     task: Option<AbortHandle>,
@@ -37,9 +34,9 @@ struct Entry {
 
 /// All checks.
 pub(super) struct Checks {
-    entries: HashMap<Key, Entry>,
-    sender: UnboundedSender<Finding>,
-    findings: UnboundedReceiver<Finding>,
+    entries: HashMap<CheckKey, CheckEntry>,
+    sender: UnboundedSender<CheckFinding>,
+    findings: UnboundedReceiver<CheckFinding>,
 }
 
 impl Checks {
@@ -49,33 +46,58 @@ impl Checks {
         Self { entries: HashMap::new(), sender, findings }
     }
 
-    /// Gives the endpoints of a new snapshot what is known of them, starts checks that came with it and ends those
-    /// that went.
-    pub(super) fn attend(&mut self, snapshot: &mut Snapshot) {
+    /// Starts the checks that come with a snapshot and ends those that go with it.
+    pub(super) fn attend(&mut self, snapshot: &Snapshot) {
         let mut before = std::mem::take(&mut self.entries);
-        for service in &mut snapshot.services {
-            for endpoint in &mut service.endpoints {
+        for service in &snapshot.services {
+            for endpoint in &service.endpoints {
                 let key = (Arc::clone(&service.name), endpoint.address.clone());
-                // The same address twice in a service is one endpoint.
                 let known = before.remove(&key);
-                let name = Arc::clone(&endpoint.name);
-                let entry = self.entries.entry(key).or_insert_with_key(|key| {
-                    let known = known.unwrap_or_else(|| Entry {
-                        checked: Arc::clone(&endpoint.checked),
-                        check: None,
-                        tls: None,
-                        task: None,
-                    });
-                    known.renewed(key, (name, service.tls.clone()), service.check.as_ref(), &self.sender)
-                });
-                endpoint.checked = Arc::clone(&entry.checked);
+                self.attend_endpoint(key, service, endpoint, known);
             }
         }
         before.into_values().filter_map(|entry| entry.task).for_each(|task| task.abort());
     }
 
+    /// [`Self::attend`] for the endpoints of one service.
+    pub(super) fn attend_service(&mut self, service: &Service, before: Option<&Service>) {
+        let mut known = HashMap::new();
+        for endpoint in before.map_or(&[][..], |before| &before.endpoints) {
+            let key = (Arc::clone(&service.name), endpoint.address.clone());
+            known.extend(self.entries.remove_entry(&key));
+        }
+        for endpoint in &service.endpoints {
+            let key = (Arc::clone(&service.name), endpoint.address.clone());
+            let known = known.remove(&key);
+            self.attend_endpoint(key, service, endpoint, known);
+        }
+        known.into_values().filter_map(|entry| entry.task).for_each(|task| task.abort());
+    }
+
+    fn attend_endpoint(&mut self, key: CheckKey, service: &Service, endpoint: &Endpoint, known: Option<CheckEntry>) {
+        // The same address twice in a service is one endpoint. One without a check has no entry, unless it had one.
+        if self.entries.contains_key(&key) || service.spec.health.is_none() && known.is_none() {
+            return;
+        }
+        let known = known.filter(|known| Arc::ptr_eq(&known.state, &endpoint.state));
+        let known = known.unwrap_or_else(|| CheckEntry {
+            state: Arc::clone(&endpoint.state),
+            check: None,
+            tls: None,
+            task: None,
+        });
+        let made_with = (Arc::clone(&endpoint.name), service.tls.clone());
+        let entry = known.renewed(&key, made_with, service.spec.health.as_ref(), &self.sender);
+        self.entries.insert(key, entry);
+    }
+
+    /// True where there is an active check of this endpoint.
+    pub(super) fn has(&self, key: &CheckKey) -> bool {
+        self.entries.get(key).is_some_and(|entry| entry.check.is_some())
+    }
+
     /// The next finding that is news. May be abandoned and called again.
-    pub(super) async fn news(&mut self) -> Finding {
+    pub(super) async fn news(&mut self) -> CheckFinding {
         match self.findings.recv().await {
             Some(finding) => finding,
             None => std::future::pending().await,
@@ -83,13 +105,13 @@ impl Checks {
     }
 }
 
-impl Entry {
+impl CheckEntry {
     fn renewed(
         mut self,
-        (service, address): &Key,
+        (service, address): &CheckKey,
         (name, tls): (Arc<str>, Option<Arc<ClientTls>>),
         check: Option<&Health>,
-        news: &UnboundedSender<Finding>,
+        news: &UnboundedSender<CheckFinding>,
     ) -> Self {
         let is_same_tls = self.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr);
         if self.check.as_ref() == check && is_same_tls {
@@ -100,7 +122,7 @@ impl Entry {
             task.abort();
         }
         match check {
-            None => self.checked.put_up(0),
+            None => self.state.put_up(0),
             Some(check) => {
                 let checker = Checker {
                     service: Arc::clone(service),
@@ -108,7 +130,7 @@ impl Entry {
                     name,
                     tls,
                     check: check.clone(),
-                    checked: Arc::clone(&self.checked),
+                    state: Arc::clone(&self.state),
                     news: news.clone(),
                 };
                 self.task = Some(tokio::spawn(checker.run()).abort_handle());
@@ -127,8 +149,8 @@ struct Checker {
     name: Arc<str>,
     tls: Option<Arc<ClientTls>>,
     check: Health,
-    checked: Arc<Checked>,
-    news: UnboundedSender<Finding>,
+    state: Arc<EndpointState>,
+    news: UnboundedSender<CheckFinding>,
 }
 
 impl Checker {
@@ -141,7 +163,7 @@ impl Checker {
                 Ok(outcome) => outcome,
                 Err(_) => Err("no answer in time".to_owned()),
             };
-            let is_down = self.checked.is_down();
+            let is_down = self.state.is_down();
             match &outcome {
                 Ok(()) => (good, bad) = (good.saturating_add(1), 0),
                 Err(_) => (good, bad) = (0, bad.saturating_add(1)),
@@ -149,18 +171,18 @@ impl Checker {
             let reason = outcome.err().unwrap_or_default();
             let (service, address) = (&self.service, &self.address);
             if is_down && good >= self.check.healthy {
-                self.checked.put_up(coarse_ms());
+                self.state.put_up(coarse_ms());
                 tracing::info!(%service, %address, "health check: the endpoint is up");
             } else if !is_down && bad >= self.check.unhealthy {
-                self.checked.put_down();
+                self.state.put_down();
                 tracing::warn!(%service, %address, reason, "health check: the endpoint is down");
             }
-            let finding = (!self.checked.is_down(), reason);
+            let finding = (!self.state.is_down(), reason);
             if told.as_ref() != Some(&finding) {
                 let (is_up, reason) = finding.clone();
-                let key = (self.service.to_string(), self.address.to_string());
+                let key = (Arc::clone(&self.service), self.address.clone());
                 // Nobody listens any more where the process ends.
-                let _ = self.news.send(Finding { key, is_up, reason });
+                let _ = self.news.send(CheckFinding { key, is_up, reason });
                 told = Some(finding);
             }
             // A tenth more or less, so that checks of many endpoints do not come at once.

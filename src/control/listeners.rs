@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::config::units::ListenAddress;
 use crate::mailbox::Acceptor;
 use crate::snapshot::{Label, Snapshot};
 use crate::sys::socket;
+use crate::units::ListenAddress;
 
 /// What is bound, by label.
 #[derive(Debug, Default)]
@@ -32,8 +32,9 @@ impl Bound {
     /// The name of the listener and the error; nothing is bound then.
     pub fn prepare(&self, snapshot: &Snapshot, workers: usize) -> Result<Change, (String, io::Error)> {
         let mut change = Change::default();
-        for listener in &snapshot.listeners {
-            let address = &listener.address;
+        for entrance in &snapshot.listeners {
+            let listener = &entrance.listener;
+            let address = &listener.spec.address;
             change.addresses.insert(listener.label, address.clone());
             if self.addresses.get(&listener.label) == Some(address) {
                 continue;

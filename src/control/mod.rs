@@ -1,10 +1,11 @@
 //! The control plane, on a thread of its own: files and signals become snapshots, snapshots go to the workers.
 
 pub mod compile;
-mod file;
 mod grpc_health;
 mod health;
 pub mod listeners;
 mod notice;
 pub mod plane;
 mod resolve;
+mod retirement;
+mod sources;

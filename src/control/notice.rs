@@ -16,14 +16,14 @@ pub(super) fn tell(snapshot: &Snapshot) {
         }
     }
     let now_s = UNIX_EPOCH.elapsed().map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
-    for listener in &snapshot.listeners {
+    for listener in snapshot.listeners.iter().map(|entrance| &entrance.listener) {
         for (names, not_after_s) in listener.tls.iter().flat_map(|tls| &tls.certificates) {
             let days = (*not_after_s - now_s).div_euclid(24 * 3600);
             let listener = &*listener.name;
             if days < 0 {
-                tracing::error!(listener, names, "the certificate is over; renew it");
+                tracing::error!(listener, names, "the certificate has expired; renew it");
             } else if days <= CERTIFICATE_DAYS_MIN {
-                tracing::warn!(listener, names, days, "the certificate ends soon; renew it");
+                tracing::warn!(listener, names, days, "the certificate expires soon; renew it");
             }
         }
     }

@@ -1,25 +1,26 @@
 //! The control plane's loop: signals, changes of the file and expired names lead to publications, SIGTERM to the end.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use super::compile::{Kept, compile, names};
-use super::file::Watch;
+use super::compile::{Kept, compile, names, recompile_service};
 use super::health::Checks;
 use super::listeners::{Bound, Change};
 use super::notice;
 use super::resolve::Resolver;
-use crate::config::Source;
+use super::retirement::{Gone, Retired};
+use super::sources::Sources;
 use crate::config::problem::Problem;
+use crate::config::source::Source;
 use crate::mailbox::{Mailbox, Order};
 use crate::observe::log_writer::LogWriter;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Label, Service, Snapshot};
 use crate::status::Status;
 
 /// How often a draining process looks whether its workers are done.
@@ -28,24 +29,29 @@ const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// How often the ends of certificates are looked at.
 const DAY: Duration = Duration::from_hours(24);
 
+/// How often names that are gone are looked at.
+const MINUTE: Duration = Duration::from_mins(1);
+
 /// How often the control plane looks whether all workers are there.
 const WORKER_LOOK: Duration = Duration::from_secs(1);
 
 /// The control plane.
 pub struct Plane {
-    /// The file, for reloads; `None` where the configuration came from the command line.
-    path: Option<PathBuf>,
+    sources: Sources,
     source: Source,
     snapshot: Arc<Snapshot>,
     kept: Kept,
     resolver: Resolver,
+    /// Names of endpoints, each with the services that have it.
+    names: HashMap<Arc<str>, Vec<Arc<str>>>,
     checks: Checks,
-    workers: usize,
     bound: Bound,
     change: Change,
     log: LogWriter,
     status: watch::Sender<Status>,
     mailboxes: Arc<Vec<Mailbox>>,
+    retired: Retired,
+    gone: Gone,
 }
 
 /// The signals that this program knows. Made before anything else: until then each of them ends the process.
@@ -112,28 +118,32 @@ impl Plane {
         workers: usize,
     ) -> Result<Self, Vec<Problem>> {
         let mut resolver = Resolver::new();
-        resolver.learn(&names(&source)).await;
-        let mut kept = Kept::default();
-        let mut snapshot = compile(&source, &resolver.resolved(), &mut kept, 1)?;
+        let names = names(&source);
+        resolver.learn(names.keys()).await;
+        let mut kept = Kept::new(workers);
+        let compiled = compile(&source, &resolver.resolved(), &mut kept, 1)?;
+        tell(&compiled.problems);
+        kept.keep(compiled.parts);
         let mut checks = Checks::new();
-        checks.attend(&mut snapshot);
-        snapshot.workers = workers;
+        checks.attend(&compiled.snapshot);
         open_log(&log, &source).map_err(|problem| vec![problem])?;
         let bound = Bound::default();
-        let change = bound.prepare(&snapshot, workers).map_err(|fault| vec![bind_problem(&source, &fault)])?;
+        let change = bound.prepare(&compiled.snapshot, workers).map_err(|fault| vec![bind_problem(&source, &fault)])?;
         Ok(Self {
-            path,
+            sources: Sources::new(path.as_deref(), &source),
             source,
-            snapshot: Arc::new(snapshot),
+            snapshot: Arc::new(compiled.snapshot),
             kept,
             resolver,
+            names,
             checks,
-            workers,
             bound,
             change,
             log,
             status: watch::Sender::default(),
             mailboxes: Arc::default(),
+            retired: Retired::default(),
+            gone: Gone::default(),
         })
     }
 
@@ -165,11 +175,11 @@ impl Plane {
         self.mailboxes = mailboxes;
         let change = std::mem::take(&mut self.change);
         self.publish(change);
+        let mut minute = tokio::time::interval(MINUTE);
         let mut day = tokio::time::interval(DAY);
         // Only a service manager listens; there may be none.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let mut look = tokio::time::interval(WORKER_LOOK);
-        let mut watch = self.path.as_deref().map(|path| Watch::new(path, &self.source));
         loop {
             let due = self.resolver.next_due();
             tokio::select! {
@@ -178,22 +188,22 @@ impl Plane {
                         self.drain(name, &mut signals, &workers).await;
                         break;
                     }
-                    Told::Reload => self.reload("SIGHUP", watch.as_mut()).await,
+                    Told::Reload => self.reload("SIGHUP").await,
                     Told::ReopenLog => self.reopen_log(),
                     Told::Upgrade => {
                         tracing::warn!("SIGUSR2: upgrading the running binary is not built yet; nothing was done");
                     }
                 },
-                () = changed(watch.as_mut()) => self.reload("a file changed", watch.as_mut()).await,
+                why = self.sources.changed() => self.reload(why).await,
                 () = due_at(due) => self.resolver.ask_due(),
-                is_changed = self.resolver.answer() => {
-                    if is_changed {
-                        self.publish_addresses();
+                changed = self.resolver.answer() => {
+                    if let Some(name) = changed {
+                        self.publish_addresses(&name);
                     }
                 }
                 finding = self.checks.news() => {
                     // The last word of a check that has just ended may still come.
-                    if self.is_checked(&finding.key) {
+                    if self.checks.has(&finding.key) {
                         self.status.send_modify(|status| {
                             Arc::make_mut(&mut status.findings).insert(finding.key.clone(), finding);
                         });
@@ -201,7 +211,9 @@ impl Plane {
                 }
                 // At once, then each day.
                 _ = day.tick() => notice::tell(&self.snapshot),
+                _ = minute.tick() => self.forget_gone(),
                 _ = look.tick() => {
+                    self.retired.free();
                     if let Some(worker) = workers.iter().position(JoinHandle::is_finished) {
                         outcome = Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
                         break;
@@ -216,41 +228,38 @@ impl Plane {
         outcome
     }
 
-    /// Reads the file again. Where anything is wrong with it all stays as it was, and every problem is told.
-    async fn reload(&mut self, why: &str, watch: Option<&mut Watch>) {
-        let Some(path) = self.path.clone() else {
+    /// Asks the sources what holds now. Where anything is wrong with it all stays as it was, and every problem is told.
+    async fn reload(&mut self, why: &str) {
+        let Some(read) = self.sources.read(&self.source) else {
             tracing::warn!(why, "there is no file to reload: the configuration came from the command line");
             return;
         };
-        let read = Source::read(&path);
-        if let Some(watch) = watch {
-            let (text, files) = match &read {
-                Ok(source) => (Some(source.text.as_bytes().to_vec()), Rc::clone(&source.files)),
-                Err(_) => (std::fs::read(&path).ok(), Rc::new(self.source.files.read_again())),
-            };
-            watch.learn(text, files);
-        }
-        let problems = match self.try_reload(read).await {
-            Ok(()) => {
-                let generation = self.snapshot.generation;
-                tracing::info!(why, generation, routes = self.snapshot.routes.len(), "reloaded");
-                Vec::new()
+        let outcome = self.try_reload(read).await;
+        let generation = self.snapshot.generation;
+        let (routes, services) = (self.snapshot.routes.len(), self.snapshot.services.len());
+        let problems = match outcome {
+            Ok(problems) => {
+                tracing::info!(why, generation, routes, services, problems = problems.len(), "reloaded");
+                problems
             }
             Err(problems) => {
                 tracing::error!(why, problems = problems.len(), "not reloaded; the last good configuration stays");
-                problems.iter().for_each(|problem| tracing::error!("{problem}"));
-                problems.iter().map(ToString::to_string).collect()
+                problems
             }
         };
+        tell(&problems);
+        let problems = problems.iter().map(ToString::to_string).collect();
         self.status.send_modify(|status| status.problems = Arc::new(problems));
     }
 
-    async fn try_reload(&mut self, read: Result<Source, Vec<Problem>>) -> Result<(), Vec<Problem>> {
+    /// The problems of parts that were rejected by themselves.
+    async fn try_reload(&mut self, read: Result<Source, Vec<Problem>>) -> Result<Vec<Problem>, Vec<Problem>> {
         let source = read?;
-        self.resolver.learn(&names(&source)).await;
+        let names = names(&source);
+        self.resolver.learn(names.keys()).await;
         let generation = self.snapshot.generation + 1;
-        let snapshot = compile(&source, &self.resolver.resolved(), &mut self.kept, generation)?;
-        let change = self.bound.prepare(&snapshot, self.mailboxes.len());
+        let compiled = compile(&source, &self.resolver.resolved(), &mut self.kept, generation)?;
+        let change = self.bound.prepare(&compiled.snapshot, self.mailboxes.len());
         let change = change.map_err(|fault| vec![bind_problem(&source, &fault)])?;
         if source.config.access_log != self.source.config.access_log {
             open_log(&self.log, &source).map_err(|problem| vec![problem])?;
@@ -265,25 +274,43 @@ impl Plane {
             }
         }
         // Only now: names of a configuration that was refused must not be forgotten with it.
-        self.resolver.keep_only(&names(&source));
+        self.resolver.keep_only(|name| names.contains_key(name));
+        self.names = names;
         self.source = source;
-        self.put_snapshot(snapshot);
+        self.kept.keep(compiled.parts);
+        self.checks.attend(&compiled.snapshot);
+        let before = std::mem::replace(&mut self.snapshot, Arc::new(compiled.snapshot));
         self.publish(change);
+        self.retired.take(&before, &self.snapshot);
+        self.forget_findings();
         notice::tell(&self.snapshot);
-        Ok(())
+        Ok(compiled.problems)
     }
 
-    fn put_snapshot(&mut self, mut snapshot: Snapshot) {
-        snapshot.workers = self.workers;
-        self.checks.attend(&mut snapshot);
-        self.snapshot = Arc::new(snapshot);
-        self.status.send_modify(|status| Arc::make_mut(&mut status.findings).retain(|key, _| self.is_checked(key)));
+    /// Forgets what was found of endpoints that are not checked any more.
+    fn forget_findings(&self) {
+        let checks = &self.checks;
+        self.status.send_modify(|status| {
+            if status.findings.keys().any(|key| !checks.has(key)) {
+                Arc::make_mut(&mut status.findings).retain(|key, _| checks.has(key));
+            }
+        });
     }
 
-    /// True where there is an active check of this endpoint.
-    fn is_checked(&self, (service, address): &(String, String)) -> bool {
-        let service = self.snapshot.services.iter().find(|known| *known.name == **service && known.check.is_some());
-        service.is_some_and(|known| known.endpoints.iter().any(|endpoint| endpoint.address.to_string() == *address))
+    /// Forgets names that are gone for long enough, and their series.
+    fn forget_gone(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "the control plane's clock")]
+        let now = Instant::now();
+        let due = self.gone.due(&self.kept.labels, &self.snapshot, now);
+        if due.is_empty() {
+            return;
+        }
+        Arc::make_mut(&mut self.kept.labels).forget(&due);
+        let due: Arc<[Label]> = due.into();
+        for mailbox in self.mailboxes.iter() {
+            mailbox.give(Order::Forget(Arc::clone(&due)));
+        }
+        self.status.send_modify(|status| status.labels = Arc::clone(&self.kept.labels));
     }
 
     /// Hands the present snapshot to every worker, then the listeners that came and went with it.
@@ -304,23 +331,40 @@ impl Plane {
         }
         self.status.send_modify(|status| {
             status.snapshot = Arc::clone(&self.snapshot);
-            status.config = Arc::new(self.source.config.clone());
-            status.labels = Arc::new(self.kept.labels.clone());
+            status.config = Arc::clone(&self.source.config);
+            status.labels = Arc::clone(&self.kept.labels);
         });
     }
 
-    /// An address came or went.
-    fn publish_addresses(&mut self) {
-        let generation = self.snapshot.generation + 1;
-        match compile(&self.source, &self.resolver.resolved(), &mut self.kept, generation) {
-            Ok(snapshot) => {
-                self.put_snapshot(snapshot);
-                let unchanged = self.bound.prepare(&self.snapshot, self.mailboxes.len()).unwrap_or_default();
-                self.publish(unchanged);
-                tracing::info!(generation, "the addresses of an endpoint changed");
+    /// The addresses of a name changed: the services that have it are compiled and published by themselves.
+    fn publish_addresses(&mut self, name: &str) {
+        let resolved = self.resolver.resolved();
+        let services = self.names.get(name).cloned().unwrap_or_default();
+        for name in services {
+            if let Some(service) = recompile_service(&self.source, &resolved, &mut self.kept, &name) {
+                self.publish_service(service);
             }
-            Err(problems) => problems.iter().for_each(|problem| tracing::error!("{problem}")),
         }
+    }
+
+    /// Hands one service to every worker, in the place of the one of that name.
+    fn publish_service(&mut self, service: Arc<Service>) {
+        let mut snapshot = Snapshot::clone(&self.snapshot);
+        let at = snapshot.services.binary_search_by(|known| known.name.cmp(&service.name));
+        let Some(slot) = at.ok().and_then(|at| snapshot.services.get_mut(at)) else { return };
+        let before = std::mem::replace(slot, Arc::clone(&service));
+        snapshot.generation += 1;
+        self.checks.attend_service(&service, Some(&before));
+        self.kept.keep_service(&service);
+        self.snapshot = Arc::new(snapshot);
+        for mailbox in self.mailboxes.iter() {
+            mailbox.give(Order::PublishService(Arc::clone(&self.snapshot), Arc::clone(&service)));
+        }
+        let (generation, endpoints) = (self.snapshot.generation, service.endpoints.len());
+        tracing::info!(generation, service = &*service.name, endpoints, "the addresses of an endpoint changed");
+        self.retired.take_part(before);
+        self.status.send_modify(|status| status.snapshot = Arc::clone(&self.snapshot));
+        self.forget_findings();
     }
 
     fn reopen_log(&self) {
@@ -352,18 +396,16 @@ impl Plane {
     }
 }
 
-async fn changed(watch: Option<&mut Watch>) {
-    match watch {
-        Some(watch) => watch.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn due_at(due: Option<tokio::time::Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
+}
+
+/// Writes each problem to the log.
+fn tell(problems: &[Problem]) {
+    problems.iter().for_each(|problem| tracing::error!("{problem}"));
 }
 
 fn open_log(log: &LogWriter, source: &Source) -> Result<(), Problem> {

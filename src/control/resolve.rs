@@ -2,7 +2,7 @@
 //!
 //! A name that stops resolving keeps its last addresses: better an address that may be old than none.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long one name is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-struct Entry {
+struct ResolvedName {
     addresses: Vec<IpAddr>,
     has_timed_out: bool,
     due: Instant,
@@ -42,7 +42,7 @@ enum LookUpError {
 /// What names resolved to.
 pub(super) struct Resolver {
     client: Option<TokioResolver>,
-    entries: HashMap<Arc<str>, Entry>,
+    entries: HashMap<Arc<str>, ResolvedName>,
     /// Look-ups of names that are due, in the background.
     asked: JoinSet<(Arc<str>, Answer)>,
 }
@@ -75,21 +75,23 @@ impl Resolver {
     }
 
     /// Asks for the names that are not known yet, all at once, and waits for the answers.
-    pub(super) async fn learn(&mut self, names: &BTreeSet<Arc<str>>) {
+    pub(super) async fn learn(&mut self, names: impl Iterator<Item = &Arc<str>>) {
         let mut tasks = JoinSet::new();
-        for name in names.iter().filter(|name| !self.entries.contains_key(*name)) {
+        for name in names.filter(|name| !self.entries.contains_key(*name)) {
             tasks.spawn(look_up(self.client.clone(), Arc::clone(name)));
         }
         while let Some(Ok((name, answer))) = tasks.join_next().await {
-            self.entries
-                .insert(Arc::clone(&name), Entry { addresses: Vec::new(), has_timed_out: false, due: Instant::now() });
+            self.entries.insert(
+                Arc::clone(&name),
+                ResolvedName { addresses: Vec::new(), has_timed_out: false, due: Instant::now() },
+            );
             self.take(&name, answer);
         }
     }
 
     /// Forgets all other names.
-    pub(super) fn keep_only(&mut self, names: &BTreeSet<Arc<str>>) {
-        self.entries.retain(|name, _| names.contains(name));
+    pub(super) fn keep_only(&mut self, is_used: impl Fn(&Arc<str>) -> bool) {
+        self.entries.retain(|name, _| is_used(name));
     }
 
     /// Asks for the names that are due, in the background: [`Self::answer`] brings what comes.
@@ -103,12 +105,13 @@ impl Resolver {
         }
     }
 
-    /// The next answer to [`Self::ask_due`]; true where an address came or went. May be abandoned and called again.
-    pub(super) async fn answer(&mut self) -> bool {
+    /// The next answer to [`Self::ask_due`]; the name, where an address of it came or went. May be abandoned and called
+    /// again.
+    pub(super) async fn answer(&mut self) -> Option<Arc<str>> {
         match self.asked.join_next().await {
             None => std::future::pending().await,
-            Some(Ok((name, answer))) => self.take(&name, answer),
-            Some(Err(_)) => false,
+            Some(Ok((name, answer))) => self.take(&name, answer).then_some(name),
+            Some(Err(_)) => None,
         }
     }
 

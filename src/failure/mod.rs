@@ -1,12 +1,8 @@
-//! What can go wrong in an exchange. `table` says what the client gets, `advice` what people can do about it.
+//! What can go wrong in an exchange. `table` has one row for each: what the client gets, what is done, what people can do.
 //!
-//! A failure becomes an answer in one place, `settle` in `worker/settle.rs`.
-//! `cause` names are stable: logs, metrics and `Proxy-Status` carry them.
+//! A failure becomes an answer in one place, `worker/http/settle.rs`.
 
-pub mod advice;
 pub mod table;
-
-use std::fmt;
 
 /// Why an exchange did not end with the upstream's own answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -186,92 +182,57 @@ pub enum Resource {
     Worker,
 }
 
-impl Failure {
-    /// The detail behind the cause's name: the rule, phase, resource or site; empty for most.
-    #[must_use]
-    pub const fn detail(self) -> &'static str {
-        match self {
-            Self::ClientBadRequest(rule)
-            | Self::UpstreamBadHeader(rule)
-            | Self::UpstreamBadBody(rule)
-            | Self::H2Reset(rule) => rule,
-            Self::UpstreamTls(fault) => fault.reason(),
-            Self::ClientClosed(phase) => phase.name(),
-            Self::LocalResource(Resource::Ports) => "ports",
-            Self::LocalResource(Resource::Descriptors) => "descriptors",
-            Self::LocalResource(Resource::Memory) => "memory",
-            Self::LocalResource(Resource::Worker) => "worker",
-            Self::Internal(site) => site,
-            _ => "",
-        }
-    }
-
-    /// True where no answer can reach the client, so that none is written.
-    #[must_use]
-    pub const fn is_silent(self) -> bool {
-        matches!(self, Self::ClientClosed(_) | Self::ClientSendTimeout)
-    }
-
-    /// What `Retry-After` says, in seconds; `None` where it is not sent.
-    #[must_use]
-    pub const fn retry_after_s(self) -> Option<u32> {
-        match self {
-            Self::QueueFull
-            | Self::QueueTimeout
-            | Self::InflightLimit
-            | Self::CircuitOpen
-            | Self::RateLimited
-            | Self::LocalResource(_) => Some(1),
-            _ => None,
-        }
-    }
-
-    /// True where the upstream failed, and not the client, the request or this host.
-    #[must_use]
-    pub const fn is_upstream_fault(self) -> bool {
-        matches!(self.row().status, 502 | 504)
-            && !matches!(self, Self::RouteTimeout | Self::TunnelIdle | Self::TunnelTimeout)
-    }
-
-    /// True where the client's bytes can no longer be understood, so that the connection must close.
-    #[must_use]
-    pub const fn is_client_fault(self) -> bool {
-        matches!(self.row().status, 400 | 408 | 413 | 414 | 417 | 431 | 499 | 501 | 505)
-    }
-}
-
-/// `NAME` or `NAME:DETAIL`, as logs and metrics write it.
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.row().cause)?;
-        match self.detail() {
-            "" => Ok(()),
-            detail => write!(f, ":{detail}"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bug_of_ours_is_the_only_500() {
-        let all = [
-            Failure::NoRoute,
-            Failure::UpstreamTruncated,
-            Failure::LocalResource(Resource::Ports),
-            Failure::ClientMethod,
-            Failure::DnsError,
-        ];
-        assert!(all.iter().all(|failure| failure.row().status != 500));
-        assert_eq!(Failure::Internal("exchange").row().status, 500);
-    }
-
-    #[test]
-    fn a_cause_is_written_with_its_detail() {
-        assert_eq!(Failure::ClientBadRequest("host_missing").to_string(), "client_bad_request:host_missing");
-        assert_eq!(Failure::ClientClosed(Phase::Wait).to_string(), "client_closed:wait");
-        assert_eq!(Failure::NoRoute.to_string(), "no_route");
-    }
-}
+/// Every failure once, with an example of its detail.
+pub const ALL: [Failure; 51] = [
+    Failure::ClientHeaderTimeout,
+    Failure::ClientBodyTimeout,
+    Failure::ClientBadRequest("RULE"),
+    Failure::ClientUriTooLong,
+    Failure::ClientHeadTooLarge,
+    Failure::ClientBodyTooLarge,
+    Failure::ClientVersion,
+    Failure::ClientMethod,
+    Failure::ClientExpectation,
+    Failure::ClientClosed(Phase::Wait),
+    Failure::ClientSendTimeout,
+    Failure::NoRoute,
+    Failure::NoEndpoints,
+    Failure::AllUnhealthy,
+    Failure::QueueFull,
+    Failure::QueueTimeout,
+    Failure::InflightLimit,
+    Failure::CircuitOpen,
+    Failure::RateLimited,
+    Failure::AuthRequired,
+    Failure::Denied,
+    Failure::Misdirected,
+    Failure::DnsError,
+    Failure::DnsTimeout,
+    Failure::ConnectRefused,
+    Failure::ConnectUnreachable,
+    Failure::ConnectTimeout,
+    Failure::LocalResource(Resource::Ports),
+    Failure::StaleReuseUnsent,
+    Failure::StaleReuseProven,
+    Failure::StaleReuseLikely,
+    Failure::UpstreamUnsolicited,
+    Failure::UpstreamStatus,
+    Failure::UpstreamTls(TlsFault::Certificate("WHAT")),
+    Failure::H2Refused,
+    Failure::H2GoawayUnprocessed,
+    Failure::H2Reset("CODE"),
+    Failure::UpstreamClosedNoResponse,
+    Failure::UpstreamResetDuringSend,
+    Failure::UpstreamSendTimeout,
+    Failure::UpstreamHeaderTimeout,
+    Failure::UpstreamBadHeader("RULE"),
+    Failure::UpstreamHeadTooLarge,
+    Failure::UpstreamTruncated,
+    Failure::UpstreamBadBody("RULE"),
+    Failure::UpstreamBodyTimeout,
+    Failure::RouteTimeout,
+    Failure::TunnelIdle,
+    Failure::TunnelTimeout,
+    Failure::Internal("SITE"),
+    Failure::LocalResource(Resource::Worker),
+];

@@ -1,90 +1,476 @@
-//! The table of failures: status, cause and error token of each, and what is told to whoever reads the answer.
+//! The table of failures: one row for each, with everything that depends on which failure it is.
+//!
+//! A row is written out in one place, so that a new failure does not compile until somebody has said all of it: what the
+//! client gets, whose fault it is, what becomes of the client's connection, whether and how the request is tried again,
+//! whether the endpoint is blamed, and what people can do. `docs/failures.md` is rendered from it.
+//! `cause` names are stable: logs, metrics and `Proxy-Status` carry them.
 
-use super::{Failure, TlsFault};
+use std::fmt;
+
+use super::{Failure, Resource, TlsFault};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The status that the client gets; 499 is logged only, and so is every status once a head went out.
     pub status: u16,
+    /// The status of gRPC (0 to 16) that a client of gRPC gets, as its libraries read the HTTP status, but for timeouts,
+    /// which they know as such.
+    pub grpc_status: u8,
     /// The stable name of the cause, without its detail.
     pub cause: &'static str,
     /// The error token of RFC 9209 §2.3, empty where none is sent.
     pub token: &'static str,
+    /// What is done about it.
+    pub handling: Handling,
     /// What happened, as one sentence for the person who reads the answer.
     pub meaning: &'static str,
+    /// What usually causes it.
+    pub usually: &'static str,
+    /// What people can do.
+    pub remedy: &'static str,
 }
 
-const fn row(status: u16, cause: &'static str, token: &'static str, meaning: &'static str) -> Row {
-    Row { status, cause, token, meaning }
+/// What is done about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handling {
+    /// Whose fault it is.
+    pub fault: Fault,
+    /// The client's connection closes: what it sends can no longer be understood, or nobody is there.
+    pub closes_client: bool,
+    /// No answer can reach the client, so that none is written.
+    pub is_silent: bool,
+    /// What `Retry-After` says, in seconds; `None` where it is not sent.
+    pub retry_after_s: Option<u32>,
+    /// Whether the request may be tried again.
+    pub retry: RetryClass,
+    /// What is known of whether the upstream saw the request.
+    pub evidence: EvidenceSource,
+    /// Whether it counts against the endpoint.
+    pub ejection: Blame,
+    /// Its feature is not built yet, so that it cannot occur.
+    pub is_reserved: bool,
 }
+
+/// Whose fault a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The client's.
+    Client,
+    /// This program's, its configuration's or its host's.
+    Proxy,
+    /// The upstream's.
+    Upstream,
+}
+
+/// What a failure allows, before the request and the service are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryClass {
+    /// Trying again cannot help, or is nobody's wish: no word is lost about it.
+    Final,
+    /// A reused connection ended before the first byte.
+    Stale,
+    /// No connection came about.
+    Connect,
+    /// A connection ended before the first byte, or while the request was sent: stale where it was reused.
+    Ended,
+    /// A handshake of TLS failed; with the request on its way, as a connection that ended.
+    Handshake,
+    /// The upstream gave the request up.
+    Closed,
+    /// The upstream did not take the request.
+    Stalled,
+    /// Where the service asks for it: the response head did not come in time.
+    HeaderTimeout,
+    /// Where the service asks for it: the response breaks a rule.
+    BadResponse,
+    /// Where the service asks for it: the status is one that it lists.
+    Status,
+}
+
+/// Where evidence of a request without an answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvidenceSource {
+    /// There is nothing to know: no request was sent, or it was answered.
+    None,
+    /// Nothing of it was sent.
+    Unsent,
+    /// The kernel knows what was acknowledged.
+    Kernel,
+    /// The upstream said that it has not looked at it.
+    Proof,
+    /// It may have been read.
+    Delivered,
+}
+
+/// Whether a failure counts against its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// It is not the endpoint's.
+    None,
+    /// It is; a connection that comes about shows that it is over.
+    Connection,
+    /// It is.
+    Endpoint,
+    /// It is on a new connection. An endpoint may close a reused one as it likes.
+    NewConnection,
+    /// It is where the service says that statuses of 5xx are.
+    ServerError,
+}
+
+const CLIENT: Handling = Handling {
+    fault: Fault::Client,
+    closes_client: true,
+    is_silent: false,
+    retry_after_s: None,
+    retry: RetryClass::Final,
+    evidence: EvidenceSource::None,
+    ejection: Blame::None,
+    is_reserved: false,
+};
+const CLIENT_GONE: Handling = Handling { is_silent: true, ..CLIENT };
+const OURS: Handling = Handling { fault: Fault::Proxy, closes_client: false, ..CLIENT };
+const BUSY: Handling = Handling { retry_after_s: Some(1), ..OURS };
+const UPSTREAM: Handling = Handling { fault: Fault::Upstream, ..OURS };
+const CONNECT: Handling = Handling { retry: RetryClass::Connect, ejection: Blame::Connection, ..UPSTREAM };
+const HANDSHAKE: Handling = Handling {
+    retry: RetryClass::Handshake,
+    evidence: EvidenceSource::Delivered,
+    ejection: Blame::Endpoint,
+    ..UPSTREAM
+};
+const STALE: Handling = Handling { retry: RetryClass::Stale, ..UPSTREAM };
+const ENDED: Handling =
+    Handling { retry: RetryClass::Ended, evidence: EvidenceSource::Kernel, ejection: Blame::NewConnection, ..UPSTREAM };
+const BAD_RESPONSE: Handling = Handling { retry: RetryClass::BadResponse, ..UPSTREAM };
 
 // Error tokens of RFC 9209 §2.3 that several rows share.
 const DENIED: &str = "http_request_denied";
 const BAD: &str = "http_request_error";
 const GONE: &str = "connection_terminated";
 const LATE: &str = "http_response_timeout";
-const BUSY: &str = "connection_limit_reached";
+const LIMIT: &str = "connection_limit_reached";
 const TORN: &str = "http_response_incomplete";
+
+const fn row(
+    (status, grpc_status): (u16, u8),
+    cause: &'static str,
+    token: &'static str,
+    handling: Handling,
+    [meaning, usually, remedy]: [&'static str; 3],
+) -> Row {
+    Row { status, grpc_status, cause, token, handling, meaning, usually, remedy }
+}
 
 impl Failure {
     /// The row of the table for this failure.
     #[must_use]
     #[rustfmt::skip]
+    #[expect(clippy::too_many_lines, reason = "the table stands in one place")]
     pub const fn row(self) -> Row {
         match self {
-            Self::ClientHeaderTimeout => row(408, "client_header_timeout", BAD, "The request head was not complete in time."),
-            Self::ClientBodyTimeout => row(408, "client_body_timeout", BAD, "The request body stalled."),
-            Self::ClientBadRequest(_) => row(400, "client_bad_request", BAD, "The request is malformed."),
-            Self::ClientUriTooLong => row(414, "client_uri_too_long", DENIED, "The request target is too long."),
-            Self::ClientHeadTooLarge => row(431, "client_head_too_large", DENIED, "The request head is too large."),
-            Self::ClientBodyTooLarge => row(413, "client_body_too_large", DENIED, "The request body is too large."),
-            Self::ClientVersion => row(505, "client_version", DENIED, "The protocol version is not supported."),
-            Self::ClientMethod => row(501, "client_method", DENIED, "The method is not implemented by this proxy."),
-            Self::ClientExpectation => row(417, "client_expectation", DENIED, "Only 100-continue can be expected."),
-            Self::ClientClosed(_) => row(499, "client_closed", "", "The client closed before it had the response."),
-            Self::ClientSendTimeout => row(499, "client_send_timeout", "", "The client did not take the response in time."),
-            Self::NoRoute => row(404, "no_route", "destination_not_found", "No route matches this request."),
-            Self::NoEndpoints => row(503, "no_endpoints", "destination_unavailable", "The service has no endpoint."),
-            Self::AllUnhealthy => row(503, "all_unhealthy", "destination_unavailable", "Every endpoint is unhealthy."),
-            Self::QueueFull => row(503, "queue_full", BUSY, "The queue before the service is full."),
-            Self::QueueTimeout => row(503, "queue_timeout", BUSY, "The request waited in the queue for too long."),
-            Self::InflightLimit => row(503, "inflight_limit", BUSY, "The service has as many requests in flight as it may."),
-            Self::CircuitOpen => row(503, "circuit_open", BUSY, "The service failed too often; it is left alone for a moment."),
-            Self::RateLimited => row(429, "rate_limited", DENIED, "The client sends more than its rate."),
-            Self::AuthRequired => row(401, "auth_required", DENIED, "Credentials are missing or wrong."),
-            Self::Denied => row(403, "denied", DENIED, "The client is not allowed."),
-            Self::Misdirected => row(421, "misdirected", DENIED, "The connection was made for another host."),
-            Self::DnsTimeout => row(504, "dns_timeout", "dns_timeout", "Nobody answered for the name of the upstream."),
-            Self::StaleReuseProven => row(502, "stale_reuse_proven", GONE, "The upstream had closed the reused connection."),
-            Self::StaleReuseLikely => row(502, "stale_reuse_likely", GONE, "The upstream reset the reused connection."),
-            Self::UpstreamUnsolicited => row(502, "upstream_unsolicited", GONE, "The upstream sent bytes that nobody asked for."),
-            Self::UpstreamStatus => row(502, "upstream_status", "", "The upstream's own answer."),
-            Self::UpstreamTls(TlsFault::Certificate(_)) => row(502, "upstream_tls", "tls_certificate_error", "The upstream's certificate is not believed."),
-            Self::UpstreamTls(TlsFault::Alert(_)) => row(502, "upstream_tls", "tls_alert_received", "The upstream refused the TLS handshake."),
-            Self::UpstreamTls(TlsFault::Protocol(_)) => row(502, "upstream_tls", "tls_protocol_error", "The TLS handshake with the upstream failed."),
-            Self::H2Refused => row(502, "h2_refused", GONE, "The upstream refused the stream."),
-            Self::H2GoawayUnprocessed => row(502, "h2_goaway_unprocessed", GONE, "The upstream went away."),
-            Self::H2Reset(_) => row(502, "h2_reset", "http_protocol_error", "The upstream reset the stream."),
-            Self::DnsError => row(502, "dns_error", "dns_error", "The name of the upstream does not resolve."),
-            Self::ConnectRefused => row(502, "connect_refused", "connection_refused", "The upstream refused the connection."),
-            Self::ConnectUnreachable => row(502, "connect_unreachable", "destination_ip_unroutable", "The upstream cannot be reached."),
-            Self::ConnectTimeout => row(504, "connect_timeout", "connection_timeout", "The upstream did not accept the connection in time."),
-            Self::LocalResource(_) => row(503, "local_resource", "proxy_internal_error", "The proxy ran out of a local resource."),
-            Self::StaleReuseUnsent => row(502, "stale_reuse_unsent", GONE, "The upstream had closed the reused connection."),
-            Self::UpstreamClosedNoResponse => row(502, "upstream_closed_no_response", GONE, "The upstream closed without an answer."),
-            Self::UpstreamResetDuringSend => row(502, "upstream_reset_during_send", "connection_write_error", "The upstream reset the connection while the request was sent."),
-            Self::UpstreamSendTimeout => row(504, "upstream_send_timeout", "connection_write_timeout", "The upstream stopped taking the request."),
-            Self::UpstreamHeaderTimeout => row(504, "upstream_header_timeout", LATE, "The upstream did not answer in time."),
-            Self::UpstreamBadHeader(_) => row(502, "upstream_bad_header", "http_protocol_error", "The upstream's response head is malformed."),
-            Self::UpstreamHeadTooLarge => row(502, "upstream_head_too_large", "http_protocol_error", "The upstream's response head is too large."),
-            Self::UpstreamTruncated => row(502, "upstream_truncated", TORN, "The upstream closed inside its response."),
-            Self::UpstreamBadBody(_) => row(502, "upstream_bad_body", "http_protocol_error", "The upstream's response body is malformed."),
-            Self::UpstreamBodyTimeout => row(504, "upstream_body_timeout", TORN, "The upstream's response body stalled."),
-            Self::RouteTimeout => row(504, "route_timeout", LATE, "The time allowed for this route was over."),
-            Self::TunnelIdle => row(504, "tunnel_idle", "connection_timeout", "The tunnel was idle for too long."),
-            Self::TunnelTimeout => row(504, "tunnel_timeout", "connection_timeout", "The tunnel's total time was over."),
-            Self::Internal(_) => row(500, "internal", "proxy_internal_error", "The proxy has a bug."),
+            Self::ClientHeaderTimeout => row((408, 13), "client_header_timeout", BAD, CLIENT, [
+                "The request head was not complete in time.",
+                "A client on a bad line, a connection opened ahead of need, or an attack by slow heads.",
+                "Nothing, where it is rare. Otherwise look at the client addresses in the access log; `listeners.NAME.timeouts.header` is the time."]),
+            Self::ClientBodyTimeout => row((408, 13), "client_body_timeout", BAD, CLIENT, [
+                "The request body stalled.",
+                "A client that stopped sending, or sends less than 500 bytes a second after the first 10 s.",
+                "Raise `listeners.NAME.timeouts.body` where clients are known to pause; otherwise nothing."]),
+            Self::ClientBadRequest(_) => row((400, 13), "client_bad_request", BAD, CLIENT, [
+                "The request is malformed.",
+                "A client that breaks RFC 9112, a scanner, or an attempt to smuggle a request; the rule behind the colon says what was wrong.",
+                "Correct the client. `field_underscore` can be allowed by `listeners.NAME.underscores`."]),
+            Self::ClientUriTooLong => row((414, 8), "client_uri_too_long", DENIED, CLIENT, [
+                "The request target is too long.",
+                "A form sent by GET, or a loop of redirects that appends to the query; the limit is 16 KiB.",
+                "Send long data in a body."]),
+            Self::ClientHeadTooLarge => row((431, 8), "client_head_too_large", DENIED, CLIENT, [
+                "The request head is too large.",
+                "Cookies that grew; the limits are 64 KiB and 128 fields.",
+                "Delete cookies, and find who sets them."]),
+            Self::ClientBodyTooLarge => row((413, 8), "client_body_too_large", DENIED, CLIENT, [
+                "The request body is too large.",
+                "An upload above `listeners.NAME.body_max`.",
+                "Raise the limit, or tell users of it."]),
+            Self::ClientVersion => row((505, 12), "client_version", DENIED, CLIENT, [
+                "The protocol version is not supported.",
+                "A client that speaks neither HTTP/1.0 nor HTTP/1.1, often a scanner.",
+                "Nothing."]),
+            Self::ClientMethod => row((501, 12), "client_method", DENIED, CLIENT, [
+                "The method is not implemented by this proxy.",
+                "CONNECT: the client takes this for a forward proxy.",
+                "Correct the client's proxy settings."]),
+            Self::ClientExpectation => row((417, 13), "client_expectation", DENIED, CLIENT, [
+                "Only 100-continue can be expected.",
+                "`Expect` with another value than `100-continue`.",
+                "Correct the client."]),
+            Self::ClientClosed(_) => row((499, 14), "client_closed", "", CLIENT_GONE, [
+                "The client closed before it had the response.",
+                "The user went on, or the client's own timeout is shorter than the answer takes; the phase behind the colon says what we waited for. In phase `wait` the upstream is slow.",
+                "Compare `total_us` in the access log with the client's timeout. `services.NAME.ignore_client_abort` lets the upstream finish all the same."]),
+            Self::ClientSendTimeout => row((499, 14), "client_send_timeout", "", CLIENT_GONE, [
+                "The client did not take the response in time.",
+                "A client that stopped reading: a suspended tab, a full disk, a lost line.",
+                "Nothing, where it is rare; `listeners.NAME.timeouts.send` is the time."]),
+            Self::NoRoute => row((404, 12), "no_route", "destination_not_found", OURS, [
+                "No route matches this request.",
+                "A host or path that no route has, often a missing host name or a scanner.",
+                "`ringress explain CONFIG METHOD URL` says which routes were looked at."]),
+            Self::NoEndpoints => row((503, 14), "no_endpoints", "destination_unavailable", OURS, [
+                "The service has no endpoint.",
+                "A service without endpoints.",
+                "Add endpoints to the service."]),
+            Self::AllUnhealthy => row((503, 14), "all_unhealthy", "destination_unavailable", OURS, [
+                "Every endpoint is unhealthy.",
+                "Every endpoint failed its health check, and `health.fail_open` is false.",
+                "`/api/endpoints` says for each endpoint what its check saw."]),
+            Self::QueueFull => row((503, 14), "queue_full", LIMIT, BUSY, [
+                "The queue before the service is full.",
+                "More requests than the upstream answers in time: `limits` of the service keep the rest waiting.",
+                "Add endpoints, make them faster, or raise `limits.queue` and `limits.queue_wait`; `queue_us` in the access log says how long requests waited."]),
+            Self::QueueTimeout => row((503, 14), "queue_timeout", LIMIT, BUSY, [
+                "The request waited in the queue for too long.",
+                "More requests than the upstream answers in time: `limits` of the service keep the rest waiting.",
+                "Add endpoints, make them faster, or raise `limits.queue` and `limits.queue_wait`; `queue_us` in the access log says how long requests waited."]),
+            Self::InflightLimit => row((503, 14), "inflight_limit", LIMIT, BUSY, [
+                "The service has as many requests in flight as it may.",
+                "More requests at once than `limits` allow, and no queue before them.",
+                "Raise `limits.in_flight`, or let requests wait by `limits.queue`."]),
+            Self::CircuitOpen => row((503, 14), "circuit_open", LIMIT, BUSY, [
+                "The service failed too often; it is left alone for a moment.",
+                "The service failed, or was slow, in more requests than `circuit_breaker` allows.",
+                "Look for the causes before it in the access log: they are the reason."]),
+            Self::RateLimited => row((429, 14), "rate_limited", DENIED, Handling { is_reserved: true, ..BUSY }, [
+                "The client sends more than its rate.",
+                "A client above its rate.",
+                "Raise the rate, or slow the client down."]),
+            Self::AuthRequired => row((401, 16), "auth_required", DENIED, Handling { is_reserved: true, ..OURS }, [
+                "Credentials are missing or wrong.",
+                "No credentials, or wrong ones.",
+                "Send the right ones."]),
+            Self::Denied => row((403, 7), "denied", DENIED, Handling { is_reserved: true, ..OURS }, [
+                "The client is not allowed.",
+                "An address that is not on the list.",
+                "Add it to the list."]),
+            Self::Misdirected => row((421, 14), "misdirected", DENIED, OURS, [
+                "The connection was made for another host.",
+                "A connection reused for another host.",
+                "Nothing: clients try again on a connection of their own."]),
+            Self::DnsError => row((502, 14), "dns_error", "dns_error", UPSTREAM, [
+                "The name of the upstream does not resolve.",
+                "The name of an endpoint does not resolve: a typing error, a service that is gone, or a name server that does not answer.",
+                "Ask for the name on this host; it is asked for again by itself."]),
+            Self::DnsTimeout => row((504, 4), "dns_timeout", "dns_timeout", UPSTREAM, [
+                "Nobody answered for the name of the upstream.",
+                "The name of an endpoint does not resolve: a typing error, a service that is gone, or a name server that does not answer.",
+                "Ask for the name on this host; it is asked for again by itself."]),
+            Self::ConnectRefused => row((502, 14), "connect_refused", "connection_refused", CONNECT, [
+                "The upstream refused the connection.",
+                "Nothing listens there: the upstream is down, starts just now, or listens on another port; or its queue of connections is full (Unix socket).",
+                "Start it, or correct `endpoints`. With more endpoints requests go to another one."]),
+            Self::ConnectUnreachable => row((502, 14), "connect_unreachable", "destination_ip_unroutable", CONNECT, [
+                "The upstream cannot be reached.",
+                "No route to the host, or a firewall that says so.",
+                "Check routes and firewalls from this host."]),
+            Self::ConnectTimeout => row((504, 4), "connect_timeout", "connection_timeout", CONNECT, [
+                "The upstream did not accept the connection in time.",
+                "A firewall that drops packets, a host that is off, or an upstream whose queue of connections is full.",
+                "Check from this host; `services.NAME.timeouts.connect` is the time."]),
+            Self::LocalResource(_) => row((503, 14), "local_resource", "proxy_internal_error", BUSY, [
+                "The proxy ran out of a local resource.",
+                "`ports`: too many connections to one endpoint. `descriptors`: the limit of open files. `memory`: socket buffers. `worker`: this CPU is overloaded, so that each turn of its loop takes longer than `workers.shed_above`.",
+                "`ports`: more endpoint addresses, or keep-alive at the upstream. `descriptors`: raise LimitNOFILE. `worker`: more CPUs or nodes."]),
+            Self::StaleReuseUnsent => row((502, 14), "stale_reuse_unsent", GONE, Handling { evidence: EvidenceSource::Unsent, ..STALE }, [
+                "The upstream had closed the reused connection.",
+                "The upstream closed a kept-alive connection just as it was used again. The request did not reach it and was sent again on a new connection; that one failed too, or a retry was not possible (`no_retry` says why).",
+                "Let the upstream keep connections longer than `services.NAME.keep_alive.idle`, or lower that."]),
+            Self::StaleReuseProven => row((502, 14), "stale_reuse_proven", GONE, STALE, [
+                "The upstream had closed the reused connection.",
+                "The upstream closed a kept-alive connection just as it was used again. The request did not reach it and was sent again on a new connection; that one failed too, or a retry was not possible (`no_retry` says why).",
+                "Let the upstream keep connections longer than `services.NAME.keep_alive.idle`, or lower that."]),
+            Self::StaleReuseLikely => row((502, 14), "stale_reuse_likely", GONE, STALE, [
+                "The upstream reset the reused connection.",
+                "The upstream reset a kept-alive connection just as it was used again. Nothing was acknowledged, which is no proof that it did not read the request, so a request that is not idempotent was not sent again.",
+                "As for stale_reuse_proven. Where sending twice does no harm: `retry.non_idempotent = \"reused\"`, or an `Idempotency-Key`."]),
+            Self::UpstreamUnsolicited => row((502, 14), "upstream_unsolicited", GONE, Handling { evidence: EvidenceSource::Kernel, ..STALE }, [
+                "The upstream sent bytes that nobody asked for.",
+                "Bytes came from the upstream before the request was sent: a 408 for an idle connection, or an answer that nobody had asked for. The connection was discarded.",
+                "Look at what the upstream sends on idle connections."]),
+            Self::UpstreamStatus => row((502, 14), "upstream_status", "", Handling { retry: RetryClass::Status, ejection: Blame::ServerError, ..UPSTREAM }, [
+                "The upstream's own answer.",
+                "A status that `retry.on_status` lists, after the last attempt.",
+                "It is the upstream's own answer: ask there."]),
+            Self::UpstreamTls(TlsFault::Certificate(_)) => row((502, 14), "upstream_tls", "tls_certificate_error", Handling { retry: RetryClass::Final, ..HANDSHAKE }, [
+                "The upstream's certificate is not believed.",
+                "A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
+                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."]),
+            Self::UpstreamTls(TlsFault::Alert(_)) => row((502, 14), "upstream_tls", "tls_alert_received", HANDSHAKE, [
+                "The upstream refused the TLS handshake.",
+                "A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
+                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."]),
+            Self::UpstreamTls(TlsFault::Protocol(_)) => row((502, 14), "upstream_tls", "tls_protocol_error", HANDSHAKE, [
+                "The TLS handshake with the upstream failed.",
+                "A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
+                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."]),
+            Self::H2Refused => row((502, 14), "h2_refused", GONE, Handling { evidence: EvidenceSource::Proof, ..STALE }, [
+                "The upstream refused the stream.",
+                "An upstream that has as many requests as it takes at a time, on every attempt.",
+                "Raise its limit of concurrent streams, or give it endpoints."]),
+            Self::H2GoawayUnprocessed => row((502, 14), "h2_goaway_unprocessed", GONE, Handling { evidence: EvidenceSource::Proof, ..STALE }, [
+                "The upstream went away.",
+                "An upstream that was stopped, or bounds the age of its connections, on every attempt.",
+                "Nothing, where it comes back; else see why it ends connections that have just begun."]),
+            Self::H2Reset(_) => row((502, 14), "h2_reset", "http_protocol_error", Handling { retry: RetryClass::Closed, evidence: EvidenceSource::Delivered, ..UPSTREAM }, [
+                "The upstream reset the stream.",
+                "The upstream gave up the request, with the code that stands behind the name.",
+                "Look into the upstream's log at that moment."]),
+            Self::UpstreamClosedNoResponse => row((502, 14), "upstream_closed_no_response", GONE, ENDED, [
+                "The upstream closed without an answer.",
+                "The upstream took the request and closed without an answer: a crashed or restarted process, a worker killed for memory or time (uWSGI `harakiri`, gunicorn `timeout`), or a keep-alive connection closed just as it was used again, where `reused` is true.",
+                "Look into the upstream's log at this moment. Idempotent requests are sent again; others with `retry.non_idempotent` or an `Idempotency-Key`."]),
+            Self::UpstreamResetDuringSend => row((502, 14), "upstream_reset_during_send", "connection_write_error", ENDED, [
+                "The upstream reset the connection while the request was sent.",
+                "The upstream closed while the request body was on its way: it refused the body (too large, not authorised) without reading it, or crashed.",
+                "Compare the upstream's body limit with `listeners.NAME.body_max`."]),
+            Self::UpstreamSendTimeout => row((504, 4), "upstream_send_timeout", "connection_write_timeout", Handling { retry: RetryClass::Stalled, ejection: Blame::NewConnection, ..UPSTREAM }, [
+                "The upstream stopped taking the request.",
+                "The upstream stopped reading the request.",
+                "It is overloaded or stuck; `services.NAME.timeouts.send` is the time."]),
+            Self::UpstreamHeaderTimeout => row((504, 4), "upstream_header_timeout", LATE, Handling { retry: RetryClass::HeaderTimeout, ejection: Blame::NewConnection, ..UPSTREAM }, [
+                "The upstream did not answer in time.",
+                "The upstream took the request and was silent: a slow query, a deadlock, all its workers busy.",
+                "Look there; `services.NAME.timeouts.header` is the time. `limits` keep requests here until a worker is free."]),
+            Self::UpstreamBadHeader(_) => row((502, 14), "upstream_bad_header", "http_protocol_error", BAD_RESPONSE, [
+                "The upstream's response head is malformed.",
+                "A response that breaks RFC 9112; the rule behind the colon says what was wrong. `head_truncated` is a process that died while it answered.",
+                "Correct the application, often one that writes fields by hand."]),
+            Self::UpstreamHeadTooLarge => row((502, 14), "upstream_head_too_large", "http_protocol_error", BAD_RESPONSE, [
+                "The upstream's response head is too large.",
+                "A response head above 64 KiB or 128 fields, often too many cookies.",
+                "Correct the application."]),
+            Self::UpstreamTruncated => row((502, 14), "upstream_truncated", TORN, BAD_RESPONSE, [
+                "The upstream closed inside its response.",
+                "The upstream closed inside its response: it crashed, or its Content-Length is wrong. The client was shown that the response is not whole.",
+                "Look into the upstream's log at this moment."]),
+            Self::UpstreamBadBody(_) => row((502, 14), "upstream_bad_body", "http_protocol_error", BAD_RESPONSE, [
+                "The upstream's response body is malformed.",
+                "A body with broken chunks.",
+                "Correct the application."]),
+            Self::UpstreamBodyTimeout => row((504, 4), "upstream_body_timeout", TORN, BAD_RESPONSE, [
+                "The upstream's response body stalled.",
+                "The response body stalled on its way. The client was shown that the response is not whole.",
+                "Look at the upstream; `services.NAME.timeouts.body` is the time between two pieces."]),
+            Self::RouteTimeout => row((504, 4), "route_timeout", LATE, OURS, [
+                "The time allowed for this route was over.",
+                "The whole exchange, retries included, took longer than `services.NAME.timeouts.total`.",
+                "The attempts in the access log say where the time went."]),
+            Self::TunnelIdle => row((504, 4), "tunnel_idle", "connection_timeout", OURS, [
+                "The tunnel was idle for too long.",
+                "A WebSocket on which neither side sent anything for `services.NAME.timeouts.tunnel`.",
+                "Send pings, or raise the time."]),
+            Self::TunnelTimeout => row((504, 4), "tunnel_timeout", "connection_timeout", OURS, [
+                "The tunnel's total time was over.",
+                "A WebSocket was open for as long as `services.NAME.timeouts.tunnel_total` allows.",
+                "Clients connect again; raise the time, or leave it out, where they should not have to."]),
+            Self::Internal(_) => row((500, 13), "internal", "proxy_internal_error", OURS, [
+                "The proxy has a bug.",
+                "A bug of this program.",
+                "Please report it with the process log, which has the place and the reason."]),
+        }
+    }
+
+    /// What is done about it.
+    #[must_use]
+    pub const fn handling(self) -> Handling {
+        self.row().handling
+    }
+
+    /// The detail behind the cause's name: the rule, phase, resource or site; empty for most.
+    #[must_use]
+    pub const fn detail(self) -> &'static str {
+        if let Self::ClientBadRequest(detail)
+        | Self::UpstreamBadHeader(detail)
+        | Self::UpstreamBadBody(detail)
+        | Self::H2Reset(detail)
+        | Self::Internal(detail) = self
+        {
+            return detail;
+        }
+        if let Self::UpstreamTls(fault) = self {
+            return fault.reason();
+        }
+        if let Self::ClientClosed(phase) = self {
+            return phase.name();
+        }
+        if let Self::LocalResource(resource) = self {
+            return match resource {
+                Resource::Ports => "ports",
+                Resource::Descriptors => "descriptors",
+                Resource::Memory => "memory",
+                Resource::Worker => "worker",
+            };
+        }
+        ""
+    }
+}
+
+/// `NAME` or `NAME:DETAIL`, as logs and metrics write it.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().cause)?;
+        match self.detail() {
+            "" => Ok(()),
+            detail => write!(f, ":{detail}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ALL, Phase};
+    use super::*;
+
+    #[test]
+    fn a_bug_of_ours_is_the_only_500() {
+        let bugs: Vec<_> = ALL.iter().filter(|failure| failure.row().status == 500).collect();
+        assert_eq!(bugs, [&Failure::Internal("SITE")]);
+    }
+
+    #[test]
+    fn a_cause_is_written_with_its_detail() {
+        assert_eq!(Failure::ClientBadRequest("host_missing").to_string(), "client_bad_request:host_missing");
+        assert_eq!(Failure::ClientClosed(Phase::Wait).to_string(), "client_closed:wait");
+        assert_eq!(Failure::LocalResource(Resource::Ports).to_string(), "local_resource:ports");
+        assert_eq!(Failure::NoRoute.to_string(), "no_route");
+    }
+
+    #[test]
+    fn every_cause_has_one_row_and_its_own_words() {
+        let mut causes: Vec<_> = ALL.iter().map(|failure| failure.row().cause).collect();
+        causes.sort_unstable();
+        causes.dedup();
+        // The local resources share one row.
+        assert_eq!(causes.len(), ALL.len() - 1);
+        for failure in ALL {
+            let Row { usually, remedy, .. } = failure.row();
+            assert!(usually.ends_with('.') && remedy.ends_with('.'), "{failure}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_agrees_with_what_is_done() {
+        for failure in ALL {
+            let Row { status, handling, .. } = failure.row();
+            let is_clients = handling.fault == Fault::Client;
+            assert_eq!(
+                is_clients, handling.closes_client,
+                "{failure}: what a client sends after its fault is not trusted"
+            );
+            assert!(!handling.is_silent || status == 499, "{failure}");
+            let is_tried = handling.retry != RetryClass::Final;
+            assert!(!is_tried || handling.fault == Fault::Upstream, "{failure}: only an upstream is tried again");
+            assert!(handling.ejection == Blame::None || handling.fault == Fault::Upstream, "{failure}");
         }
     }
 }

@@ -1,167 +1,146 @@
 //! What is done with a request and its response on the way: a closed set, in the order that the route gives.
 //!
-//! `forwarded` writes the request head that the upstream gets, `response` the one that the client gets,
-//! `error` the answers of our own; `grpc` knows what that protocol says in fields.
+//! Each filter is a file: what people write, what it compiles to, what it does, its tests. Here are its rows: one in
+//! [`Filter`], as it is written, and where it acts on requests one in [`Step`], as it runs. A filter that only changes
+//! fields has no step: its changes go into the chain's [`Edits`], which the encoders take.
 
-pub mod error;
-pub mod forwarded;
-pub mod grpc;
-pub mod response;
+pub mod add_prefix;
+pub mod compile;
+pub mod context;
+pub mod edits;
+pub mod grpc_web;
+pub mod headers;
+pub mod hsts;
+pub mod redirect;
+pub mod strip_prefix;
+pub mod transform;
 
-use crate::proto::h1::fault::RequestFault;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use add_prefix::AddPrefix;
+use compile::FilterPlace;
+use context::{Context, Verdict};
+use edits::Edits;
+use grpc_web::GrpcWeb;
+use headers::HeaderEdit;
+use hsts::Hsts;
+use redirect::{CompiledRedirect, Redirect};
+use strip_prefix::StripPrefix;
+
 use crate::proto::h1::request::RequestHead;
 
-/// One filter of a route.
-#[derive(Clone, Debug)]
+/// What is done with a request or its response.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Filter {
-    /// Takes this prefix, without final slash, off the path.
-    StripPrefix(Box<[u8]>),
-    /// Puts this prefix, without final slash, before the path.
-    AddPrefix(Box<[u8]>),
+    /// Takes the prefix off the path, by whole elements.
+    StripPrefix(StripPrefix),
+    /// Puts a prefix before the path.
+    AddPrefix(AddPrefix),
     /// Answers with a redirect.
     Redirect(Redirect),
-    /// Takes requests of gRPC-web for such of gRPC.
-    GrpcWeb,
     /// Changes fields of the request.
     RequestHeaders(HeaderEdit),
     /// Changes fields of the response.
     ResponseHeaders(HeaderEdit),
-    /// Changes fields of the response to clients that came by TLS.
-    SecureResponseHeaders(HeaderEdit),
+    /// Tells clients that came by TLS to come by TLS alone (RFC 6797).
+    Hsts(Hsts),
+    /// Lets browsers call gRPC: what comes as gRPC-web goes on as gRPC, and its answer back.
+    GrpcWeb,
+}
+
+/// A filter that acts on requests, as it runs.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// See [`Filter::StripPrefix`].
+    StripPrefix(Box<[u8]>),
+    /// See [`Filter::AddPrefix`].
+    AddPrefix(Box<[u8]>),
+    /// See [`Filter::Redirect`].
+    Redirect(Box<CompiledRedirect>),
+    /// See [`Filter::GrpcWeb`].
+    GrpcWeb,
 }
 
 impl Filter {
-    /// What it changes in the fields of a response.
-    const fn response_edit(&self, is_secure: bool) -> Option<&HeaderEdit> {
-        match self {
-            Self::ResponseHeaders(edit) => Some(edit),
-            Self::SecureResponseHeaders(edit) if is_secure => Some(edit),
-            _ => None,
-        }
+    /// True where it answers every request that comes to it.
+    #[must_use]
+    pub const fn answers(&self) -> bool {
+        matches!(self, Self::Redirect(_))
     }
-}
 
-/// Where to send the client; `None` keeps what was asked.
-#[derive(Clone, Debug)]
-pub struct Redirect {
-    /// `http` or `https`.
-    pub scheme: Option<Box<[u8]>>,
-    /// Host and port.
-    pub host: Option<Box<[u8]>>,
-    /// Path and query.
-    pub path: Option<Box<[u8]>>,
-    /// 301, 302, 303, 307 or 308.
-    pub status: u16,
-}
-
-impl Redirect {
-    /// Appends the value of `Location`. `scheme` is the one the request came with.
-    pub fn put_location(&self, out: &mut Vec<u8>, head: &RequestHead, scheme: &str) {
-        out.extend_from_slice(self.scheme.as_deref().unwrap_or(scheme.as_bytes()));
-        out.extend_from_slice(b"://");
-        // Another scheme has another default port: the one of the request would lead nowhere.
-        let host = if self.scheme.is_some() { head.host() } else { head.authority() };
-        out.extend_from_slice(self.host.as_deref().unwrap_or(host));
-        out.extend_from_slice(self.path.as_deref().unwrap_or(head.target()));
-    }
-}
-
-/// Changes to fields: removed first, then set, then added. Names are valid tokens, values hold no control characters.
-#[derive(Clone, Debug, Default)]
-pub struct HeaderEdit {
-    /// Names in lower case that are left out, those of `set` among them.
-    pub remove: Vec<Box<[u8]>>,
-    /// Names and values that are written.
-    pub put: Vec<FieldLine>,
-}
-
-/// A name and its value.
-pub type FieldLine = (Box<[u8]>, Box<[u8]>);
-
-impl HeaderEdit {
-    fn removes(&self, name: &[u8]) -> bool {
-        self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
-    }
-}
-
-/// What the filters of a route made of a request.
-#[derive(Clone, Copy, Debug)]
-pub enum Verdict<'a> {
-    /// It goes on.
-    Pass,
-    /// It is answered so.
-    Redirect(&'a Redirect),
-}
-
-/// Applies the filters that act on the target, or on what the request is; stops at the first that answers.
-///
-/// # Errors
-/// [`RequestFault`] where a rewritten path is none.
-pub fn apply<'a>(filters: &'a [Filter], head: &mut RequestHead) -> Result<Verdict<'a>, RequestFault> {
-    for filter in filters {
-        match filter {
-            Filter::StripPrefix(prefix) => strip_prefix(head, prefix)?,
-            Filter::AddPrefix(prefix) => {
-                let path = [prefix, head.path()].concat();
-                head.rewrite_path(&path)?;
+    /// Compiles it into the chain; what is wrong with it is told to its place.
+    fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
+        let step = match self {
+            Self::StripPrefix(filter) => filter.compile(place).map(Step::StripPrefix),
+            Self::AddPrefix(filter) => filter.compile(place).map(Step::AddPrefix),
+            Self::Redirect(filter) => filter.compile(place).map(Box::new).map(Step::Redirect),
+            Self::RequestHeaders(filter) => {
+                filter.compile(&mut chain.edits.request, place);
+                None
             }
-            Filter::Redirect(redirect) => return Ok(Verdict::Redirect(redirect)),
-            Filter::GrpcWeb => head.bridge_grpc_web(),
-            Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::SecureResponseHeaders(_) => {}
-        }
-    }
-    Ok(Verdict::Pass)
-}
-
-fn strip_prefix(head: &mut RequestHead, prefix: &[u8]) -> Result<(), RequestFault> {
-    let Some(rest) = head.path().strip_prefix(prefix) else { return Ok(()) };
-    match rest.first() {
-        None => head.rewrite_path(b"/"),
-        Some(b'/') => {
-            let path = rest.to_vec();
-            head.rewrite_path(&path)
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::h1::request::Underscores;
-
-    fn head(target: &str) -> RequestHead {
-        let mut head = RequestHead::default();
-        head.parse(format!("GET {target} HTTP/1.1\r\nHost: a:81\r\n\r\n").into_bytes(), Underscores::Drop).unwrap();
-        head
-    }
-
-    fn rewritten(filters: &[Filter], target: &str) -> String {
-        let mut head = head(target);
-        apply(filters, &mut head).unwrap();
-        String::from_utf8(head.target().to_vec()).unwrap()
-    }
-
-    #[test]
-    fn prefixes_come_off_and_on_by_whole_elements() {
-        let strip = [Filter::StripPrefix(b"/api"[..].into())];
-        assert_eq!(rewritten(&strip, "/api/x?q"), "/x?q");
-        assert_eq!(rewritten(&strip, "/api"), "/");
-        assert_eq!(rewritten(&strip, "/apix"), "/apix");
-        let both = [strip[0].clone(), Filter::AddPrefix(b"/v2"[..].into())];
-        assert_eq!(rewritten(&both, "/api/x"), "/v2/x");
-    }
-
-    #[test]
-    fn a_redirect_keeps_what_it_does_not_change() {
-        let location = |redirect: Redirect| {
-            let mut out = Vec::new();
-            redirect.put_location(&mut out, &head("/x?q"), "http");
-            String::from_utf8(out).unwrap()
+            Self::ResponseHeaders(filter) => {
+                filter.compile(&mut chain.edits.response, place);
+                None
+            }
+            Self::Hsts(filter) => {
+                filter.compile(&mut chain.edits);
+                None
+            }
+            Self::GrpcWeb => Some(Step::GrpcWeb),
         };
-        let none = Redirect { scheme: None, host: None, path: None, status: 302 };
-        assert_eq!(location(none.clone()), "http://a:81/x?q");
-        assert_eq!(location(Redirect { scheme: Some(b"https"[..].into()), ..none.clone() }), "https://a/x?q");
-        assert_eq!(location(Redirect { path: Some(b"/y"[..].into()), ..none }), "http://a:81/y");
+        chain.steps.extend(step);
+    }
+}
+
+impl Step {
+    /// What becomes of the request.
+    fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>) -> Verdict<'a> {
+        match self {
+            Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
+            Self::AddPrefix(prefix) => add_prefix::on_request(prefix, head),
+            Self::Redirect(redirect) => redirect.on_request(head, context),
+            Self::GrpcWeb => GrpcWeb::on_request(head),
+        }
+    }
+}
+
+/// The filters of a route, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    /// Those that act on requests, in their order.
+    steps: Vec<Step>,
+    /// What all of them change in fields.
+    pub edits: Edits,
+}
+
+impl Chain {
+    /// Compiles filters. What is wrong with one is told with its position.
+    pub fn compile(filters: &[Filter], mut tell: impl FnMut(usize, FilterPlace)) -> Self {
+        let mut chain = Self::default();
+        for (at, filter) in filters.iter().enumerate() {
+            let mut place = FilterPlace::default();
+            filter.compile(&mut chain, &mut place);
+            tell(at, place);
+        }
+        chain
+    }
+
+    /// Shows the request to each filter until one answers it or refuses it.
+    pub fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>) -> Verdict<'a> {
+        for step in &self.steps {
+            match step.on_request(head, context) {
+                Verdict::Pass => {}
+                verdict @ (Verdict::Answer(_) | Verdict::Fail(_)) => return verdict,
+            }
+        }
+        Verdict::Pass
+    }
+
+    /// True where what goes on is gRPC.
+    #[must_use]
+    pub fn bridges_grpc(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::GrpcWeb))
     }
 }

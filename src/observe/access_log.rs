@@ -11,7 +11,7 @@ use crate::proto::h1::encode::{put_address, put_request_id};
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 use crate::record::{Record, Times};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Route, Service};
 use crate::upstream::evidence::State;
 
 /// What a line is made of.
@@ -21,8 +21,10 @@ pub struct Line<'a> {
     pub record: &'a Record,
     /// The request, as far as it could be read.
     pub head: &'a RequestHead,
-    /// The snapshot that the record's positions refer to.
-    pub snapshot: &'a Snapshot,
+    /// The route that it took, if one matched.
+    pub route: Option<&'a Route>,
+    /// The service that it went to, which the record's positions refer to.
+    pub service: Option<&'a Service>,
     /// When it was over.
     pub now: SystemTime,
     /// How many requests this worker has answered, this one included.
@@ -53,16 +55,15 @@ impl Line<'_> {
     }
 
     fn endpoint_at(&self, at: Option<usize>) -> Option<&str> {
-        let service = self.snapshot.services.get(self.record.service?)?;
-        service.endpoints.get(at?).map(|endpoint| &*endpoint.name)
+        self.service?.endpoints.get(at?).map(|endpoint| &*endpoint.name)
     }
 
     fn route(&self) -> &str {
-        self.record.route.and_then(|at| self.snapshot.routes.get(at)).map_or("", |route| &route.name)
+        self.route.map_or("", |route| &route.name)
     }
 
     fn service(&self) -> &str {
-        self.record.service.and_then(|at| self.snapshot.services.get(at)).map_or("", |service| &service.name)
+        self.service.map_or("", |service| &service.name)
     }
 
     fn put_common(&self, out: &mut Vec<u8>) {
@@ -73,7 +74,7 @@ impl Line<'_> {
         put_escaped(out, self.head.method());
         out.push(b' ');
         put_escaped(out, self.head.raw_target());
-        let _ = write!(out, " {}\" {} {}", self.head.protocol(), self.record.status, self.record.response_bytes);
+        let _ = write!(out, " {}\" {} {}", self.head.version().name(), self.record.status, self.record.response_bytes);
     }
 
     /// Traefik 1.7: CLF with referer and user agent, request number, frontend, backend URL and duration.
@@ -135,7 +136,7 @@ impl Line<'_> {
         }
         for (at, failed) in record.failed.iter().enumerate() {
             out.extend_from_slice(if at == 0 { b" failed=\"" } else { b"," });
-            put_escaped(out, self.endpoint_at(failed.endpoint).unwrap_or("-").as_bytes());
+            put_escaped(out, self.endpoint_at(Some(failed.endpoint)).unwrap_or("-").as_bytes());
             let how = if failed.connection.is_reused { "reused" } else { "fresh" };
             let state = if failed.state == State::Unknown { "-" } else { failed.state.name() };
             let acked = failed.acked_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -155,7 +156,7 @@ impl Line<'_> {
         for (at, failed) in self.record.failed.iter().enumerate() {
             out.extend_from_slice(if at == 0 { b",\"failed\":[" } else { b"," });
             out.extend_from_slice(b"{\"endpoint\":\"");
-            put_escaped(out, self.endpoint_at(failed.endpoint).unwrap_or_default().as_bytes());
+            put_escaped(out, self.endpoint_at(Some(failed.endpoint)).unwrap_or_default().as_bytes());
             let connection = &failed.connection;
             let _ = write!(
                 out,
@@ -188,7 +189,7 @@ impl Line<'_> {
         put_text(out, "method", self.head.method());
         put_text(out, "target", self.head.raw_target());
         put_text(out, "host", self.head.authority());
-        put_text(out, "protocol", self.head.protocol().as_bytes());
+        put_text(out, "protocol", self.head.version().name().as_bytes());
         if let Some(facts) = &record.tls {
             put_text(out, "tls_version", facts.version.as_bytes());
             put_text(out, "tls_cipher", facts.cipher.as_bytes());
@@ -325,9 +326,10 @@ fn put_iso_time(out: &mut Vec<u8>, since: Duration) {
 mod tests {
     use super::*;
     use crate::failure::Failure;
+    use crate::filter::Chain;
     use crate::proto::h1::request::Underscores;
-    use crate::record::{Attempt, Connection};
     use crate::snapshot::{Label, Route};
+    use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
     use crate::upstream::evidence::Evidence;
     use crate::upstream::retry::NoRetry;
 
@@ -340,24 +342,22 @@ mod tests {
         record.failure = Some(Failure::ConnectRefused);
         record.times.ended_us = 13_345;
         record.no_retry = Some(NoRetry::Attempts);
-        record.failed = vec![Attempt {
-            endpoint: None,
+        record.failed = vec![FailedAttempt {
+            endpoint: 0,
             failure: Failure::StaleReuseProven,
             evidence: Evidence::Proven,
             state: State::Close,
             acked_bytes: Some(7),
-            connection: Connection { is_reused: true, requests: 3, idle_us: 4_000, age_ms: 9, tls_us: 0 },
+            connection: ConnectionFacts { is_reused: true, requests: 3, idle_us: 4_000, age_ms: 9, tls_us: 0 },
             errno: 32,
             sent_bytes: 70,
             took_us: 5,
         }];
-        record.route = Some(0);
         let label = Label::default();
-        let route = Route { name: "bob's \"caf\u{e9}\"".into(), label, filters: Vec::new(), service: None };
-        let snapshot = Snapshot { routes: vec![route], ..Snapshot::default() };
+        let route = Route { name: "bob's \"caf\u{e9}\"".into(), label, chain: Chain::default(), service: None };
         let now = UNIX_EPOCH + Duration::from_secs(1_709_209_845);
         let mut out = Vec::new();
-        Line { record: &record, head: &head, snapshot: &snapshot, now, number: 7 }.put(&mut out, format);
+        Line { record: &record, head: &head, route: Some(&route), service: None, now, number: 7 }.put(&mut out, format);
         String::from_utf8(out).unwrap()
     }
 

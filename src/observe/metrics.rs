@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use crate::failure::Failure;
 use crate::limits::{METRIC_BUCKETS_MAX, METRIC_SERIES_MAX};
 use crate::record::Record;
-use crate::snapshot::{Label, Snapshot};
+use crate::snapshot::Label;
 use crate::tls::Facts;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
@@ -158,6 +158,18 @@ impl Metrics {
         self.series.clear();
     }
 
+    /// Forgets the series of names that are gone.
+    pub fn forget(&mut self, labels: &[Label]) {
+        let is_gone = |label: &Label| labels.contains(label);
+        self.series.retain(|key, _| ![key.listener, key.route, key.service].iter().any(is_gone));
+        for counts in
+            [&mut self.failed, &mut self.retries, &mut self.ejected, &mut self.refused_handshakes, &mut self.excesses]
+        {
+            counts.retain(|(label, _), _| !is_gone(label));
+        }
+        self.handshakes.retain(|(label, _), _| !is_gone(label));
+    }
+
     /// Counts an attempt that failed.
     pub fn count_failed(&mut self, service: Label, cause: &'static str) {
         *self.failed.entry((service, cause)).or_default() += 1;
@@ -196,16 +208,12 @@ impl Metrics {
         *self.excesses.entry((listener, frame)).or_default() += 1;
     }
 
-    /// Counts an exchange that is over.
-    pub fn count(&mut self, record: &Record, snapshot: &Snapshot) {
+    /// Counts an exchange that is over; `buckets_us` are the upper bounds of the histogram, in microseconds.
+    pub fn count(&mut self, record: &Record, buckets_us: &[u64]) {
         let key = Key {
             listener: record.listener,
-            route: record.route.and_then(|at| snapshot.routes.get(at)).map(|route| route.label).unwrap_or_default(),
-            service: record
-                .service
-                .and_then(|at| snapshot.services.get(at))
-                .map(|service| service.label)
-                .unwrap_or_default(),
+            route: record.route,
+            service: record.service,
             status: record.status,
             cause: record.failure.map_or("", |failure| failure.row().cause),
         };
@@ -215,7 +223,7 @@ impl Metrics {
         let duration_us = record.times.total_us();
         series.count += 1;
         series.duration_us += duration_us;
-        let bucket = snapshot.buckets_us.iter().position(|bound| duration_us <= *bound);
+        let bucket = buckets_us.iter().position(|bound| duration_us <= *bound);
         if let Some(count) = bucket.and_then(|at| series.buckets.get_mut(at)) {
             *count += 1;
         }

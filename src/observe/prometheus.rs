@@ -66,7 +66,7 @@ fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, la
     for (key, series) in &sums {
         let names = names(key);
         let mut below = 0;
-        for (bound_us, count) in snapshot.buckets_us.iter().zip(series.buckets) {
+        for (bound_us, count) in snapshot.process.buckets_us.iter().zip(series.buckets) {
             below += count;
             let bound = seconds(*bound_us);
             sample(out, &format!("{name}_bucket"), &format!("{names},le=\"{bound}\""), below);
@@ -184,7 +184,7 @@ fn render_tls(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels:
     }
     let name = "ringress_certificate_not_after_seconds";
     family(out, name, "gauge", "The end of a certificate's validity, in seconds since 1970.");
-    for listener in &snapshot.listeners {
+    for listener in snapshot.listeners.iter().map(|entrance| &entrance.listener) {
         for (names, not_after_s) in listener.tls.iter().flat_map(|tls| &tls.certificates) {
             let names = format!("listener=\"{}\",names=\"{}\"", escape(&listener.name), escape(names));
             sample(out, name, &names, u64::try_from(*not_after_s).unwrap_or_default());
@@ -254,7 +254,7 @@ fn render_pools(out: &mut String, reports: &[Report], snapshot: &Snapshot, label
                 escape(&endpoint.name),
                 endpoint.address
             );
-            sample(out, name, &names, u64::from(!endpoint.checked.is_down()));
+            sample(out, name, &names, u64::from(!endpoint.state.is_down()));
         }
     }
 }
@@ -304,19 +304,21 @@ mod tests {
     use super::*;
     use crate::failure::Failure;
     use crate::record::Record;
+    use crate::snapshot::ProcessSettings;
 
     #[test]
     fn requests_are_summed_over_workers_with_cumulative_buckets() {
         let mut labels = Labels::default();
         let web = labels.label("w\"eb");
-        let snapshot = Snapshot { buckets_us: vec![100_000, 300_000], generation: 3, ..Snapshot::default() };
+        let process = ProcessSettings { buckets_us: vec![100_000, 300_000], ..ProcessSettings::default() };
+        let snapshot = Snapshot { process: process.into(), generation: 3, ..Snapshot::default() };
         let mut metrics = Metrics::default();
         for (us, failure) in [(50_000, None), (200_000, None), (900_000, None), (1, Some(Failure::NoRoute))] {
             let mut record = Record::new(web, "127.0.0.1".parse().unwrap(), 1_000);
             record.times.ended_us = 1_000 + us;
             record.status = if failure.is_some() { 404 } else { 200 };
             record.failure = failure;
-            metrics.count(&record, &snapshot);
+            metrics.count(&record, &snapshot.process.buckets_us);
         }
         let report = |worker| Report {
             worker,

@@ -6,10 +6,6 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::h1::field::Known;
-use super::h1::framing::Framing;
-use super::h1::request::RequestHead;
-
 /// How the body of a request and its answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -90,14 +86,14 @@ pub struct TextDecoder {
 
 /// What came is no Base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoText;
+pub struct NotText;
 
 impl TextDecoder {
     /// Appends what `text` stands for, as far as its groups are whole.
     ///
     /// # Errors
-    /// [`NoText`].
-    pub fn decode(&mut self, mut text: &[u8], out: &mut Vec<u8>) -> Result<(), NoText> {
+    /// [`NotText`].
+    pub fn decode(&mut self, mut text: &[u8], out: &mut Vec<u8>) -> Result<(), NotText> {
         if !self.group.is_empty() {
             let missing = (4 - self.group.len()).min(text.len());
             self.group.extend_from_slice(&text[..missing]);
@@ -127,33 +123,8 @@ impl TextDecoder {
     }
 }
 
-fn put_decoded(text: &[u8], out: &mut Vec<u8>) -> Result<(), NoText> {
-    BASE64_STANDARD.decode_vec(text, out).map_err(|_| NoText)
-}
-
-impl RequestHead {
-    /// From here on a request of gRPC-web is one of gRPC, by its content type; any other stays as it is.
-    pub fn bridge_grpc_web(&mut self) {
-        let field = self.fields.iter_mut().find(|field| field.known == Known::ContentType);
-        let Some(value) = field.map(|field| &mut field.value) else { return };
-        let Some(kind) = Kind::of(value.bytes(&self.bytes)) else { return };
-        // In place: what tells them apart is left out, and the rest moves up.
-        let (name, was) = ("application/grpc".len(), kind.content_type().len());
-        let place = &mut self.bytes[value.range()];
-        place.copy_within(was.., name);
-        *value = value.part(0, value.range().len() - (was - name));
-        self.grpc_web = Some(kind);
-        if kind == Kind::Text && matches!(self.framing, Framing::Length(1..)) {
-            // It has another length than its text.
-            self.framing = Framing::Chunked;
-        }
-    }
-
-    /// How it came, where that was as gRPC-web.
-    #[must_use]
-    pub const fn grpc_web(&self) -> Option<Kind> {
-        self.grpc_web
-    }
+fn put_decoded(text: &[u8], out: &mut Vec<u8>) -> Result<(), NotText> {
+    BASE64_STANDARD.decode_vec(text, out).map_err(|_| NotText)
 }
 
 #[cfg(test)]
@@ -191,7 +162,7 @@ mod tests {
         }
         for broken in ["Y===", "YQ=a", "YQ!=", "====", "Y Q="] {
             let mut decoder = TextDecoder::default();
-            assert_eq!(decoder.decode(broken.as_bytes(), &mut Vec::new()), Err(NoText), "{broken}");
+            assert_eq!(decoder.decode(broken.as_bytes(), &mut Vec::new()), Err(NotText), "{broken}");
         }
         let mut decoder = TextDecoder::default();
         decoder.decode(b"YWJjZ", &mut Vec::new()).unwrap();

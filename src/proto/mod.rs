@@ -3,3 +3,4 @@
 pub mod grpc_web;
 pub mod h1;
 pub mod h2;
+pub mod version;

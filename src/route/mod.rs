@@ -8,18 +8,13 @@
 mod condition;
 mod path;
 
-use std::collections::HashMap;
-
-use foldhash::fast::FixedState;
+use std::sync::Arc;
 
 pub use condition::{Conditions, ValueTest};
 pub use path::PathPattern;
-use path::PathTable;
+use path::{Map, PathTable};
 
 use crate::proto::h1::request::RequestHead;
-
-/// Keys come from configurations, never from clients, so a fixed hash is no target.
-type Map<V> = HashMap<Box<[u8]>, V, FixedState>;
 
 /// A condition on the host, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +30,12 @@ pub enum HostPattern {
 /// One route as the router sees it.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// What [`Router::find`] gives.
-    pub route: usize,
     /// Any of these hosts; not empty.
     pub hosts: Vec<HostPattern>,
     /// Any of these paths; not empty.
     pub paths: Vec<PathPattern>,
     /// And all of these.
-    pub conditions: Conditions,
+    pub conditions: Arc<Conditions>,
     /// Higher goes first.
     pub priority: i32,
 }
@@ -63,19 +56,21 @@ struct Tier {
 }
 
 impl Router {
-    /// Builds the tables. Rules keep their order where nothing else decides.
+    /// Builds the tables of rules, whose positions are what [`Self::find`] gives. They keep their order where nothing else
+    /// decides.
     ///
     /// # Errors
     /// The rule's position and the message of a set of regular expressions that is too large together.
-    pub fn build(mut rules: Vec<Rule>) -> Result<Self, (usize, String)> {
-        rules.sort_by_key(|rule| (std::cmp::Reverse(rule.priority), rule.conditions.rank()));
+    pub fn build<'r>(rules: impl IntoIterator<Item = &'r Rule>) -> Result<Self, (usize, String)> {
+        let mut rules: Vec<_> = rules.into_iter().enumerate().collect();
+        rules.sort_by_key(|(_, rule)| (std::cmp::Reverse(rule.priority), rule.conditions.rank()));
         let mut router = Self::default();
-        for rule in &rules {
+        for (at, rule) in rules {
             if router.tiers.last().is_none_or(|tier| tier.priority != rule.priority) {
                 router.tiers.push(Tier { priority: rule.priority, ..Tier::default() });
             }
             if let Some(tier) = router.tiers.last_mut() {
-                tier.insert(rule);
+                tier.insert(at, rule);
             }
         }
         for tier in &mut router.tiers {
@@ -92,7 +87,7 @@ impl Router {
 }
 
 impl Tier {
-    fn insert(&mut self, rule: &Rule) {
+    fn insert(&mut self, at: usize, rule: &Rule) {
         for host in &rule.hosts {
             let table = match host {
                 HostPattern::Any => &mut self.any,
@@ -100,7 +95,7 @@ impl Tier {
                 HostPattern::Wildcard(suffix) => self.wildcard.entry(suffix.clone()).or_default(),
             };
             for path in &rule.paths {
-                table.insert(path, rule.route, &rule.conditions);
+                table.insert(path, at, &rule.conditions);
             }
         }
     }
@@ -138,13 +133,13 @@ mod tests {
         head
     }
 
-    fn rule(route: usize, host: &str, path: PathPattern) -> Rule {
+    fn rule(host: &str, path: PathPattern) -> Rule {
         let host = match (host, host.strip_prefix('*')) {
             ("", _) => HostPattern::Any,
             (_, Some(suffix)) => HostPattern::Wildcard(suffix.as_bytes().into()),
             _ => HostPattern::Exact(host.as_bytes().into()),
         };
-        Rule { route, hosts: vec![host], paths: vec![path], conditions: Conditions::default(), priority: 0 }
+        Rule { hosts: vec![host], paths: vec![path], conditions: Arc::default(), priority: 0 }
     }
 
     fn prefix(path: &str) -> PathPattern {
@@ -157,11 +152,11 @@ mod tests {
 
     #[test]
     fn the_most_specific_host_goes_first_and_falls_through() {
-        let router = Router::build(vec![
-            rule(0, "", prefix("/")),
-            rule(1, "*.org", prefix("/")),
-            rule(2, "*.example.org", prefix("/")),
-            rule(3, "a.example.org", prefix("/only")),
+        let router = Router::build(&[
+            rule("", prefix("/")),
+            rule("*.org", prefix("/")),
+            rule("*.example.org", prefix("/")),
+            rule("a.example.org", prefix("/only")),
         ])
         .unwrap();
         assert_eq!(find(&router, "a.example.org", "/only/x"), Some(3));
@@ -174,12 +169,12 @@ mod tests {
 
     #[test]
     fn exact_goes_before_regex_before_the_longest_prefix_by_elements() {
-        let router = Router::build(vec![
-            rule(0, "", prefix("/")),
-            rule(1, "", prefix("/a")),
-            rule(2, "", prefix("/a/b/")),
-            rule(3, "", PathPattern::regex("^/a/b/[0-9]+$").unwrap()),
-            rule(4, "", PathPattern::exact("/a/b/7")),
+        let router = Router::build(&[
+            rule("", prefix("/")),
+            rule("", prefix("/a")),
+            rule("", prefix("/a/b/")),
+            rule("", PathPattern::regex("^/a/b/[0-9]+$").unwrap()),
+            rule("", PathPattern::exact("/a/b/7")),
         ])
         .unwrap();
         for (path, route) in [
@@ -204,13 +199,13 @@ mod tests {
             headers: vec![(b"x-a"[..].into(), ValueTest::Present); headers],
             query: vec![(b"q"[..].into(), ValueTest::Equal(b"1"[..].into())); query],
         };
-        let with = |route, conditions| Rule { conditions, ..rule(route, "", prefix("/")) };
-        let router = Router::build(vec![
-            with(0, conditions(&[], 0, 0)),
-            with(1, conditions(&[], 0, 1)),
-            with(2, conditions(&[], 1, 0)),
-            with(3, conditions(&["POST"], 0, 0)),
-            with(4, conditions(&[], 0, 0)),
+        let with = |conditions| Rule { conditions: Arc::new(conditions), ..rule("", prefix("/")) };
+        let router = Router::build(&[
+            with(conditions(&[], 0, 0)),
+            with(conditions(&[], 0, 1)),
+            with(conditions(&[], 1, 0)),
+            with(conditions(&["POST"], 0, 0)),
+            with(conditions(&[], 0, 0)),
         ])
         .unwrap();
         assert_eq!(router.find(&head("POST", "h", "/?q=1", "X-A: 1\r\n")), Some(3));
@@ -221,15 +216,15 @@ mod tests {
 
     #[test]
     fn priority_goes_before_everything() {
-        let mut high = rule(1, "", prefix("/"));
+        let mut high = rule("", prefix("/"));
         high.priority = 10;
-        let router = Router::build(vec![rule(0, "h", PathPattern::exact("/x")), high]).unwrap();
+        let router = Router::build(&[rule("h", PathPattern::exact("/x")), high]).unwrap();
         assert_eq!(find(&router, "h", "/x"), Some(1));
     }
 
     #[test]
     fn nothing_matches_where_no_route_does() {
-        let router = Router::build(vec![rule(0, "a", prefix("/x"))]).unwrap();
+        let router = Router::build(&[rule("a", prefix("/x"))]).unwrap();
         assert_eq!(find(&router, "b", "/x"), None);
         assert_eq!(find(&router, "a", "/"), None);
         assert_eq!(Router::default().find(&head("OPTIONS", "a", "*", "")), None);

@@ -1,11 +1,16 @@
 //! The paths of one host: exact, by regular expression, by prefix.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use regex::bytes::{Regex, RegexSet};
 
-use super::{Conditions, Map};
+use super::condition::Conditions;
 use crate::proto::h1::request::RequestHead;
+
+/// Keys come from configurations, never from clients, so a fixed hash is no target.
+pub(super) type Map<V> = HashMap<Box<[u8]>, V, FixedState>;
 
 /// A condition on the normalised path.
 #[derive(Clone, Debug)]
@@ -61,8 +66,8 @@ pub(super) struct PathTable {
 }
 
 impl PathTable {
-    pub(super) fn insert(&mut self, path: &PathPattern, route: usize, conditions: &Conditions) {
-        let candidate = Candidate { route, conditions: Arc::new(conditions.clone()) };
+    pub(super) fn insert(&mut self, path: &PathPattern, route: usize, conditions: &Arc<Conditions>) {
+        let candidate = Candidate { route, conditions: Arc::clone(conditions) };
         match path {
             PathPattern::Exact(path) => self.exact.entry(path.clone()).or_default().push(candidate),
             PathPattern::Prefix(prefix) => {

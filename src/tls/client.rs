@@ -30,7 +30,7 @@ pub struct ClientTls {
 
 /// What a service says of TLS.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct ClientTerms {
     /// Suites and groups.
     pub provider: Arc<CryptoProvider>,
     /// TLS 1.3 alone.
@@ -50,7 +50,7 @@ impl ClientTls {
     ///
     /// # Errors
     /// Authorities that are none, a name that is none.
-    pub fn new(terms: Terms) -> Result<Self, Error> {
+    pub fn new(terms: ClientTerms) -> Result<Self, Error> {
         let fault = |what: &str| Error::General(what.to_owned());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&terms.provider))
             .with_protocol_versions(versions(terms.is_13_only))?;
@@ -181,7 +181,7 @@ mod tests {
 
     fn tls(name: Option<&str>) -> Result<ClientTls, Error> {
         let authority = Identity::self_signed().unwrap().key.cert[0].clone();
-        ClientTls::new(Terms {
+        ClientTls::new(ClientTerms {
             provider: super::super::provider(&[]).unwrap(),
             is_13_only: false,
             authorities: Some(vec![authority]),

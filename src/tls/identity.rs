@@ -23,7 +23,7 @@ pub struct Identity {
 
 /// Why files are no identity. Each says which of the two files is to blame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum IdentityFault {
     /// The certificate's file; what is wrong with it.
     Certificate(String),
     /// The key's file; what is wrong with it.
@@ -35,25 +35,28 @@ impl Identity {
     /// stapled.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub fn from_pem(chain: &[u8], key: &[u8], ocsp: Option<Vec<u8>>) -> Result<Self, Fault> {
-        let chain = certificates(chain).map_err(Fault::Certificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| Fault::Key(format!("no private key: {error}")))?;
-        let key = any_supported_type(&key).map_err(|error| Fault::Key(format!("a key of no use: {error}")))?;
+    /// [`IdentityFault`].
+    pub fn from_pem(chain: &[u8], key: &[u8], ocsp: Option<Vec<u8>>) -> Result<Self, IdentityFault> {
+        let chain = certificates(chain).map_err(IdentityFault::Certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|error| IdentityFault::Key(format!("no private key: {error}")))?;
+        let key = any_supported_type(&key).map_err(|error| IdentityFault::Key(format!("a key of no use: {error}")))?;
         let mut certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
             // A key that does not tell its public part cannot be compared.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(Error::InconsistentKeys(_)) => return Err(Fault::Key("the key of another certificate".to_owned())),
-            Err(error) => return Err(Fault::Certificate(error.to_string())),
+            Err(Error::InconsistentKeys(_)) => {
+                return Err(IdentityFault::Key("the key of another certificate".to_owned()));
+            }
+            Err(error) => return Err(IdentityFault::Certificate(error.to_string())),
         }
         certified.ocsp = ocsp;
         Self::new(certified)
     }
 
-    fn new(certified: CertifiedKey) -> Result<Self, Fault> {
-        let leaf = certified.cert.first().ok_or_else(|| Fault::Certificate("no certificate".to_owned()))?;
-        let fault = |error| Fault::Certificate(format!("no X.509 certificate: {error}"));
+    fn new(certified: CertifiedKey) -> Result<Self, IdentityFault> {
+        let leaf = certified.cert.first().ok_or_else(|| IdentityFault::Certificate("no certificate".to_owned()))?;
+        let fault = |error| IdentityFault::Certificate(format!("no X.509 certificate: {error}"));
         let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| fault(error.to_string()))?;
         let alternatives = leaf.subject_alternative_name().map_err(|error| fault(error.to_string()))?;
         let mut names = Vec::new();
@@ -70,15 +73,15 @@ impl Identity {
     ///
     /// # Errors
     /// Where no key can be made.
-    pub fn self_signed() -> Result<Self, Fault> {
+    pub fn self_signed() -> Result<Self, IdentityFault> {
         const NAME: &str = "ringress.default";
-        let fault = |error: rcgen::Error| Fault::Key(error.to_string());
+        let fault = |error: rcgen::Error| IdentityFault::Key(error.to_string());
         let key = rcgen::KeyPair::generate().map_err(fault)?;
         let mut parameters = rcgen::CertificateParams::new(vec![NAME.to_owned()]).map_err(fault)?;
         parameters.distinguished_name.push(rcgen::DnType::CommonName, NAME);
         let certificate = parameters.self_signed(&key).map_err(fault)?;
-        let der = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| Fault::Key(error.to_owned()))?;
-        let key = any_supported_type(&der).map_err(|error| Fault::Key(error.to_string()))?;
+        let der = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| IdentityFault::Key(error.to_owned()))?;
+        let key = any_supported_type(&der).map_err(|error| IdentityFault::Key(error.to_string()))?;
         Self::new(CertifiedKey::new(vec![certificate.der().clone()], key))
     }
 
@@ -119,17 +122,17 @@ mod tests {
         assert!(identity.not_after_s > 1_700_000_000);
         let (_, foreign) = pem(&["a.example"]);
         let fault = Identity::from_pem(chain.as_bytes(), foreign.as_bytes(), None).unwrap_err();
-        assert_eq!(fault, Fault::Key("the key of another certificate".to_owned()));
+        assert_eq!(fault, IdentityFault::Key("the key of another certificate".to_owned()));
     }
 
     #[test]
     fn what_is_no_pem_says_which_file_is_to_blame() {
         let (chain, key) = pem(&["a.example"]);
         let fault = |chain: &str, key: &str| Identity::from_pem(chain.as_bytes(), key.as_bytes(), None).unwrap_err();
-        assert!(matches!(fault("", &key), Fault::Certificate(_)));
-        assert!(matches!(fault(&key, &key), Fault::Certificate(_)));
-        assert!(matches!(fault(&chain, "nothing"), Fault::Key(_)));
-        assert!(matches!(fault(&chain, &chain), Fault::Key(_)));
+        assert!(matches!(fault("", &key), IdentityFault::Certificate(_)));
+        assert!(matches!(fault(&key, &key), IdentityFault::Certificate(_)));
+        assert!(matches!(fault(&chain, "nothing"), IdentityFault::Key(_)));
+        assert!(matches!(fault(&chain, &chain), IdentityFault::Key(_)));
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub struct ClientPolicy {
 
 /// What all handshakes of a listener have in common.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct ServerTerms {
     /// Suites and groups.
     pub provider: Arc<CryptoProvider>,
     /// TLS 1.3 alone.
@@ -143,7 +143,7 @@ impl ServerTls {
     /// # Errors
     /// Authorities that are none, versions without suites.
     pub fn new(
-        terms: &Terms,
+        terms: &ServerTerms,
         identities: &[Identity],
         is_strict: bool,
         clients: &[ClientPolicy],
@@ -181,7 +181,7 @@ impl ServerTls {
 }
 
 fn server_config(
-    terms: &Terms,
+    terms: &ServerTerms,
     certificates: &Arc<dyn ResolvesServerCert>,
     policy: Option<&ClientPolicy>,
     resumption: Resumption,
@@ -213,7 +213,7 @@ fn server_config(
     Ok(config)
 }
 
-fn verifier(terms: &Terms, policy: &ClientPolicy) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+fn verifier(terms: &ServerTerms, policy: &ClientPolicy) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
     let mut roots = RootCertStore::empty();
     for authority in &policy.authorities {
         roots.add(authority.clone())?;
@@ -257,7 +257,7 @@ mod tests {
             authorities: vec![authority()],
             is_required,
         };
-        let terms = Terms {
+        let terms = ServerTerms {
             provider: super::super::provider(&[]).unwrap(),
             is_13_only: false,
             http2: true,

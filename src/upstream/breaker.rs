@@ -1,23 +1,44 @@
 //! The circuit breaker of a service in one worker: too many failures, or too slow, and requests are refused for a while.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::units::Duration;
+
 /// Windows are made of so many parts.
 const PARTS: usize = 10;
 /// Buckets of the latency histogram: four for each doubling, from 1 ms to 18 h.
 const LATENCIES: usize = 104;
 
-/// When it opens.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BreakerRules {
-    /// Share of failed requests above which it opens, 0 to 1.
+/// When requests are refused, for the service fails or is slow.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CircuitBreaker {
+    /// Share of requests that fail (502, 504, or the upstream's own 5xx) above which it opens, 0 to below 1.
     pub error_ratio: Option<f64>,
-    /// Latency above which it opens, in milliseconds, and the quantile that is looked at, 0 to 1.
-    pub latency: Option<(u64, f64)>,
-    /// Fewer requests in the window than this prove nothing.
+    /// Time to the response head above which it opens.
+    pub latency: Option<Duration>,
+    /// The quantile of the latency that is looked at, between 0 and 1.
+    pub quantile: f64,
+    /// Fewer requests in the window prove nothing. Each worker counts by itself.
     pub requests_min: u32,
-    /// The window, in milliseconds.
-    pub window_ms: u64,
-    /// How long it stays open, in milliseconds.
-    pub open_ms: u64,
+    /// The time that is looked at.
+    pub window: Duration,
+    /// How long it stays open before one request tries.
+    pub open: Duration,
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self {
+            error_ratio: None,
+            latency: None,
+            quantile: 0.5,
+            requests_min: 20,
+            window: Duration::from_s(10),
+            open: Duration::from_s(5),
+        }
+    }
 }
 
 /// What it has seen.
@@ -92,13 +113,13 @@ impl Breaker {
 
     /// A request that was admitted is over: whether it failed, and how long its response head took in milliseconds.
     /// True where the breaker opened by it.
-    pub fn counts(&mut self, rules: &BreakerRules, pass: Pass, outcome: (bool, u64), now_ms: u64) -> bool {
+    pub fn counts(&mut self, rules: &CircuitBreaker, pass: Pass, outcome: (bool, u64), now_ms: u64) -> bool {
         let (is_error, took_ms) = outcome;
         match self.state {
             // It began before the breaker opened.
             State::Trying if pass == Pass::Usual => return false,
             State::Trying if is_error => {
-                self.state = State::Open(now_ms + rules.open_ms);
+                self.state = State::Open(now_ms + rules.open.ms());
                 return false;
             }
             State::Trying => {
@@ -115,15 +136,15 @@ impl Breaker {
         part.latencies[bucket(took_ms)] += 1;
         let is_open = self.is_too_bad(rules);
         if is_open {
-            self.state = State::Open(now_ms + rules.open_ms);
+            self.state = State::Open(now_ms + rules.open.ms());
         }
         is_open
     }
 
-    fn advance(&mut self, rules: &BreakerRules, now_ms: u64) {
-        let now = now_ms / (rules.window_ms / PARTS as u64).max(1);
-        if self.window_ms != rules.window_ms {
-            (self.parts, self.at, self.window_ms) = ([EMPTY; PARTS], now, rules.window_ms);
+    fn advance(&mut self, rules: &CircuitBreaker, now_ms: u64) {
+        let now = now_ms / (rules.window.ms() / PARTS as u64).max(1);
+        if self.window_ms != rules.window.ms() {
+            (self.parts, self.at, self.window_ms) = ([EMPTY; PARTS], now, rules.window.ms());
         }
         for at in self.at.max(now.saturating_sub(PARTS as u64))..now {
             self.parts[usize::try_from(at + 1).unwrap_or(0) % PARTS] = EMPTY;
@@ -131,17 +152,17 @@ impl Breaker {
         self.at = self.at.max(now);
     }
 
-    fn is_too_bad(&self, rules: &BreakerRules) -> bool {
+    fn is_too_bad(&self, rules: &CircuitBreaker) -> bool {
         let sum = |of: fn(&Part) -> u32| self.parts.iter().map(of).sum::<u32>();
         let requests = sum(|part| part.requests);
-        if requests < rules.requests_min {
+        if requests < rules.requests_min.max(1) {
             return false;
         }
         let share = |count: u32| f64::from(count) / f64::from(requests);
         let is_failing = rules.error_ratio.is_some_and(|most| share(sum(|part| part.errors)) > most);
-        let is_slow = rules.latency.is_some_and(|(most_ms, quantile)| {
-            let slow = self.parts.iter().flat_map(|part| &part.latencies[bucket(most_ms) + 1..]).sum();
-            share(slow) > 1.0 - quantile
+        let is_slow = rules.latency.is_some_and(|most| {
+            let slow = self.parts.iter().flat_map(|part| &part.latencies[bucket(most.ms()) + 1..]).sum();
+            share(slow) > 1.0 - rules.quantile
         });
         is_failing || is_slow
     }
@@ -159,12 +180,13 @@ fn bucket(ms: u64) -> usize {
 mod tests {
     use super::*;
 
-    const RULES: BreakerRules = BreakerRules {
+    const RULES: CircuitBreaker = CircuitBreaker {
         error_ratio: Some(0.5),
-        latency: Some((200, 0.5)),
+        latency: Some(Duration::from_ms(200)),
+        quantile: 0.5,
         requests_min: 10,
-        window_ms: 10_000,
-        open_ms: 5_000,
+        window: Duration::from_s(10),
+        open: Duration::from_s(5),
     };
 
     fn count(breaker: &mut Breaker, is_error: bool, took_ms: u64, now_ms: u64) -> bool {
@@ -211,7 +233,7 @@ mod tests {
     #[test]
     fn another_window_begins_anew_and_slides() {
         let mut breaker = Breaker::default();
-        let short = BreakerRules { window_ms: 1_000, ..RULES };
+        let short = CircuitBreaker { window: Duration::from_s(1), ..RULES };
         (0..9).for_each(|_| _ = breaker.counts(&short, Pass::Usual, (true, 5), 1_000_000));
         assert!(!count(&mut breaker, false, 5, 1_000_001));
         (0..100).for_each(|at| assert!(!count(&mut breaker, at % 3 == 1, 5, 1_000_002 + at * 200)));

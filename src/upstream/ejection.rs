@@ -1,25 +1,44 @@
 //! Passive health: an endpoint that failed several requests in a row is left out for a while, longer each time.
 
-use crate::failure::Failure;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// When an endpoint is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EjectionRules {
-    /// Failures in a row; 0 never ejects.
+use crate::failure::Failure;
+use crate::failure::table::Blame;
+use crate::units::Duration;
+
+/// When an endpoint that fails requests is left out for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ejection {
+    /// Failures in a row: no connection, no answer. 0 never leaves one out.
     pub failures: u32,
-    /// How long, the first time, in milliseconds.
-    pub time_ms: u64,
-    /// How long at most, in milliseconds: the time doubles each time.
-    pub time_ms_max: u64,
-    /// Share of the endpoints that may be out at once, in percent.
-    pub share_percent: u8,
+    /// How long, the first time; it doubles each time.
+    pub time: Duration,
+    /// How long at most.
+    pub time_max: Duration,
+    /// Share of the endpoints that may be left out at once, in percent.
+    #[schemars(range(max = 100))]
+    pub share_max: u8,
     /// A status of 5xx is a failure too.
-    pub has_server_errors: bool,
+    pub server_errors: bool,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            time: Duration::from_s(1),
+            time_max: Duration::from_s(4),
+            share_max: 50,
+            server_errors: false,
+        }
+    }
 }
 
 /// What one worker has seen of one endpoint.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Ejection {
+pub struct Passive {
     failures: u32,
     /// How often in a row it was ejected.
     times: u32,
@@ -53,7 +72,7 @@ pub enum Standing {
     Out(u64),
 }
 
-impl Ejection {
+impl Passive {
     /// How it stands.
     #[must_use]
     pub fn standing(&self, now_ms: u64) -> Standing {
@@ -111,7 +130,7 @@ impl Ejection {
     /// it; `others_out` of `count` endpoints are out already.
     pub fn fails(
         &mut self,
-        rules: &EjectionRules,
+        rules: &Ejection,
         failure: Failure,
         (began_ms, now_ms): (u64, u64),
         (others_out, count): (usize, usize),
@@ -123,7 +142,7 @@ impl Ejection {
             return false;
         }
         self.failures = self.failures.saturating_add(1);
-        let has_room = (others_out + 1) * 100 <= count * usize::from(rules.share_percent);
+        let has_room = (others_out + 1) * 100 <= count * usize::from(rules.share_max);
         if !was_trial && (self.failures < rules.failures || !has_room) {
             return false;
         }
@@ -131,8 +150,9 @@ impl Ejection {
         true
     }
 
-    fn leaves(&mut self, rules: &EjectionRules, failure: Failure, now_ms: u64) {
-        let time_ms = rules.time_ms.saturating_mul(1 << self.times.min(20)).min(rules.time_ms_max.max(rules.time_ms));
+    fn leaves(&mut self, rules: &Ejection, failure: Failure, now_ms: u64) {
+        let time_ms =
+            rules.time.ms().saturating_mul(1 << self.times.min(20)).min(rules.time_max.ms().max(rules.time.ms()));
         self.times += 1;
         self.until_ms = Some(now_ms + time_ms);
         self.cause = Some(failure);
@@ -140,17 +160,17 @@ impl Ejection {
     }
 
     /// The worker's own connection failed.
-    pub fn probe_fails(&mut self, rules: &EjectionRules, failure: Failure, now_ms: u64) {
+    pub fn probe_fails(&mut self, rules: &Ejection, failure: Failure, now_ms: u64) {
         self.leaves(rules, failure, now_ms);
     }
 
     /// The worker's own connection came about: that is all that was wrong, or a request finds out the rest.
     pub const fn probe_succeeds(&mut self, now_ms: u64) {
-        match self.cause {
-            Some(Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout) => {
-                self.returns(now_ms);
-            }
-            _ => self.trial = Trial::Open,
+        let is_all = matches!(self.cause, Some(cause) if matches!(cause.handling().ejection, Blame::Connection));
+        if is_all {
+            self.returns(now_ms);
+        } else {
+            self.trial = Trial::Open;
         }
     }
 }
@@ -167,16 +187,21 @@ pub fn slow_start(since_ms: Option<u64>, now_ms: u64, slow_start_ms: u64) -> u32
 mod tests {
     use super::*;
 
-    const RULES: EjectionRules =
-        EjectionRules { failures: 3, time_ms: 1_000, time_ms_max: 4_000, share_percent: 50, has_server_errors: false };
+    const RULES: Ejection = Ejection {
+        failures: 3,
+        time: Duration::from_s(1),
+        time_max: Duration::from_s(4),
+        share_max: 50,
+        server_errors: false,
+    };
 
-    fn fail(ejection: &mut Ejection, now_ms: u64) -> bool {
+    fn fail(ejection: &mut Passive, now_ms: u64) -> bool {
         ejection.fails(&RULES, Failure::UpstreamHeaderTimeout, (now_ms, now_ms), (0, 2))
     }
 
     #[test]
     fn three_failures_in_a_row_eject_and_the_time_doubles_to_its_bound() {
-        let mut ejection = Ejection::default();
+        let mut ejection = Passive::default();
         assert!(!fail(&mut ejection, 0) && !fail(&mut ejection, 0));
         ejection.succeeds(false, 0);
         assert!(!fail(&mut ejection, 0) && !fail(&mut ejection, 0) && fail(&mut ejection, 0));
@@ -211,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_connected_to_is_back_with_a_connection() {
-        let mut ejection = Ejection::default();
+        let mut ejection = Passive::default();
         for _ in 0..3 {
             ejection.fails(&RULES, Failure::ConnectRefused, (0, 0), (0, 2));
         }
@@ -223,7 +248,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_share_is_ever_out() {
-        let mut ejection = Ejection::default();
+        let mut ejection = Passive::default();
         for _ in 0..10 {
             assert!(!ejection.fails(&RULES, Failure::ConnectRefused, (0, 0), (1, 2)));
             assert!(!ejection.fails(&RULES, Failure::ConnectRefused, (0, 0), (0, 1)));

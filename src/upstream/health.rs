@@ -1,18 +1,22 @@
-//! What the whole process knows of one endpoint: written by the control plane's check, read by every worker.
+//! What the whole process knows of one endpoint: what the control plane's check found, and how busy it is.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// The finding of active checks. Without checks an endpoint is up.
+use super::gate::SharedCount;
+
+/// The finding of active checks, and the requests of all workers. Without checks an endpoint is up.
 #[derive(Debug, Default)]
-pub struct Checked {
+pub struct EndpointState {
     is_down: AtomicBool,
     /// When it came up after having been down, in milliseconds of the coarse clock; 0 for never.
     up_since_ms: AtomicU64,
     /// Some worker has told of its habit with idle connections.
     is_told: AtomicBool,
+    /// Requests in flight, where `limits.endpoint_in_flight` is set.
+    pub in_flight: SharedCount,
 }
 
-impl Checked {
+impl EndpointState {
     /// True where the last checks failed.
     #[must_use]
     pub fn is_down(&self) -> bool {

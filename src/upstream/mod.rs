@@ -1,8 +1,10 @@
 //! What is decided about upstreams: which endpoint, how long its connections are good for, whether to try again.
 
+pub mod attempts;
 pub mod breaker;
 pub mod ejection;
 pub mod evidence;
+pub mod gate;
 pub mod habit;
 pub mod health;
 pub mod pick;

@@ -1,6 +1,88 @@
 //! Picks one endpoint of a service.
 
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::limits::HASH_POINTS_PER_WEIGHT;
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, smoothly by weight.
+    #[default]
+    RoundRobin,
+    /// The less busy of two taken at random.
+    LeastRequests,
+    /// At random, by weight.
+    Random,
+    /// By the client's address, on a hash ring.
+    HashClientIp,
+    /// By the value of a field, on a hash ring; without it by the client's address.
+    HashHeader(String),
+    /// By the value of a cookie, on a hash ring; without it by the client's address.
+    HashCookie(String),
+}
+
+impl FromStr for Balance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "round_robin" => Ok(Self::RoundRobin),
+            "least_requests" => Ok(Self::LeastRequests),
+            "random" => Ok(Self::Random),
+            "hash:client_ip" => Ok(Self::HashClientIp),
+            _ => match (text.strip_prefix("hash:header:"), text.strip_prefix("hash:cookie:")) {
+                (Some(name), _) if !name.is_empty() => Ok(Self::HashHeader(name.to_owned())),
+                (_, Some(name)) if !name.is_empty() => Ok(Self::HashCookie(name.to_owned())),
+                _ => Err(format!(
+                    "`{text}` is no balance; write round_robin, least_requests, random, hash:client_ip, \
+                     hash:header:NAME or hash:cookie:NAME"
+                )),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RoundRobin => f.write_str("round_robin"),
+            Self::LeastRequests => f.write_str("least_requests"),
+            Self::Random => f.write_str("random"),
+            Self::HashClientIp => f.write_str("hash:client_ip"),
+            Self::HashHeader(name) => write!(f, "hash:header:{name}"),
+            Self::HashCookie(name) => write!(f, "hash:cookie:{name}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Balance {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Balance {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for Balance {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Balance".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string",
+            "pattern": "^(round_robin|least_requests|random|hash:client_ip|hash:header:.+|hash:cookie:.+)$"})
+    }
+}
 
 /// How endpoints are chosen, with the state of one worker.
 #[derive(Debug)]
@@ -9,13 +91,15 @@ pub enum Picker {
     RoundRobin {
         /// What each endpoint has saved up.
         current: Vec<i64>,
+        /// Where it is looked first: whose turn it is where nothing else decides.
+        start: usize,
     },
     /// The less busy of two taken at random by weight.
     LeastRequests,
     /// At random by weight.
     Random,
     /// By a hash of the request.
-    Hash(HashRing),
+    Hash(Arc<HashRing>),
 }
 
 /// What a picker must know of the endpoints, in their order.
@@ -29,10 +113,21 @@ pub trait Endpoints {
 }
 
 impl Picker {
-    /// A round robin over so many endpoints.
+    /// A round robin over so many endpoints that begins at one of them: workers that all began at the first would send it
+    /// their first requests all at once. `saved` has what the endpoints saved up before, where they were there before.
     #[must_use]
-    pub fn round_robin(count: usize) -> Self {
-        Self::RoundRobin { current: vec![0; count] }
+    pub fn round_robin(saved: Vec<Option<i64>>, random: u64) -> Self {
+        let start = usize::try_from(random % (saved.len() as u64).max(1)).unwrap_or(0);
+        Self::RoundRobin { current: saved.into_iter().map(Option::unwrap_or_default).collect(), start }
+    }
+
+    /// What the endpoint at this position has saved up, for the picker that follows this one.
+    #[must_use]
+    pub fn saved(&self, at: usize) -> Option<i64> {
+        match self {
+            Self::RoundRobin { current, .. } => current.get(at).copied(),
+            Self::LeastRequests | Self::Random | Self::Hash(_) => None,
+        }
     }
 
     /// The position of the endpoint to take, `None` where all shares are 0.
@@ -44,7 +139,7 @@ impl Picker {
             return None;
         }
         match self {
-            Self::RoundRobin { current } => round_robin(current, endpoints, total),
+            Self::RoundRobin { current, start } => round_robin(current, *start, endpoints, total),
             Self::Random => by_weight(endpoints, total, random),
             Self::LeastRequests => {
                 let first = by_weight(endpoints, total, random)?;
@@ -59,9 +154,9 @@ impl Picker {
     }
 }
 
-fn round_robin(current: &mut [i64], endpoints: &impl Endpoints, total: u64) -> Option<usize> {
+fn round_robin(current: &mut [i64], start: usize, endpoints: &impl Endpoints, total: u64) -> Option<usize> {
     let mut best: Option<usize> = None;
-    for at in 0..current.len() {
+    for at in (start..current.len()).chain(0..start) {
         current[at] += i64::from(endpoints.share(at));
         if endpoints.share(at) > 0 && best.is_none_or(|best| current[at] > current[best]) {
             best = Some(at);
@@ -154,10 +249,20 @@ mod tests {
     #[test]
     fn round_robin_is_exact_and_smooth() {
         let endpoints = Fixed(vec![(5, 0), (1, 0), (1, 0), (0, 0)]);
-        let mut picker = Picker::round_robin(4);
+        let mut picker = Picker::round_robin(vec![None; 4], 0);
         let order: Vec<_> = (0..7).map(|_| picker.pick(&endpoints, 0, 0).unwrap()).collect();
         assert_eq!(order, [0, 0, 1, 0, 2, 0, 0]);
         assert_eq!(counts(&mut picker, &endpoints, 700), [500, 100, 100, 0]);
+    }
+
+    #[test]
+    fn round_robin_begins_anywhere_and_goes_on_where_it_was() {
+        let endpoints = Fixed(vec![(1, 0); 4]);
+        let order = |picker: &mut Picker| (0..5).map(|_| picker.pick(&endpoints, 0, 0).unwrap()).collect::<Vec<_>>();
+        let mut picker = Picker::round_robin(vec![None; 4], 6);
+        assert_eq!(order(&mut picker), [2, 3, 0, 1, 2]);
+        let saved = (0..4).map(|at| picker.saved(at)).collect();
+        assert_eq!(order(&mut Picker::round_robin(saved, 2)), [3, 0, 1, 2, 3]);
     }
 
     #[test]
@@ -194,7 +299,7 @@ mod tests {
     #[test]
     fn nothing_is_picked_where_every_weight_is_0() {
         let none = Fixed(vec![(0, 0)]);
-        assert_eq!(Picker::round_robin(1).pick(&none, 0, 0), None);
-        assert_eq!(Picker::Hash(HashRing::default()).pick(&Fixed(vec![]), 0, 0), None);
+        assert_eq!(Picker::round_robin(vec![None], 0).pick(&none, 0, 0), None);
+        assert_eq!(Picker::Hash(Arc::default()).pick(&Fixed(vec![]), 0, 0), None);
     }
 }

@@ -1,7 +1,12 @@
 //! Whether a failed attempt is followed by another, where, and if not, why not: the table of failures as a function.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::evidence::Evidence;
-use crate::failure::{Failure, TlsFault};
+use crate::failure::Failure;
+use crate::failure::table::RetryClass;
+use crate::units::Size;
 
 /// Retries per second that need no requests in flight, and how many of them can be saved up.
 const RETRIES_PER_S: u64 = 3;
@@ -9,35 +14,58 @@ const RETRIES_SAVED_MAX: u64 = 30;
 /// Retries in flight, in percent of the requests in flight.
 const RETRIES_PERCENT: usize = 20;
 
-/// What a service allows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RetryRules {
-    /// Attempts beyond the first; the free retry after a stale reuse is not among them.
+/// When a failed attempt is followed by another.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Attempts beyond the first; the one after a stale kept-alive connection is free and not among them.
+    #[schemars(range(max = 10))]
     pub attempts: u8,
-    /// What happens to requests that are not idempotent.
+    /// What happens to requests that are not idempotent (POST, PATCH) and have no `Idempotency-Key`.
     pub non_idempotent: NonIdempotent,
-    /// Statuses that are tried elsewhere.
-    pub statuses: Vec<u16>,
-    /// A response head that does not come in time is tried elsewhere.
-    pub on_header_timeout: bool,
-    /// A response that breaks a rule is tried elsewhere.
-    pub on_bad_response: bool,
-    /// Most bytes of a request body that are held to be sent again.
-    pub buffer_bytes: usize,
+    /// Statuses after which an idempotent request is tried at another endpoint; `Retry-After` is honoured.
+    pub on_status: Vec<u16>,
+    /// Further failures after which an idempotent request is tried at another endpoint.
+    pub on: Vec<RetryOn>,
+    /// Most bytes of a request body that are held to be sent again; `"0B"` holds none.
+    pub buffer: Size,
 }
 
-/// What happens to requests that are not idempotent (RFC 9110 §9.2.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: 2,
+            non_idempotent: NonIdempotent::default(),
+            on_status: Vec::new(),
+            on: Vec::new(),
+            buffer: Size::from_kib(64),
+        }
+    }
+}
+
+/// What happens to requests that are not idempotent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum NonIdempotent {
-    /// Sent again where no application can have seen them.
+    /// Sent again only where no upstream can have seen them.
     #[default]
     Proof,
-    /// Also after any failure of a reused connection.
+    /// Also after any failure of a kept-alive connection: a request may be executed twice.
     Reused,
-    /// Like the others.
+    /// Like idempotent ones: a request may be executed twice.
     Always,
-    /// Not sent again.
+    /// Never sent again.
     Never,
+}
+
+/// A failure that is tried again only where it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RetryOn {
+    /// The response head did not come in time.
+    HeaderTimeout,
+    /// The response breaks a rule.
+    BadResponse,
 }
 
 /// A failed attempt and what can be done about it.
@@ -125,7 +153,8 @@ impl NoRetry {
     }
 }
 
-/// What a failure allows, before the request and the service are asked.
+/// What a failure allows, once it is known how the attempt went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// Trying again cannot help, or is nobody's wish: no word is lost about it.
     Final,
@@ -145,7 +174,7 @@ enum Kind {
 ///
 /// # Errors
 /// Why there is no other attempt; `None` where the failure is not one that could be retried.
-pub fn decide(rules: &RetryRules, attempted: &Attempted) -> Result<Again, Option<NoRetry>> {
+pub fn decide(rules: &Retry, attempted: &Attempted) -> Result<Again, Option<NoRetry>> {
     let refuse = |why| Err(Some(why));
     let kind = kind(rules, attempted);
     if matches!(kind, Kind::Final) {
@@ -189,32 +218,19 @@ pub fn decide(rules: &RetryRules, attempted: &Attempted) -> Result<Again, Option
     Ok(Again::OtherEndpoint { is_paid: !is_proof, or_same })
 }
 
-fn kind(rules: &RetryRules, attempted: &Attempted) -> Kind {
-    match attempted.failure {
-        Failure::StaleReuseUnsent
-        | Failure::StaleReuseProven
-        | Failure::StaleReuseLikely
-        | Failure::UpstreamUnsolicited
-        | Failure::H2Refused
-        | Failure::H2GoawayUnprocessed => Kind::Stale,
-        Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend if attempted.is_reused => Kind::Stale,
-        Failure::UpstreamClosedNoResponse | Failure::UpstreamResetDuringSend | Failure::H2Reset(_) => Kind::Closed,
-        // Who is not who it should be is not passed over in silence, though another may be.
-        Failure::UpstreamTls(TlsFault::Certificate(_)) => Kind::Final,
+fn kind(rules: &Retry, attempted: &Attempted) -> Kind {
+    match attempted.failure.handling().retry {
+        RetryClass::Final => Kind::Final,
+        RetryClass::Stale => Kind::Stale,
+        RetryClass::Ended if attempted.is_reused => Kind::Stale,
+        RetryClass::Ended | RetryClass::Closed => Kind::Closed,
         // After the handshake, with the request on its way.
-        Failure::UpstreamTls(_) if attempted.evidence != Evidence::None => Kind::Closed,
-        Failure::ConnectRefused | Failure::ConnectUnreachable | Failure::ConnectTimeout | Failure::UpstreamTls(_) => {
-            Kind::Connect
-        }
-        Failure::UpstreamSendTimeout => Kind::Stalled,
-        Failure::UpstreamHeaderTimeout => Kind::Asked(rules.on_header_timeout),
-        Failure::UpstreamBadHeader(_)
-        | Failure::UpstreamHeadTooLarge
-        | Failure::UpstreamBadBody(_)
-        | Failure::UpstreamTruncated
-        | Failure::UpstreamBodyTimeout => Kind::Asked(rules.on_bad_response),
-        Failure::UpstreamStatus => Kind::Asked(true),
-        _ => Kind::Final,
+        RetryClass::Handshake if attempted.evidence != Evidence::None => Kind::Closed,
+        RetryClass::Handshake | RetryClass::Connect => Kind::Connect,
+        RetryClass::Stalled => Kind::Stalled,
+        RetryClass::HeaderTimeout => Kind::Asked(rules.on.contains(&RetryOn::HeaderTimeout)),
+        RetryClass::BadResponse => Kind::Asked(rules.on.contains(&RetryOn::BadResponse)),
+        RetryClass::Status => Kind::Asked(true),
     }
 }
 
@@ -260,15 +276,8 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn rules(non_idempotent: NonIdempotent) -> RetryRules {
-        RetryRules {
-            attempts: 2,
-            non_idempotent,
-            statuses: vec![503],
-            on_header_timeout: false,
-            on_bad_response: false,
-            buffer_bytes: 65_536,
-        }
+    fn rules(non_idempotent: NonIdempotent) -> Retry {
+        Retry { non_idempotent, on_status: vec![503], ..Retry::default() }
     }
 
     const FAILED: Attempted = Attempted {
@@ -293,7 +302,7 @@ mod tests {
     /// One letter for each case: `s` same endpoint, `o` other endpoint, `-` none; idempotent first.
     fn row(attempted: Attempted) -> String {
         let rules_of = [NonIdempotent::Proof, NonIdempotent::Reused, NonIdempotent::Always, NonIdempotent::Never];
-        let letter = |rules: &RetryRules, attempted: &Attempted| match decide(rules, attempted) {
+        let letter = |rules: &Retry, attempted: &Attempted| match decide(rules, attempted) {
             Ok(Again::SameEndpoint) => 's',
             Ok(Again::OtherEndpoint { .. }) => 'o',
             Err(_) => '-',

@@ -1,240 +1,188 @@
-//! A snapshot with the state that one worker keeps for it: whose turn it is, what is known of endpoints, the pools.
+//! What requests that begin now run with: the parts of the latest snapshot, each in a slot that outlives publications.
+//!
+//! A connection keeps its listener's slot, an exchange the route and the service that it uses. Nothing keeps a snapshot, so
+//! a thousand publications leave one in memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::gate::Gate;
-use super::io::Transport;
-use super::pool::Endpoint;
-use crate::failure::Failure;
-use crate::filter::forwarded::client_address;
-use crate::proto::h1::field::Known;
-use crate::proto::h1::request::RequestHead;
-use crate::record::Attempt;
-use crate::snapshot::{Balance, HashKey, Listener, Peer, Service, Snapshot};
-use crate::upstream::breaker::Breaker;
-use crate::upstream::ejection::{Standing, slow_start};
-use crate::upstream::pick::{Endpoints, Picker, hash_of};
-use crate::upstream::retry::Budget;
+use foldhash::fast::FixedState;
 
-/// What requests that begin now run with.
+use super::engine::Transport;
+use super::kit::Kit;
+use super::upstreams::service::LiveService;
+use crate::proto::h1::request::RequestHead;
+use crate::snapshot::{Entrance, Label, Listener, ProcessSettings, Route, RouteTable, Service, Snapshot};
+
+/// Keys are made by the control plane, so a fixed hash is no target.
+type ByLabel<V> = HashMap<Label, V, FixedState>;
+
+/// The latest snapshot, as one worker has it.
 #[derive(Debug)]
 pub(super) struct Live<T: Transport> {
-    /// The snapshot.
-    pub snapshot: Arc<Snapshot>,
-    /// By the service's position in the snapshot.
-    pub services: Vec<LiveService<T>>,
+    kit: Rc<Kit<T>>,
+    /// The generation of the latest snapshot.
+    pub generation: Cell<u64>,
+    process: RefCell<Arc<ProcessSettings>>,
+    listeners: RefCell<ByLabel<Rc<ListenerSlot<T>>>>,
+    services: RefCell<ByLabel<Rc<LiveService<T>>>>,
 }
 
-/// The state of one service.
+/// A listener, whatever is published of it.
 #[derive(Debug)]
-pub(super) struct LiveService<T: Transport> {
-    /// By the endpoint's position in the service.
-    pub endpoints: Vec<Rc<Endpoint<T>>>,
-    /// What outlives a snapshot.
-    pub state: Rc<ServiceState>,
-    picker: RefCell<Picker>,
+pub(super) struct ListenerSlot<T: Transport> {
+    /// Its label.
+    pub label: Label,
+    listener: RefCell<ListenerRef>,
+    table: RefCell<Rc<LiveTable<T>>>,
+    is_gone: Cell<bool>,
 }
 
-/// What outlives a snapshot as long as the next one has a service of the same name.
-#[derive(Debug, Default)]
-pub(super) struct ServiceState {
-    /// How many requests are in flight, and which wait.
-    pub gate: Gate,
-    /// What it costs to try again.
-    pub budget: RefCell<Budget>,
-    /// Whether requests are refused.
-    pub breaker: RefCell<Breaker>,
+/// A listener without its routes. The outer pointer is this worker's own: to count it touches no other's memory.
+pub(super) type ListenerRef = Rc<Arc<Listener>>;
+
+/// A table of routes with what this worker looked up for them.
+#[derive(Debug)]
+struct LiveTable<T: Transport> {
+    table: Arc<RouteTable>,
+    /// By position; filled as requests come.
+    routes: RefCell<Vec<Option<Rc<LiveRoute<T>>>>>,
 }
 
-impl ServiceState {
-    /// True where the budget lets another retry through.
-    pub(super) fn has_budget(&self, now_ms: u64) -> bool {
-        self.budget.borrow_mut().has_room(self.gate.in_flight(), now_ms)
-    }
-}
-
-/// Why no endpoint was picked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotPicked {
-    /// All that could be are as busy as they may.
-    Busy,
-    /// There is none.
-    None(Failure),
+/// A route and its service.
+#[derive(Debug)]
+pub(super) struct LiveRoute<T: Transport> {
+    /// What the snapshot has of it.
+    pub route: Arc<Route>,
+    /// `None` where a filter answers.
+    pub service: Option<Rc<LiveService<T>>>,
 }
 
 impl<T: Transport> Live<T> {
-    /// A snapshot; services and endpoints that the one before had too keep what is known of them, and connections.
-    #[must_use]
-    pub(super) fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Rc<Self> {
-        let mut endpoints = HashMap::new();
-        let mut states = HashMap::new();
-        if let Some(live) = before {
-            for (service, known) in live.snapshot.services.iter().zip(&live.services) {
-                states.insert(service.label, Rc::clone(&known.state));
-                let of_service = known.endpoints.iter();
-                let tls = service.tls.as_ref().map(Arc::as_ptr);
-                endpoints
-                    .extend(of_service.map(|known| ((service.label, known.address.clone(), tls), Rc::clone(known))));
-            }
+    /// Nothing yet.
+    pub(super) fn new(kit: &Rc<Kit<T>>) -> Self {
+        Self {
+            kit: Rc::clone(kit),
+            generation: Cell::new(0),
+            process: RefCell::default(),
+            listeners: RefCell::default(),
+            services: RefCell::default(),
         }
-        let services = snapshot.services.iter().map(|service| {
-            let endpoints = service.endpoints.iter().map(|endpoint| {
-                let fresh = || Endpoint::new(endpoint.address.clone(), Arc::clone(&endpoint.checked));
-                // A connection that was made on other terms is none of these.
-                let key = (service.label, endpoint.address.clone(), service.tls.as_ref().map(Arc::as_ptr));
-                Rc::clone(endpoints.entry(key).or_insert_with(fresh))
-            });
-            let endpoints = endpoints.collect();
-            let state = states.get(&service.label).map(Rc::clone).unwrap_or_default();
-            LiveService { endpoints, state, picker: RefCell::new(picker(service)) }
+    }
+
+    /// Requests that begin from now on run with this snapshot. What it has in common with the one before stays as it is.
+    pub(super) fn publish(&self, snapshot: &Snapshot) {
+        self.generation.set(snapshot.generation);
+        if !Arc::ptr_eq(&self.process.borrow(), &snapshot.process) {
+            *self.process.borrow_mut() = Arc::clone(&snapshot.process);
+        }
+        // Services first: tables look them up.
+        let services = &self.services;
+        let before = services.take();
+        let now = snapshot.services.iter().map(|service| {
+            let slot = before.get(&service.label).cloned();
+            (service.label, self.updated(slot, service))
         });
-        Rc::new(Self { services: services.collect(), snapshot: Arc::clone(&snapshot) })
+        *services.borrow_mut() = now.collect();
+        drop(before);
+        let before = self.listeners.take();
+        let now = snapshot.listeners.iter().map(|entrance| {
+            let slot = before.get(&entrance.listener.label).cloned();
+            let slot = slot.unwrap_or_else(|| Rc::new(ListenerSlot::new(entrance)));
+            slot.update(entrance);
+            (slot.label, slot)
+        });
+        let now: ByLabel<_> = now.collect();
+        before.iter().filter(|(label, _)| !now.contains_key(label)).for_each(|(_, slot)| slot.is_gone.set(true));
+        *self.listeners.borrow_mut() = now;
     }
-}
 
-fn picker(service: &Service) -> Picker {
-    match &service.balance {
-        Balance::RoundRobin => Picker::round_robin(service.endpoints.len()),
-        Balance::LeastRequests => Picker::LeastRequests,
-        Balance::Random => Picker::Random,
-        Balance::Hash(_, ring) => Picker::Hash(ring.clone()),
+    /// [`Self::publish`] where nothing but this service changed.
+    pub(super) fn publish_service(&self, service: &Arc<Service>, generation: u64) {
+        self.generation.set(generation);
+        let slot = self.services.borrow().get(&service.label).cloned();
+        let slot = self.updated(slot, service);
+        self.services.borrow_mut().insert(service.label, slot);
     }
-}
 
-/// For which request an endpoint is picked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Choice<'a> {
-    /// Requests in flight to one endpoint at most.
-    pub busy_max: Option<usize>,
-    /// Attempts that failed; their endpoints are not picked again.
-    pub tried: &'a [Attempt],
-    /// The coarse clock.
-    pub now_ms: u64,
-    /// A random number.
-    pub random: u64,
-    /// The request's hash.
-    pub hash: u64,
-}
-
-impl<T: Transport> LiveService<T> {
-    /// The position of the endpoint for this request. Where all are down, they are used all the same, unless the
-    /// service says otherwise.
-    ///
-    /// # Errors
-    /// [`NotPicked`].
-    pub(super) fn pick(&self, service: &Service, choice: &Choice<'_>) -> Result<usize, NotPicked> {
-        let mut view = View { service, endpoints: &self.endpoints, choice, ignores_health: false, ignores_busy: false };
-        let pick = |view: &View<'_, T>| {
-            let picked = self.picker.borrow_mut().pick(view, choice.random, choice.hash);
-            picked.filter(|at| *at < self.endpoints.len())
-        };
-        if let Some(at) = pick(&view) {
-            return Ok(at);
+    fn updated(&self, slot: Option<Rc<LiveService<T>>>, service: &Arc<Service>) -> Rc<LiveService<T>> {
+        let random = self.kit.transport.random();
+        match slot {
+            Some(slot) => {
+                slot.update(service, random);
+                slot
+            }
+            None => LiveService::new(service, self.kit.worker, random),
         }
-        view.ignores_busy = true;
-        if (0..view.count()).any(|at| view.share(at) > 0) {
-            return Err(NotPicked::Busy);
-        }
-        view.ignores_health = true;
-        if (0..view.count()).all(|at| view.share(at) == 0) {
-            return Err(NotPicked::None(service.unresolved.unwrap_or(Failure::NoEndpoints)));
-        }
-        if !service.fail_open {
-            return Err(NotPicked::None(Failure::AllUnhealthy));
-        }
-        view.ignores_busy = false;
-        pick(&view).ok_or(NotPicked::Busy)
     }
 
-    /// True where [`Self::pick`] would find one, without taking anybody's turn.
-    pub(super) fn has_other(&self, service: &Service, choice: &Choice<'_>, than: Option<usize>) -> bool {
-        let view = View { service, endpoints: &self.endpoints, choice, ignores_health: false, ignores_busy: false };
-        (0..view.count()).any(|at| Some(at) != than && view.share(at) > 0)
+    /// The listener of this label, unless it is gone.
+    pub(super) fn listener(&self, label: Label) -> Option<Rc<ListenerSlot<T>>> {
+        self.listeners.borrow().get(&label).cloned()
     }
 
-    /// Endpoints that are left out now.
-    pub(super) fn out_count(&self, now_ms: u64) -> usize {
-        let is_out =
-            |endpoint: &Rc<Endpoint<T>>| !matches!(endpoint.ejection.borrow().standing(now_ms), Standing::In(_));
-        self.endpoints.iter().filter(|endpoint| is_out(endpoint)).count()
+    /// What holds for the whole process.
+    pub(super) fn process(&self) -> std::cell::Ref<'_, Arc<ProcessSettings>> {
+        self.process.borrow()
+    }
+
+    /// All services.
+    pub(super) fn services(&self) -> Vec<Rc<LiveService<T>>> {
+        self.services.borrow().values().cloned().collect()
     }
 }
 
-struct View<'a, T: Transport> {
-    service: &'a Service,
-    endpoints: &'a [Rc<Endpoint<T>>],
-    choice: &'a Choice<'a>,
-    ignores_health: bool,
-    ignores_busy: bool,
-}
-
-impl<T: Transport> Endpoints for View<'_, T> {
-    fn count(&self) -> usize {
-        self.endpoints.len()
-    }
-
-    fn share(&self, at: usize) -> u32 {
-        let Some((named, endpoint)) = self.service.endpoints.get(at).zip(self.endpoints.get(at)) else { return 0 };
-        let is_full = !self.ignores_busy && self.choice.busy_max.is_some_and(|max| endpoint.busy.get() >= max);
-        if is_full || self.choice.tried.iter().any(|attempt| attempt.endpoint == Some(at)) {
-            return 0;
+impl<T: Transport> ListenerSlot<T> {
+    fn new(entrance: &Entrance) -> Self {
+        Self {
+            label: entrance.listener.label,
+            listener: RefCell::new(Rc::new(Arc::clone(&entrance.listener))),
+            table: RefCell::new(LiveTable::new(&entrance.table)),
+            is_gone: Cell::new(false),
         }
-        let weight = u32::from(named.weight);
-        if self.ignores_health {
-            return weight * 64;
+    }
+
+    fn update(&self, entrance: &Entrance) {
+        if !Arc::ptr_eq(&self.listener.borrow(), &entrance.listener) {
+            *self.listener.borrow_mut() = Rc::new(Arc::clone(&entrance.listener));
         }
-        let back_ms = match endpoint.ejection.borrow().standing(self.choice.now_ms) {
-            Standing::Out(_) => return 0,
-            _ if named.checked.is_down() => return 0,
-            Standing::Due => None,
-            Standing::In(back_ms) => back_ms,
-        };
-        let since_ms = back_ms.max(named.checked.up_since_ms());
-        weight * slow_start(since_ms, self.choice.now_ms, self.service.slow_start_ms)
+        if !Arc::ptr_eq(&self.table.borrow().table, &entrance.table) {
+            *self.table.borrow_mut() = LiveTable::new(&entrance.table);
+        }
     }
 
-    fn busy(&self, at: usize) -> usize {
-        self.endpoints.get(at).map_or(0, |endpoint| endpoint.busy.get())
+    /// The listener as it is now, or was when it went.
+    pub(super) fn listener(&self) -> ListenerRef {
+        Rc::clone(&self.listener.borrow())
+    }
+
+    /// True where no further request is taken.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.is_gone.get()
+    }
+
+    /// The route of this request.
+    pub(super) fn find(&self, head: &RequestHead, live: &Live<T>) -> Option<Rc<LiveRoute<T>>> {
+        let table = self.table.borrow();
+        let at = table.table.router.find(head)?;
+        if let Some(known) = table.routes.borrow().get(at)? {
+            return Some(Rc::clone(known));
+        }
+        let route = Arc::clone(table.table.routes.get(at)?);
+        let service = route.service.and_then(|label| live.services.borrow().get(&label).cloned());
+        let found = Rc::new(LiveRoute { route, service });
+        if let Some(slot) = table.routes.borrow_mut().get_mut(at) {
+            *slot = Some(Rc::clone(&found));
+        }
+        Some(found)
     }
 }
 
-/// The hash that keeps a client with an endpoint; 0 where the balance does not hash.
-#[must_use]
-pub(super) fn request_hash(service: &Service, head: &RequestHead, listener: &Listener, peer: Peer) -> u64 {
-    let by_address = || match client_address(head, peer.address, &listener.trusted) {
-        std::net::IpAddr::V4(address) => hash_of(&address.octets()),
-        std::net::IpAddr::V6(address) => hash_of(&address.octets()),
-    };
-    match &service.balance {
-        Balance::Hash(HashKey::ClientIp, _) => by_address(),
-        Balance::Hash(HashKey::Header(name), _) => head.value(name).map_or_else(by_address, hash_of),
-        Balance::Hash(HashKey::Cookie(name), _) => cookie(head, name).map_or_else(by_address, hash_of),
-        Balance::RoundRobin | Balance::LeastRequests | Balance::Random => 0,
-    }
-}
-
-/// The value of a cookie (RFC 6265 §5.4).
-fn cookie<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
-    let fields = head.fields().filter(|(field, ..)| field.known == Known::Cookie);
-    let mut pairs = fields.flat_map(|(_, _, value)| value.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::h1::request::Underscores;
-
-    #[test]
-    fn a_cookie_is_found_by_its_whole_name() {
-        let mut head = RequestHead::default();
-        let text = "GET / HTTP/1.1\r\nHost: a\r\nCookie: xid=1; id=22\r\nCookie: sid=3\r\n\r\n";
-        head.parse(text.as_bytes().to_vec(), Underscores::Drop).unwrap();
-        assert_eq!(cookie(&head, b"id"), Some(&b"22"[..]));
-        assert_eq!(cookie(&head, b"sid"), Some(&b"3"[..]));
-        assert_eq!(cookie(&head, b"d"), None);
+impl<T: Transport> LiveTable<T> {
+    fn new(table: &Arc<RouteTable>) -> Rc<Self> {
+        let routes = std::iter::repeat_with(|| None).take(table.routes.len()).collect();
+        Rc::new(Self { table: Arc::clone(table), routes: RefCell::new(routes) })
     }
 }

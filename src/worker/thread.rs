@@ -8,36 +8,28 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
-use super::Worker;
-use super::accept::{Listening, listen};
-use super::io::engine::{Selection, run};
-use super::io::ring::Ring;
-use super::io::{Receive as _, Transport as _, receive};
+use super::accept::{Listening, Reserve, listen};
+use super::engine::ring::Ring;
+use super::engine::select::{Selection, run};
+use super::engine::{Receive as _, Transport as _, half, receive};
+use super::host::{Worker, WorkerSettings};
 use crate::config::EngineChoice;
 use crate::mailbox::{Acceptor, Inbox, Order};
-use crate::observe::log_writer::Batch;
 use crate::snapshot::{Label, Snapshot};
+use crate::timeouts::Timeout;
 
-/// How often lines that wait for a full batch are handed to the log, in milliseconds.
-const LOG_FLUSH_MS: u64 = 100;
-/// How often a draining worker looks whether it is done, in milliseconds.
-const DRAIN_LOOK_MS: u64 = 10;
 /// Restarts of one worker before it is given up: a fault that comes back at once is not helped by a restart.
 const RESTARTS_MAX: u32 = 100;
 
-/// What a worker is made with.
+/// What the thread of a worker is made with.
 #[derive(Debug)]
-pub struct Settings {
-    /// Its number, from 0.
-    pub index: usize,
+pub struct ThreadSettings {
+    /// What the worker is made with, each time that it is started.
+    pub worker: WorkerSettings,
     /// The CPU to run on; `None` leaves it to the kernel.
     pub cpu: Option<usize>,
     /// The engine.
     pub engine: EngineChoice,
-    /// Client connections at most.
-    pub connections_max: usize,
-    /// The access log.
-    pub log: Option<Batch>,
     /// Says once whether the engine runs.
     pub started: Sender<io::Result<Selection>>,
 }
@@ -46,13 +38,13 @@ pub struct Settings {
 ///
 /// # Errors
 /// Where no thread can be started.
-pub fn start(settings: Settings, inbox: Inbox) -> io::Result<JoinHandle<()>> {
-    let name = format!("worker-{}", settings.index);
+pub fn start(settings: ThreadSettings, inbox: Inbox) -> io::Result<JoinHandle<()>> {
+    let name = format!("worker-{}", settings.worker.index);
     Builder::new().name(name).spawn(move || {
         if let Some(cpu) = settings.cpu
             && !core_affinity::set_for_current(core_affinity::CoreId { id: cpu })
         {
-            tracing::warn!(worker = settings.index, cpu, "the worker could not be pinned to its CPU");
+            tracing::warn!(worker = settings.worker.index, cpu, "the worker could not be pinned to its CPU");
         }
         supervise(settings, inbox);
     })
@@ -67,20 +59,17 @@ struct Standing {
 }
 
 /// Runs the worker, and again on the same listeners should it panic outside of every connection.
-fn supervise(settings: Settings, inbox: Inbox) {
+fn supervise(settings: ThreadSettings, inbox: Inbox) {
     let mut standing = Standing::default();
-    let outcome = run_again(settings.index, || {
-        let log = settings.log.as_ref().map(Batch::another);
-        work(&settings, log, &inbox, &mut standing)
-    });
+    let outcome = run_again(settings.worker.index, || work(&settings, &inbox, &mut standing));
     match outcome {
         Some(Ok(())) => {}
         Some(Err(error)) => {
-            tracing::error!(worker = settings.index, %error, "the worker ended");
+            tracing::error!(worker = settings.worker.index, %error, "the worker ended");
             // Whoever started the worker may not wait any more.
             let _ = settings.started.send(Err(error));
         }
-        None => tracing::error!(worker = settings.index, "the worker is given up"),
+        None => tracing::error!(worker = settings.worker.index, "the worker is given up"),
     }
 }
 
@@ -95,28 +84,31 @@ fn run_again(index: usize, mut run: impl FnMut() -> io::Result<()>) -> Option<io
     None
 }
 
-fn work(settings: &Settings, log: Option<Batch>, inbox: &Inbox, standing: &mut Standing) -> io::Result<()> {
+fn work(settings: &ThreadSettings, inbox: &Inbox, standing: &mut Standing) -> io::Result<()> {
     let bell = inbox.bell.try_clone()?;
     run(settings.engine, async |ring: Ring, selection: Selection| {
         let engine = selection.engine.name();
         let _ = settings.started.send(Ok(selection));
-        let worker = Worker::new(ring.clone(), log, settings.connections_max);
-        let desk = Desk { worker, ring, index: settings.index, engine, listening: HashMap::new(), standing };
-        desk.obey(bell, &inbox.orders).await
+        let worker = Worker::new(ring.clone(), settings.worker.again());
+        let (reserve, listening) = (Rc::new(Reserve::new()), HashMap::new());
+        let index = settings.worker.index;
+        let orders = Orders { worker, ring, index, engine, reserve, listening, standing };
+        orders.obey(bell, &inbox.orders).await
     })?
 }
 
 /// Where orders are carried out.
-struct Desk<'a> {
+struct Orders<'a> {
     worker: Rc<Worker<Ring>>,
     ring: Ring,
     index: usize,
     engine: &'static str,
+    reserve: Rc<Reserve>,
     listening: HashMap<Label, Vec<Listening>>,
     standing: &'a mut Standing,
 }
 
-impl Desk<'_> {
+impl Orders<'_> {
     /// Carries out orders until the worker has drained.
     async fn obey(mut self, bell: std::os::unix::net::UnixStream, orders: &Receiver<Order>) -> io::Result<()> {
         self.resume()?;
@@ -127,6 +119,8 @@ impl Desk<'_> {
             while let Ok(order) = orders.try_recv() {
                 self.carry_out(order);
             }
+            // It may have been another worker that rang.
+            self.worker.kit.wake_queues();
             if self.standing.is_draining {
                 // A turn first: connections that were just accepted begin in it.
                 self.drain_turn(&mut bell.receiver, &mut rung).await;
@@ -142,8 +136,8 @@ impl Desk<'_> {
     }
 
     /// Waits for the bell or a moment. The receive stays armed, so no ring is lost.
-    async fn drain_turn(&self, bell: &mut super::io::half::RingReceiver, rung: &mut Vec<u8>) {
-        let mut sleep = std::pin::pin!(self.ring.sleep(DRAIN_LOOK_MS));
+    async fn drain_turn(&self, bell: &mut half::RingReceiver, rung: &mut Vec<u8>) {
+        let mut sleep = std::pin::pin!(self.worker.kit.pause(Timeout::DrainLook, None));
         std::future::poll_fn(|cx| {
             if bell.poll_receive(rung, cx).is_ready() {
                 return std::task::Poll::Ready(());
@@ -156,11 +150,11 @@ impl Desk<'_> {
     /// After a restart: what was ordered before.
     fn resume(&mut self) -> io::Result<()> {
         if let Some(snapshot) = &self.standing.snapshot {
-            self.worker.publish(Arc::clone(snapshot));
+            self.worker.publish(snapshot);
         }
         for (label, acceptor) in &self.standing.acceptors {
             let socket = self.ring.listener(acceptor.try_clone()?)?;
-            self.listening.entry(*label).or_default().push(listen(&self.worker, *label, socket));
+            self.listening.entry(*label).or_default().push(listen(&self.worker, &self.reserve, *label, socket));
         }
         if self.standing.is_draining {
             self.worker.drain();
@@ -171,12 +165,17 @@ impl Desk<'_> {
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Publish(snapshot) => {
-                self.worker.publish(Arc::clone(&snapshot));
+                self.worker.publish(&snapshot);
                 self.standing.snapshot = Some(snapshot);
             }
+            Order::PublishService(snapshot, service) => {
+                self.worker.publish_service(&service, snapshot.generation);
+                self.standing.snapshot = Some(snapshot);
+            }
+            Order::Forget(labels) => self.worker.forget(&labels),
             Order::Listen(label, acceptor) => match acceptor.try_clone().and_then(|copy| self.ring.listener(copy)) {
                 Ok(socket) => {
-                    self.listening.entry(label).or_default().push(listen(&self.worker, label, socket));
+                    self.listening.entry(label).or_default().push(listen(&self.worker, &self.reserve, label, socket));
                     self.standing.acceptors.push((label, acceptor));
                 }
                 Err(error) => tracing::error!(worker = self.index, %error, "the worker cannot listen"),
@@ -196,7 +195,7 @@ impl Desk<'_> {
             }
             Order::Report(answer) => {
                 // A scrape that gave up does not want it any more.
-                let _ = answer.try_send(self.worker.report(self.index, self.engine, self.ring.panics()));
+                let _ = answer.try_send(self.worker.report(self.engine, self.ring.panics()));
             }
         }
     }
@@ -204,10 +203,11 @@ impl Desk<'_> {
 
 async fn flush_log(worker: Rc<Worker<Ring>>) {
     loop {
-        let before_ms = worker.transport.coarse_ms();
-        worker.transport.sleep(LOG_FLUSH_MS).await;
-        let slept_ms = worker.transport.coarse_ms().saturating_sub(before_ms);
-        worker.note_lag(slept_ms.saturating_sub(LOG_FLUSH_MS));
+        let kit = &worker.kit;
+        let before_ms = kit.transport.coarse_ms();
+        kit.pause(Timeout::LogFlush, None).await;
+        let slept_ms = kit.transport.coarse_ms().saturating_sub(before_ms);
+        worker.note_lag(slept_ms.saturating_sub(Timeout::LogFlush.row().ms));
         worker.flush_log();
     }
 }

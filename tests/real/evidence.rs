@@ -16,12 +16,12 @@ use ringress::config::{EngineChoice, Source};
 use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::snapshot::{Address, Peer, Snapshot};
 use ringress::upstream::evidence::{Delivery, Peek};
-use ringress::worker::Worker;
-use ringress::worker::io::engine::run;
-use ringress::worker::io::half::{RingReceiver, RingSender};
-use ringress::worker::io::ring::Ring;
-use ringress::worker::io::{Receive, Socket, Transmit, Transport, receive, send};
-use ringress::worker::serve::serve;
+use ringress::worker::engine::half::{RingReceiver, RingSender};
+use ringress::worker::engine::ring::Ring;
+use ringress::worker::engine::select::run;
+use ringress::worker::engine::{Receive, Socket, Transmit, Transport, receive, send};
+use ringress::worker::http::serve::serve;
+use ringress::worker::{Worker, WorkerSettings};
 
 use crate::support::origin::{fill, read_head, reply};
 use crate::support::{Origin, PATIENCE, eventually};
@@ -138,7 +138,7 @@ fn snapshot(origin: SocketAddr) -> Arc<Snapshot> {
         "[listeners.l]\naddress = ':1'\n[[routes]]\nname = 'r'\nservice = 's'\n[services.s]\nendpoints = ['{origin}']\n"
     );
     let source = Source::parse(&text, Syntax::Toml, Path::new("test"), &|_| None).unwrap();
-    Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap())
+    Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap().snapshot)
 }
 
 /// Proves that the origin keeps connections, lets it end the one in the pool without being seen, and sends a request
@@ -147,12 +147,12 @@ fn race(engine: EngineChoice, origin: &Origin, method: &str) -> (String, Vec<Str
     let snapshot = snapshot(origin.address);
     let request = format!("{method} /raced HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
     run(engine, async |ring: Ring, _| {
-        let worker = Worker::new(Blind(ring.clone()), None, 10);
-        worker.publish(Arc::clone(&snapshot));
+        let worker = Worker::new(Blind(ring.clone()), WorkerSettings::alone(10));
+        worker.publish(&snapshot);
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut client = ring.adopt(ours).unwrap();
         let theirs = blind(ring.adopt(theirs).unwrap());
-        ring.spawn(serve(worker.clone(), theirs, Peer::LOCAL, snapshot.listeners[0].label));
+        ring.spawn(serve(worker.clone(), theirs, Peer::LOCAL, snapshot.listeners[0].listener.label));
         for target in ["/1", "/2", "/last"] {
             ask(&mut client, format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
             // Longer than the margin that a request which must not be repeated needs.
@@ -161,7 +161,7 @@ fn race(engine: EngineChoice, origin: &Origin, method: &str) -> (String, Vec<Str
         }
         ring.sleep(20).await;
         let answer = ask(&mut client, request.clone()).await;
-        let report = worker.report(0, "", 0);
+        let report = worker.report("", 0);
         (answer, report.metrics.failed_causes().map(str::to_owned).collect())
     })
     .unwrap()

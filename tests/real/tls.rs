@@ -209,7 +209,7 @@ fn a_certificate_that_ends_soon_is_told() {
     let authority = Authority::new();
     let web = format!("tls.certificates = [{}]", authority.issue_until("a", &["a.test"], 2021).toml());
     let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
-    eventually("it is told", || proxy.process_log().contains("the certificate is over; renew it"));
+    eventually("it is told", || proxy.process_log().contains("the certificate has expired; renew it"));
 }
 
 #[test]

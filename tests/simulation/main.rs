@@ -17,9 +17,9 @@ use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::snapshot::{Peer, Snapshot};
-use ringress::worker::Worker;
-use ringress::worker::io::Transport as _;
-use ringress::worker::serve::serve;
+use ringress::worker::engine::Transport as _;
+use ringress::worker::http::serve::serve;
+use ringress::worker::{Worker, WorkerSettings};
 use world::World;
 
 const CONFIG: &str = "
@@ -86,7 +86,7 @@ const LONGEST_MS: u64 = 2_000_000;
 
 fn snapshot() -> Arc<Snapshot> {
     let source = Source::parse(CONFIG, Syntax::Toml, Path::new("simulation"), &|_| None).unwrap();
-    Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap())
+    Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap().snapshot)
 }
 
 /// By these ways a request reaches an origin: at once, or through the proxy's own other listeners.
@@ -97,14 +97,22 @@ const SEEDS_PER_LONG_WAY: u64 = 16;
 /// Runs one seed; the statuses that clients got, or what is wrong.
 fn run(seed: u64, snapshot: &Arc<Snapshot>) -> Result<Vec<u16>, String> {
     let world = World::new(seed);
-    let worker = Worker::new(world.clone(), None, 1_000);
-    worker.publish(Arc::clone(snapshot));
+    let worker = Worker::new(world.clone(), WorkerSettings::alone(1_000));
+    worker.publish(snapshot);
     let clients = 1 + world.below(3);
     let requests = 1 + world.below(3);
     let book: Book = Book::default();
     book.borrow_mut().resize(clients * requests, Seen::default());
     let seen = book.clone();
-    let label_of = |name: &str| snapshot.listeners.iter().find(|listener| &*listener.name == name).unwrap().label;
+    let label_of = |name: &str| {
+        snapshot
+            .listeners
+            .iter()
+            .map(|entrance| &entrance.listener)
+            .find(|listener| &*listener.name == name)
+            .unwrap()
+            .label
+    };
     let (label, inner, secure) = (label_of("web"), label_of("inner"), label_of("secure"));
     let own = worker.clone();
     world.on_connect(move |world, socket, port| match port {
@@ -238,15 +246,15 @@ fn the_same_seed_is_the_same_world() {
     let snapshot = snapshot();
     let trace = |seed| {
         let world = World::new(seed);
-        let worker = Worker::new(world.clone(), None, 10);
-        worker.publish(Arc::clone(&snapshot));
+        let worker = Worker::new(world.clone(), WorkerSettings::alone(10));
+        worker.publish(&snapshot);
         let book: Book = Book::default();
         book.borrow_mut().resize(3, Seen::default());
         let seen = book.clone();
         world.on_connect(move |world, socket, _| world.spawn(peers::origin(world.clone(), socket, seen.clone())));
         let (ours, theirs) = world::pair(&world);
         world.spawn(peers::client(world.clone(), theirs, book.clone(), 0..3, &WAYS[..1]));
-        let web = snapshot.listeners.iter().find(|listener| &*listener.name == "web").unwrap();
+        let web = snapshot.listeners.iter().map(|entrance| &entrance.listener).find(|web| &*web.name == "web").unwrap();
         world.spawn(serve(worker, ours, Peer::LOCAL, web.label));
         world.run(LONGEST_MS);
         let trace = format!("{:?} {}", book.borrow(), world.now_ms());

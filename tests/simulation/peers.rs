@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ringress::worker::io::{Socket, Transmit as _, Transport as _, finish, receive, send};
+use ringress::worker::engine::{Socket, Transmit as _, Transport as _, finish, receive, send};
 
 use crate::world::World;
 

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use ringress::snapshot::Address;
 use ringress::upstream::evidence::{Delivery, Peek, State};
-use ringress::worker::io::{Receive, Socket, Transmit, Transport};
+use ringress::worker::engine::{Receive, Socket, Transmit, Transport};
 
 /// Bytes that fit into one direction of a connection.
 const PIPE_BYTES: usize = 700;
@@ -282,7 +282,7 @@ impl End {
 impl Receive for End {
     fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.in_flight.is_none() {
-            ringress::worker::io::make_room(inbox);
+            ringress::worker::engine::make_room(inbox);
             self.in_flight = Some(std::mem::take(inbox));
         }
         assert!(inbox.capacity() == 0, "the buffer of an operation in flight was replaced");

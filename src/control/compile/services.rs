@@ -1,133 +1,139 @@
-//! Compiles services: endpoints with the addresses of their names, balancing, timeouts.
+//! Compiles services: endpoints with the addresses of their names, TLS, what a balance looks up.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Compiler, TimedOut};
-use crate::config::services::{self, HostRule, Protocol};
-use crate::config::units::{Duration, EndpointAddress};
+use super::compiler::{Compiler, TimedOut};
+use super::{resilience, tls};
+use crate::config::services::{HostRule, Protocol, ServiceSpec};
 use crate::failure::Failure;
 use crate::limits::ENDPOINTS_MAX;
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
-use crate::snapshot::{Address, Balance, Endpoint, HashKey, Host, Service, UpstreamTimeouts};
-use crate::upstream::pick::HashRing;
-use crate::upstream::reuse::ReuseBounds;
+use crate::snapshot::{Address, Endpoint, Service};
+use crate::units::EndpointAddress;
+use crate::upstream::gate::ServiceCounts;
+use crate::upstream::pick::{Balance, HashRing};
 
-impl Compiler<'_> {
-    pub(super) fn service(&mut self, name: &str, service: &services::Service) -> Service {
-        let key = format!("services.{name}");
-        let mut unresolved = None;
-        let mut endpoints = Vec::new();
-        for endpoint in &service.endpoints {
-            let name: Arc<str> = endpoint.address.to_string().into();
-            let mut put = |address| {
-                let (name, checked) = (Arc::clone(&name), Arc::default());
-                endpoints.push(Endpoint { address, name, weight: endpoint.weight, checked });
-            };
-            match &endpoint.address {
-                EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),
-                EndpointAddress::Unix(path) => put(Address::Unix(path.clone())),
-                EndpointAddress::Name(host, port) => match self.resolved.get(host) {
-                    Some(Ok(addresses)) => {
-                        addresses.iter().for_each(|ip| put(Address::Tcp(SocketAddr::new(*ip, *port))));
-                    }
-                    Some(Err(TimedOut)) => unresolved = Some(Failure::DnsTimeout),
-                    None => unresolved = Some(Failure::DnsError),
-                },
-            }
-        }
-        if endpoints.len() > ENDPOINTS_MAX {
-            let what = format!("{} endpoints are more than {ENDPOINTS_MAX}", endpoints.len());
-            self.problem(&format!("{key}.endpoints"), what, "");
-        }
-        if service.protocol == Protocol::H2 && service.health.as_ref().is_some_and(|health| health.path.is_some()) {
-            let remedy = "leave it out: the check is a connection then; or write `grpc`, or set `protocol` to \"auto\"";
-            self.problem(&format!("{key}.health.path"), "checks that ask for a path speak HTTP/1.1", remedy);
-        }
-        if service.protocol == Protocol::Http1 && service.health.as_ref().is_some_and(|health| health.grpc.is_some()) {
-            self.problem(&format!("{key}.health.grpc"), "gRPC is spoken over HTTP/2", "set `protocol` to \"h2\"");
-        }
-        if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
-            self.problem(&format!("{key}.endpoints"), "every weight is 0", "give one of them 1 or more");
-        }
-        Service {
-            name: name.into(),
-            label: crate::snapshot::Label::default(),
-            protocol: service.protocol,
-            ping_ms: service.keep_alive.ping.limit_ms(),
-            tls: self.service_tls(&key, service),
-            balance: self.balance(&key, &service.balance, &endpoints),
-            endpoints,
-            unresolved,
-            host: self.host(&key, &service.host),
-            reuse: ReuseBounds {
-                idle_ms_max: service.keep_alive.idle.ms(),
-                requests_max: service.keep_alive.requests_max,
-                age_ms_max: service.keep_alive.age_max.ms(),
-            },
-            idle_connections_max: service.keep_alive.per_worker,
-            timeouts: upstream_timeouts(&service.timeouts),
-            retry: self.retry(&key, &service.retry),
-            ejection: self.ejection(&key, &service.ejection),
-            limits: self.limits(&key, &service.limits),
-            breaker: service.circuit_breaker.as_ref().map(|breaker| self.breaker(&key, breaker)),
-            slow_start_ms: service.health.as_ref().map_or(0, |health| health.slow_start.ms()),
-            fail_open: service.health.as_ref().is_none_or(|health| health.fail_open),
-            check: service.health.clone().inspect(|health| self.check_health(&key, health)),
-            ignore_client_abort: service.ignore_client_abort,
-        }
+/// One service; the one from before where nothing of it changed.
+pub(super) fn service(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ServiceSpec>) -> Arc<Service> {
+    let before = compiler.kept.parts.services.get(name).cloned();
+    let tls = tls::of_service(compiler, &format!("services.{name}"), spec);
+    let (endpoints, unresolved) = endpoints(compiler, spec, before.as_deref());
+    if let Some(before) = &before
+        && before.spec == *spec
+        && before.unresolved == unresolved
+        && before.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr)
+        && is_same(&before.endpoints, &endpoints)
+    {
+        return Arc::clone(before);
     }
-
-    fn balance(&mut self, key: &str, balance: &services::Balance, endpoints: &[Endpoint]) -> Balance {
-        let ring = || {
-            HashRing::new(endpoints.iter().map(|endpoint| {
-                let name = match &endpoint.address {
-                    Address::Tcp(address) => address.to_string(),
-                    Address::Unix(path) => path.display().to_string(),
-                };
-                (name, endpoint.weight)
-            }))
-        };
-        match balance {
-            services::Balance::RoundRobin => Balance::RoundRobin,
-            services::Balance::LeastRequests => Balance::LeastRequests,
-            services::Balance::Random => Balance::Random,
-            services::Balance::HashClientIp => Balance::Hash(HashKey::ClientIp, ring()),
-            services::Balance::HashCookie(name) => Balance::Hash(HashKey::Cookie(name.as_bytes().into()), ring()),
-            services::Balance::HashHeader(name) => {
-                if !is_token(name.as_bytes()) {
-                    self.problem(&format!("{key}.balance"), format!("`{name}` is no field name"), "");
-                }
-                Balance::Hash(HashKey::Header(name.to_ascii_lowercase().into_bytes().into()), ring())
-            }
-        }
-    }
-
-    fn host(&mut self, key: &str, host: &HostRule) -> Host {
-        match host {
-            HostRule::Keep => Host::Keep,
-            HostRule::Endpoint => Host::Endpoint,
-            HostRule::Name(name) => {
-                if host_length(name.as_bytes()).is_none() {
-                    let what = format!("`{name}` is no host");
-                    self.problem(&format!("{key}.host"), what, "write \"keep\", \"endpoint\", or host[:port]");
-                }
-                Host::Name(name.as_bytes().into())
-            }
-        }
-    }
+    check(compiler, &format!("services.{name}"), spec, &endpoints);
+    let label = compiler.kept.label(name);
+    let workers = compiler.kept.workers;
+    let counts = before.as_ref().map(|before| Arc::clone(&before.counts));
+    Arc::new(Service {
+        name: before.map_or_else(|| name.into(), |before| Arc::clone(&before.name)),
+        label,
+        ring: ring(&spec.balance, &endpoints),
+        spec: Arc::clone(spec),
+        endpoints,
+        unresolved,
+        tls,
+        counts: counts.unwrap_or_else(|| Arc::new(ServiceCounts::new(workers))),
+    })
 }
 
-fn upstream_timeouts(timeouts: &services::ServiceTimeouts) -> UpstreamTimeouts {
-    let limit = Duration::limit_ms;
-    UpstreamTimeouts {
-        connect_ms: limit(timeouts.connect),
-        header_ms: limit(timeouts.header),
-        body_ms: limit(timeouts.body),
-        send_ms: limit(timeouts.send),
-        total_ms: limit(timeouts.total),
-        tunnel_ms: limit(timeouts.tunnel),
-        tunnel_total_ms: limit(timeouts.tunnel_total),
+fn is_same(before: &[Endpoint], now: &[Endpoint]) -> bool {
+    let is_same = |(one, other): (&Endpoint, &Endpoint)| {
+        one.address == other.address && one.name == other.name && one.weight == other.weight
+    };
+    before.len() == now.len() && before.iter().zip(now).all(is_same)
+}
+
+/// The endpoints, and why a name has none. One that was there before keeps what is known of it.
+fn endpoints(
+    compiler: &Compiler<'_>,
+    spec: &ServiceSpec,
+    before: Option<&Service>,
+) -> (Vec<Endpoint>, Option<Failure>) {
+    let known = before.map_or(&[][..], |before| &before.endpoints);
+    let mut by_address = std::collections::HashMap::new();
+    by_address.extend(known.iter().map(|endpoint| (&endpoint.address, &endpoint.state)));
+    let mut endpoints: Vec<Endpoint> = Vec::with_capacity(spec.endpoints.len());
+    let mut unresolved = None;
+    for endpoint in &spec.endpoints {
+        let name: Arc<str> = endpoint.address.to_string().into();
+        let mut put = |address: Address| {
+            // The same address twice in a service is one endpoint.
+            let twin = endpoints.iter().find(|other| other.address == address).map(|other| &other.state);
+            let state = twin.or(by_address.get(&address).copied()).map(Arc::clone).unwrap_or_default();
+            endpoints.push(Endpoint { address, name: Arc::clone(&name), weight: endpoint.weight, state });
+        };
+        match &endpoint.address {
+            EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),
+            EndpointAddress::Unix(path) => put(Address::Unix(path.clone())),
+            EndpointAddress::Name(host, port) => match compiler.resolved.get(host) {
+                Some(Ok(addresses)) => {
+                    addresses.iter().for_each(|ip| put(Address::Tcp(SocketAddr::new(*ip, *port))));
+                }
+                Some(Err(TimedOut)) => unresolved = Some(Failure::DnsTimeout),
+                None => unresolved = Some(Failure::DnsError),
+            },
+        }
+    }
+    (endpoints, unresolved)
+}
+
+fn check(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, endpoints: &[Endpoint]) {
+    if endpoints.len() > ENDPOINTS_MAX {
+        let what = format!("{} endpoints are more than {ENDPOINTS_MAX}", endpoints.len());
+        compiler.problem(&format!("{key}.endpoints"), what, "");
+    }
+    if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+        compiler.problem(&format!("{key}.endpoints"), "every weight is 0", "give one of them 1 or more");
+    }
+    if let Balance::HashHeader(name) = &spec.balance
+        && !is_token(name.as_bytes())
+    {
+        compiler.problem(&format!("{key}.balance"), format!("`{name}` is not a field name"), "");
+    }
+    if let HostRule::Name(name) = &spec.host
+        && host_length(name.as_bytes()).is_none()
+    {
+        let what = format!("`{name}` is not a host");
+        compiler.problem(&format!("{key}.host"), what, "write \"keep\", \"endpoint\", or host[:port]");
+    }
+    resilience::check_retry(compiler, key, &spec.retry);
+    resilience::check_ejection(compiler, key, &spec.ejection);
+    resilience::check_limits(compiler, key, &spec.limits);
+    if let Some(breaker) = &spec.circuit_breaker {
+        resilience::check_breaker(compiler, key, breaker);
+    }
+    let Some(health) = &spec.health else { return };
+    if spec.protocol == Protocol::H2 && health.path.is_some() {
+        let remedy = "leave it out: the check is a connection then; or write `grpc`, or set `protocol` to \"auto\"";
+        compiler.problem(&format!("{key}.health.path"), "checks that ask for a path speak HTTP/1.1", remedy);
+    }
+    if spec.protocol == Protocol::Http1 && health.grpc.is_some() {
+        compiler.problem(&format!("{key}.health.grpc"), "gRPC is spoken over HTTP/2", "set `protocol` to \"h2\"");
+    }
+    resilience::check_health(compiler, key, health);
+}
+
+/// Points for the balances that look up a hash.
+fn ring(balance: &Balance, endpoints: &[Endpoint]) -> Option<Arc<HashRing>> {
+    let points = || {
+        HashRing::new(endpoints.iter().map(|endpoint| {
+            let name = match &endpoint.address {
+                Address::Tcp(address) => address.to_string(),
+                Address::Unix(path) => path.display().to_string(),
+            };
+            (name, endpoint.weight)
+        }))
+    };
+    match balance {
+        Balance::HashClientIp | Balance::HashCookie(_) | Balance::HashHeader(_) => Some(Arc::new(points())),
+        Balance::RoundRobin | Balance::LeastRequests | Balance::Random => None,
     }
 }

@@ -1,270 +1,252 @@
-//! Compiles TLS: certificates and authorities from the files that were read, each fault at the key that names the file.
+//! Compiles TLS: certificates and authorities from what was read, each fault at the key that names its source.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::CertificateDer;
 
-use super::Compiler;
-use crate::config::services::Protocol;
-use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ServiceTls, TlsVersion};
-use crate::config::{Listener, Service};
-use crate::limits::EARLY_SESSIONS_MAX;
+use super::compiler::Compiler;
+use crate::config::listeners::ListenerSpec;
+use crate::config::services::{Protocol, ServiceSpec};
+use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Material, ServiceTls, TlsVersion};
 use crate::proto::h1::authority::host_length;
-use crate::tls::client::{self, ClientTls};
-use crate::tls::identity::{Fault, Identity, certificates};
-use crate::tls::server::{ClientPolicy, Resumption, ServerTls, Terms};
-use crate::tls::sessions::Sessions;
+use crate::tls::client::{ClientTerms, ClientTls};
+use crate::tls::identity::{Identity, IdentityFault, certificates};
+use crate::tls::server::{ClientPolicy, ServerTerms, ServerTls};
 use crate::tls::{ALPN_H2, ALPN_HTTP1, provider};
 
 type Authorities = Vec<CertificateDer<'static>>;
 
-/// What outlives a snapshot, so that a reload costs nobody a handshake.
-#[derive(Debug, Default)]
-pub struct Secrets {
-    /// How handshakes go on from earlier ones, by listener and what is asked of clients.
-    resumption: HashMap<String, Resumption>,
-    /// The certificate of listeners that were given none.
-    self_signed: Option<Identity>,
-    /// TLS of services, by what it was made of: a service that stays as it was keeps its connections and sessions.
-    clients: HashMap<u64, Arc<ClientTls>>,
+/// `None` where there is none, or a problem, which is told. The same value as before where nothing that it is made of
+/// changed.
+pub(super) fn of_listener(compiler: &mut Compiler<'_>, name: &str, spec: &ListenerSpec) -> Option<Arc<ServerTls>> {
+    let tls = spec.tls.as_ref()?;
+    let key = format!("listeners.{name}.tls");
+    let mut print = DefaultHasher::new();
+    (name, spec.http2, format!("{tls:?}")).hash(&mut print);
+    let files = certificate_files(compiler, &key, tls);
+    for (_, files) in &files {
+        let materials = [Some(&files.cert), Some(&files.key), files.ocsp.as_ref()];
+        materials.into_iter().flatten().for_each(|material| hash_material(compiler, material, &mut print));
+    }
+    for ca in tls.client_auth.iter().flat_map(|auth| &auth.ca) {
+        hash_material(compiler, ca, &mut print);
+    }
+    if let Some(known) = compiler.kept.secrets.server(print.finish()) {
+        return Some(known);
+    }
+    let made = new_server(compiler, (name, &key), spec, tls, &files)?;
+    compiler.kept.secrets.put_server(print.finish(), &made);
+    Some(made)
 }
 
-impl Secrets {
-    fn resumption(&mut self, policy: String, has_early_data: bool) -> Result<Resumption, rustls::Error> {
-        if let Some(resumption) = self.resumption.get(&policy) {
-            return Ok(resumption.clone());
-        }
-        let resumption = if has_early_data {
-            Resumption::Sessions(Arc::new(Sessions::new(EARLY_SESSIONS_MAX)))
-        } else {
-            Resumption::Tickets(Ticketer::new()?)
-        };
-        // Those of listeners that are gone, or are others now.
-        self.resumption.retain(|_, resumption| resumption.is_used());
-        self.resumption.insert(policy, resumption.clone());
-        Ok(resumption)
-    }
+fn hash_material(compiler: &Compiler<'_>, material: &Material, print: &mut DefaultHasher) {
+    compiler.source.files.get(material).hash(print);
+}
 
-    fn self_signed(&mut self) -> Result<Identity, Fault> {
-        if self.self_signed.is_none() {
-            self.self_signed = Some(Identity::self_signed()?);
+/// The certificates that are named and those of the folder, each with the key that names it.
+fn certificate_files(compiler: &mut Compiler<'_>, key: &str, tls: &ListenerTls) -> Vec<(String, CertificateFiles)> {
+    let named = tls.certificates.iter().enumerate();
+    let mut all: Vec<_> = named.map(|(at, files)| (format!("{key}.certificates.{at}"), files.clone())).collect();
+    let Some(folder) = &tls.directory else { return all };
+    let key = format!("{key}.directory");
+    match compiler.source.files.pairs(folder) {
+        Err(error) => compiler.problem(&key, format!("{}: {error}", folder.display()), ""),
+        Ok([]) => {
+            compiler.problem(&key, format!("{} has no certificate", folder.display()), "add NAME.crt and NAME.key");
         }
-        self.self_signed.clone().ok_or_else(|| Fault::Key("none was made".to_owned()))
+        Ok(pairs) => all.extend(pairs.iter().cloned().map(|(cert, of_cert)| {
+            let files = CertificateFiles { cert: Material::Path(cert), key: Material::Path(of_cert), ocsp: None };
+            (key.clone(), files)
+        })),
+    }
+    all
+}
+
+fn new_server(
+    compiler: &mut Compiler<'_>,
+    (name, key): (&str, &str),
+    spec: &ListenerSpec,
+    tls: &ListenerTls,
+    files: &[(String, CertificateFiles)],
+) -> Option<Arc<ServerTls>> {
+    let known = compiler.problems.len();
+    let mut identities: Vec<_> = files.iter().filter_map(|(key, files)| identity(compiler, key, files)).collect();
+    let auths = tls.client_auth.iter().enumerate();
+    let clients: Vec<_> =
+        auths.map(|(at, auth)| client_policy(compiler, &format!("{key}.client_auth.{at}"), auth)).collect();
+    check_client_auth(compiler, key, tls, &clients);
+    let provider = suites(compiler, key, &tls.ciphers)?;
+    if compiler.problems.len() > known {
+        return None;
+    }
+    if identities.is_empty() {
+        match compiler.kept.secrets.self_signed() {
+            Ok(identity) => identities.push(identity),
+            Err(fault) => compiler.problem(key, format!("no certificate could be made: {fault:?}"), ""),
+        }
+    }
+    let (is_13_only, has_early_data) = (tls.min_version == TlsVersion::V13, tls.early_data);
+    let terms = ServerTerms { provider, is_13_only, http2: spec.http2, has_early_data };
+    let secrets = &mut compiler.kept.secrets;
+    let resumption = |policy| secrets.resumption(format!("{name} {has_early_data} {policy}"), has_early_data);
+    match ServerTls::new(&terms, &identities, tls.strict_sni, &clients, resumption) {
+        Ok(tls) => Some(Arc::new(tls)),
+        Err(error) => {
+            compiler.problem(key, error.to_string(), "");
+            None
+        }
     }
 }
 
-impl<'a> Compiler<'a> {
-    /// `None` where there is none, or a problem, which is told.
-    pub(super) fn listener_tls(&mut self, name: &str, listener: &Listener) -> Option<Arc<ServerTls>> {
-        let tls = listener.tls.as_ref()?;
-        let key = format!("listeners.{name}.tls");
-        let known = self.problems.len();
-        let mut identities = Vec::new();
-        for (at, files) in tls.certificates.iter().enumerate() {
-            identities.extend(self.identity(&format!("{key}.certificates.{at}"), files));
-        }
-        if let Some(folder) = &tls.directory {
-            let key = format!("{key}.directory");
-            match self.source.files.pairs(folder) {
-                Err(error) => self.problem(&key, format!("{}: {error}", folder.display()), ""),
-                Ok([]) => {
-                    self.problem(&key, format!("{} has no certificate", folder.display()), "add NAME.crt and NAME.key");
-                }
-                Ok(pairs) => {
-                    for (cert, of_cert) in pairs.iter().cloned() {
-                        let files = CertificateFiles { cert, key: of_cert, ocsp: None };
-                        identities.extend(self.identity(&key, &files));
-                    }
-                }
-            }
-        }
-        let clients: Vec<_> = tls
-            .client_auth
-            .iter()
-            .enumerate()
-            .map(|(at, auth)| self.client_policy(&format!("{key}.client_auth.{at}"), auth))
-            .collect();
-        let mut asked = BTreeSet::new();
-        for (at, policy) in clients.iter().enumerate() {
-            let hosts = policy.hosts.iter().map(String::as_str);
-            for host in hosts.chain(policy.hosts.is_empty().then_some("any other name")) {
-                if !asked.insert(host) {
-                    self.problem(
-                        &format!("{key}.client_auth.{at}"),
-                        format!("{host} is asked for something before"),
-                        "",
-                    );
-                }
-            }
-        }
-        if tls.early_data && !clients.is_empty() {
-            self.problem(
-                &format!("{key}.early_data"),
-                "who has shown no certificate yet could not be answered early",
-                "leave out `early_data`, or `client_auth`",
-            );
-        }
-        let provider = self.provider(&key, &tls.ciphers)?;
-        if self.problems.len() > known {
-            return None;
-        }
-        if identities.is_empty() {
-            match self.kept.secrets.self_signed() {
-                Ok(identity) => identities.push(identity),
-                Err(fault) => self.problem(&key, format!("no certificate could be made: {fault:?}"), ""),
-            }
-        }
-        let (is_13_only, has_early_data) = (tls.min_version == TlsVersion::V13, tls.early_data);
-        let terms = Terms { provider, is_13_only, http2: listener.http2, has_early_data };
-        let secrets = &mut self.kept.secrets;
-        let resumption = |policy| secrets.resumption(format!("{name} {has_early_data} {policy}"), has_early_data);
-        match ServerTls::new(&terms, &identities, tls.strict_sni, &clients, resumption) {
-            Ok(tls) => Some(Arc::new(tls)),
-            Err(error) => {
-                self.problem(&key, error.to_string(), "");
-                None
+fn check_client_auth(compiler: &mut Compiler<'_>, key: &str, tls: &ListenerTls, clients: &[ClientPolicy]) {
+    let mut asked = BTreeSet::new();
+    for (at, policy) in clients.iter().enumerate() {
+        let hosts = policy.hosts.iter().map(String::as_str);
+        for host in hosts.chain(policy.hosts.is_empty().then_some("any other name")) {
+            if !asked.insert(host) {
+                let what = format!("{host} is asked for something before");
+                compiler.problem(&format!("{key}.client_auth.{at}"), what, "");
             }
         }
     }
+    if tls.early_data && !clients.is_empty() {
+        compiler.problem(
+            &format!("{key}.early_data"),
+            "who has shown no certificate yet could not be answered early",
+            "leave out `early_data`, or `client_auth`",
+        );
+    }
+}
 
-    /// `None` where there is none, or a problem, which is told.
-    pub(super) fn service_tls(&mut self, key: &str, service: &Service) -> Option<Arc<ClientTls>> {
-        let tls = service.tls.as_ref()?;
-        let key = format!("{key}.tls");
-        let known = self.problems.len();
-        let mut print = DefaultHasher::new();
-        format!("{:?} {tls:?}", service.protocol).hash(&mut print);
-        let authorities = self.service_authorities(&key, tls, &mut print);
-        let identity = match (&tls.cert, &tls.key) {
-            (None, None) => None,
-            (Some(cert), Some(of_cert)) => {
-                let files = CertificateFiles { cert: cert.clone(), key: of_cert.clone(), ocsp: None };
-                self.identity(&key, &files)
-            }
-            _ => {
-                self.problem(&key, "`cert` and `key` belong together", "name both, or none");
-                None
-            }
-        };
-        identity
-            .iter()
-            .flat_map(|identity| &identity.key.cert)
-            .for_each(|certificate| certificate.as_ref().hash(&mut print));
-        let provider = self.provider(&key, &tls.ciphers)?;
-        if self.problems.len() > known {
-            return None;
-        }
-        let clients = &mut self.kept.secrets.clients;
-        if let Some(client) = clients.get(&print.finish()) {
-            return Some(Arc::clone(client));
-        }
-        let made = ClientTls::new(client::Terms {
-            provider,
-            is_13_only: tls.min_version == TlsVersion::V13,
-            authorities: (!tls.insecure_skip_verify).then_some(authorities),
-            name: tls.server_name.clone(),
-            identity,
-            alpn: match service.protocol {
-                Protocol::Auto => vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()],
-                Protocol::Http1 => vec![ALPN_HTTP1.to_vec()],
-                Protocol::H2 => vec![ALPN_H2.to_vec()],
-            },
-        });
-        match made {
-            Ok(made) => {
-                // Those of services that are gone, or are others now.
-                clients.retain(|_, client| Arc::strong_count(client) > 1);
-                Some(Arc::clone(clients.entry(print.finish()).or_insert(Arc::new(made))))
-            }
-            Err(error) => {
-                self.problem(&key, error.to_string(), "");
-                None
-            }
-        }
+/// `None` where there is none, or a problem, which is told. The same value as before, and as of other services, where it is
+/// made of the same.
+pub(super) fn of_service(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec) -> Option<Arc<ClientTls>> {
+    let tls = spec.tls.as_ref()?;
+    let key = format!("{key}.tls");
+    let mut print = DefaultHasher::new();
+    format!("{:?} {tls:?}", spec.protocol).hash(&mut print);
+    for material in tls.ca.iter().chain(&tls.cert).chain(&tls.key) {
+        hash_material(compiler, material, &mut print);
     }
+    if let Some(known) = compiler.kept.secrets.client(print.finish()) {
+        return Some(known);
+    }
+    let made = new_client(compiler, &key, spec, tls)?;
+    compiler.kept.secrets.put_client(print.finish(), &made);
+    Some(made)
+}
 
-    /// Who vouches for the upstreams of a service.
-    fn service_authorities(&mut self, key: &str, tls: &ServiceTls, print: &mut DefaultHasher) -> Authorities {
-        let mut authorities = Vec::new();
-        for (at, path) in tls.ca.iter().enumerate() {
-            authorities.extend(self.authorities(&format!("{key}.ca.{at}"), path));
+fn new_client(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, tls: &ServiceTls) -> Option<Arc<ClientTls>> {
+    let known = compiler.problems.len();
+    let authorities = service_authorities(compiler, key, tls);
+    let identity = match (&tls.cert, &tls.key) {
+        (None, None) => None,
+        (Some(cert), Some(of_cert)) => {
+            let files = CertificateFiles { cert: cert.clone(), key: of_cert.clone(), ocsp: None };
+            identity(compiler, key, &files)
         }
-        if tls.ca.is_empty() && !tls.insecure_skip_verify {
-            authorities = self.source.files.system_authorities().to_vec();
-            if authorities.is_empty() {
-                self.problem(key, "the system has no authorities", "install ca-certificates, or name files in `ca`");
-            }
+        (Some(_), None) | (None, Some(_)) => {
+            compiler.problem(key, "`cert` and `key` belong together", "name both, or none");
+            None
         }
-        authorities.iter().for_each(|authority| authority.as_ref().hash(print));
-        authorities
+    };
+    let provider = suites(compiler, key, &tls.ciphers)?;
+    if compiler.problems.len() > known {
+        return None;
     }
+    let made = ClientTls::new(ClientTerms {
+        provider,
+        is_13_only: tls.min_version == TlsVersion::V13,
+        authorities: (!tls.insecure_skip_verify).then_some(authorities),
+        name: tls.server_name.clone(),
+        identity,
+        alpn: match spec.protocol {
+            Protocol::Auto => vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()],
+            Protocol::Http1 => vec![ALPN_HTTP1.to_vec()],
+            Protocol::H2 => vec![ALPN_H2.to_vec()],
+        },
+    });
+    made.map_err(|error| compiler.problem(key, error.to_string(), "")).ok().map(Arc::new)
+}
 
-    /// The authorities in a file; what is wrong with it is told.
-    fn authorities(&mut self, key: &str, path: &Path) -> Authorities {
-        let Some(pem) = self.file(key, path) else { return Vec::new() };
-        certificates(pem).unwrap_or_else(|what| {
-            self.problem(key, format!("{}: {what}", path.display()), "");
-            Vec::new()
-        })
+/// Who vouches for the upstreams of a service.
+fn service_authorities(compiler: &mut Compiler<'_>, key: &str, tls: &ServiceTls) -> Authorities {
+    let mut all = Vec::new();
+    for (at, material) in tls.ca.iter().enumerate() {
+        all.extend(authorities(compiler, &format!("{key}.ca.{at}"), material));
     }
+    if tls.ca.is_empty() && !tls.insecure_skip_verify {
+        all = compiler.source.files.system_authorities().to_vec();
+        if all.is_empty() {
+            compiler.problem(key, "the system has no authorities", "install ca-certificates, or name files in `ca`");
+        }
+    }
+    all
+}
 
-    fn provider(&mut self, key: &str, ciphers: &[String]) -> Option<Arc<CryptoProvider>> {
-        provider(ciphers)
-            .map_err(|what| self.problem(&format!("{key}.ciphers"), what, "leave it out for all that are good"))
-            .ok()
-    }
+/// The authorities in a file; what is wrong with it is told.
+fn authorities(compiler: &mut Compiler<'_>, key: &str, material: &Material) -> Authorities {
+    let Some(pem) = bytes(compiler, key, material) else { return Vec::new() };
+    certificates(&pem).unwrap_or_else(|what| {
+        compiler.problem(key, format!("{material}: {what}"), "");
+        Vec::new()
+    })
+}
 
-    /// What a file holds; a file that cannot be read is told at the key that names it.
-    fn file(&mut self, key: &str, path: &Path) -> Option<&'a [u8]> {
-        match self.source.files.get(path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
-                self.problem(key, format!("{} cannot be read: {error}", path.display()), "");
-                None
-            }
-        }
-    }
+fn suites(compiler: &mut Compiler<'_>, key: &str, ciphers: &[String]) -> Option<Arc<CryptoProvider>> {
+    let chosen = provider(ciphers);
+    let tell = |what| compiler.problem(&format!("{key}.ciphers"), what, "leave it out for all that are good");
+    chosen.map_err(tell).ok()
+}
 
-    fn identity(&mut self, key: &str, files: &CertificateFiles) -> Option<Identity> {
-        let chain = self.file(&format!("{key}.cert"), &files.cert);
-        let of_cert = self.file(&format!("{key}.key"), &files.key);
-        let ocsp = match &files.ocsp {
-            Some(path) => Some(self.file(&format!("{key}.ocsp"), path)?.to_vec()),
-            None => None,
-        };
-        match Identity::from_pem(chain?, of_cert?, ocsp) {
-            Ok(identity) => Some(identity),
-            Err(fault) => {
-                let (part, path, what) = match fault {
-                    Fault::Certificate(what) => ("cert", &files.cert, what),
-                    Fault::Key(what) => ("key", &files.key, what),
-                };
-                self.problem(&format!("{key}.{part}"), format!("{}: {what}", path.display()), "");
-                None
-            }
+fn identity(compiler: &mut Compiler<'_>, key: &str, files: &CertificateFiles) -> Option<Identity> {
+    let mut read = |part: &str, material: &Material| bytes(compiler, &format!("{key}.{part}"), material);
+    let (chain, of_cert) = (read("cert", &files.cert), read("key", &files.key));
+    let ocsp = match &files.ocsp {
+        Some(material) => Some(read("ocsp", material)?),
+        None => None,
+    };
+    match Identity::from_pem(&chain?, &of_cert?, ocsp) {
+        Ok(identity) => Some(identity),
+        Err(fault) => {
+            let (part, material, what) = match fault {
+                IdentityFault::Certificate(what) => ("cert", &files.cert, what),
+                IdentityFault::Key(what) => ("key", &files.key, what),
+            };
+            compiler.problem(&format!("{key}.{part}"), format!("{material}: {what}"), "");
+            None
         }
     }
+}
 
-    fn client_policy(&mut self, key: &str, auth: &ClientAuth) -> ClientPolicy {
-        let mut authorities = Vec::new();
-        if auth.ca.is_empty() {
-            self.problem(&format!("{key}.ca"), "nobody vouches for clients", "name a file of certificates in PEM");
+/// The bytes of a certificate, a key or an authority; that they cannot be read is told at the key that names them.
+fn bytes(compiler: &mut Compiler<'_>, key: &str, material: &Material) -> Option<Vec<u8>> {
+    match compiler.source.files.get(material) {
+        Ok(bytes) => Some(bytes.to_vec()),
+        Err(error) => {
+            compiler.problem(key, format!("{material} cannot be read: {error}"), "");
+            None
         }
-        for (at, path) in auth.ca.iter().enumerate() {
-            authorities.extend(self.authorities(&format!("{key}.ca.{at}"), path));
-        }
-        for (at, host) in auth.hosts.iter().enumerate() {
-            let name = host.strip_prefix("*.").unwrap_or(host);
-            if host_length(name.as_bytes()) != Some(name.len()) {
-                self.problem(&format!("{key}.hosts.{at}"), format!("`{host}` is no host"), "write a name or *.name");
-            }
-        }
-        let hosts = auth.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        ClientPolicy { hosts, authorities, is_required: auth.mode == ClientAuthMode::Required }
     }
+}
+
+fn client_policy(compiler: &mut Compiler<'_>, key: &str, auth: &ClientAuth) -> ClientPolicy {
+    let mut vouching = Vec::new();
+    if auth.ca.is_empty() {
+        compiler.problem(&format!("{key}.ca"), "nobody vouches for clients", "name a file of certificates in PEM");
+    }
+    for (at, material) in auth.ca.iter().enumerate() {
+        vouching.extend(authorities(compiler, &format!("{key}.ca.{at}"), material));
+    }
+    for (at, host) in auth.hosts.iter().enumerate() {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        if host_length(name.as_bytes()) != Some(name.len()) {
+            compiler.problem(&format!("{key}.hosts.{at}"), format!("`{host}` is not a host"), "write a name or *.name");
+        }
+    }
+    let hosts = auth.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+    ClientPolicy { hosts, authorities: vouching, is_required: auth.mode == ClientAuthMode::Required }
 }

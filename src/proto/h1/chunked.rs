@@ -1,6 +1,7 @@
 //! Decodes the chunked coding (RFC 9112 §7.1) as bytes come, without holding data.
 
-use super::framing::Piece;
+use std::ops::Range;
+
 use super::hex;
 use crate::limits::{
     BODY_EXTENSION_BYTES_MAX, CHUNK_EXTENSION_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
@@ -30,6 +31,15 @@ impl ChunkFault {
             Self::Trailer => "trailer",
         }
     }
+}
+
+/// What a decoder found in its input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes of the input that are dealt with.
+    pub consumed: usize,
+    /// Where in the input the body's own bytes are; lies within `consumed`.
+    pub data: Range<usize>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -113,12 +113,16 @@ pub fn put_last_chunk(out: &mut Vec<u8>, trailers: &[u8]) {
 
 fn put_trailer(out: &mut Vec<u8>, line: &[u8]) {
     let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    for_trailer(&line[..colon], line[colon + 1..].trim_ascii(), |name, value| put_field(out, name, value));
+}
+
+/// Gives a trailer field to `put` where it may be passed on.
+pub fn for_trailer(name: &[u8], value: &[u8], put: impl FnOnce(&[u8], &[u8])) {
     // `_` collides with `-` where fields become CGI variables.
     let is_name = super::field::is_token(name) && !name.contains(&b'_');
     let is_value = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
     if is_name && is_value && is_allowed_trailer(name) {
-        put_field(out, name, value);
+        put(name, value);
     }
 }
 

@@ -1,10 +1,8 @@
 //! How long a body is and where it ends (RFC 9112 §6), decided once and followed as bytes come.
 
-use std::ops::Range;
-
-use super::Version;
-use super::chunked::{ChunkDecoder, ChunkFault};
+use super::chunked::{ChunkDecoder, ChunkFault, Piece};
 use super::field::{Field, Known};
+use crate::proto::version::Version;
 
 /// How a message says where its body ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,15 +99,6 @@ pub enum BodyDecoder {
     Chunked(ChunkDecoder),
     /// All bytes until the peer closes.
     UntilClose,
-}
-
-/// What a call of [`BodyDecoder::decode`] found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Bytes of the input that are dealt with.
-    pub consumed: usize,
-    /// Where in the input the body's own bytes are; lies within `consumed`.
-    pub data: Range<usize>,
 }
 
 impl BodyDecoder {

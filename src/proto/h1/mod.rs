@@ -14,27 +14,6 @@ pub mod response;
 pub mod scan;
 pub mod target;
 
-/// The version of a message. Others are refused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    #[default]
-    Http11,
-}
-
-impl Version {
-    /// As in a request or status line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Http10 => "HTTP/1.0",
-            Self::Http11 => "HTTP/1.1",
-        }
-    }
-}
-
 /// The value of a hexadecimal digit.
 const fn hex(digit: u8) -> Option<u8> {
     match digit {

@@ -4,7 +4,9 @@
 
 use std::mem::MaybeUninit;
 
-use super::Version;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::authority::host_length;
 use super::fault::RequestFault;
 use super::field::{Field, Known, Span, list_elements, mark_nominated};
@@ -12,9 +14,11 @@ use super::framing::{Framing, stated};
 use super::target::{TargetFault, normalize};
 use crate::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use crate::proto::grpc_web;
+use crate::proto::version::Version;
 
 /// What to do with field names that contain `_`: CGI-like upstreams cannot tell them from `-`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Underscores {
     /// Leave the field out.
     #[default]
@@ -28,8 +32,8 @@ pub enum Underscores {
 /// A parsed request head. Reusable: [`Self::parse`] replaces what was there.
 #[derive(Debug, Default)]
 pub struct RequestHead {
-    pub(in crate::proto) bytes: Vec<u8>,
-    pub(in crate::proto) fields: Vec<Field>,
+    bytes: Vec<u8>,
+    fields: Vec<Field>,
     version: Version,
     method: Span,
     raw_target: Span,
@@ -37,14 +41,12 @@ pub struct RequestHead {
     path_length: usize,
     authority: Span,
     host_length: usize,
-    pub(in crate::proto) framing: Framing,
+    framing: Framing,
     keep_alive: bool,
     expects_continue: bool,
     upgrade: Option<Span>,
-    /// It came over HTTP/2, and was written as one of HTTP/1.1.
-    is_h2: bool,
     /// It came as gRPC-web, and is read as gRPC.
-    pub(in crate::proto) grpc_web: Option<grpc_web::Kind>,
+    grpc_web: Option<grpc_web::Kind>,
 }
 
 impl RequestHead {
@@ -68,21 +70,9 @@ impl RequestHead {
         Ok(())
     }
 
-    /// Notes that it came over HTTP/2.
+    /// Notes that it came over HTTP/2, and was written as one of HTTP/1.1 to be parsed.
     pub const fn mark_h2(&mut self) {
-        self.is_h2 = true;
-    }
-
-    /// True where it came over HTTP/2.
-    #[must_use]
-    pub const fn is_h2(&self) -> bool {
-        self.is_h2
-    }
-
-    /// The version that the client spoke, as logs write it.
-    #[must_use]
-    pub const fn protocol(&self) -> &'static str {
-        if self.is_h2 { "HTTP/2.0" } else { self.version.name() }
+        self.version = Version::H2;
     }
 
     /// What was parsed: the whole head, its empty line included.
@@ -110,7 +100,6 @@ impl RequestHead {
         self.keep_alive = false;
         self.expects_continue = false;
         self.upgrade = None;
-        self.is_h2 = false;
         self.grpc_web = None;
     }
 
@@ -354,6 +343,31 @@ impl RequestHead {
         self.target = target;
         self.path_length = length;
         Ok(())
+    }
+}
+
+impl RequestHead {
+    /// From here on a request of gRPC-web is one of gRPC, by its content type; any other stays as it is.
+    pub fn bridge_grpc_web(&mut self) {
+        let field = self.fields.iter_mut().find(|field| field.known == Known::ContentType);
+        let Some(value) = field.map(|field| &mut field.value) else { return };
+        let Some(kind) = grpc_web::Kind::of(value.bytes(&self.bytes)) else { return };
+        // In place: what tells them apart is left out, and the rest moves up.
+        let (name, was) = ("application/grpc".len(), kind.content_type().len());
+        let place = &mut self.bytes[value.range()];
+        place.copy_within(was.., name);
+        *value = value.part(0, value.range().len() - (was - name));
+        self.grpc_web = Some(kind);
+        if kind == grpc_web::Kind::Text && matches!(self.framing, Framing::Length(1..)) {
+            // It has another length than its text.
+            self.framing = Framing::Chunked;
+        }
+    }
+
+    /// How it came, where that was as gRPC-web.
+    #[must_use]
+    pub const fn grpc_web(&self) -> Option<grpc_web::Kind> {
+        self.grpc_web
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::mem::MaybeUninit;
 
-use super::Version;
 use super::fault::ResponseFault;
 use super::field::{Field, Known, Span, list_elements, mark_nominated};
 use super::framing::{Framing, stated};
 use crate::limits::FIELDS_MAX;
+use crate::proto::version::Version;
 
 /// A parsed response head: places in the upstream's receive buffer, which the caller keeps unchanged.
 #[derive(Debug, Default)]

@@ -136,6 +136,16 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// A configured path in the form that requests are compared in; `None` where it is not a path: it begins with `/`, and has
+/// neither query nor fragment.
+#[must_use]
+pub fn normal_path(path: &str) -> Option<String> {
+    let mut normal = Vec::new();
+    let length = normalize(path.as_bytes(), &mut normal).ok()?;
+    let is_path = path.starts_with('/') && length == normal.len();
+    is_path.then(|| String::from_utf8(normal).ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

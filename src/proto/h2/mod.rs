@@ -1,8 +1,7 @@
-//! HTTP/2 next to HTTP/1: a message of a stream is written as one of HTTP/1.1 and read as one, so that what holds for
-//! the one holds for the other, and every rule has one place. Frames, HPACK and flow control are the `h2` crate's; what
+//! HTTP/2 next to HTTP/1: what a peer says over a stream is written as HTTP/1.1 and parsed as such, so that what holds for
+//! the one holds for the other, and every rule has one place. What we say ourselves is written as fields (`encode`). Frames, HPACK and flow control are the `h2` crate's; what
 //! that crate leaves open is counted by `meter`.
 
-pub mod from_h1;
 pub mod meter;
 pub mod to_h1;
 

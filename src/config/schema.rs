@@ -1,0 +1,201 @@
+//! The whole of a configuration, and the parts of it that are about the process.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::listeners::ListenerSpec;
+use super::routes::RouteSpec;
+use super::services::ServiceSpec;
+use crate::units::Duration;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The threads that carry traffic.
+    pub workers: Workers,
+    /// Where clients connect, by name.
+    pub listeners: BTreeMap<String, Arc<ListenerSpec>>,
+    /// Which requests go where.
+    pub routes: Vec<Arc<RouteSpec>>,
+    /// Where requests go, by name.
+    pub services: BTreeMap<String, Arc<ServiceSpec>>,
+    /// One line for each request; absent for none.
+    pub access_log: Option<AccessLog>,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// `/ping`, `/metrics` and `/api`; absent for none.
+    pub admin: Option<Admin>,
+    /// How the process ends.
+    pub shutdown: Shutdown,
+}
+
+/// The threads that carry traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workers {
+    /// `"auto"` for one per CPU that this process may use, a number, or a list of CPUs.
+    pub threads: Threads,
+    /// `"auto"`, `"io_uring"` or `"epoll"`.
+    pub engine: EngineChoice,
+    /// Client connections of one worker at most; by default what the limit of open files allows.
+    pub connections_max: Option<usize>,
+    /// Requests are refused while a turn of a worker's loop takes longer than this, as many as it needs to keep up;
+    /// `"0s"` refuses none.
+    pub shed_above: Duration,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self {
+            threads: Threads::default(),
+            engine: EngineChoice::default(),
+            connections_max: None,
+            shed_above: Duration::from_ms(500),
+        }
+    }
+}
+
+/// How many worker threads, and on which CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Threads {
+    /// One per CPU that this process may use.
+    #[default]
+    Auto,
+    /// So many, 1 or more, not pinned unless they match the CPUs.
+    Count(usize),
+    /// One on each of these CPUs.
+    Cpus(Vec<usize>),
+}
+
+impl<'de> Deserialize<'de> for Threads {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        const FORM: &str =
+            "threads must be \"auto\", a number from 1 to 1024, or a list of CPUs; leave it out for \"auto\"";
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(word) if word == "auto" => Ok(Self::Auto),
+            serde_json::Value::Number(number) => {
+                let count = number.as_u64().and_then(|count| usize::try_from(count).ok());
+                count.filter(|count| (1..=1024).contains(count)).map(Self::Count).ok_or_else(|| D::Error::custom(FORM))
+            }
+            serde_json::Value::Array(cpus) if !cpus.is_empty() => {
+                let cpus: Option<Vec<_>> =
+                    cpus.iter().map(|cpu| cpu.as_u64().and_then(|cpu| usize::try_from(cpu).ok())).collect();
+                cpus.map(Self::Cpus).ok_or_else(|| D::Error::custom(FORM))
+            }
+            _ => Err(D::Error::custom(FORM)),
+        }
+    }
+}
+
+impl JsonSchema for Threads {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Threads".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"anyOf": [
+            {"const": "auto"},
+            {"type": "integer", "minimum": 1, "maximum": 1024},
+            {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+        ]})
+    }
+}
+
+impl Serialize for Threads {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Count(count) => count.serialize(serializer),
+            Self::Cpus(cpus) => cpus.serialize(serializer),
+        }
+    }
+}
+
+/// Which engine carries the I/O.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineChoice {
+    /// io_uring, else epoll with a log line that says why.
+    #[default]
+    Auto,
+    /// io_uring or nothing.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+/// One line for each request.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessLog {
+    /// The file, or `-` for standard output.
+    pub path: PathBuf,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { path: PathBuf::from("-"), format: LogFormat::default() }
+    }
+}
+
+/// The form of a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// An object with everything that is known.
+    #[default]
+    Json,
+    /// Common Log Format, with the failure record behind it.
+    Common,
+    /// Combined Log Format, with the failure record behind it.
+    Combined,
+    /// Traefik's form of CLF, with the failure record behind it.
+    Traefik,
+}
+
+/// What is measured.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Upper bounds of the duration histogram, in seconds, growing.
+    pub buckets: Vec<f64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { buckets: vec![0.1, 0.3, 1.2, 5.0] }
+    }
+}
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Its address, not to be reached from outside.
+    #[schemars(with = "String")]
+    pub address: std::net::SocketAddr,
+}
+
+/// How the process ends.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// How long requests in flight may take after SIGTERM.
+    pub grace: Duration,
+    /// How long idle connections stay open after SIGTERM, so that clients are not surprised; spread to twice that.
+    pub idle: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace: Duration::from_s(30), idle: Duration::from_s(5) }
+    }
+}

@@ -1,0 +1,61 @@
+//! Compiles listeners: their TLS, and the table of the routes that requests take from them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::compiler::{Compiler, KeptRoute};
+use super::tls;
+use crate::config::listeners::ListenerSpec;
+use crate::route::Router;
+use crate::snapshot::{Entrance, Listener, RouteTable};
+
+/// A listener with its table. What is as it was keeps its pointer; `others` are the entrances that are ready.
+pub(super) fn entrance(
+    compiler: &mut Compiler<'_>,
+    (name, spec): (&str, &Arc<ListenerSpec>),
+    routes: &[KeptRoute],
+    others: &[Entrance],
+) -> Entrance {
+    let is_of_this =
+        |route: &&KeptRoute| route.spec.listeners.is_empty() || route.spec.listeners.iter().any(|known| known == name);
+    let routes: Vec<&KeptRoute> = routes.iter().filter(is_of_this).collect();
+    Entrance { table: table(compiler, name, &routes, others), listener: listener(compiler, name, spec) }
+}
+
+fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -> Arc<Listener> {
+    let tls = tls::of_listener(compiler, name, spec);
+    let before = compiler.kept.parts.entrances.get(name).map(|entrance| &entrance.listener);
+    if let Some(before) = before
+        && before.spec == *spec
+        && before.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr)
+    {
+        return Arc::clone(before);
+    }
+    Arc::new(Listener {
+        name: name.into(),
+        label: compiler.kept.label(name),
+        spec: Arc::clone(spec),
+        port: spec.address.sockets().first().map_or(0, SocketAddr::port),
+        tls,
+    })
+}
+
+/// The table of these routes: the one from before, or another listener's, where that has the same.
+fn table(compiler: &mut Compiler<'_>, name: &str, routes: &[&KeptRoute], others: &[Entrance]) -> Arc<RouteTable> {
+    let before = compiler.kept.parts.entrances.get(name);
+    let is_same = |table: &RouteTable| {
+        table.routes.len() == routes.len()
+            && table.routes.iter().zip(routes).all(|(one, other)| Arc::ptr_eq(one, &other.route))
+    };
+    if let Some(known) = others.iter().chain(before).find(|entrance| is_same(&entrance.table)) {
+        return Arc::clone(&known.table);
+    }
+    let router = Router::build(routes.iter().map(|route| &*route.rule)).unwrap_or_else(|(at, message)| {
+        let what = format!("the expressions of this and the following routes are too large together: {message}");
+        let name = routes.get(at).map_or("", |route| &route.spec.name);
+        let at = compiler.source.config.routes.iter().position(|spec| spec.name == name).unwrap_or(0);
+        compiler.problem(&format!("routes.{at}.paths"), what, "use prefixes where they do");
+        Router::default()
+    });
+    Arc::new(RouteTable { router, routes: routes.iter().map(|kept| Arc::clone(&kept.route)).collect() })
+}

@@ -1,0 +1,175 @@
+//! Writes the answers that are our own: failures with their cause, and what filters answer.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use super::response::with_status;
+use super::wire::{FieldWriter, Fields, H2Head, Text};
+use crate::failure::Failure;
+use crate::filter::context::Answer;
+use crate::proto::h1::encode::{put_status_line, reason};
+use crate::proto::h1::field::Known;
+use crate::proto::h1::request::RequestHead;
+
+/// How an answer of our own goes out.
+#[derive(Clone, Copy, Debug)]
+pub struct AnswerTerms<'a> {
+    /// The request, as far as it could be read.
+    pub head: &'a RequestHead,
+    /// Write `Proxy-Status`.
+    pub proxy_status: bool,
+    /// True where the client's connection stays open.
+    pub keep_alive: bool,
+    /// For `Date`.
+    pub now: SystemTime,
+    /// True for a request of gRPC, which is answered in its own fields.
+    pub is_grpc: bool,
+}
+
+/// The answer to a failure: text, HTML or JSON, as the client accepts, or the fields of gRPC.
+#[must_use]
+pub fn failure_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
+    let row = failure.row();
+    let mut answer = if terms.is_grpc { grpc_answer(failure, terms) } else { told_answer(failure, terms) };
+    if terms.proxy_status && !row.token.is_empty() {
+        let value = format!("ringress; error={}; details=\"{failure}\"", row.token);
+        answer.fields.push((b"Proxy-Status", Cow::Owned(value.into_bytes())));
+    }
+    if let Some(seconds) = row.handling.retry_after_s.filter(|_| !terms.is_grpc) {
+        answer.fields.push((b"Retry-After", Cow::Owned(seconds.to_string().into_bytes())));
+    }
+    answer
+}
+
+fn told_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
+    let row = failure.row();
+    let title = reason(row.status);
+    let (content_type, body) = match form(terms.head.known(Known::Accept).unwrap_or_default()) {
+        Form::Text => {
+            ("text/plain; charset=utf-8", format!("{} {title}\n{}\ncause: {failure}\n", row.status, row.meaning))
+        }
+        Form::Html => (
+            "text/html; charset=utf-8",
+            format!(
+                "<!doctype html>\n<title>{0} {title}</title>\n<h1>{0} {title}</h1>\n<p>{1}</p>\n<p>cause: <code>{failure}</code></p>\n",
+                row.status, row.meaning
+            ),
+        ),
+        Form::Json => (
+            "application/json",
+            format!(
+                "{{\"status\":{},\"title\":\"{title}\",\"detail\":\"{}\",\"cause\":\"{failure}\"}}\n",
+                row.status, row.meaning
+            ),
+        ),
+    };
+    let fields = vec![(&b"Content-Type"[..], Cow::Borrowed(content_type.as_bytes()))];
+    Answer { status: row.status, fields, body: Cow::Owned(body.into_bytes()) }
+}
+
+/// An answer without a body, whose fields are what its client takes for trailers.
+fn grpc_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
+    let grpc = b"application/grpc";
+    let content_type = match terms.head.grpc_web() {
+        Some(kind) => Cow::Owned(kind.answer_type(grpc)),
+        None => Cow::Borrowed(&grpc[..]),
+    };
+    let row = failure.row();
+    let message = format!("{} cause: {failure}", row.meaning);
+    let fields = vec![
+        (&b"Content-Type"[..], content_type),
+        (b"grpc-status", Cow::Owned(row.grpc_status.to_string().into_bytes())),
+        (b"grpc-message", Cow::Owned(message.into_bytes())),
+    ];
+    Answer { status: 200, fields, body: Cow::Borrowed(b"") }
+}
+
+/// Appends head and body as text.
+pub fn put_answer(out: &mut Vec<u8>, answer: &Answer<'_>, terms: &AnswerTerms<'_>) {
+    put_status_line(out, answer.status, reason(answer.status).as_bytes());
+    let mut text = Text(out);
+    put_fields(&mut text, answer, terms);
+    text.field(b"Connection", if terms.keep_alive { b"keep-alive" } else { b"close" });
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body(answer, terms));
+}
+
+/// The head for a stream of HTTP/2; [`body`] follows it.
+#[must_use]
+pub fn h2_answer(answer: &Answer<'_>, terms: &AnswerTerms<'_>) -> H2Head {
+    let mut fields = Fields::default();
+    put_fields(&mut fields, answer, terms);
+    H2Head::Response(Box::new(with_status(answer.status, fields)))
+}
+
+/// The body as it is sent: none for HEAD.
+#[must_use]
+pub fn body<'a>(answer: &'a Answer<'_>, terms: &AnswerTerms<'_>) -> &'a [u8] {
+    if terms.head.method() == b"HEAD" { b"" } else { &answer.body }
+}
+
+fn put_fields(out: &mut impl FieldWriter, answer: &Answer<'_>, terms: &AnswerTerms<'_>) {
+    out.field(b"Date", httpdate::fmt_http_date(terms.now).as_bytes());
+    for (name, value) in &answer.fields {
+        out.field(name, value);
+    }
+    out.number(b"Content-Length", answer.body.len() as u64);
+}
+
+enum Form {
+    Text,
+    Html,
+    Json,
+}
+
+/// The first of the forms that the client names; text where it names none.
+fn form(accept: &[u8]) -> Form {
+    let at = |media_type: &[u8]| memchr::memmem::find(accept, media_type);
+    match (at(b"text/html"), at(b"application/json")) {
+        (Some(html), json) if json.is_none_or(|json| html < json) => Form::Html,
+        (_, Some(_)) => Form::Json,
+        (None | Some(_), None) => Form::Text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::h1::request::Underscores;
+
+    fn told(accept: &str, method: &str, is_grpc: bool) -> String {
+        let mut head = RequestHead::default();
+        let text = format!("{method} / HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n");
+        head.parse(text.into_bytes(), Underscores::Drop).unwrap();
+        let terms =
+            AnswerTerms { head: &head, proxy_status: true, keep_alive: false, now: SystemTime::UNIX_EPOCH, is_grpc };
+        let mut out = Vec::new();
+        put_answer(&mut out, &failure_answer(Failure::ConnectRefused, &terms), &terms);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_answer_says_why_in_the_form_that_was_asked_for() {
+        let text = told("*/*", "GET", false);
+        assert!(text.starts_with("HTTP/1.1 502 Bad Gateway\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"), "{text}");
+        assert!(text.contains("Proxy-Status: ringress; error=connection_refused; details=\"connect_refused\"\r\n"));
+        assert!(text.ends_with("cause: connect_refused\n"));
+        assert!(told("text/html, application/json", "GET", false).contains("<!doctype html>"));
+        let json = told("application/json", "GET", false);
+        let body = json.split_once("\r\n\r\n").unwrap().1;
+        let value: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(value["cause"], "connect_refused");
+    }
+
+    #[test]
+    fn a_head_request_gets_no_body() {
+        assert!(told("", "HEAD", false).ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn grpc_is_answered_in_its_own_fields() {
+        let text = told("", "POST", true);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("grpc-status: 14\r\n"), "{text}");
+        assert!(text.contains("grpc-message: The upstream refused the connection. cause: connect_refused\r\n"));
+    }
+}

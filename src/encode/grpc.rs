@@ -1,0 +1,75 @@
+//! What gRPC says in its own fields: that it is gRPC, and how long its clients wait.
+
+use crate::proto::h1::field::Known;
+use crate::proto::h1::request::RequestHead;
+use crate::proto::h2;
+
+/// True for a request of gRPC, by its content type.
+#[must_use]
+pub fn is_grpc(head: &RequestHead) -> bool {
+    head.known(Known::ContentType).is_some_and(h2::is_grpc)
+}
+
+/// `grpc-timeout` in milliseconds, rounded up; `None` where there is none, or none that is one.
+#[must_use]
+pub fn timeout_ms(head: &RequestHead) -> Option<u64> {
+    let value = head.value(b"grpc-timeout")?;
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    match unit {
+        b'H' => Some(number * 3_600_000),
+        b'M' => Some(number * 60_000),
+        b'S' => Some(number * 1_000),
+        b'm' => Some(number),
+        b'u' => Some(number.div_ceil(1_000)),
+        b'n' => Some(number.div_ceil(1_000_000)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::h1::request::Underscores;
+
+    fn head(fields: &str) -> RequestHead {
+        let mut head = RequestHead::default();
+        let text = format!("POST /s/m HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+        head.parse(text.into_bytes(), Underscores::Drop).unwrap();
+        head
+    }
+
+    #[test]
+    fn a_request_is_known_by_its_content_type() {
+        for (value, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;x=y", true),
+            ("application/grpc-web", false),
+            ("application/json", false),
+        ] {
+            assert_eq!(is_grpc(&head(&format!("Content-Type: {value}"))), expected, "{value}");
+        }
+        assert!(!is_grpc(&head("X: y")));
+    }
+
+    #[test]
+    fn a_deadline_has_a_number_and_a_unit() {
+        for (value, expected) in [
+            ("2S", Some(2_000)),
+            ("1H", Some(3_600_000)),
+            ("99999999m", Some(99_999_999)),
+            ("1500u", Some(2)),
+            ("1n", Some(1)),
+            ("100000000m", None),
+            ("S", None),
+            ("1x", None),
+            ("-1S", None),
+        ] {
+            assert_eq!(timeout_ms(&head(&format!("grpc-timeout: {value}"))), expected, "{value}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Writes the request head that the upstream gets: the client's fields less what ends here, and what we know of the client.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use http::header::{HeaderValue, TE};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Uri};
+
+use super::grpc::is_grpc;
+use super::hop::{Hop, UpstreamHost};
+use super::wire::{FieldWriter, Fields, H2Head, Text};
+use crate::filter::edits::FieldEdits;
+use crate::proto::h1::encode::{put_address, put_field, put_request_id, put_request_line};
+use crate::proto::h1::field::Known;
+use crate::proto::h1::framing::Framing;
+use crate::proto::h1::request::RequestHead;
+use crate::proto::version::Version;
+
+/// The request cannot be said in HTTP/2; the part that cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotInH2(pub &'static str);
+
+/// Appends the whole head as text. The target is the one that filters left.
+pub fn put_request_head(
+    out: &mut Vec<u8>,
+    head: &RequestHead,
+    hop: &Hop<'_>,
+    host: &UpstreamHost<'_>,
+    edits: &FieldEdits,
+) {
+    put_request_line(out, head.method(), head.target());
+    put_field(out, b"Host", host.of(head));
+    let mut text = Text(out);
+    put_client_fields(&mut text, head, hop, edits);
+    match head.framing() {
+        Framing::Length(length) => text.number(b"Content-Length", length),
+        Framing::Chunked => text.field(b"Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    put_expectation(&mut text, head);
+    if let Some(protocol) = head.upgrade() {
+        text.field(b"Connection", b"upgrade");
+        text.field(b"Upgrade", protocol);
+    }
+    put_forwarded_fields(&mut text, head, hop, edits);
+    put_edits(&mut text, edits);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The whole head for a stream of HTTP/2; `scheme` is `https` or `http`, as it is spoken to the upstream.
+///
+/// # Errors
+/// [`NotInH2`] for a method, an authority or a target that HTTP/2 has no word for.
+pub fn h2_request(
+    head: &RequestHead,
+    hop: &Hop<'_>,
+    host: &UpstreamHost<'_>,
+    edits: &FieldEdits,
+    scheme: &str,
+) -> Result<H2Head, NotInH2> {
+    let mut fields = Fields::default();
+    put_client_fields(&mut fields, head, hop, edits);
+    if let Framing::Length(length) = head.framing() {
+        fields.number(b"content-length", length);
+    }
+    put_expectation(&mut fields, head);
+    put_forwarded_fields(&mut fields, head, hop, edits);
+    put_edits(&mut fields, edits);
+    if is_grpc(head) {
+        // Its servers tell by this that nobody between drops trailers.
+        fields.map.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(head.method()).map_err(|_| NotInH2("h2_method"))?;
+    let path = PathAndQuery::try_from(head.target()).or_else(|_| PathAndQuery::try_from(encoded(head.target())));
+    let path = path.map_err(|_| NotInH2("h2_target"))?;
+    let uri = Uri::builder().scheme(scheme).authority(host.of(head)).path_and_query(path);
+    *request.uri_mut() = uri.build().map_err(|_| NotInH2("h2_authority"))?;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.headers_mut() = fields.map;
+    if fields.has_fault { Err(NotInH2("h2_field")) } else { Ok(H2Head::Request(Box::new(request))) }
+}
+
+fn put_expectation(out: &mut impl FieldWriter, head: &RequestHead) {
+    if head.expects_continue() {
+        out.field(b"Expect", b"100-continue");
+    }
+}
+
+fn put_edits(out: &mut impl FieldWriter, edits: &FieldEdits) {
+    edits.put.iter().for_each(|(name, value)| out.field(name, value));
+}
+
+fn put_client_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Hop<'_>, edits: &FieldEdits) {
+    let passing = head.fields().filter(|(field, name, _)| {
+        let passes = match field.known {
+            Known::Host | Known::ContentLength | Known::Expect | Known::XForwardedFor | Known::XRequestId => false,
+            Known::XForwardedProto
+            | Known::XForwardedHost
+            | Known::XForwardedPort
+            | Known::XRealIp
+            | Known::Forwarded => hop.is_trusted,
+            // Ours says it for both.
+            Known::EarlyData => !hop.is_early,
+            // Another hop's word of the certificate that it saw, where we saw none (RFC 9440 §3).
+            Known::ClientCert | Known::ClientCertChain => hop.is_trusted && hop.client_certificate.is_none(),
+            known => !known.is_hop_by_hop(),
+        };
+        passes && !field.nominated && !edits.removes(name)
+    });
+    out.fields(head.bytes(), passing.map(|(field, ..)| field));
+}
+
+fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Hop<'_>, edits: &FieldEdits) {
+    let writes = |name: &[u8]| !edits.removes(name);
+    let is_missing = |known| !hop.is_trusted || head.known(known).is_none();
+    if writes(b"x-forwarded-for") {
+        out.composed(b"X-Forwarded-For", |value| {
+            if hop.is_trusted {
+                for (_, _, before) in head.fields().filter(|(field, ..)| field.known == Known::XForwardedFor) {
+                    value.extend_from_slice(before);
+                    value.extend_from_slice(b", ");
+                }
+            }
+            put_address(value, hop.peer);
+        });
+    }
+    if is_missing(Known::XRealIp) && writes(b"x-real-ip") {
+        out.composed(b"X-Real-IP", |value| put_address(value, hop.peer));
+    }
+    if is_missing(Known::XForwardedProto) && writes(b"x-forwarded-proto") {
+        out.field(b"X-Forwarded-Proto", hop.scheme.as_bytes());
+    }
+    if is_missing(Known::XForwardedHost) && !head.authority().is_empty() && writes(b"x-forwarded-host") {
+        out.field(b"X-Forwarded-Host", head.authority());
+    }
+    if is_missing(Known::XForwardedPort) && writes(b"x-forwarded-port") {
+        out.number(b"X-Forwarded-Port", u64::from(hop.port));
+    }
+    if hop.forwarded && writes(b"forwarded") {
+        out.composed(b"Forwarded", |value| put_forwarded(value, head, hop));
+    }
+    if hop.via && writes(b"via") {
+        out.field(b"Via", if head.version() == Version::H2 { b"2.0 ringress" } else { b"1.1 ringress" });
+    }
+    if let Some(certificate) = hop.client_certificate.filter(|_| writes(b"client-cert")) {
+        out.field(b"Client-Cert", certificate.as_bytes());
+    }
+    if hop.is_early {
+        out.field(b"Early-Data", b"1");
+    }
+    if writes(b"x-request-id") {
+        match head.known(Known::XRequestId).filter(|id| hop.is_trusted && is_request_id(id)) {
+            Some(id) => out.field(b"X-Request-ID", id),
+            None => out.composed(b"X-Request-ID", |value| put_request_id(value, hop.request_id)),
+        }
+    }
+}
+
+/// RFC 7239 §4; an IPv6 address is bracketed and quoted.
+fn put_forwarded(value: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
+    // Writing to a vector cannot fail.
+    let _ = match hop.peer {
+        IpAddr::V4(address) => write!(value, "for={address};proto={}", hop.scheme),
+        IpAddr::V6(address) => write!(value, "for=\"[{address}]\";proto={}", hop.scheme),
+    };
+    if !head.authority().is_empty() {
+        value.extend_from_slice(b";host=\"");
+        value.extend_from_slice(head.authority());
+        value.push(b'"');
+    }
+}
+
+/// An identifier of another hop that is passed on: visible characters, at most 128.
+fn is_request_id(value: &[u8]) -> bool {
+    !value.is_empty() && value.len() <= 128 && value.iter().all(u8::is_ascii_graphic)
+}
+
+/// A target with what HTTP/1 lets through and no URI may hold as percent-encoded bytes (RFC 3986 §2.1).
+fn encoded(target: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut encoded = Vec::with_capacity(target.len() + 16);
+    for byte in target {
+        if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(byte) {
+            encoded.push(*byte);
+        } else {
+            encoded.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::h1::request::Underscores;
+
+    fn head(text: &str) -> RequestHead {
+        let mut head = RequestHead::default();
+        head.parse(text.replace('\n', "\r\n").into_bytes(), Underscores::Drop).unwrap();
+        head
+    }
+
+    fn hop(is_trusted: bool) -> Hop<'static> {
+        Hop {
+            peer: IpAddr::from([192, 0, 2, 7]),
+            client: IpAddr::from([192, 0, 2, 7]),
+            is_trusted,
+            scheme: "http",
+            client_certificate: None,
+            is_early: false,
+            port: 8080,
+            request_id: 0xab,
+            forwarded: false,
+            via: true,
+        }
+    }
+
+    const HOST: UpstreamHost<'static> = UpstreamHost { set: None, fallback: b"endpoint:80" };
+
+    fn written(head: &RequestHead, hop: &Hop<'_>, host: &UpstreamHost<'_>, edits: &FieldEdits) -> String {
+        let mut out = Vec::new();
+        put_request_head(&mut out, head, hop, host, edits);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// The head for HTTP/2: its line, then its fields in the order of their names.
+    fn h2_written(head: &RequestHead, hop: &Hop<'_>, host: &UpstreamHost<'_>) -> Result<String, NotInH2> {
+        let H2Head::Request(request) = h2_request(head, hop, host, &FieldEdits::default(), "https")? else {
+            panic!("it is a request");
+        };
+        let mut fields: Vec<_> =
+            request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        fields.sort();
+        Ok(format!("{} {} [{}]", request.method(), request.uri(), fields.join(", ")))
+    }
+
+    const SPOOFED: &str = "POST /a HTTP/1.1\nHost: A\nX-Forwarded-For: 1.1.1.1\nX-Forwarded-Proto: https\n\
+        X-Request-ID: mine\nX-Real-IP: 1.1.1.1\nConnection: close, X-Gone\nX-Gone: 1\nTE: gzip\nUpgrade: h2c\n\
+        Content-Length: 4\nCookie: c=1\nForwarded: for=x\n\n";
+
+    #[test]
+    fn a_client_that_is_not_trusted_says_nothing_about_itself() {
+        let expected = "POST /a HTTP/1.1\r\nHost: a\r\nCookie: c=1\r\nContent-Length: 4\r\n\
+            X-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n\
+            X-Forwarded-Port: 8080\r\nVia: 1.1 ringress\r\nX-Request-ID: 000000000000000000000000000000ab\r\n\r\n";
+        assert_eq!(written(&head(SPOOFED), &hop(false), &HOST, &FieldEdits::default()), expected);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_extended() {
+        let text = written(&head(SPOOFED), &hop(true), &HOST, &FieldEdits::default());
+        assert!(text.contains("X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n"), "{text}");
+        assert!(text.contains("X-Forwarded-Proto: https\r\n") && !text.contains("X-Forwarded-Proto: http\r\n"));
+        assert!(text.contains("X-Request-ID: mine\r\n") && text.contains("X-Real-IP: 1.1.1.1\r\n"));
+        assert_eq!(text.matches("X-Request-ID").count(), 1);
+    }
+
+    #[test]
+    fn upgrades_host_and_edits_are_written() {
+        let edits = FieldEdits {
+            remove: vec![b"cookie"[..].into(), b"x-a"[..].into()],
+            put: vec![(b"X-A"[..].into(), b"2"[..].into())],
+        };
+        let head = head("GET / HTTP/1.1\nHost: a\nConnection: upgrade\nUpgrade: websocket\nX-a: 1\nCookie: c\n\n");
+        let hop = Hop { forwarded: true, peer: "::1".parse().unwrap(), ..hop(false) };
+        let text = written(&head, &hop, &UpstreamHost { set: Some(b"up:1"), ..HOST }, &edits);
+        assert!(text.contains("Connection: upgrade\r\nUpgrade: websocket\r\n"), "{text}");
+        assert!(text.contains("Host: up:1\r\n") && text.contains("X-Forwarded-Host: a\r\n"));
+        assert!(text.contains("Forwarded: for=\"[::1]\";proto=http;host=\"a\"\r\n"));
+        assert!(text.contains("X-A: 2\r\n") && !text.contains("X-a: 1") && !text.contains("Cookie"));
+    }
+
+    #[test]
+    fn a_filter_that_sets_a_field_of_ours_has_the_last_word() {
+        let edits = FieldEdits {
+            remove: vec![b"x-forwarded-proto"[..].into(), b"via"[..].into()],
+            put: vec![(b"X-Forwarded-Proto"[..].into(), b"https"[..].into())],
+        };
+        let text = written(&head("GET / HTTP/1.0\n\n"), &hop(false), &HOST, &edits);
+        assert_eq!(text.matches("X-Forwarded-Proto").count(), 1, "{text}");
+        assert!(text.contains("X-Forwarded-Proto: https\r\n") && !text.contains("Via:"));
+        assert!(text.contains("Host: endpoint:80\r\n"), "HTTP/1.0 may come without a host");
+    }
+
+    #[test]
+    fn a_request_of_http2_names_its_authority_and_has_no_fields_of_a_connection() {
+        let text = "POST /a.S/M?q HTTP/1.1\nHost: up.test:81\nContent-Type: application/grpc\nTransfer-Encoding: chunked\n\
+            Connection: close\n\n";
+        let found = h2_written(&head(text), &hop(false), &HOST).unwrap();
+        assert_eq!(
+            found,
+            "POST https://up.test:81/a.S/M?q [content-type: application/grpc, te: trailers, via: 1.1 ringress, \
+             x-forwarded-for: 192.0.2.7, x-forwarded-host: up.test:81, x-forwarded-port: 8080, x-forwarded-proto: http, \
+             x-real-ip: 192.0.2.7, x-request-id: 000000000000000000000000000000ab]"
+        );
+        let length = head("PUT / HTTP/1.1\nHost: a\nContent-Length: 4\n\n");
+        assert!(h2_written(&length, &hop(false), &HOST).unwrap().contains("content-length: 4"));
+        let odd = head("GET /a<b HTTP/1.1\nHost: a\n\n");
+        assert!(h2_written(&odd, &hop(false), &HOST).unwrap().starts_with("GET https://a/a%3Cb ["));
+    }
+
+    #[test]
+    fn more_fields_than_a_peer_may_send_are_written() {
+        let fields: String = (0..125).map(|at| format!("X-{at}: 1\n")).collect();
+        let head = head(&format!("GET / HTTP/1.1\nHost: a\n{fields}\n"));
+        let found = h2_written(&head, &hop(false), &HOST).unwrap();
+        assert_eq!(found.matches(": ").count(), 125 + 7, "our own additions break no limit");
+    }
+}

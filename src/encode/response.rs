@@ -1,0 +1,230 @@
+//! Writes the response head that the client gets: the upstream's fields less what ends here, framed for the client.
+
+use http::{Response, StatusCode};
+
+use super::wire::{FieldWriter, Fields, H2Head, Text};
+use crate::filter::edits::{Edits, FieldEdits};
+use crate::proto::grpc_web;
+use crate::proto::h1::encode::put_status_line;
+use crate::proto::h1::field::Known;
+use crate::proto::h1::framing::Framing;
+use crate::proto::h1::response::ResponseHead;
+use crate::proto::h2::WEBSOCKET_ACCEPT;
+
+/// How the response goes to the client.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseTerms {
+    /// How the body is framed towards the client, where it speaks HTTP/1.
+    pub framing: Framing,
+    /// True where the client's connection stays open.
+    pub keep_alive: bool,
+    /// True where the client must be told that it stays open: HTTP/1.0.
+    pub says_keep_alive: bool,
+    /// True where `Content-Length` is passed although there is no body: HEAD and 304.
+    pub passes_length: bool,
+    /// True where the client came by TLS.
+    pub is_secure: bool,
+    /// How gRPC goes to a client of gRPC-web.
+    pub grpc_web: Option<grpc_web::Kind>,
+}
+
+impl ResponseTerms {
+    /// An interim response: a head, and nothing that is changed for a route.
+    const INTERIM: Self = Self {
+        framing: Framing::None,
+        keep_alive: true,
+        says_keep_alive: false,
+        passes_length: false,
+        is_secure: false,
+        grpc_web: None,
+    };
+}
+
+/// A parsed head with the bytes that it was parsed from.
+#[derive(Clone, Copy, Debug)]
+pub struct UpstreamResponse<'a> {
+    /// The head.
+    pub head: &'a ResponseHead,
+    /// What it was parsed from.
+    pub bytes: &'a [u8],
+}
+
+/// What a route changes in the fields of one response.
+type EditsOfResponse<'a> = [Option<&'a FieldEdits>; 2];
+
+/// Appends the whole head as text.
+pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, terms: &ResponseTerms, edits: &Edits) {
+    let UpstreamResponse { head, bytes } = response;
+    let edits = edits.of_response(terms.is_secure);
+    put_status_line(out, head.status(), head.reason(bytes));
+    let mut text = Text(out);
+    put_fields(&mut text, response, terms, edits);
+    match terms.framing {
+        Framing::Length(length) => text.number(b"Content-Length", length),
+        Framing::Chunked => text.field(b"Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    if head.status() == 101 {
+        text.field(b"Connection", b"upgrade");
+        text.field(b"Upgrade", head.known(Known::Upgrade, bytes).unwrap_or_default());
+    } else if !terms.keep_alive {
+        text.field(b"Connection", b"close");
+    } else if terms.says_keep_alive {
+        text.field(b"Connection", b"keep-alive");
+    }
+    put_edits(&mut text, edits);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The whole head for a stream of HTTP/2. A 101 is said by 200 (RFC 8441 §5); `None` where its handshake was not for the
+/// key that the upstream was sent.
+#[must_use]
+pub fn h2_response(response: UpstreamResponse<'_>, terms: &ResponseTerms, edits: &Edits) -> Option<H2Head> {
+    let head = response.head;
+    let edits = edits.of_response(terms.is_secure);
+    let mut fields = Fields::default();
+    put_fields(&mut fields, response, terms, edits);
+    if let Framing::Length(length) = terms.framing {
+        fields.number(b"content-length", length);
+    }
+    put_edits(&mut fields, edits);
+    let is_switch = head.status() == 101;
+    if is_switch {
+        let accepted = fields.map.remove("sec-websocket-accept");
+        fields.map.remove(http::header::CONTENT_LENGTH);
+        if accepted.is_some_and(|accepted| accepted.as_bytes() != WEBSOCKET_ACCEPT) {
+            return None;
+        }
+    }
+    let head = with_status(if is_switch { 200 } else { head.status() }, fields);
+    Some(H2Head::Response(Box::new(head)))
+}
+
+/// Appends the head of an interim response (100, 103).
+pub fn put_interim_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>) {
+    put_status_line(out, response.head.status(), response.head.reason(response.bytes));
+    put_fields(&mut Text(out), response, &ResponseTerms::INTERIM, [None; 2]);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The head of an interim response for a stream of HTTP/2.
+#[must_use]
+pub fn h2_interim(response: UpstreamResponse<'_>) -> H2Head {
+    let mut fields = Fields::default();
+    put_fields(&mut fields, response, &ResponseTerms::INTERIM, [None; 2]);
+    H2Head::Interim(Box::new(with_status(response.head.status(), fields)))
+}
+
+/// The head that tells a client of HTTP/2 to go on.
+#[must_use]
+pub fn h2_continue() -> H2Head {
+    H2Head::Interim(Box::new(with_status(100, Fields::default())))
+}
+
+/// A head of HTTP/2 with this status, 100 to 599.
+pub(super) fn with_status(status: u16, fields: Fields) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    *response.headers_mut() = fields.map;
+    response
+}
+
+/// True where a filter of the route takes this field away, or sets it to a value of its own.
+fn is_removed(edits: EditsOfResponse<'_>, name: &[u8]) -> bool {
+    edits.into_iter().flatten().any(|edits| edits.removes(name))
+}
+
+fn put_edits(out: &mut impl FieldWriter, edits: EditsOfResponse<'_>) {
+    let lines = edits.into_iter().flatten().flat_map(|edits| &edits.put);
+    lines.for_each(|(name, value)| out.field(name, value));
+}
+
+fn put_fields(
+    out: &mut impl FieldWriter,
+    UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
+    terms: &ResponseTerms,
+    edits: EditsOfResponse<'_>,
+) {
+    let passing = head.fields(bytes).filter(|(field, name, _)| {
+        let passes = match field.known {
+            Known::ContentLength => terms.passes_length,
+            Known::ContentType => terms.grpc_web.is_none(),
+            known => !known.is_hop_by_hop(),
+        };
+        passes && !field.nominated && !is_removed(edits, name)
+    });
+    out.fields(bytes, passing.map(|(field, ..)| field));
+    if let Some(kind) = terms.grpc_web
+        && !is_removed(edits, b"content-type")
+    {
+        let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
+        out.field(b"Content-Type", &kind.answer_type(content_type));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMS: ResponseTerms = ResponseTerms { says_keep_alive: true, ..ResponseTerms::INTERIM };
+
+    fn parsed(bytes: &[u8]) -> ResponseHead {
+        let mut head = ResponseHead::default();
+        head.parse(bytes, false).unwrap();
+        head
+    }
+
+    #[test]
+    fn fields_of_this_hop_are_replaced() {
+        let bytes = b"HTTP/1.1 200 Fine\r\nServer: s\r\nContent-Length: 3\r\nConnection: close, x-own\r\nX-Own: 1\r\n\
+            Keep-Alive: timeout=5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n";
+        let head = parsed(bytes);
+        let terms = ResponseTerms { framing: head.framing(), ..TERMS };
+        let response = UpstreamResponse { head: &head, bytes };
+        let mut out = Vec::new();
+        put_response_head(&mut out, response, &terms, &Edits::default());
+        let expected = "HTTP/1.1 200 Fine\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\
+            Connection: keep-alive\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        let Some(H2Head::Response(head)) = h2_response(response, &terms, &Edits::default()) else {
+            panic!("a response")
+        };
+        let fields = "{\"server\": \"s\", \"set-cookie\": \"a\", \"set-cookie\": \"b\", \"content-length\": \"3\"}";
+        assert_eq!((head.status().as_u16(), format!("{:?}", head.headers())), (200, fields.to_owned()));
+    }
+
+    #[test]
+    fn a_switch_is_a_200_where_the_handshake_was_ours() {
+        let said = |accept: &str| {
+            let bytes = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\nX: y\r\n\r\n"
+            );
+            let head = parsed(bytes.as_bytes());
+            let response = UpstreamResponse { head: &head, bytes: bytes.as_bytes() };
+            match h2_response(response, &TERMS, &Edits::default()) {
+                Some(H2Head::Response(head)) => Some(format!("{} {:?}", head.status(), head.headers())),
+                Some(H2Head::Request(_) | H2Head::Interim(_)) | None => None,
+            }
+        };
+        assert_eq!(said(std::str::from_utf8(WEBSOCKET_ACCEPT).unwrap()).unwrap(), "200 OK {\"x\": \"y\"}");
+        assert_eq!(said("c29tZXRoaW5nIGVsc2U="), None);
+    }
+
+    #[test]
+    fn a_response_edit_has_the_last_word_on_both_wires() {
+        let bytes = b"HTTP/1.1 200 OK\r\nServer: s\r\nX: 1\r\nContent-Length: 0\r\n\r\n";
+        let head = parsed(bytes);
+        let mut edits = Edits::default();
+        edits.response.remove.push(b"server"[..].into());
+        edits.secure_response.put.push((b"X-Secure"[..].into(), b"yes"[..].into()));
+        let response = UpstreamResponse { head: &head, bytes };
+        for (is_secure, expected) in [(false, "X: 1\r\n\r\n"), (true, "X: 1\r\nX-Secure: yes\r\n\r\n")] {
+            let terms = ResponseTerms { is_secure, says_keep_alive: false, ..TERMS };
+            let mut out = Vec::new();
+            put_response_head(&mut out, response, &terms, &edits);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("HTTP/1.1 200 OK\r\n{expected}"));
+        }
+    }
+}

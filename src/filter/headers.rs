@@ -1,0 +1,82 @@
+//! `request_headers` and `response_headers`: fields that are taken away, set or added.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::compile::FilterPlace;
+use super::edits::FieldEdits;
+use crate::proto::h1::field::is_token;
+
+/// Fields that the proxy writes itself.
+const OURS: [&str; 7] =
+    ["connection", "content-length", "early-data", "host", "transfer-encoding", "upgrade", "keep-alive"];
+
+/// Changes to fields: removed first, then set, then added.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeaderEdit {
+    /// Names to take away.
+    pub remove: Vec<String>,
+    /// Names with the one value they shall have.
+    pub set: BTreeMap<String, String>,
+    /// Names with a value to add to what is there.
+    pub add: BTreeMap<String, String>,
+}
+
+impl HeaderEdit {
+    /// Adds the changes to those of other filters.
+    pub(super) fn compile(&self, edits: &mut FieldEdits, place: &mut FilterPlace) {
+        let puts = self.set.iter().chain(&self.add);
+        for name in self.remove.iter().chain(puts.clone().map(|(name, _)| name)) {
+            check_name(name, place);
+        }
+        for (name, value) in puts.clone() {
+            check_value(name, value, place);
+        }
+        let removed = self.remove.iter().chain(self.set.keys());
+        edits.remove.extend(removed.map(|name| name.to_ascii_lowercase().into_bytes().into()));
+        edits.put.extend(puts.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())));
+    }
+}
+
+/// Tells a name that is not one, or is not to be changed.
+pub(super) fn check_name(name: &str, place: &mut FilterPlace) {
+    if !is_token(name.as_bytes()) {
+        place.fault(format!("`{name}` is not a field name"), "");
+    } else if OURS.contains(&name.to_ascii_lowercase().as_str()) {
+        place.fault(format!("`{name}` belongs to the proxy"), "for Host, set the service's `host`");
+    }
+}
+
+/// Tells a value that would not be one.
+pub(super) fn check_value(name: &str, value: &str, place: &mut FilterPlace) {
+    if value.bytes().any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
+        place.fault(format!("the value of `{name}` holds control characters"), "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compile::tests::compiled;
+
+    #[test]
+    fn changes_of_several_filters_become_one() {
+        let (chain, faults) = compiled(
+            "[{ request_headers = { remove = [\"X-A\"] } }, { request_headers = { set = { X-B = \"1\" }, add = { X-C = \"2\" } } }]",
+        );
+        assert!(faults.is_empty(), "{faults:?}");
+        let edits = &chain.edits.request;
+        assert!(edits.removes(b"x-a") && edits.removes(b"X-B") && !edits.removes(b"x-c"));
+        let put: Vec<_> = edits.put.iter().map(|(name, value)| [&**name, &**value].concat()).collect();
+        assert_eq!(put, [&b"X-B1"[..], b"X-C2"]);
+        assert!(chain.edits.response.put.is_empty());
+    }
+
+    #[test]
+    fn names_of_the_proxy_and_broken_values_are_refused() {
+        let (_, faults) = compiled("[{ response_headers = { set = { Host = \"x\", \"a b\" = \"y\", X = \"\\n\" } } }]");
+        assert_eq!(faults.len(), 3, "{faults:?}");
+    }
+}

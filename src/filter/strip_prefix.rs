@@ -1,0 +1,43 @@
+//! `strip_prefix`: takes a prefix off the path, by whole elements.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::compile::FilterPlace;
+use super::context::Verdict;
+use crate::proto::h1::request::RequestHead;
+
+/// The prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct StripPrefix(pub String);
+
+impl StripPrefix {
+    /// The prefix without final slash.
+    pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<Box<[u8]>> {
+        place.path(&self.0).map(|path| path.trim_end_matches('/').as_bytes().into())
+    }
+}
+
+pub(super) fn on_request(prefix: &[u8], head: &mut RequestHead) -> Verdict<'static> {
+    let rest = match head.path().strip_prefix(prefix) {
+        Some([]) => b"/".to_vec(),
+        Some(rest @ [b'/', ..]) => rest.to_vec(),
+        // Another element that begins alike.
+        Some(_) | None => return Verdict::Pass,
+    };
+    head.rewrite_path(&rest).map_or_else(|fault| Verdict::Fail(fault.into()), |()| Verdict::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compile::tests::rewritten;
+
+    #[test]
+    fn a_prefix_comes_off_by_whole_elements() {
+        let filters = "[{ strip_prefix = \"/api/\" }]";
+        assert_eq!(rewritten(filters, "/api/x?q"), "/x?q");
+        assert_eq!(rewritten(filters, "/api"), "/");
+        assert_eq!(rewritten(filters, "/apix"), "/apix");
+    }
+}

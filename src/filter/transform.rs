@@ -1,0 +1,106 @@
+//! What is done with the bytes of a body on its way: a closed set, in one place for both directions.
+
+use crate::proto::grpc_web::{Kind, NotText, TextDecoder};
+
+/// What is done with a body.
+#[derive(Debug, Default)]
+pub enum Transform {
+    /// It passes as it is.
+    #[default]
+    None,
+    /// A request of gRPC-web as text becomes one of bytes.
+    GrpcWebText(TextDecoder),
+    /// A response of gRPC becomes one of gRPC-web, whose last frame has the trailers.
+    GrpcWeb(Kind),
+}
+
+impl Transform {
+    /// Of a request that came as gRPC-web of this kind, or did not.
+    #[must_use]
+    pub fn of_request(kind: Option<Kind>) -> Self {
+        match kind {
+            Some(Kind::Text) => Self::GrpcWebText(TextDecoder::default()),
+            Some(Kind::Binary) | None => Self::None,
+        }
+    }
+
+    /// Of a response that goes as gRPC-web of this kind, or does not.
+    #[must_use]
+    pub const fn of_response(kind: Option<Kind>) -> Self {
+        match kind {
+            Some(kind) => Self::GrpcWeb(kind),
+            None => Self::None,
+        }
+    }
+
+    /// True where every byte passes as it is.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Gives what becomes of a part to `put`, unless that is nothing.
+    ///
+    /// # Errors
+    /// [`NotText`] where a text is none.
+    pub fn pass(&mut self, data: &[u8], mut put: impl FnMut(&[u8])) -> Result<(), NotText> {
+        match self {
+            _ if data.is_empty() => {}
+            Self::None => put(data),
+            Self::GrpcWeb(kind) => put(&kind.written(data)),
+            Self::GrpcWebText(decoder) => {
+                let mut decoded = Vec::with_capacity(data.len());
+                decoder.decode(data, &mut decoded)?;
+                if !decoded.is_empty() {
+                    put(&decoded);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The body is over: gives what still belongs to it to `put`, and takes `trailers` where they become a part of it.
+    ///
+    /// # Errors
+    /// [`NotText`] where a text ends in the middle of a group.
+    pub fn finish(&mut self, trailers: &mut Vec<u8>, mut put: impl FnMut(&[u8])) -> Result<(), NotText> {
+        match std::mem::take(self) {
+            Self::GrpcWebText(decoder) if !decoder.is_whole() => Err(NotText),
+            Self::GrpcWeb(kind) if !trailers.is_empty() => {
+                put(&kind.written_trailers(&std::mem::take(trailers)));
+                Ok(())
+            }
+            Self::None | Self::GrpcWebText(_) | Self::GrpcWeb(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(mut transform: Transform, parts: &[&str], trailers: &str) -> Result<Vec<u8>, NotText> {
+        let (mut out, mut trailers) = (Vec::new(), trailers.as_bytes().to_vec());
+        for part in parts {
+            transform.pass(part.as_bytes(), |data| out.extend_from_slice(data))?;
+        }
+        transform.finish(&mut trailers, |data| out.extend_from_slice(data))?;
+        out.extend_from_slice(&trailers);
+        Ok(out)
+    }
+
+    #[test]
+    fn a_text_is_decoded_and_must_end_with_a_whole_group() {
+        let text = || Transform::of_request(Some(Kind::Text));
+        assert_eq!(passed(text(), &["YWJ", "jZGVm"], "").unwrap(), b"abcdef");
+        assert_eq!(passed(text(), &["YWJjZ"], ""), Err(NotText));
+        assert_eq!(passed(Transform::of_request(Some(Kind::Binary)), &["YWJ"], "").unwrap(), b"YWJ");
+    }
+
+    #[test]
+    fn trailers_become_the_last_frame() {
+        let out = passed(Transform::of_response(Some(Kind::Binary)), &["ab", ""], "grpc-status: 0\r\n").unwrap();
+        assert_eq!(out, b"ab\x80\0\0\0\x10grpc-status: 0\r\n");
+        assert_eq!(passed(Transform::None, &["ab"], "x: y").unwrap(), b"abx: y");
+    }
+}

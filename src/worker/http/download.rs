@@ -1,0 +1,431 @@
+//! The way down: brings a response to the client, interim heads, the final head, the body, each framed for the client.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use super::super::engine::{Receive as _, Transport, receive};
+use super::super::time::timer::Deadline;
+use super::super::upstreams::outcome;
+use super::super::wire::ends::{Inlet, Outlet};
+use super::super::wire::fault::fault_of;
+use super::super::wire::send::{SendFault, SendTerms, send_all};
+use super::body::{BodyFraming, ResponseBody};
+use super::judge;
+use super::progress::{Expectation, UploadState};
+use super::transfer::{Delivered, Transfer};
+use crate::encode::response::{
+    ResponseTerms, UpstreamResponse, h2_continue, h2_interim, h2_response, put_interim_head, put_response_head,
+};
+use crate::encode::wire::{H2Head, Wire};
+use crate::failure::{Failure, Phase};
+use crate::filter::transform::Transform;
+use crate::limits::{
+    ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX,
+    INTERIM_RESPONSES_MAX, JOINED_SEND_BYTES_MAX, SEND_GRACE_MS,
+};
+use crate::proto::h1::fault::ResponseFault;
+use crate::proto::h1::field::{Known, list_elements};
+use crate::proto::h1::framing::{BodyDecoder, Framing};
+use crate::proto::h1::scan::HeadScan;
+use crate::proto::h2::is_grpc;
+use crate::proto::version::Version;
+use crate::timeouts::{Pace, Timeout};
+use crate::upstream::reuse::UpstreamWord;
+
+/// A final head that was encoded for the client.
+struct FinalHead {
+    framing: Framing,
+    terms: ResponseTerms,
+    word: UpstreamWord,
+    is_upgrade: bool,
+}
+
+/// What a head in the inbox was.
+enum Head {
+    Interim,
+    Final(FinalHead),
+}
+
+/// What waiting for a head brought.
+enum HeadEvent {
+    Received(io::Result<usize>),
+    /// The client shall be told to go on.
+    SayContinue,
+}
+
+/// Brings the response to the client.
+pub(super) async fn download<T: Transport>(
+    transfer: &Transfer<'_, T>,
+    receiver: &mut Inlet<T>,
+    inbox: &mut Vec<u8>,
+    deadline: &Deadline<'_, T>,
+    client: &mut Outlet<T>,
+) -> Result<Delivered, Failure> {
+    let pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
+    // Nothing is held while the answer is awaited.
+    let mut download = Download { transfer, client, deadline, pace, out: Vec::new() };
+    let delivered = download.run(receiver, inbox).await;
+    transfer.kit().buffers.put_buffer(download.out);
+    delivered
+}
+
+/// A response on its way down.
+struct Download<'a, T: Transport> {
+    transfer: &'a Transfer<'a, T>,
+    client: &'a mut Outlet<T>,
+    deadline: &'a Deadline<'a, T>,
+    pace: Pace,
+    /// Encoded for the client and not sent.
+    out: Vec<u8>,
+}
+
+impl<T: Transport> Download<'_, T> {
+    async fn run(&mut self, receiver: &mut Inlet<T>, inbox: &mut Vec<u8>) -> Result<Delivered, Failure> {
+        let transfer = self.transfer;
+        let Transfer { account, progress, .. } = *transfer;
+        let head = self.receive_final_head(receiver, inbox).await?;
+        progress.ends_at_close.set(head.terms.framing == Framing::UntilClose);
+        if head.is_upgrade {
+            self.begin_response();
+            self.send_down().await?;
+            return Ok(Delivered::Upgrade);
+        }
+        let mut body = ResponseBody {
+            decoder: BodyDecoder::new(head.framing),
+            framing: BodyFraming::of(self.client.wire(), head.terms.framing),
+            transform: Transform::of_response(head.terms.grpc_web),
+            trailers: Vec::new(),
+        };
+        // The rest of a short body that is here already goes with the head. An error that is met here is told by the next
+        // receive as an end, which is no proper one for a body of known length.
+        let is_short = |left: &u64| (inbox.len() as u64 + 1..=JOINED_SEND_BYTES_MAX as u64).contains(left);
+        if let Some(left) = body.decoder.bytes_left().filter(is_short) {
+            transfer.make_room(inbox, Some(left));
+            self.note_received(receiver.receive_at_once(inbox));
+        }
+        let mut has_ended = body.decoder.is_done();
+        loop {
+            // What comes with the head and is broken can still be answered in the upstream's place.
+            self.take_body(inbox, &mut body)?;
+            if body.decoder.is_done() && !has_ended {
+                has_ended = true;
+                body.framing.end(&mut self.out, self.client, &body.trailers);
+            }
+            if !self.out.is_empty() || self.client.has_pending() {
+                self.begin_response();
+                self.send_down().await?;
+            }
+            if body.decoder.is_done() {
+                break;
+            }
+            transfer.make_room_for_body(inbox, body.decoder.bytes_left(), account.received_bytes());
+            let received = receive(receiver, inbox);
+            let timeouts = &transfer.spec().timeouts;
+            let ms = if transfer.is_grpc { timeouts.tunnel } else { timeouts.body }.limit_ms();
+            match self.deadline.wait(Timeout::UpstreamBody, ms, received).await? {
+                Ok(0) if body.decoder.ends_at_close() => self.finish_body(&mut body)?,
+                Ok(0) => return Err(Failure::UpstreamTruncated),
+                Ok(bytes) => self.note_received(bytes),
+                Err(error) => {
+                    account.note_errno(error.raw_os_error().unwrap_or(0));
+                    return Err(Failure::UpstreamTruncated);
+                }
+            }
+        }
+        let is_sent = progress.upload.get() == UploadState::Sent;
+        let word = UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent, ..head.word };
+        Ok(Delivered::Response { keep_alive: head.terms.keep_alive, word })
+    }
+
+    /// From here on there is no other answer, and no other attempt.
+    fn begin_response(&self) {
+        if self.transfer.account.begin_response() {
+            self.transfer.held.borrow_mut().let_go(self.transfer.held_store());
+        }
+    }
+
+    fn note_received(&self, bytes: usize) {
+        self.transfer.progress.has_response_bytes.set(true);
+        self.transfer.account.add_received_bytes(bytes);
+    }
+
+    /// Receives heads until the final one, which is then encoded; passes interim ones on.
+    async fn receive_final_head(&mut self, receiver: &mut Inlet<T>, inbox: &mut Vec<u8>) -> Result<FinalHead, Failure> {
+        let transfer = self.transfer;
+        let mut scan = HeadScan::default();
+        let mut interim = 0;
+        let mut is_timed = false;
+        loop {
+            let found = scan.advance(inbox).map_err(|_| ResponseFault::BareLineFeed)?;
+            if found.unwrap_or(inbox.len()) > HEAD_BYTES_MAX {
+                return Err(ResponseFault::HeadTooLarge.into());
+            }
+            if let Some(length) = found {
+                judge::check_unsolicited(transfer, receiver, &inbox[..length]).await?;
+                // A full buffer may be the beginning of more.
+                let is_full = inbox.len() == inbox.capacity();
+                let bytes = if is_full { BODY_BUFFER_BYTES } else { inbox.len() + ADDED_FIELDS_BYTES };
+                transfer.kit().buffers.fit(&mut self.out, bytes.min(BODY_BUFFER_BYTES));
+                let head = self.read_head(&inbox[..length])?;
+                inbox.drain(..length);
+                scan = HeadScan::default();
+                match head {
+                    Head::Final(head) => return Ok(head),
+                    Head::Interim if interim == INTERIM_RESPONSES_MAX => {
+                        return Err(ResponseFault::TooManyInterim.into());
+                    }
+                    Head::Interim => interim += 1,
+                }
+                self.send_down().await?;
+                is_timed = false;
+                continue;
+            }
+            match self.wait_for_head(receiver, inbox, &mut is_timed).await? {
+                HeadEvent::SayContinue => {
+                    transfer.progress.expectation.set(Expectation::Met);
+                    match self.client.wire() {
+                        Wire::Http1 => self.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"),
+                        Wire::H2 => self.client.put_head(h2_continue(), false),
+                    }
+                    self.send_down().await?;
+                    is_timed = false;
+                }
+                HeadEvent::Received(Ok(bytes)) if bytes > 0 => self.note_received(bytes),
+                HeadEvent::Received(result) => return Err(closed_before_head(transfer, &result, inbox)),
+            }
+        }
+    }
+
+    /// The upstream's time begins when the request is sent, or can be sent no further.
+    async fn wait_for_head(
+        &self,
+        receiver: &mut Inlet<T>,
+        inbox: &mut Vec<u8>,
+        is_timed: &mut bool,
+    ) -> Result<HeadEvent, Failure> {
+        let Transfer { progress, .. } = *self.transfer;
+        let header_ms = self.transfer.spec().timeouts.header.limit_ms();
+        if !*is_timed {
+            self.deadline.arm(Timeout::UpstreamHeader, None);
+        }
+        poll_fn(|cx| {
+            if progress.expectation.get() == Expectation::Due {
+                return Poll::Ready(Ok(HeadEvent::SayContinue));
+            }
+            if let Poll::Ready(received) = receiver.poll_receive(inbox, cx) {
+                return Poll::Ready(Ok(HeadEvent::Received(received)));
+            }
+            if !*is_timed && progress.upload.get() != UploadState::Sending {
+                self.deadline.arm(Timeout::UpstreamHeader, header_ms);
+                *is_timed = true;
+            }
+            match self.deadline.poll_failure(cx) {
+                Some(failure) => Poll::Ready(Err(failure)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Parses a complete head and encodes what the client gets of it.
+    fn read_head(&mut self, bytes: &[u8]) -> Result<Head, Failure> {
+        let transfer = self.transfer;
+        let Transfer { account, progress, .. } = *transfer;
+        let mut parsed = transfer.worker.response_head.borrow_mut();
+        parsed.parse(bytes, transfer.head.method() == b"HEAD")?;
+        let response = UpstreamResponse { head: &parsed, bytes };
+        if parsed.is_interim() {
+            self.put_interim(response);
+            return Ok(Head::Interim);
+        }
+        let is_upgrade = parsed.status() == 101;
+        let asked = transfer.head.upgrade();
+        let answered = parsed.known(Known::Upgrade, bytes);
+        if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| is_one_of(answered, asked)) {
+            return Err(ResponseFault::UpgradeNotAsked.into());
+        }
+        // Its client would take any success for the other protocol's beginning (RFC 8441 §5).
+        let is_h2 = transfer.head.version() == Version::H2;
+        if is_h2 && asked.is_some() && (200..300).contains(&parsed.status()) {
+            return Err(Failure::UpstreamBadHeader("upgrade_ignored"));
+        }
+        if is_upgrade && progress.has_early_bytes.get() {
+            return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
+        }
+        account.put_status(parsed.status());
+        if judge::is_tried_elsewhere(transfer, response) {
+            return Err(Failure::UpstreamStatus);
+        }
+        let kit = transfer.kit();
+        account.note_first_byte(kit.transport.now_us());
+        let answer = (transfer.is_stream, parsed.status());
+        let mut admission = transfer.admission.borrow_mut();
+        outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission.as_mut());
+        account.enter(Phase::Body);
+        let terms = self.terms(response);
+        self.put_final(response, &terms)?;
+        let word = UpstreamWord {
+            keeps_alive: parsed.keeps_alive(),
+            idle_s_max: parsed.idle_s_max(),
+            requests_max: parsed.requests_max(),
+        };
+        Ok(Head::Final(FinalHead { framing: parsed.framing(), terms, word, is_upgrade }))
+    }
+
+    fn put_final(&mut self, response: UpstreamResponse<'_>, terms: &ResponseTerms) -> Result<(), Failure> {
+        let edits = self.transfer.edits;
+        match self.client.wire() {
+            Wire::Http1 => put_response_head(&mut self.out, response, terms, edits),
+            Wire::H2 => {
+                let head = h2_response(response, terms, edits);
+                let head = head.ok_or(Failure::UpstreamBadHeader("websocket_accept"))?;
+                // A tunnel begins with its head.
+                let is_last =
+                    matches!(terms.framing, Framing::None | Framing::Length(0)) && response.head.status() != 101;
+                self.client.put_head(head, is_last);
+            }
+        }
+        Ok(())
+    }
+
+    /// 100 goes to a client that waits for it, other interim responses to every client but those of HTTP/1.0.
+    fn put_interim(&mut self, response: UpstreamResponse<'_>) {
+        let Transfer { progress, head, .. } = *self.transfer;
+        let is_continue = response.head.status() == 100;
+        let passes = if is_continue {
+            head.expects_continue() && progress.expectation.replace(Expectation::Met) != Expectation::Met
+        } else {
+            head.version() != Version::Http10
+        };
+        if !passes {
+            return;
+        }
+        progress.has_interim.set(progress.has_interim.get() || !is_continue);
+        match self.client.wire() {
+            Wire::Http1 => put_interim_head(&mut self.out, response),
+            Wire::H2 => {
+                let head: H2Head = h2_interim(response);
+                self.client.put_head(head, false);
+            }
+        }
+    }
+
+    /// How the response goes to this client: the one place where keep-alive is decided.
+    fn terms(&self, UpstreamResponse { head, bytes }: UpstreamResponse<'_>) -> ResponseTerms {
+        let Transfer { account, progress, head: request, is_last, is_secure, .. } = *self.transfer;
+        let is_modern = request.version() != Version::Http10;
+        // An answer that is none of gRPC goes to a client of gRPC-web as it is.
+        let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
+        let grpc_web = request.grpc_web().filter(|_| is_grpc(content_type));
+        let framing = match head.framing() {
+            // It becomes longer.
+            Framing::Length(1..) if grpc_web.is_some() && is_modern => Framing::Chunked,
+            Framing::Length(1..) if grpc_web.is_some() => Framing::UntilClose,
+            Framing::Chunked | Framing::UntilClose if is_modern => Framing::Chunked,
+            Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
+            framing @ (Framing::None | Framing::Length(_)) => framing,
+        };
+        // A client that still waits for 100 may send the body or leave it out: nobody knows what comes next.
+        let is_ambiguous = request.expects_continue() && progress.expectation.get() != Expectation::Met;
+        // An early answer: what is left of the body is thrown away within a bound, beyond which the connection ends.
+        let is_read = progress.is_body_received.get()
+            || matches!(request.framing(), Framing::Length(length)
+                if length.saturating_sub(account.request_bytes()) <= DRAIN_BYTES_MAX);
+        let keep_alive =
+            request.wants_keep_alive() && !is_last && framing != Framing::UntilClose && !is_ambiguous && is_read;
+        ResponseTerms {
+            framing,
+            keep_alive,
+            says_keep_alive: keep_alive && !is_modern,
+            passes_length: request.method() == b"HEAD" || head.status() == 304,
+            is_secure,
+            grpc_web,
+        }
+    }
+
+    /// Moves what `inbox` holds of the body to `out`. A whole buffer of plain body changes places, uncopied.
+    fn take_body(&mut self, inbox: &mut Vec<u8>, body: &mut ResponseBody) -> Result<(), Failure> {
+        let account = self.transfer.account;
+        let was_done = body.decoder.is_done();
+        if self.out.is_empty() && body.is_plain_to(inbox.len()) {
+            let length = inbox.len();
+            body.decoder.decode(inbox, &mut body.trailers).map_err(|fault| Failure::UpstreamBadBody(fault.rule()))?;
+            std::mem::swap(inbox, &mut self.out);
+            account.add_response_bytes(length);
+            return Ok(());
+        }
+        let ResponseBody { decoder, framing, transform, trailers } = body;
+        let mut taken = 0;
+        while taken < inbox.len() && !decoder.is_done() {
+            let piece =
+                decoder.decode(&inbox[taken..], trailers).map_err(|fault| Failure::UpstreamBadBody(fault.rule()))?;
+            let data = &inbox[taken..][piece.data];
+            account.add_response_bytes(data.len());
+            let passed = transform.pass(data, |data| framing.put(&mut self.out, data));
+            passed.map_err(|_| Failure::Internal("transform"))?;
+            taken += piece.consumed;
+        }
+        inbox.drain(..taken);
+        if body.decoder.is_done() && !was_done { self.finish_body(body) } else { Ok(()) }
+    }
+
+    /// The body is over, by its framing or by its connection's end.
+    fn finish_body(&mut self, body: &mut ResponseBody) -> Result<(), Failure> {
+        body.decoder = BodyDecoder::Done;
+        let ResponseBody { framing, transform, trailers, .. } = body;
+        let finished = transform.finish(trailers, |data| framing.put(&mut self.out, data));
+        finished.map_err(|_| Failure::Internal("transform"))
+    }
+
+    async fn send_down(&mut self) -> Result<(), Failure> {
+        let transfer = self.transfer;
+        let Transfer { account, progress, .. } = *transfer;
+        if progress.client_left.get().is_some() {
+            self.out.clear();
+            self.client.forget_pending();
+            return Ok(());
+        }
+        let terms = SendTerms {
+            timeout: (Timeout::ClientSend, transfer.listener.spec.timeouts.send.limit_ms()),
+            pace: &mut self.pace,
+            total: &Cell::default(),
+        };
+        progress.is_sending.set(true);
+        let sent = send_all(self.client, &mut self.out, self.deadline, terms).await;
+        progress.is_sending.set(sent.is_err());
+        match sent {
+            Ok(()) => Ok(()),
+            Err(SendFault::Io(..)) if transfer.spec().ignore_client_abort => {
+                progress.client_left.set(Some(account.phase()));
+                self.out.clear();
+                self.client.forget_pending();
+                Ok(())
+            }
+            Err(SendFault::Io(..)) => Err(Failure::ClientClosed(account.phase())),
+            Err(SendFault::Expired(failure)) => Err(failure),
+        }
+    }
+}
+
+fn closed_before_head<T: Transport>(transfer: &Transfer<'_, T>, result: &io::Result<usize>, inbox: &[u8]) -> Failure {
+    if let Err(error) = result {
+        transfer.account.note_errno(error.raw_os_error().unwrap_or(0));
+        if let Some(failure) = fault_of(error) {
+            return failure;
+        }
+    }
+    match transfer.progress.upload.get() {
+        UploadState::Sending | UploadState::Sent | UploadState::Broken(_) if !inbox.is_empty() => {
+            Failure::UpstreamBadHeader("head_truncated")
+        }
+        UploadState::Broken(failure) => failure,
+        UploadState::Sending | UploadState::Sent => Failure::UpstreamClosedNoResponse,
+    }
+}
+
+/// True where the protocol is one that was offered, in the order of preference that `Upgrade` lists.
+fn is_one_of(answered: &[u8], offered: &[u8]) -> bool {
+    list_elements(offered).any(|protocol| protocol.eq_ignore_ascii_case(answered))
+}

@@ -1,0 +1,69 @@
+//! Judges a response head before it is passed on: whose answer it is, and whether another attempt is better.
+
+use super::super::engine::Transport;
+use super::super::upstreams::outcome::examine_end;
+use super::super::wire::ends::Inlet;
+use super::progress::UploadState;
+use super::transfer::Transfer;
+use crate::encode::response::UpstreamResponse;
+use crate::failure::Failure;
+use crate::limits::RETRY_AFTER_S_MAX;
+use crate::proto::h1::field::Known;
+use crate::upstream::evidence::End;
+
+/// Refuses what cannot be the answer to this request: what came before a byte of it was sent, and a 408 for an idle
+/// connection, where the upstream did not take the request.
+pub(super) async fn check_unsolicited<T: Transport>(
+    transfer: &Transfer<'_, T>,
+    receiver: &Inlet<T>,
+    head: &[u8],
+) -> Result<(), Failure> {
+    if !transfer.connection.is_reused || transfer.is_stream {
+        return Ok(());
+    }
+    let progress = transfer.progress;
+    // Nothing of the request has left, or nothing can: it answers another one.
+    let is_unsent = match progress.upload.get() {
+        UploadState::Sending => transfer.account.sent_bytes().get() == 0,
+        UploadState::Broken(failure) => failure == Failure::StaleReuseUnsent,
+        UploadState::Sent => false,
+    };
+    if is_unsent {
+        return Err(Failure::UpstreamUnsolicited);
+    }
+    let is_timeout = matches!(head.get(..12), Some(b"HTTP/1.1 408" | b"HTTP/1.0 408"));
+    let may_discard =
+        transfer.discards.idle_timeout && transfer.held.borrow().is_whole() && !progress.has_interim.get();
+    if !is_timeout || !may_discard {
+        return Ok(());
+    }
+    let (evidence, _) = Box::pin(examine_end(transfer.kit(), receiver, End::Eof, transfer.sent_before)).await;
+    let is_unread = evidence.is_proof() || transfer.head.is_idempotent();
+    if is_unread { Err(Failure::UpstreamUnsolicited) } else { Ok(()) }
+}
+
+/// Whether the answer is thrown away for another attempt, which then is sure to be made.
+pub(super) fn is_tried_elsewhere<T: Transport>(
+    transfer: &Transfer<'_, T>,
+    UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
+) -> bool {
+    let Some(tried) = transfer.discards.elsewhere else { return false };
+    let (kit, to) = (transfer.kit(), transfer.to);
+    if !transfer.spec().retry.on_status.contains(&head.status())
+        || !transfer.held.borrow().is_whole()
+        || transfer.progress.has_interim.get()
+        || !to.has_elsewhere(kit, tried, transfer.permit.at)
+    {
+        return false;
+    }
+    let wait_s: Option<u32> = match head.known(Known::RetryAfter, bytes) {
+        None => Some(0),
+        Some(value) => std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()),
+    };
+    let now_ms = kit.transport.coarse_ms();
+    let left_ms = to.total_at_ms.map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms));
+    let fits = |seconds: &u32| *seconds <= RETRY_AFTER_S_MAX && u64::from(*seconds) * 1_000 < left_ms;
+    let wait_s = wait_s.filter(fits);
+    transfer.progress.retry_after_s.set(wait_s.unwrap_or_default());
+    wait_s.is_some()
+}

@@ -1,0 +1,21 @@
+//! HTTP for clients: connections, requests, and requests of our own.
+//!
+//! A request's way: `serve` (a connection of HTTP/1; `streams` has one of HTTP/2) → `exchange` (one request; read it first)
+//! → `attempt`, as often as `upstream/attempts.rs` says, each a `transfer`: `upload` beside `download` → `tunnel` after an
+//! upgrade → `settle` (failures become answers). `account` gathers what its record says.
+
+mod account;
+mod attempt;
+mod body;
+mod download;
+mod exchange;
+mod held;
+mod judge;
+mod progress;
+pub mod serve;
+mod session;
+mod settle;
+mod streams;
+mod transfer;
+mod tunnel;
+mod upload;

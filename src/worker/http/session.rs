@@ -1,0 +1,44 @@
+//! A client, between the requests of his connection: what outlives each of them.
+
+use std::rc::Rc;
+
+use super::super::engine::Transport;
+use super::super::live::ListenerSlot;
+use super::super::wire::link::Link;
+use super::super::wire::tls::early::Early;
+use crate::limits::REQUESTS_PER_CONNECTION_MAX;
+use crate::snapshot::Peer;
+use crate::timeouts::ClientTimeouts;
+use crate::tls::Facts;
+
+/// A connection, or one stream of it.
+#[derive(Debug)]
+pub(super) struct Session<T: Transport> {
+    /// The connection.
+    pub link: Link<T>,
+    /// Its other end.
+    pub peer: Peer,
+    /// The listener that it came in at.
+    pub slot: Rc<ListenerSlot<T>>,
+    /// Requests so far.
+    pub requests: u32,
+    /// True where the present request is the last: the listener is gone, the worker drains, or there were enough.
+    pub is_last: bool,
+    /// What the handshake came to, where there was one.
+    pub tls: Option<Rc<Facts>>,
+    /// The rest of the handshake, where requests came before it.
+    pub early: Option<Rc<Early>>,
+}
+
+impl<T: Transport> Session<T> {
+    /// Another request begins.
+    pub(super) fn begin_request(&mut self, is_draining: bool) {
+        self.requests += 1;
+        self.is_last = self.slot.is_gone() || is_draining || self.requests >= REQUESTS_PER_CONNECTION_MAX;
+    }
+
+    /// How long the client is waited for, as the listener says now.
+    pub(super) fn timeouts(&self) -> ClientTimeouts {
+        self.slot.listener().spec.timeouts
+    }
+}

@@ -1,0 +1,164 @@
+//! Ends an exchange: the one place where a failure becomes an answer, and what becomes of the connection.
+
+use std::cell::Cell;
+
+use super::super::engine::{Transmit as _, Transport, receive};
+use super::super::time::timer::Deadline;
+use super::super::wire::link::Link;
+use super::super::wire::send::{SendFault, SendTerms, send_all};
+use super::super::wire::tls::early::Early;
+use super::exchange::{After, Ending, Exchange};
+use crate::encode::answer::{AnswerTerms, body, failure_answer, h2_answer, put_answer};
+use crate::encode::wire::Wire;
+use crate::failure::{Failure, Phase};
+use crate::filter::context::Answer;
+use crate::limits::{CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES, SEND_GRACE_MS};
+use crate::proto::h1::framing::BodyDecoder;
+use crate::proto::h1::request::RequestHead;
+use crate::timeouts::{Pace, Timeout};
+
+/// Answers in the upstream's place, as a filter says.
+///
+/// # Errors
+/// The client did not take it.
+pub(super) async fn answer<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &mut Link<T>,
+    head: &RequestHead,
+    answer: &Answer<'_>,
+) -> Result<Ending, Failure> {
+    let keep_alive = may_keep_alive(exchange, head);
+    exchange.account.put_status(answer.status);
+    send(exchange, client, answer, &terms(exchange, head, keep_alive)).await?;
+    Ok(Ending::Answered(keep_alive))
+}
+
+/// Turns the outcome into what becomes of the client's connection: the one place where a failure is answered.
+pub(super) async fn settle<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    outcome: Result<Ending, Failure>,
+    client: &mut Link<T>,
+    head: &RequestHead,
+) -> After {
+    let account = &exchange.account;
+    let keep_alive = match outcome {
+        Ok(Ending::Tunnelled) => return After::Close,
+        Ok(Ending::Answered(keep_alive)) => keep_alive,
+        Err(failure) => {
+            account.note_failure(failure);
+            if account.is_response_started() {
+                // The client must not take what it has for the whole. A length or chunks tell it; where only
+                // the connection's end would, that end is a reset, which may cost bytes it has not read yet.
+                if exchange.progress.ends_at_close.get() {
+                    client.sender.reset();
+                }
+                return After::Close;
+            }
+            let handling = failure.handling();
+            let is_grpc = exchange.is_grpc.get() && !handling.is_silent;
+            account.put_status(if is_grpc { 200 } else { failure.row().status });
+            if handling.is_silent || exchange.progress.is_sending.get() {
+                return After::Close;
+            }
+            // After a bug nobody knows how far the body was read.
+            let is_ours = matches!(failure, Failure::Internal(_));
+            let keep_alive = may_keep_alive(exchange, head) && !handling.closes_client && !is_ours;
+            let terms = terms(exchange, head, keep_alive);
+            if send(exchange, client, &failure_answer(failure, &terms), &terms).await.is_err() {
+                return After::Close;
+            }
+            keep_alive
+        }
+    };
+    // The end of the handshake is still on its way: a closed socket would answer it by a reset.
+    let is_settled = exchange.early.is_none_or(Early::is_over);
+    if keep_alive && drain(exchange, client).await {
+        After::KeepAlive
+    } else if is_settled && exchange.body.borrow().decoder.is_done() && !account.has_failed() && client.inbox.is_empty()
+    {
+        After::Close
+    } else {
+        After::Linger
+    }
+}
+
+fn terms<'h, T: Transport>(exchange: &Exchange<'_, T>, head: &'h RequestHead, keep_alive: bool) -> AnswerTerms<'h> {
+    AnswerTerms {
+        head,
+        proxy_status: exchange.listener.spec.proxy_status,
+        keep_alive,
+        now: exchange.kit().transport.wall(),
+        is_grpc: exchange.is_grpc.get(),
+    }
+}
+
+async fn send<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &mut Link<T>,
+    answer: &Answer<'_>,
+    terms: &AnswerTerms<'_>,
+) -> Result<(), Failure> {
+    let buffers = &exchange.kit().buffers;
+    let mut out = buffers.buffer(HEAD_BUFFER_BYTES);
+    match client.sender.wire() {
+        Wire::Http1 => put_answer(&mut out, answer, terms),
+        Wire::H2 => {
+            out.extend_from_slice(body(answer, terms));
+            client.sender.put_head(h2_answer(answer, terms), out.is_empty());
+            client.sender.put_end(None);
+        }
+    }
+    let deadline = Deadline { timer: &client.timer, total_at_ms: None };
+    let mut pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
+    let send_terms = SendTerms {
+        timeout: (Timeout::ClientSend, exchange.listener.spec.timeouts.send.limit_ms()),
+        pace: &mut pace,
+        total: &Cell::default(),
+    };
+    let sent = send_all(&mut client.sender, &mut out, &deadline, send_terms).await;
+    buffers.put_buffer(out);
+    sent.map_err(|fault| match fault {
+        SendFault::Io(..) => Failure::ClientClosed(Phase::Body),
+        SendFault::Expired(failure) => failure,
+    })
+}
+
+/// Whether the connection can go on after an answer of our own, given what is left of the request body.
+fn may_keep_alive<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> bool {
+    let is_drainable = match &exchange.body.borrow().decoder {
+        BodyDecoder::Done => true,
+        // A client that waits for 100 may send the body or leave it out: nobody knows what comes next.
+        BodyDecoder::Length(left) => *left <= DRAIN_BYTES_MAX && !head.expects_continue(),
+        BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => false,
+    };
+    head.wants_keep_alive() && !exchange.is_last && is_drainable
+}
+
+/// Reads the rest of the request body and throws it away; false where it is too long or too slow.
+async fn drain<T: Transport>(exchange: &Exchange<'_, T>, client: &mut Link<T>) -> bool {
+    // Nothing need be read of a stream to keep its connection.
+    if client.is_stream() {
+        return true;
+    }
+    client.timer.arm_row(Timeout::Linger);
+    let mut left = DRAIN_BYTES_MAX;
+    let mut trailers = Vec::new();
+    loop {
+        let is_done = {
+            let decoder = &mut exchange.body.borrow_mut().decoder;
+            while !client.inbox.is_empty() && !decoder.is_done() {
+                let Ok(piece) = decoder.decode(&client.inbox, &mut trailers) else { return false };
+                client.inbox.drain(..piece.consumed);
+                left = left.saturating_sub(piece.consumed as u64);
+            }
+            decoder.is_done()
+        };
+        if is_done || left == 0 {
+            return is_done;
+        }
+        let received = receive(&mut client.receiver, &mut client.inbox);
+        if !matches!(client.timer.guard(received).await, Ok(Ok(bytes)) if bytes > 0) {
+            return false;
+        }
+    }
+}

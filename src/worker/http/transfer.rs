@@ -1,0 +1,144 @@
+//! Passes a request up while its response comes down: one task, two directions, back-pressure from end to end.
+//!
+//! Upload and download are futures polled together. The download decides when the exchange is over. The upload
+//! never ends it well: it ends with a failure of the client's, and after the body it watches the client, whose
+//! next bytes are the next request's and whose end means that nobody waits any more. That receive is the one the
+//! next request needs anyway, so the watch costs no operation.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::super::engine::Transport;
+use super::super::host::Worker;
+use super::super::kit::Kit;
+use super::super::time::timer::Deadline;
+use super::super::upstreams::admit::{Admission, Destination};
+use super::super::upstreams::gate::Permit;
+use super::super::wire::link::Link;
+use super::account::Account;
+use super::download::download;
+use super::held::{Held, HeldStore, RequestBody};
+use super::progress::Progress;
+use super::upload::{Source, upload};
+use crate::config::services::ServiceSpec;
+use crate::failure::Failure;
+use crate::filter::edits::Edits;
+use crate::limits::BODY_BUFFER_BYTES;
+use crate::proto::h1::request::RequestHead;
+use crate::snapshot::Listener;
+use crate::upstream::attempts::ConnectionFacts;
+use crate::upstream::reuse::UpstreamWord;
+
+/// What came down.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Delivered {
+    /// The whole response went to the client.
+    Response {
+        /// True where the client's connection stays open.
+        keep_alive: bool,
+        /// What the upstream said about its connection; it closes it where the request was not sent to its end.
+        word: UpstreamWord,
+    },
+    /// The 101 went to the client.
+    Upgrade,
+}
+
+/// Answers of the upstream that are not passed on, for there can be another attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Discards<'a> {
+    /// A 408 that answers an idle connection and not the request.
+    pub idle_timeout: bool,
+    /// The statuses that `retry.on_status` lists, where another attempt is allowed at all; the endpoints that were tried.
+    pub elsewhere: Option<&'a [usize]>,
+}
+
+/// One attempt to have a request answered by an upstream, as both directions know it.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+pub(super) struct Transfer<'a, T: Transport> {
+    pub worker: &'a Rc<Worker<T>>,
+    pub listener: &'a Listener,
+    pub edits: &'a Edits,
+    pub head: &'a RequestHead,
+    /// Where it goes.
+    pub to: &'a Destination<T>,
+    pub permit: &'a Permit<T>,
+    /// What the circuit breaker shall know of the outcome.
+    pub admission: &'a RefCell<Option<Admission<T>>>,
+    /// The upstream connection, as it was found.
+    pub connection: ConnectionFacts,
+    /// True where it is one stream of a connection.
+    pub is_stream: bool,
+    /// Bytes sent over it before.
+    pub sent_before: u64,
+    /// True where the client came by TLS.
+    pub is_secure: bool,
+    /// True for a request of gRPC, whose messages come when they come.
+    pub is_grpc: bool,
+    /// True where the client's connection closes after this.
+    pub is_last: bool,
+    /// What is held of the request body.
+    pub held: &'a RefCell<Held>,
+    /// Which answers are not passed on.
+    pub discards: Discards<'a>,
+    pub progress: &'a Progress,
+    pub account: &'a Account,
+}
+
+impl<T: Transport> Transfer<'_, T> {
+    pub(super) fn kit(&self) -> &Kit<T> {
+        &self.worker.kit
+    }
+
+    pub(super) fn spec(&self) -> &ServiceSpec {
+        &self.to.snapshot().spec
+    }
+
+    pub(super) fn held_store(&self) -> HeldStore<'_> {
+        HeldStore { account: &self.worker.held_bytes, buffers: &self.worker.kit.buffers }
+    }
+
+    /// Gives an inbox room for what is left of a body; not where a receive is in flight, which has the buffer.
+    pub(super) fn make_room(&self, inbox: &mut Vec<u8>, bytes_left: Option<u64>) {
+        if inbox.capacity() > 0 {
+            let bytes = bytes_left.map_or(BODY_BUFFER_BYTES, |left| usize::try_from(left).unwrap_or(usize::MAX));
+            self.kit().buffers.grow(inbox, bytes);
+        }
+    }
+
+    /// [`Self::make_room`] for the next part of a body. The long buffers are for those who have filled a short one: what a
+    /// peer says of a length costs it nothing.
+    pub(super) fn make_room_for_body(&self, inbox: &mut Vec<u8>, bytes_left: Option<u64>, taken: u64) {
+        let most = if taken < BODY_BUFFER_BYTES as u64 { BODY_BUFFER_BYTES as u64 } else { u64::MAX };
+        self.make_room(inbox, bytes_left.map(|left| left.min(most)));
+    }
+
+    /// Runs both directions. `out` holds what of the request was encoded; `body` is what the client still has to send.
+    pub(super) async fn run(
+        &self,
+        client: &mut Link<T>,
+        upstream: &mut Link<T>,
+        body: &mut RequestBody,
+        out: &mut Vec<u8>,
+    ) -> Result<Delivered, Failure> {
+        let total_at_ms = self.to.total_at_ms;
+        let Link { receiver: client_receiver, sender: client_sender, inbox: client_inbox, timer: client_timer } =
+            client;
+        let Link { receiver, sender, inbox, timer } = upstream;
+        let up = Deadline { timer: client_timer, total_at_ms };
+        let down = Deadline { timer, total_at_ms };
+        let mut source = Source { receiver: client_receiver, inbox: client_inbox, deadline: up };
+        let mut upload = pin!(upload(self, &mut source, sender, body, out));
+        let mut download = pin!(download(self, receiver, inbox, &down, client_sender));
+        poll_fn(|cx| {
+            if let Poll::Ready(failure) = upload.as_mut().poll(cx) {
+                return Poll::Ready(Err(failure));
+            }
+            download.as_mut().poll(cx)
+        })
+        .await
+    }
+}

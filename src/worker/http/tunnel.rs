@@ -1,0 +1,96 @@
+//! Carries an upgraded connection: bytes both ways until both sides are done, with half-close and an idle limit.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use super::super::engine::{Transport, finish, receive, send};
+use super::super::time::timer::Timer;
+use super::super::wire::ends::{Inlet, Outlet};
+use super::super::wire::link::Link;
+use crate::failure::{Failure, Phase};
+use crate::timeouts::{Timeout, UpstreamTimeouts};
+
+/// Bytes carried: towards the upstream, towards the client.
+#[derive(Debug, Default)]
+pub(super) struct TunnelBytes {
+    pub up: Cell<u64>,
+    pub down: Cell<u64>,
+}
+
+/// Ends well when both sides have finished.
+///
+/// # Errors
+/// [`Failure::TunnelIdle`] after the time for a byte, [`Failure::TunnelTimeout`] after the one for all of them; the side whose
+/// connection failed otherwise.
+pub(super) async fn carry<T: Transport>(
+    client: &mut Link<T>,
+    upstream: &mut Link<T>,
+    timeouts: &UpstreamTimeouts,
+    carried: &TunnelBytes,
+) -> Result<(), Failure> {
+    // One timer for both directions: a byte either way keeps the tunnel. The other is for the whole.
+    let (timer, idle_ms, whole) = (&client.timer, timeouts.tunnel.limit_ms(), &upstream.timer);
+    timer.arm(Timeout::Tunnel, idle_ms);
+    whole.arm(Timeout::TunnelTotal, timeouts.tunnel_total.limit_ms());
+    let client_gone = Failure::ClientClosed(Phase::Tunnel);
+    let up = Way { timer, idle_ms, bytes: &carried.up, faults: (client_gone, Failure::UpstreamTruncated) };
+    let down = Way { timer, idle_ms, bytes: &carried.down, faults: (Failure::UpstreamTruncated, client_gone) };
+    let mut up = pin!(up.copy::<T>(&mut client.receiver, &mut client.inbox, &mut upstream.sender));
+    let mut down = pin!(down.copy::<T>(&mut upstream.receiver, &mut upstream.inbox, &mut client.sender));
+    let (mut is_up_done, mut is_down_done) = (false, false);
+    poll_fn(|cx| {
+        if !is_up_done && let Poll::Ready(result) = up.as_mut().poll(cx) {
+            result?;
+            is_up_done = true;
+        }
+        if !is_down_done && let Poll::Ready(result) = down.as_mut().poll(cx) {
+            result?;
+            is_down_done = true;
+        }
+        if is_up_done && is_down_done {
+            Poll::Ready(Ok(()))
+        } else if let Some(timeout) = timer.poll_expired(cx).or_else(|| whole.poll_expired(cx)) {
+            Poll::Ready(Err(timeout.failure()))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// One direction.
+struct Way<'a, T> {
+    timer: &'a Timer<T>,
+    idle_ms: Option<u64>,
+    bytes: &'a Cell<u64>,
+    /// Whose connection failed: where bytes come from, where they go to.
+    faults: (Failure, Failure),
+}
+
+impl<S: Transport> Way<'_, S> {
+    /// Copies until the source ends, then tells the sink.
+    async fn copy<T: Transport>(
+        self,
+        source: &mut Inlet<T>,
+        buffer: &mut Vec<u8>,
+        sink: &mut Outlet<T>,
+    ) -> Result<(), Failure> {
+        loop {
+            let mut sent = 0;
+            let length = buffer.len();
+            while sent < length {
+                sent += send(sink, buffer, sent).await.map_err(|_| self.faults.1)?;
+                self.timer.arm(Timeout::Tunnel, self.idle_ms);
+            }
+            self.bytes.set(self.bytes.get() + length as u64);
+            buffer.clear();
+            if receive(source, buffer).await.map_err(|_| self.faults.0)? == 0 {
+                finish(sink).await;
+                return Ok(());
+            }
+            self.timer.arm(Timeout::Tunnel, self.idle_ms);
+        }
+    }
+}

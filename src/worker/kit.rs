@@ -1,0 +1,80 @@
+//! What every task of a worker has at hand, whatever it carries: the engine, timers, buffers, counters.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+
+use super::buffers::Buffers;
+use super::engine::Transport;
+use super::queue::Queue;
+use super::time::timer::{Timer, Timers};
+use crate::mailbox::Bells;
+use crate::observe::metrics::Metrics;
+use crate::timeouts::Timeout;
+
+/// The tools of one worker.
+#[derive(Debug)]
+pub(crate) struct Kit<T: Transport> {
+    /// The engine.
+    pub transport: T,
+    timers: Rc<Timers<T>>,
+    /// Buffers that are used again.
+    pub buffers: Buffers,
+    /// The counters.
+    pub metrics: RefCell<Metrics>,
+    /// TLS handshakes that are not over.
+    pub handshakes: Cell<usize>,
+    /// The number of the worker, from 0.
+    pub worker: usize,
+    /// Wakes the loops of the other workers.
+    pub bells: Bells,
+    /// Queues in which somebody waits.
+    queues: RefCell<Vec<Rc<Queue>>>,
+}
+
+impl<T: Transport> Kit<T> {
+    /// The tools, and the task of their timers.
+    #[must_use]
+    pub(crate) fn new(transport: T, worker: usize, bells: Bells) -> Rc<Self> {
+        let timers = Timers::new(transport.clone());
+        transport.spawn(Rc::clone(&timers).drive());
+        Rc::new(Self {
+            timers,
+            buffers: Buffers::default(),
+            metrics: RefCell::default(),
+            handshakes: Cell::new(0),
+            worker,
+            bells,
+            queues: RefCell::default(),
+            transport,
+        })
+    }
+
+    /// A new timer, not armed.
+    #[must_use]
+    pub(crate) fn timer(&self) -> Timer<T> {
+        self.timers.timer()
+    }
+
+    /// Waits out a row of the timeouts: `ms` where a circumstance says how long, else what the row says.
+    pub(crate) fn pause(&self, timeout: Timeout, ms: Option<u64>) -> impl Future<Output = ()> {
+        self.timers.pause(timeout, ms)
+    }
+
+    /// Notes a queue in which somebody begins to wait, for [`Self::wake_queues`].
+    pub(crate) fn put_queue(&self, queue: &Rc<Queue>) {
+        self.queues.borrow_mut().push(Rc::clone(queue));
+    }
+
+    /// Another worker has made room: whoever is first in a queue looks whether it is his.
+    pub(crate) fn wake_queues(&self) {
+        let mut queues = self.queues.borrow_mut();
+        queues.retain(|queue| queue.count() > 0);
+        queues.iter().for_each(|queue| queue.wake_first());
+    }
+
+    /// Brings idle deadlines forward to `after_ms` from now, spread to twice that.
+    pub(crate) fn hasten_idle(&self, after_ms: u64) {
+        self.timers.hasten_idle(after_ms);
+    }
+}

@@ -1,0 +1,183 @@
+//! Lets a request in: circuit breaker, limits, queue, and the choice of an endpoint.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::super::engine::Transport;
+use super::super::kit::Kit;
+use super::super::time::timer::Deadline;
+use super::gate::{Permit, Ticket};
+use super::service::{Choice, LiveService, Members, NotPicked};
+use super::watch::Watch;
+use crate::failure::Failure;
+use crate::failure::table::Fault;
+use crate::snapshot::Service;
+use crate::timeouts::Timeout;
+use crate::upstream::breaker::Pass;
+
+/// Where one request goes, in all its attempts.
+#[derive(Debug)]
+pub(crate) struct Destination<T: Transport> {
+    /// The service.
+    pub service: Rc<LiveService<T>>,
+    /// Its endpoints, as they were when the request began.
+    pub members: Rc<Members<T>>,
+    /// The request's hash, for balances that go by one.
+    pub hash: u64,
+    /// When the whole must be over, in milliseconds of the coarse clock.
+    pub total_at_ms: Option<u64>,
+}
+
+/// A request that the circuit breaker let pass; it is counted once its outcome is known.
+#[derive(Debug)]
+pub(crate) struct Admission<T: Transport> {
+    service: Rc<LiveService<T>>,
+    snapshot: Arc<Service>,
+    pass: Pass,
+    began_ms: u64,
+    is_counted: bool,
+}
+
+impl<T: Transport> Admission<T> {
+    /// Counts it: the response head came, or the request failed.
+    pub(crate) fn count(&mut self, is_error: bool, now_ms: u64) {
+        let Some(rules) = self.snapshot.spec.circuit_breaker.as_ref().filter(|_| !self.is_counted) else { return };
+        self.is_counted = true;
+        let took_ms = now_ms.saturating_sub(self.began_ms);
+        let mut breaker = self.service.breaker.borrow_mut();
+        let Some(breaker) = breaker.as_mut() else { return };
+        let was_open = breaker.is_open();
+        let is_opened = breaker.counts(rules, self.pass, (is_error, took_ms), now_ms);
+        if is_opened {
+            tracing::warn!(service = %self.snapshot.name, "the circuit breaker opened: too many failures, or too slow");
+        } else if was_open && !breaker.is_open() {
+            tracing::info!(service = %self.snapshot.name, "the circuit breaker closed");
+        }
+    }
+
+    /// Counts a failure of ours or of the upstream's; one of the client's says nothing of the service.
+    pub(crate) fn count_failure(&mut self, failure: Failure, now_ms: u64) {
+        if failure.handling().fault == Fault::Upstream || failure == Failure::RouteTimeout {
+            self.count(true, now_ms);
+        }
+    }
+}
+
+impl<T: Transport> Drop for Admission<T> {
+    fn drop(&mut self) {
+        if !self.is_counted
+            && self.pass == Pass::Trial
+            && let Some(breaker) = self.service.breaker.borrow_mut().as_mut()
+        {
+            // Any time that is over lets the next one try.
+            breaker.drops_trial(0);
+        }
+    }
+}
+
+impl<T: Transport> Destination<T> {
+    /// A destination in this service as it is now. `hash` is the request's; the whole must be over at `total_at_ms`.
+    #[must_use]
+    pub(crate) fn new(service: &Rc<LiveService<T>>, hash: u64, total_at_ms: Option<u64>) -> Self {
+        Self { service: Rc::clone(service), members: service.members(), hash, total_at_ms }
+    }
+
+    /// The service, as it was when the request began.
+    pub(crate) fn snapshot(&self) -> &Arc<Service> {
+        &self.members.service
+    }
+
+    /// Asks the circuit breaker, where the service has one.
+    ///
+    /// # Errors
+    /// [`Failure::CircuitOpen`].
+    pub(crate) fn ask_breaker(&self, kit: &Kit<T>) -> Result<Option<Admission<T>>, Failure> {
+        if self.snapshot().spec.circuit_breaker.is_none() {
+            return Ok(None);
+        }
+        let began_ms = kit.transport.coarse_ms();
+        let pass = self.service.breaker.borrow_mut().get_or_insert_default().admits(began_ms);
+        let (service, snapshot) = (Rc::clone(&self.service), Arc::clone(self.snapshot()));
+        let pass = pass.ok_or(Failure::CircuitOpen)?;
+        Ok(Some(Admission { service, snapshot, pass, began_ms, is_counted: false }))
+    }
+
+    /// The permit where there is room now; `None` where the request has to wait: [`Self::queue`].
+    pub(crate) fn admit_at_once(&self, kit: &Rc<Kit<T>>) -> Option<Result<Permit<T>, Failure>> {
+        if !self.service.gate.is_clear(&self.snapshot().spec.limits) {
+            return None;
+        }
+        match self.pick(kit, &[]) {
+            Ok(at) => self.permit(kit, at).map(Ok),
+            Err(NotPicked::Busy) => None,
+            Err(NotPicked::None(failure)) => Some(Err(failure)),
+        }
+    }
+
+    /// A permit for the endpoint at this position; `None` where there is no room any more.
+    pub(crate) fn permit(&self, kit: &Rc<Kit<T>>, at: usize) -> Option<Permit<T>> {
+        let endpoint = self.members.endpoints.get(at)?;
+        Permit::new(&self.service.gate, kit, endpoint, at, &self.snapshot().spec.limits)
+    }
+
+    /// An endpoint that was not tried.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn pick(&self, kit: &Kit<T>, tried: &[usize]) -> Result<usize, NotPicked> {
+        let choice =
+            Choice { tried, now_ms: kit.transport.coarse_ms(), random: kit.transport.random(), hash: self.hash };
+        self.members.pick(&choice)
+    }
+
+    /// True where there is an endpoint that was not tried, with room, and the budget pays for another attempt. Asked and
+    /// acted upon without a wait between, so that the answer still holds.
+    pub(crate) fn has_elsewhere(&self, kit: &Kit<T>, tried: &[usize], here: usize) -> bool {
+        let now_ms = kit.transport.coarse_ms();
+        let choice = Choice { tried, now_ms, random: 0, hash: 0 };
+        self.members.has_other(&choice, Some(here)) && self.service.has_budget(now_ms)
+    }
+
+    /// Waits in the queue; a permit for the endpoint that has room.
+    ///
+    /// # Errors
+    /// Why the request waits no longer.
+    pub(crate) async fn queue(
+        &self,
+        kit: &Rc<Kit<T>>,
+        tried: &[usize],
+        watch: &mut impl Watch,
+        deadline: &Deadline<'_, T>,
+    ) -> Result<Permit<T>, Failure> {
+        let limits = &self.snapshot().spec.limits;
+        if limits.queue == 0 {
+            return Err(Failure::InflightLimit);
+        }
+        let ticket = Ticket::new(&self.service.gate, kit, limits).ok_or(Failure::QueueFull)?;
+        deadline.arm(Timeout::Queue, limits.queue_wait.limit_ms());
+        poll_fn(|cx: &mut Context<'_>| {
+            // First, so that room is not given to somebody who has left.
+            if let Poll::Ready(failure) = watch.poll_left(cx) {
+                return Poll::Ready(Err(failure));
+            }
+            while ticket.is_turn(limits, cx) {
+                match self.pick(kit, tried) {
+                    // Where another worker was faster it is looked again.
+                    Ok(at) => match self.permit(kit, at) {
+                        Some(permit) => return Poll::Ready(Ok(permit)),
+                        None => continue,
+                    },
+                    Err(NotPicked::Busy) => break,
+                    Err(NotPicked::None(failure)) => return Poll::Ready(Err(failure)),
+                }
+            }
+            match deadline.poll_failure(cx) {
+                Some(failure) => Poll::Ready(Err(failure)),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+}

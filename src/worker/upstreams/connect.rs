@@ -1,0 +1,257 @@
+//! Gets a connection to an endpoint: from its pool, else a new one.
+
+use std::io;
+use std::rc::Rc;
+
+use super::super::engine::Transport;
+use super::super::kit::Kit;
+use super::super::time::timer::Deadline;
+use super::super::wire::connection::{ConnectionEnds, plain, secure};
+use super::super::wire::ends::{Inlet, Outlet, of_connection};
+use super::super::wire::h2::carrier::Carrier;
+use super::super::wire::h2::client::{Keep, begin};
+use super::super::wire::h2::request;
+use super::super::wire::link::Link;
+use super::super::wire::tls::dial::handshake;
+use super::admit::Destination;
+use super::endpoint::{EndpointPool, UpstreamConnection};
+use super::gate::Permit;
+use crate::config::services::Protocol;
+use crate::failure::{Failure, Resource, TlsFault};
+use crate::limits::HEAD_BUFFER_BYTES;
+use crate::timeouts::{RESOURCE_WAIT_MS, Timeout};
+use crate::tls::client::ClientTls;
+use crate::upstream::attempts::{ConnectionFacts, Reuse};
+use crate::upstream::reuse::KeepAlive;
+
+/// What a new connection is made with.
+#[derive(Clone, Copy, Debug)]
+struct Dial<'a> {
+    /// The endpoint, as it was written.
+    name: &'a str,
+    /// TLS, where it is spoken.
+    tls: Option<&'a ClientTls>,
+    /// What may be spoken.
+    protocol: Protocol,
+    /// How a connection that carries many requests is kept.
+    keep: Keep,
+    /// How long one is used.
+    reuse: &'a KeepAlive,
+    /// How long it may take, its handshake included, in milliseconds.
+    connect_ms: Option<u64>,
+}
+
+/// A new connection.
+struct Dialled<T: Transport> {
+    ends: ConnectionEnds<T>,
+    /// Empty.
+    inbox: Vec<u8>,
+    /// How long the handshake took, in microseconds.
+    tls_us: u64,
+    is_h2: bool,
+}
+
+/// Why there is no connection: the failure of the connection phase, with the operating system's error number or 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotConnected {
+    pub failure: Failure,
+    pub errno: i32,
+}
+
+impl From<Failure> for NotConnected {
+    fn from(failure: Failure) -> Self {
+        Self { failure, errno: 0 }
+    }
+}
+
+/// A connection for one request to the endpoint of the permit, and how it was found. `needs_http1` where the rules of HTTP/2
+/// for what is asked (RFC 8441) are such as few upstreams follow. Where this host has run out of what a connection needs,
+/// others are waited for to give theirs back.
+///
+/// # Errors
+/// [`NotConnected`].
+pub(crate) async fn connect<T: Transport>(
+    kit: &Rc<Kit<T>>,
+    to: &Destination<T>,
+    permit: &Permit<T>,
+    deadline: &Deadline<'_, T>,
+    (reuse, needs_http1): (Reuse, bool),
+) -> Result<(UpstreamConnection<T>, ConnectionFacts), NotConnected> {
+    let (service, spec) = (to.snapshot(), &to.snapshot().spec);
+    let tls = service.tls.as_deref();
+    let dial = Dial {
+        name: to.members.name_of(permit.at),
+        tls,
+        protocol: if needs_http1 { Protocol::Http1 } else { spec.protocol },
+        keep: Keep { idle_ms: spec.keep_alive.idle.ms(), ping_ms: spec.keep_alive.ping.limit_ms() },
+        reuse: &spec.keep_alive,
+        connect_ms: spec.timeouts.connect.limit_ms(),
+    };
+    obtain(kit, &permit.endpoint, deadline, &dial, reuse).await
+}
+
+async fn obtain<T: Transport>(
+    kit: &Rc<Kit<T>>,
+    endpoint: &EndpointPool<T>,
+    deadline: &Deadline<'_, T>,
+    to: &Dial<'_>,
+    reuse: Reuse,
+) -> Result<(UpstreamConnection<T>, ConnectionFacts), NotConnected> {
+    let mut waited_ms = 0;
+    loop {
+        let multiplex = &endpoint.multiplex;
+        let is_multiplexed = match to.protocol {
+            Protocol::Http1 => false,
+            // Until it is known, the first connection is waited for: it may carry all.
+            Protocol::Auto => to.tls.is_some() && multiplex.is_spoken.get() != Some(false),
+            Protocol::H2 => true,
+        };
+        if is_multiplexed {
+            let carrier = multiplex.find(to.reuse, kit.transport.coarse_ms());
+            if let Some(found) = carrier.and_then(|carrier| stream(kit, &carrier, 0)) {
+                return Ok(found);
+            }
+            if multiplex.is_dialling() {
+                deadline.wait(Timeout::Connect, to.connect_ms, Box::pin(multiplex.wait())).await?;
+                continue;
+            }
+        }
+        if !is_multiplexed && let Some(found) = pooled(kit, endpoint, reuse) {
+            return Ok(found);
+        }
+        let dialling = is_multiplexed.then(|| multiplex.dial());
+        match dial(kit, endpoint, deadline, to).await {
+            Ok(Dialled { ends, inbox, tls_us, is_h2: true }) => {
+                kit.metrics.borrow_mut().counters.upstream_opened += 1;
+                multiplex.is_spoken.set(Some(true));
+                let begun = begin(kit, multiplex, ends, inbox, to.keep).await;
+                drop(dialling);
+                let carrier = begun.map_err(|_| Failure::ConnectRefused)?;
+                return stream(kit, &carrier, tls_us).ok_or(Failure::ConnectRefused.into());
+            }
+            Ok(Dialled { ends, inbox, tls_us, is_h2: false }) => {
+                kit.metrics.borrow_mut().counters.upstream_opened += 1;
+                if to.protocol == Protocol::Auto {
+                    multiplex.is_spoken.set(Some(false));
+                }
+                let link = Link::new(of_connection(ends), inbox, kit.timer());
+                let facts = ConnectionFacts { tls_us, ..ConnectionFacts::default() };
+                return Ok((UpstreamConnection::new(link, kit.transport.coarse_ms()), facts));
+            }
+            Err(NotConnected { failure: Failure::LocalResource(_), .. }) if waited_ms < RESOURCE_WAIT_MS => {
+                kit.pause(Timeout::ResourcePause, None).await;
+                waited_ms += Timeout::ResourcePause.row().ms;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// One more stream of a connection; `None` where it takes no further one.
+fn stream<T: Transport>(
+    kit: &Kit<T>,
+    carrier: &Rc<Carrier>,
+    tls_us: u64,
+) -> Option<(UpstreamConnection<T>, ConnectionFacts)> {
+    let requests = carrier.requests.get();
+    let facts = ConnectionFacts {
+        is_reused: requests > 0,
+        requests,
+        idle_us: match carrier.idle_since_us() {
+            0 => 0,
+            since_us => kit.transport.now_us().saturating_sub(since_us),
+        },
+        age_ms: kit.transport.coarse_ms().saturating_sub(carrier.opened_ms),
+        tls_us,
+    };
+    let (inlet, outlet) = request::ends(carrier.take())?;
+    if facts.is_reused {
+        kit.metrics.borrow_mut().counters.upstream_reused += 1;
+    }
+    let ends = (Inlet::Request(Box::new(inlet)), Outlet::Request(Box::new(outlet)));
+    let link = Link::new(ends, kit.buffers.buffer(HEAD_BUFFER_BYTES), kit.timer());
+    let mut upstream = UpstreamConnection::new(link, carrier.opened_ms);
+    upstream.requests = requests + 1;
+    Some((upstream, facts))
+}
+
+/// A pooled connection that is good for the request.
+fn pooled<T: Transport>(
+    kit: &Kit<T>,
+    endpoint: &EndpointPool<T>,
+    reuse: Reuse,
+) -> Option<(UpstreamConnection<T>, ConnectionFacts)> {
+    let is_repeatable = match reuse {
+        Reuse::Repeatable => true,
+        Reuse::Once => false,
+        Reuse::Fresh => return None,
+    };
+    let (mut upstream, idle_us) = endpoint.check_out(kit, is_repeatable)?;
+    kit.metrics.borrow_mut().counters.upstream_reused += 1;
+    let facts = ConnectionFacts {
+        is_reused: true,
+        requests: upstream.requests,
+        idle_us,
+        age_ms: kit.transport.coarse_ms().saturating_sub(upstream.opened_ms),
+        tls_us: 0,
+    };
+    upstream.requests += 1;
+    Some((upstream, facts))
+}
+
+async fn dial<T: Transport>(
+    kit: &Kit<T>,
+    endpoint: &EndpointPool<T>,
+    deadline: &Deadline<'_, T>,
+    to: &Dial<'_>,
+) -> Result<Dialled<T>, NotConnected> {
+    let dialling = Box::pin(async {
+        let socket = kit.transport.connect(&endpoint.address).await.map_err(|error| not_connected(&error))?;
+        let mut inbox = kit.buffers.buffer(HEAD_BUFFER_BYTES);
+        let Some(tls) = to.tls else {
+            return Ok(Dialled { ends: plain(socket), inbox, tls_us: 0, is_h2: to.protocol == Protocol::H2 });
+        };
+        let began_us = kit.transport.now_us();
+        let name = (to.name, to.protocol == Protocol::Http1);
+        let (ends, facts) = handshake(socket, tls, name, &mut inbox).await?;
+        if to.protocol == Protocol::H2 && !facts.is_h2 {
+            return Err(Failure::UpstreamTls(TlsFault::Protocol("no_h2")).into());
+        }
+        kit.buffers.fit(&mut inbox, 0);
+        let tls_us = kit.transport.now_us().saturating_sub(began_us);
+        Ok(Dialled { ends: secure(ends), inbox, tls_us, is_h2: facts.is_h2 })
+    });
+    deadline.wait(Timeout::Connect, to.connect_ms, dialling).await?
+}
+
+fn not_connected(error: &io::Error) -> NotConnected {
+    NotConnected { failure: failure_of(error), errno: error.raw_os_error().unwrap_or(0) }
+}
+
+/// What an error of connect(2) means. A Unix socket whose file is missing is refused, as is one whose queue is full.
+pub(crate) fn failure_of(error: &io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET | libc::ECONNABORTED | libc::ENOENT | libc::EAGAIN) => {
+            Failure::ConnectRefused
+        }
+        Some(libc::ETIMEDOUT) => Failure::ConnectTimeout,
+        Some(libc::EADDRNOTAVAIL) => Failure::LocalResource(Resource::Ports),
+        Some(libc::EMFILE | libc::ENFILE) => Failure::LocalResource(Resource::Descriptors),
+        Some(libc::ENOBUFS | libc::ENOMEM) => Failure::LocalResource(Resource::Memory),
+        _ => Failure::ConnectUnreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_shortage_is_told_from_the_upstreams_refusal() {
+        let of = |errno| failure_of(&io::Error::from_raw_os_error(errno));
+        assert_eq!(of(libc::ECONNREFUSED), Failure::ConnectRefused);
+        assert_eq!(of(libc::EHOSTUNREACH), Failure::ConnectUnreachable);
+        assert_eq!(of(libc::EADDRNOTAVAIL), Failure::LocalResource(Resource::Ports));
+        assert_eq!(of(libc::EMFILE), Failure::LocalResource(Resource::Descriptors));
+    }
+}

@@ -1,0 +1,234 @@
+//! One service as one worker knows it: what outlives a publication, and the endpoints that it has now.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::super::engine::Transport;
+use super::endpoint::EndpointPool;
+use super::gate::Gate;
+use crate::failure::Failure;
+use crate::snapshot::Service;
+use crate::upstream::breaker::Breaker;
+use crate::upstream::ejection::{Standing, slow_start};
+use crate::upstream::pick::{Balance, Endpoints, Picker};
+use crate::upstream::retry::Budget;
+
+/// A service, whatever its endpoints are. It lives as long as the configuration has a service of its name.
+#[derive(Debug)]
+pub(crate) struct LiveService<T: Transport> {
+    /// How many requests are in flight, and which wait.
+    pub gate: Rc<Gate>,
+    /// What it costs to try again.
+    pub budget: RefCell<Budget>,
+    /// Whether requests are refused; `None` while nobody asks for a breaker.
+    pub breaker: RefCell<Option<Box<Breaker>>>,
+    members: RefCell<Rc<Members<T>>>,
+}
+
+/// A service as it is now, with its endpoints.
+#[derive(Debug)]
+pub(crate) struct Members<T: Transport> {
+    /// What the snapshot has of it.
+    pub service: Arc<Service>,
+    /// By the endpoint's position in the service.
+    pub endpoints: Vec<Rc<EndpointPool<T>>>,
+    picker: RefCell<Picker>,
+}
+
+/// Why no endpoint was picked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotPicked {
+    /// All that could be are as busy as they may.
+    Busy,
+    /// There is none.
+    None(Failure),
+}
+
+impl<T: Transport> LiveService<T> {
+    /// A service of which nothing is known yet.
+    #[must_use]
+    pub(crate) fn new(service: &Arc<Service>, worker: usize, random: u64) -> Rc<Self> {
+        Rc::new(Self {
+            gate: Gate::new(Arc::clone(&service.counts), worker),
+            budget: RefCell::default(),
+            breaker: RefCell::default(),
+            members: RefCell::new(Members::new(service, None, random)),
+        })
+    }
+
+    /// Goes on with what was published now. Requests that have begun keep what they began with. An endpoint that is as it
+    /// was keeps its connections and what is known of it; one that is gone closes its idle connections.
+    pub(crate) fn update(&self, service: &Arc<Service>, random: u64) {
+        let before = self.members();
+        if Arc::ptr_eq(&before.service, service) {
+            return;
+        }
+        if service.spec.circuit_breaker.is_none() {
+            *self.breaker.borrow_mut() = None;
+        }
+        let members = Members::new(service, Some(&before), random);
+        let replaced = self.members.replace(members);
+        // Outside of the borrow: endpoints that are gone close their connections here.
+        drop((before, replaced));
+        // There may be room where there was none, or none to wait for.
+        self.gate.wake_first();
+    }
+
+    /// The service as it is now.
+    #[must_use]
+    pub(crate) fn members(&self) -> Rc<Members<T>> {
+        Rc::clone(&self.members.borrow())
+    }
+
+    /// True where the budget lets another retry through.
+    pub(crate) fn has_budget(&self, now_ms: u64) -> bool {
+        self.budget.borrow_mut().has_room(self.gate.in_flight(), now_ms)
+    }
+}
+
+impl<T: Transport> Members<T> {
+    fn new(service: &Arc<Service>, before: Option<&Self>, random: u64) -> Rc<Self> {
+        let mut known = HashMap::new();
+        if let Some(before) = before {
+            let tls = before.service.tls.as_ref().map(Arc::as_ptr);
+            let saved = before.picker.borrow();
+            let endpoints = before.endpoints.iter().enumerate();
+            known.extend(endpoints.map(|(at, pool)| ((&pool.address, tls), (pool, saved.saved(at)))));
+        }
+        let tls = service.tls.as_ref().map(Arc::as_ptr);
+        let (mut endpoints, mut saved) = (Vec::with_capacity(service.endpoints.len()), Vec::new());
+        for endpoint in &service.endpoints {
+            // A connection that was made on other terms is none of these. The same address twice is one endpoint.
+            let twin = endpoints.iter().find(|other: &&Rc<EndpointPool<T>>| other.address == endpoint.address);
+            let pool = match (twin, known.get(&(&endpoint.address, tls))) {
+                (Some(pool), _) => Rc::clone(pool),
+                (None, Some((pool, _))) => Rc::clone(pool),
+                (None, None) => EndpointPool::new(endpoint.address.clone(), Arc::clone(&endpoint.state)),
+            };
+            endpoints.push(pool);
+            saved.push(known.get(&(&endpoint.address, tls)).and_then(|(_, saved)| *saved));
+        }
+        let picker = RefCell::new(picker(service, saved, random));
+        Rc::new(Self { service: Arc::clone(service), endpoints, picker })
+    }
+}
+
+fn picker(service: &Service, saved: Vec<Option<i64>>, random: u64) -> Picker {
+    match (&service.spec.balance, &service.ring) {
+        (Balance::RoundRobin, _) => Picker::round_robin(saved, random),
+        (Balance::LeastRequests, _) => Picker::LeastRequests,
+        (Balance::Random, _) => Picker::Random,
+        (Balance::HashClientIp | Balance::HashCookie(_) | Balance::HashHeader(_), ring) => {
+            Picker::Hash(ring.clone().unwrap_or_default())
+        }
+    }
+}
+
+/// For which request an endpoint is picked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'a> {
+    /// Positions of endpoints that were tried: they are not picked again.
+    pub tried: &'a [usize],
+    /// The coarse clock.
+    pub now_ms: u64,
+    /// A random number.
+    pub random: u64,
+    /// The request's hash.
+    pub hash: u64,
+}
+
+impl<T: Transport> Members<T> {
+    /// The position of the endpoint for this request. Where all are down, they are used all the same, unless the
+    /// service says otherwise.
+    ///
+    /// # Errors
+    /// [`NotPicked`].
+    pub(crate) fn pick(&self, choice: &Choice<'_>) -> Result<usize, NotPicked> {
+        let mut view = View { members: self, choice, ignores_health: false, ignores_busy: false };
+        let pick = |view: &View<'_, T>| {
+            let picked = self.picker.borrow_mut().pick(view, choice.random, choice.hash);
+            picked.filter(|at| *at < self.endpoints.len())
+        };
+        if let Some(at) = pick(&view) {
+            return Ok(at);
+        }
+        view.ignores_busy = true;
+        if (0..view.count()).any(|at| view.share(at) > 0) {
+            return Err(NotPicked::Busy);
+        }
+        view.ignores_health = true;
+        if (0..view.count()).all(|at| view.share(at) == 0) {
+            return Err(NotPicked::None(self.service.unresolved.unwrap_or(Failure::NoEndpoints)));
+        }
+        if !self.fails_open() {
+            return Err(NotPicked::None(Failure::AllUnhealthy));
+        }
+        view.ignores_busy = false;
+        pick(&view).ok_or(NotPicked::Busy)
+    }
+
+    fn fails_open(&self) -> bool {
+        self.service.spec.health.as_ref().is_none_or(|health| health.fail_open)
+    }
+
+    /// True where [`Self::pick`] would find one, without taking anybody's turn.
+    pub(crate) fn has_other(&self, choice: &Choice<'_>, than: Option<usize>) -> bool {
+        let view = View { members: self, choice, ignores_health: false, ignores_busy: false };
+        (0..view.count()).any(|at| Some(at) != than && view.share(at) > 0)
+    }
+
+    /// Endpoints that are left out now.
+    pub(crate) fn out_count(&self, now_ms: u64) -> usize {
+        let is_out =
+            |endpoint: &&Rc<EndpointPool<T>>| !matches!(endpoint.passive.borrow().standing(now_ms), Standing::In(_));
+        self.endpoints.iter().filter(is_out).count()
+    }
+
+    /// An endpoint as it was written: not as it was resolved.
+    #[must_use]
+    pub(crate) fn name_of(&self, at: usize) -> &str {
+        self.service.endpoints.get(at).map_or("", |endpoint| &endpoint.name)
+    }
+}
+
+struct View<'a, T: Transport> {
+    members: &'a Members<T>,
+    choice: &'a Choice<'a>,
+    ignores_health: bool,
+    ignores_busy: bool,
+}
+
+impl<T: Transport> Endpoints for View<'_, T> {
+    fn count(&self) -> usize {
+        self.members.endpoints.len()
+    }
+
+    fn share(&self, at: usize) -> u32 {
+        let Members { service, endpoints, .. } = self.members;
+        let Some((named, endpoint)) = service.endpoints.get(at).zip(endpoints.get(at)) else { return 0 };
+        let busy_max = service.spec.limits.endpoint_in_flight;
+        let is_full = !self.ignores_busy && busy_max > 0 && named.state.in_flight.load() >= busy_max;
+        if is_full || self.choice.tried.contains(&at) {
+            return 0;
+        }
+        let weight = u32::from(named.weight);
+        if self.ignores_health {
+            return weight * 64;
+        }
+        let back_ms = match endpoint.passive.borrow().standing(self.choice.now_ms) {
+            Standing::Out(_) => return 0,
+            Standing::Due | Standing::In(_) if named.state.is_down() => return 0,
+            Standing::Due => None,
+            Standing::In(back_ms) => back_ms,
+        };
+        let since_ms = back_ms.max(named.state.up_since_ms());
+        let slow_start_ms = service.spec.health.as_ref().map_or(0, |health| health.slow_start.ms());
+        weight * slow_start(since_ms, self.choice.now_ms, slow_start_ms)
+    }
+
+    fn busy(&self, at: usize) -> usize {
+        self.members.endpoints.get(at).map_or(0, |endpoint| endpoint.busy.get())
+    }
+}

@@ -1,0 +1,157 @@
+//! The two ends of a connection, plain or through TLS: which it is, is asked here alone.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use super::super::engine::{Receive, Socket, Transmit, Transport};
+use super::tls::ends::{TlsInlet, TlsOutlet};
+use crate::limits::RECORD_BYTES_MIN;
+use crate::upstream::evidence::{Delivery, Peek};
+
+/// Where bytes of a connection come in.
+#[derive(Debug)]
+pub(crate) enum ConnectionInlet<T: Transport> {
+    /// As they are on the wire.
+    Plain(T::Receiver),
+    /// Deciphered.
+    Tls(TlsInlet<T>),
+}
+
+/// Where bytes of a connection go out.
+#[derive(Debug)]
+pub(crate) enum ConnectionOutlet<T: Transport> {
+    /// As they are on the wire.
+    Plain(T::Sender),
+    /// Enciphered.
+    Tls(TlsOutlet<T>),
+}
+
+/// Both ends of a connection.
+pub(crate) type ConnectionEnds<T> = (ConnectionInlet<T>, ConnectionOutlet<T>);
+
+/// Both ends of a connection without TLS.
+pub(crate) fn plain<T: Transport>(socket: Socket<T>) -> ConnectionEnds<T> {
+    (ConnectionInlet::Plain(socket.receiver), ConnectionOutlet::Plain(socket.sender))
+}
+
+/// Both ends of a connection with TLS.
+pub(crate) fn secure<T: Transport>((inlet, outlet): (TlsInlet<T>, TlsOutlet<T>)) -> ConnectionEnds<T> {
+    (ConnectionInlet::Tls(inlet), ConnectionOutlet::Tls(outlet))
+}
+
+impl<T: Transport> Receive for ConnectionInlet<T> {
+    fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(receiver) => receiver.poll_receive(inbox, cx),
+            Self::Tls(inlet) => inlet.poll_receive(inbox, cx),
+        }
+    }
+
+    fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
+        match self {
+            Self::Plain(receiver) => receiver.receive_at_once(inbox),
+            Self::Tls(inlet) => inlet.receive_at_once(inbox),
+        }
+    }
+
+    fn is_seen(&self) -> bool {
+        match self {
+            Self::Plain(receiver) => receiver.is_seen(),
+            Self::Tls(inlet) => inlet.is_seen(),
+        }
+    }
+
+    fn peek(&self) -> Peek {
+        match self {
+            Self::Plain(receiver) => receiver.peek(),
+            Self::Tls(inlet) => inlet.peek(),
+        }
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Plain(receiver) => receiver.delivery(),
+            Self::Tls(inlet) => inlet.delivery(),
+        }
+    }
+}
+
+impl<T: Transport> Transmit for ConnectionOutlet<T> {
+    fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(sender) => sender.poll_send(out, from, cx),
+            Self::Tls(outlet) => outlet.poll_send(out, from, cx),
+        }
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(sender) => sender.poll_finish(cx),
+            Self::Tls(outlet) => outlet.poll_finish(cx),
+        }
+    }
+
+    fn reset(&mut self) {
+        match self {
+            Self::Plain(sender) => sender.reset(),
+            Self::Tls(outlet) => outlet.reset(),
+        }
+    }
+}
+
+impl<T: Transport> ConnectionOutlet<T> {
+    /// Puts bytes at the end of `wire` as they go over it: `plain` and then `parts`. Where they are enciphered they may wait
+    /// in `plain` until there are as many as are worth a record, or `is_last` says that there are no more.
+    pub(crate) fn put(
+        &self,
+        plain: &mut Vec<u8>,
+        parts: &[IoSlice<'_>],
+        is_last: bool,
+        wire: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let Self::Tls(outlet) = self else {
+            parts.iter().for_each(|part| wire.extend_from_slice(part));
+            return Ok(());
+        };
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if !is_last && plain.len() + length < RECORD_BYTES_MIN {
+            parts.iter().for_each(|part| plain.extend_from_slice(part));
+            return Ok(());
+        }
+        if plain.is_empty() {
+            return outlet.seal(parts, wire);
+        }
+        let mut all = Vec::with_capacity(1 + parts.len());
+        all.push(IoSlice::new(plain));
+        all.extend_from_slice(parts);
+        outlet.seal(&all, wire)?;
+        *plain = Vec::new();
+        Ok(())
+    }
+
+    /// Sends what [`Self::put`] has put.
+    pub(crate) fn poll_send_put(
+        &mut self,
+        wire: &mut Vec<u8>,
+        from: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tls(outlet) => outlet.poll_send_sealed(wire, from, cx),
+            Self::Plain(sender) => sender.poll_send(wire, from, cx),
+        }
+    }
+
+    /// Sends what TLS has to say by itself.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tls(outlet) => outlet.poll_flush(cx),
+            Self::Plain(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// True where TLS has something to say by itself, which [`Self::put`] puts first.
+    pub(crate) fn has_records(&self) -> bool {
+        matches!(self, Self::Tls(outlet) if outlet.has_records())
+    }
+}

@@ -1,0 +1,187 @@
+//! The two ends of a message's way: of a connection, or of one stream of HTTP/2. Which it is, is asked here alone.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use http::HeaderMap;
+
+use super::super::engine::{Receive, Transmit, Transport};
+use super::connection::{ConnectionEnds, ConnectionInlet, ConnectionOutlet};
+use super::h2::request::{RequestInlet, RequestOutlet};
+use super::h2::stream::{StreamInlet, StreamOutlet};
+use crate::encode::wire::{H2Head, Wire};
+use crate::upstream::evidence::{Delivery, Peek};
+
+/// Where bytes of a message come in. Streams are boxed: an idle connection without them has no room to spare for them.
+#[derive(Debug)]
+pub(crate) enum Inlet<T: Transport> {
+    /// A connection.
+    Connection(ConnectionInlet<T>),
+    /// A stream of an HTTP/2 connection of a client.
+    Stream(Box<StreamInlet>),
+    /// A stream of an HTTP/2 connection to an upstream.
+    Request(Box<RequestInlet>),
+}
+
+/// Where a message goes out. Over a connection it is text; over a stream its head and its end are given apart from its
+/// bytes, by [`Self::put_head`] and [`Self::put_end`], and leave in their order.
+#[derive(Debug)]
+pub(crate) enum Outlet<T: Transport> {
+    /// A connection.
+    Connection(ConnectionOutlet<T>),
+    /// A stream of an HTTP/2 connection of a client.
+    Stream(Box<StreamOutlet>),
+    /// A stream of an HTTP/2 connection to an upstream.
+    Request(Box<RequestOutlet>),
+}
+
+/// Both ends of a connection.
+pub(crate) fn of_connection<T: Transport>((inlet, outlet): ConnectionEnds<T>) -> (Inlet<T>, Outlet<T>) {
+    (Inlet::Connection(inlet), Outlet::Connection(outlet))
+}
+
+impl<T: Transport> Receive for Inlet<T> {
+    fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Connection(inlet) => inlet.poll_receive(inbox, cx),
+            Self::Stream(inlet) => inlet.poll_receive(inbox, cx),
+            Self::Request(inlet) => inlet.poll_receive(inbox, cx),
+        }
+    }
+
+    fn receive_at_once(&mut self, inbox: &mut Vec<u8>) -> usize {
+        match self {
+            Self::Connection(inlet) => inlet.receive_at_once(inbox),
+            Self::Stream(inlet) => inlet.receive_at_once(inbox),
+            Self::Request(inlet) => inlet.receive_at_once(inbox),
+        }
+    }
+
+    fn is_seen(&self) -> bool {
+        match self {
+            Self::Connection(inlet) => inlet.is_seen(),
+            Self::Stream(inlet) => inlet.is_seen(),
+            Self::Request(inlet) => inlet.is_seen(),
+        }
+    }
+
+    fn peek(&self) -> Peek {
+        match self {
+            Self::Connection(inlet) => inlet.peek(),
+            Self::Stream(inlet) => inlet.peek(),
+            Self::Request(inlet) => inlet.peek(),
+        }
+    }
+
+    fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Connection(inlet) => inlet.delivery(),
+            Self::Stream(inlet) => inlet.delivery(),
+            Self::Request(inlet) => inlet.delivery(),
+        }
+    }
+}
+
+impl<T: Transport> Inlet<T> {
+    /// No answer came in time: where others use the connection too, no further request shall.
+    pub(crate) fn distrust(&self) {
+        match self {
+            Self::Request(inlet) => inlet.distrust(),
+            Self::Connection(_) | Self::Stream(_) => {}
+        }
+    }
+}
+
+impl<T: Transport> Transmit for Outlet<T> {
+    fn poll_send(&mut self, out: &mut Vec<u8>, from: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Connection(outlet) => outlet.poll_send(out, from, cx),
+            Self::Stream(outlet) => outlet.poll_send(out, from, cx),
+            Self::Request(outlet) => outlet.poll_send(out, from, cx),
+        }
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Connection(outlet) => outlet.poll_finish(cx),
+            Self::Stream(outlet) => outlet.poll_finish(cx),
+            Self::Request(outlet) => outlet.poll_finish(cx),
+        }
+    }
+
+    fn reset(&mut self) {
+        match self {
+            Self::Connection(outlet) => outlet.reset(),
+            Self::Stream(outlet) => outlet.reset(),
+            Self::Request(outlet) => outlet.reset(),
+        }
+    }
+}
+
+impl<T: Transport> Outlet<T> {
+    /// What a message is written in here.
+    pub(crate) const fn wire(&self) -> Wire {
+        match self {
+            Self::Connection(_) => Wire::Http1,
+            Self::Stream(_) | Self::Request(_) => Wire::H2,
+        }
+    }
+
+    /// Gives a stream the next head to send; `is_last` where nothing follows it.
+    pub(crate) fn put_head(&mut self, head: H2Head, is_last: bool) {
+        match self {
+            Self::Connection(_) => debug_assert!(false, "a connection has the text of its heads among its bytes"),
+            Self::Stream(outlet) => outlet.put_head(head, is_last),
+            Self::Request(outlet) => outlet.put_head(head, is_last),
+        }
+    }
+
+    /// Tells a stream that its message ends behind the bytes that are sent next, with these trailers.
+    pub(crate) fn put_end(&mut self, trailers: Option<HeaderMap>) {
+        match self {
+            Self::Connection(_) => debug_assert!(false, "a connection has the end of its messages among its bytes"),
+            Self::Stream(outlet) => outlet.put_end(trailers),
+            Self::Request(outlet) => outlet.put_end(trailers),
+        }
+    }
+
+    /// True where a head or an end waits to be sent: [`Transmit::poll_send`] sends it, with or without bytes.
+    pub(crate) fn has_pending(&self) -> bool {
+        match self {
+            Self::Connection(_) => false,
+            Self::Stream(outlet) => outlet.has_pending(),
+            Self::Request(outlet) => outlet.has_pending(),
+        }
+    }
+
+    /// Nobody is there to whom a head or an end could be sent.
+    pub(crate) fn forget_pending(&mut self) {
+        match self {
+            Self::Connection(_) => {}
+            Self::Stream(outlet) => outlet.forget_pending(),
+            Self::Request(outlet) => outlet.forget_pending(),
+        }
+    }
+
+    /// True where the head of a stream has left: what fails then did not fail unsent.
+    pub(crate) fn has_begun(&self) -> bool {
+        match self {
+            Self::Connection(_) => false,
+            Self::Stream(outlet) => outlet.has_begun(),
+            Self::Request(outlet) => outlet.has_begun(),
+        }
+    }
+
+    /// Sends what TLS has to say by itself.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Connection(outlet) => outlet.poll_flush(cx),
+            Self::Stream(_) | Self::Request(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// True where an end that was not announced looks to the peer like one that an attacker made.
+    pub(crate) const fn announces_its_end(&self) -> bool {
+        matches!(self, Self::Connection(ConnectionOutlet::Tls(_)))
+    }
+}

@@ -1,0 +1,27 @@
+//! What ends a connection or a stream by the rules of its protocol, in the place of the operating system's error.
+
+use std::io;
+
+use crate::failure::Failure;
+
+/// A failure that came as an error of I/O.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamFault(pub Failure);
+
+impl std::fmt::Display for StreamFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for StreamFault {}
+
+/// The failure that an error stands for, where it is no error of the operating system.
+pub(crate) fn fault_of(error: &io::Error) -> Option<Failure> {
+    error.get_ref()?.downcast_ref::<StreamFault>().map(|fault| fault.0)
+}
+
+/// The connection, or the stream, is over.
+pub(crate) fn gone() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}

@@ -1,0 +1,69 @@
+//! Sends the whole of what was gathered, within its time and at its pace.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use super::super::engine::{Transmit as _, Transport};
+use super::super::time::timer::Deadline;
+use super::ends::Outlet;
+use crate::failure::Failure;
+use crate::timeouts::{Pace, Timeout};
+
+/// Why a send did not come to its end.
+#[derive(Debug)]
+pub(crate) enum SendFault {
+    /// The connection failed; true where not one byte had been taken.
+    Io(io::Error, bool),
+    /// The time was over.
+    Expired(Failure),
+}
+
+/// How a send is bounded and counted.
+#[derive(Debug)]
+pub(crate) struct SendTerms<'a> {
+    /// The wait, and how long a part may take that makes no progress.
+    pub timeout: (Timeout, Option<u64>),
+    /// What bounds the whole.
+    pub pace: &'a mut Pace,
+    /// Counts the bytes that were sent.
+    pub total: &'a Cell<u64>,
+}
+
+/// Sends the whole of `out` and empties it, with the head and the end that wait in a stream. Each part sent starts the
+/// timeout anew.
+///
+/// # Errors
+/// [`SendFault`]; what of `out` was sent is then unknown.
+pub(crate) async fn send_all<T: Transport>(
+    sender: &mut Outlet<T>,
+    out: &mut Vec<u8>,
+    deadline: &Deadline<'_, T>,
+    terms: SendTerms<'_>,
+) -> Result<(), SendFault> {
+    let SendTerms { timeout: (timeout, timeout_ms), pace, total } = terms;
+    let (mut sent, length) = (0, out.len());
+    while sent < length || sender.has_pending() {
+        let ms = pace.limit_ms(timeout_ms);
+        let before_ms = deadline.now_ms();
+        let sending = poll_fn(|cx| match sender.poll_send(out, sent, cx) {
+            // A connection takes nothing any more; a stream may have sent what is no byte of `out`.
+            Poll::Ready(Ok(0)) if sent < length && !sender.has_begun() => {
+                Poll::Ready(Err(io::ErrorKind::WriteZero.into()))
+            }
+            polled @ (Poll::Ready(_) | Poll::Pending) => polled,
+        });
+        match deadline.wait(timeout, ms, sending).await {
+            Ok(Ok(bytes)) => {
+                pace.advance(deadline.now_ms().saturating_sub(before_ms), bytes);
+                sent += bytes;
+                total.set(total.get() + bytes as u64);
+            }
+            Ok(Err(error)) => return Err(SendFault::Io(error, sent == 0 && !sender.has_begun())),
+            Err(failure) => return Err(SendFault::Expired(failure)),
+        }
+    }
+    out.clear();
+    Ok(())
+}
