@@ -76,7 +76,7 @@ pub struct Label(u32);
 #[derive(Clone, Debug, Default)]
 pub struct Labels {
     names: HashMap<Label, Arc<str>>,
-    labels: HashMap<Arc<str>, Label>,
+    known: HashMap<Arc<str>, Label>,
     latest: u32,
 }
 
@@ -90,14 +90,14 @@ impl Labels {
         self.latest = self.latest.saturating_add(1);
         let (label, name): (_, Arc<str>) = (Label(self.latest), name.into());
         self.names.insert(label, Arc::clone(&name));
-        self.labels.insert(name, label);
+        self.known.insert(name, label);
         label
     }
 
     /// The label of a name that has one.
     #[must_use]
     pub fn known(&self, name: &str) -> Option<Label> {
-        if name.is_empty() { Some(Label::default()) } else { self.labels.get(name).copied() }
+        if name.is_empty() { Some(Label::default()) } else { self.known.get(name).copied() }
     }
 
     /// The name of a label; empty where it is forgotten.
@@ -115,7 +115,7 @@ impl Labels {
     pub fn forget(&mut self, labels: &[Label]) {
         for label in labels {
             if let Some(name) = self.names.remove(label) {
-                self.labels.remove(&name);
+                self.known.remove(&name);
             }
         }
     }

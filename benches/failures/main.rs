@@ -3,6 +3,7 @@
 //! `cargo bench --bench failures -- table [MODE…]` renders the tables of docs/COMPARISON.md; `-- origin MODE ADDRESS`
 //! runs the misbehaving origin alone. `RINGRESS_PEERS` names a folder with envoy, traefik and caddy; with `RINGRESS_ONLY` no other
 //! proxy is run.
+#![expect(clippy::wildcard_enum_match_arm, reason = "most manners share what is usual")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on ends")]
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "no data plane")]
 #![expect(unreachable_pub, reason = "modules of one program")]

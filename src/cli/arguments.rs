@@ -7,6 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::observe::process_log::{Form, filter};
 use crate::units::{EndpointAddress, ListenAddress};
 
+/// The exit code for a configuration with problems.
+pub(super) const CONFIGURATION: i32 = 1;
+
 /// A reverse proxy for Linux that loses no request it could have saved, and says why of every answer of its own.
 ///
 /// Without arguments it runs a demonstration with upstreams of its own.

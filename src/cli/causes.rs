@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::failure::table::EvidenceSource;
+use super::arguments::CONFIGURATION;
+use crate::failure::row::EvidenceSource;
 use crate::failure::{ALL, Failure};
 use crate::upstream::evidence::Evidence;
 use crate::upstream::retry::{Again, Attempted, NonIdempotent, Retry, RetryOn, decide};
@@ -24,7 +25,7 @@ pub(super) fn explain(name: Option<&str>, markdown: bool) -> i32 {
         "there is no cause `{bare}`; did you mean `{}`? `ringress explain-cause` lists all",
         nearest.unwrap_or("")
     );
-    super::CONFIGURATION
+    CONFIGURATION
 }
 
 /// Every cause once.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::arguments::CONFIGURATION;
 use crate::config::Source;
 use crate::config::problem::Problem;
 use crate::control::compile::{Kept, Resolved, compile};
@@ -35,5 +36,5 @@ pub(super) fn check(path: &Path, print: bool) -> anyhow::Result<i32> {
 pub(super) fn tell(problems: &[Problem]) -> i32 {
     problems.iter().for_each(|problem| eprintln!("{problem}"));
     eprintln!("{} problem{}", problems.len(), if problems.len() == 1 { "" } else { "s" });
-    super::CONFIGURATION
+    CONFIGURATION
 }

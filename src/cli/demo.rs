@@ -6,7 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::arguments::Arguments;
-use super::{inline, run};
+use super::inline::inline;
+use super::run;
 
 /// Longest request that the built-in upstreams read, in bytes.
 const REQUEST_BYTES_MAX: usize = 64 * 1024;

@@ -5,19 +5,14 @@ mod causes;
 mod check;
 mod demo;
 mod explain;
+mod inline;
 mod run;
-
-use std::path::Path;
 
 use clap::CommandFactory as _;
 
-use crate::config::document::Syntax;
 use crate::config::{Config, EngineChoice, Source};
 use crate::worker::engine::select::probe;
 use arguments::{Arguments, Command};
-
-/// The exit code for a configuration with problems.
-const CONFIGURATION: i32 = 1;
 
 /// Carries out what was asked; the process's exit code.
 ///
@@ -30,7 +25,7 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
     }
     match &arguments.command {
         None if arguments.to.is_empty() => demo::run(&arguments),
-        None => run::run(&arguments, None, one_line(&arguments)?),
+        None => run::run(&arguments, None, inline::one_line(&arguments)?),
         Some(Command::Run { config }) => match Source::read(config) {
             Ok(source) => run::run(&arguments, Some(config), source),
             Err(problems) => Ok(check::tell(&problems)),
@@ -56,24 +51,8 @@ fn version() -> String {
         Ok(selection) => format!("{}; {}", selection.engine, selection.reason),
         Err(error) => error.to_string(),
     };
-    format!("ringress {}\nengine: {engine}\nprotocols: HTTP/1.0 HTTP/1.1 WebSocket", env!("CARGO_PKG_VERSION"))
-}
-
-/// The configuration of `--to`.
-fn one_line(arguments: &Arguments) -> anyhow::Result<Source> {
-    let endpoints: Vec<_> = arguments.to.iter().map(|to| format!("{:?}", to.to_string())).collect();
-    let text = format!(
-        "[listeners.main]\naddress = {:?}\n[[routes]]\nname = \"all\"\nservice = \"to\"\n[services.to]\nendpoints = [{}]\n",
-        arguments.listen.to_string(),
-        endpoints.join(", ")
-    );
-    inline(&text)
-}
-
-/// A configuration that comes from no file.
-fn inline(text: &str) -> anyhow::Result<Source> {
-    Source::parse(text, Syntax::Toml, Path::new("command line"), &|_| None).map_err(|problems| {
-        let problems: Vec<_> = problems.iter().map(|problem| problem.what.clone()).collect();
-        anyhow::anyhow!("{}", problems.join("\n"))
-    })
+    format!(
+        "ringress {}\nengine: {engine}\nprotocols: HTTP/1.0 HTTP/1.1 HTTP/2 WebSocket gRPC gRPC-Web",
+        env!("CARGO_PKG_VERSION")
+    )
 }

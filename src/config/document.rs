@@ -95,7 +95,7 @@ impl Node {
         while let Some((child, after)) = node.child(rest) {
             original.push(match &node.kind {
                 Kind::List(_) => child.position.to_string(),
-                _ => rest[..rest.len() - after.len()].trim_end_matches('.').to_owned(),
+                Kind::Scalar(_) | Kind::Map(_) => rest[..rest.len() - after.len()].trim_end_matches('.').to_owned(),
             });
             (node, rest) = (child, after);
         }
@@ -268,7 +268,10 @@ impl Reader<'_> {
                 });
                 Kind::Map(entries.collect())
             }
-            _ => {
+            YamlDataOwned::Representation(..)
+            | YamlDataOwned::Tagged(..)
+            | YamlDataOwned::Alias(_)
+            | YamlDataOwned::BadValue => {
                 self.problem(
                     place.clone(),
                     "YAML tags and aliases are not read here".to_owned(),
@@ -281,16 +284,21 @@ impl Reader<'_> {
     }
 
     fn yaml_key(&mut self, key: &MarkedYamlOwned) -> String {
-        match &key.data {
-            YamlDataOwned::Value(ScalarOwned::String(text)) => text.clone(),
-            YamlDataOwned::Value(ScalarOwned::Integer(number)) => number.to_string(),
-            YamlDataOwned::Value(ScalarOwned::Boolean(flag)) => flag.to_string(),
-            _ => {
-                let place = self.yaml_place(key);
-                self.problem(place, "a key must be a string".to_owned(), "");
-                String::new()
+        let name = if let YamlDataOwned::Value(scalar) = &key.data {
+            match scalar {
+                ScalarOwned::String(text) => Some(text.clone()),
+                ScalarOwned::Integer(number) => Some(number.to_string()),
+                ScalarOwned::Boolean(flag) => Some(flag.to_string()),
+                ScalarOwned::Null | ScalarOwned::FloatingPoint(_) => None,
             }
-        }
+        } else {
+            None
+        };
+        name.unwrap_or_else(|| {
+            let place = self.yaml_place(key);
+            self.problem(place, "a key must be a string".to_owned(), "");
+            String::new()
+        })
     }
 
     fn yaml_place(&self, node: &MarkedYamlOwned) -> Place {

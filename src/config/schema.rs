@@ -88,7 +88,11 @@ impl<'de> Deserialize<'de> for Threads {
                     cpus.iter().map(|cpu| cpu.as_u64().and_then(|cpu| usize::try_from(cpu).ok())).collect();
                 cpus.map(Self::Cpus).ok_or_else(|| D::Error::custom(FORM))
             }
-            _ => Err(D::Error::custom(FORM)),
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::String(_)
+            | serde_json::Value::Array(_)
+            | serde_json::Value::Object(_) => Err(D::Error::custom(FORM)),
         }
     }
 }

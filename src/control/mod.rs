@@ -8,4 +8,5 @@ mod notice;
 pub mod plane;
 mod resolve;
 mod retirement;
+pub mod signals;
 mod sources;

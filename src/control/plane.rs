@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::compile::{Kept, compile, names, recompile_service};
@@ -15,6 +14,7 @@ use super::listeners::{Bound, Change};
 use super::notice;
 use super::resolve::Resolver;
 use super::retirement::{Gone, Retired};
+use super::signals::{Signals, Told};
 use super::sources::Sources;
 use crate::config::problem::Problem;
 use crate::config::source::Source;
@@ -52,58 +52,6 @@ pub struct Plane {
     mailboxes: Arc<Vec<Mailbox>>,
     retired: Retired,
     gone: Gone,
-}
-
-/// The signals that this program knows. Made before anything else: until then each of them ends the process.
-pub struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    user1: Signal,
-    user2: Signal,
-}
-
-/// What a signal says.
-enum Told {
-    End(&'static str),
-    Reload,
-    ReopenLog,
-    Upgrade,
-}
-
-impl Signals {
-    /// Receives them from now on.
-    ///
-    /// # Errors
-    /// Where signals cannot be received.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::End("SIGTERM"),
-            _ = self.interrupt.recv() => Told::End("SIGINT"),
-            _ = self.hangup.recv() => Told::Reload,
-            _ = self.user1.recv() => Told::ReopenLog,
-            _ = self.user2.recv() => Told::Upgrade,
-        }
-    }
-
-    /// The next signal that ends the process.
-    async fn end(&mut self) -> &'static str {
-        loop {
-            if let Told::End(name) = self.next().await {
-                return name;
-            }
-        }
-    }
 }
 
 impl Plane {

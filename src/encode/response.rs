@@ -147,10 +147,12 @@ fn put_fields(
     edits: EditsOfResponse<'_>,
 ) {
     let passing = head.fields(bytes).filter(|(field, name, _)| {
-        let passes = match field.known {
-            Known::ContentLength => terms.passes_length,
-            Known::ContentType => terms.grpc_web.is_none(),
-            known => !known.is_hop_by_hop(),
+        let passes = if field.known == Known::ContentLength {
+            terms.passes_length
+        } else if field.known == Known::ContentType {
+            terms.grpc_web.is_none()
+        } else {
+            !field.known.is_hop_by_hop()
         };
         passes && !field.nominated && !is_removed(edits, name)
     });

@@ -1,7 +1,8 @@
-//! What can go wrong in an exchange. `table` has one row for each: what the client gets, what is done, what people can do.
+//! What can go wrong in an exchange. `table` has one row for each (`row`): what the client gets, what is done, what people can do.
 //!
 //! A failure becomes an answer in one place, `worker/http/settle.rs`.
 
+pub mod row;
 pub mod table;
 
 /// Why an exchange did not end with the upstream's own answer.

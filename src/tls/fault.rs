@@ -1,5 +1,10 @@
 //! Names what went wrong in TLS: short and stable, for causes, metrics and the log.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library adds errors as it likes; each has a name here or a common one"
+)]
+
 use rustls::{AlertDescription, CertificateError, Error};
 
 use crate::failure::TlsFault;

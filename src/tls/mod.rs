@@ -85,12 +85,13 @@ pub fn provider(suites: &[String]) -> Result<Arc<CryptoProvider>, String> {
 /// The name that IANA gives a suite; rustls writes those of TLS 1.3 with another prefix.
 #[must_use]
 pub fn suite_name(suite: rustls::CipherSuite) -> &'static str {
-    match suite {
-        rustls::CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        rustls::CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        other => other.as_str().unwrap_or("unknown"),
-    }
+    const OF_TLS13: [(rustls::CipherSuite, &str); 3] = [
+        (rustls::CipherSuite::TLS13_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256"),
+        (rustls::CipherSuite::TLS13_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384"),
+        (rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256"),
+    ];
+    let of_tls13 = OF_TLS13.iter().find(|(other, _)| *other == suite).map(|(_, name)| *name);
+    of_tls13.or_else(|| suite.as_str()).unwrap_or("unknown")
 }
 
 /// The versions from this one on.

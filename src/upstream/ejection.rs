@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::failure::table::Blame;
+use crate::failure::row::Blame;
 use crate::units::Duration;
 
 /// When an endpoint that fails requests is left out for a while.

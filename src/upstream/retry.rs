@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
 use crate::failure::Failure;
-use crate::failure::table::RetryClass;
+use crate::failure::row::RetryClass;
 use crate::units::Size;
 
 /// Retries per second that need no requests in flight, and how many of them can be saved up.

@@ -1,5 +1,7 @@
 //! The origin: HTTP/1.1 on threads, one manner for all its connections.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "most manners share what is usual")]
+
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,5 +1,7 @@
 //! Clients and origins of the simulated world, well-behaved or not, and what each of them saw.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "most manners share what is usual")]
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -64,7 +64,20 @@ impl From<RequestFault> for Failure {
             RequestFault::Expectation => Self::ClientExpectation,
             RequestFault::TargetTooLong => Self::ClientUriTooLong,
             RequestFault::HeadTooLarge => Self::ClientHeadTooLarge,
-            other => Self::ClientBadRequest(other.rule()),
+            RequestFault::BareLineFeed
+            | RequestFault::RequestLine
+            | RequestFault::FieldName
+            | RequestFault::FieldValue
+            | RequestFault::FieldUnderscore
+            | RequestFault::Framing(_)
+            | RequestFault::HostMissing
+            | RequestFault::HostRepeated
+            | RequestFault::HostInvalid
+            | RequestFault::HostDisagrees
+            | RequestFault::TargetForm
+            | RequestFault::TargetPercent
+            | RequestFault::TargetCharacter
+            | RequestFault::UpgradeWithBody => Self::ClientBadRequest(fault.rule()),
         }
     }
 }
@@ -106,7 +119,14 @@ impl From<ResponseFault> for Failure {
     fn from(fault: ResponseFault) -> Self {
         match fault {
             ResponseFault::HeadTooLarge => Self::UpstreamHeadTooLarge,
-            other => Self::UpstreamBadHeader(other.rule()),
+            ResponseFault::BareLineFeed
+            | ResponseFault::StatusLine
+            | ResponseFault::Status
+            | ResponseFault::FieldName
+            | ResponseFault::FieldValue
+            | ResponseFault::Framing(_)
+            | ResponseFault::TooManyInterim
+            | ResponseFault::UpgradeNotAsked => Self::UpstreamBadHeader(fault.rule()),
         }
     }
 }

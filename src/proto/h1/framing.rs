@@ -55,20 +55,20 @@ pub fn stated(fields: &[Field], bytes: &[u8], version: Version) -> Result<Option
     let mut length = None;
     let mut is_chunked = false;
     for field in fields {
-        match field.known {
-            Known::ContentLength if length.is_some() => return Err(FramingFault::LengthRepeated),
-            Known::ContentLength => {
-                length = Some(decimal(field.value.bytes(bytes)).ok_or(FramingFault::LengthInvalid)?);
+        if field.known == Known::ContentLength {
+            if length.is_some() {
+                return Err(FramingFault::LengthRepeated);
             }
-            Known::TransferEncoding if version == Version::Http10 => return Err(FramingFault::EncodingInHttp10),
-            Known::TransferEncoding => {
-                let is_exact = field.value.bytes(bytes).eq_ignore_ascii_case(b"chunked");
-                if is_chunked || !is_exact {
-                    return Err(FramingFault::EncodingInvalid);
-                }
-                is_chunked = true;
+            length = Some(decimal(field.value.bytes(bytes)).ok_or(FramingFault::LengthInvalid)?);
+        } else if field.known == Known::TransferEncoding {
+            if version == Version::Http10 {
+                return Err(FramingFault::EncodingInHttp10);
             }
-            _ => {}
+            let is_exact = field.value.bytes(bytes).eq_ignore_ascii_case(b"chunked");
+            if is_chunked || !is_exact {
+                return Err(FramingFault::EncodingInvalid);
+            }
+            is_chunked = true;
         }
     }
     match (length, is_chunked) {

@@ -196,21 +196,20 @@ impl RequestHead {
         let mut protocol = None;
         for field in &self.fields {
             let value = field.value.bytes(&self.bytes);
-            match field.known {
-                Known::Connection => {
-                    for option in list_elements(value) {
-                        close |= option.eq_ignore_ascii_case(b"close");
-                        keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                        upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-                    }
+            if field.known == Known::Connection {
+                for option in list_elements(value) {
+                    close |= option.eq_ignore_ascii_case(b"close");
+                    keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                    upgrade |= option.eq_ignore_ascii_case(b"upgrade");
                 }
-                Known::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
-                    self.expects_continue = self.version == Version::Http11;
+            } else if field.known == Known::Expect {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(RequestFault::Expectation);
                 }
-                Known::Expect => return Err(RequestFault::Expectation),
+                self.expects_continue = self.version == Version::Http11;
+            } else if field.known == Known::Upgrade && !value.eq_ignore_ascii_case(b"h2c") {
                 // A cleartext upgrade to HTTP/2 is deprecated (RFC 9113 §3.1): answered without it.
-                Known::Upgrade if !value.eq_ignore_ascii_case(b"h2c") => protocol = Some(field.value),
-                _ => {}
+                protocol = Some(field.value);
             }
         }
         self.keep_alive = !close && (self.version == Version::Http11 || keep_alive);

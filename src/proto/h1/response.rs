@@ -71,23 +71,19 @@ impl ResponseHead {
         let mut close = false;
         for field in &self.fields {
             let value = field.value.bytes(bytes);
-            match field.known {
-                Known::Connection => {
-                    for option in list_elements(value) {
-                        close |= option.eq_ignore_ascii_case(b"close");
-                        self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            if field.known == Known::Connection {
+                for option in list_elements(value) {
+                    close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            } else if field.known == Known::KeepAlive {
+                for parameter in list_elements(value) {
+                    match keep_alive_parameter(parameter) {
+                        Some((b"timeout", seconds)) => self.idle_s_max = Some(seconds),
+                        Some((b"max", requests)) => self.requests_max = Some(requests),
+                        Some(_) | None => {}
                     }
                 }
-                Known::KeepAlive => {
-                    for parameter in list_elements(value) {
-                        match keep_alive_parameter(parameter) {
-                            Some((b"timeout", seconds)) => self.idle_s_max = Some(seconds),
-                            Some((b"max", requests)) => self.requests_max = Some(requests),
-                            _ => {}
-                        }
-                    }
-                }
-                _ => {}
             }
         }
         self.keep_alive &= !close;

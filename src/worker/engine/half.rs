@@ -68,7 +68,7 @@ async fn asked(mailbox: &Exchanged) -> (Vec<u8>, usize) {
             Poll::Ready((buffer, from))
         }
         // Whoever asks polls this coroutine in the same breath, so no waker is kept.
-        other => {
+        other @ (Mail::Empty | Mail::InFlight | Mail::Done(..)) => {
             mailbox.set(other);
             Poll::Pending
         }
@@ -112,7 +112,7 @@ fn poll_operation(
             *buffer = done;
             Poll::Ready(result)
         }
-        other => {
+        other @ (Mail::Empty | Mail::Asked(..) | Mail::InFlight) => {
             mailbox.set(other);
             Poll::Pending
         }

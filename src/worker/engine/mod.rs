@@ -151,7 +151,7 @@ impl<S: Transmit> Future for Sending<'_, S> {
         let this = &mut *self;
         match this.sender.poll_send(this.out, this.from, cx) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            other => other,
+            other @ (Poll::Ready(_) | Poll::Pending) => other,
         }
     }
 }

@@ -10,8 +10,9 @@ use super::super::upstreams::outcome::{self, Exchanged};
 use super::super::upstreams::service::{LiveService, NotPicked};
 use super::super::wire::link::Link;
 use super::body::BodyFraming;
-use super::exchange::{ClientWatch, Exchange};
+use super::duplex;
 use super::progress::UploadState;
+use super::state::{ClientWatch, Exchange};
 use super::transfer::{Delivered, Discards, Transfer};
 use crate::config::services::HostRule;
 use crate::encode::hop::UpstreamHost;
@@ -237,6 +238,7 @@ fn failed<T: Transport>(
     }
 }
 
+#[expect(clippy::await_holding_refcell_ref, reason = "nobody else asks for the body while it is sent")]
 async fn transfer<T: Transport>(
     exchange: &Exchange<'_, T>,
     client: &mut Link<T>,
@@ -281,7 +283,7 @@ async fn transfer<T: Transport>(
     let delivered = match encoded {
         Ok(()) => {
             let mut body = exchange.body.borrow_mut();
-            transfer.run(client, &mut upstream.link, &mut body, &mut out).await
+            duplex::run(&transfer, client, &mut upstream.link, &mut body, &mut out).await
         }
         Err(failure) => Err(failure),
     };

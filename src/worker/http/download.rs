@@ -9,7 +9,6 @@ use super::super::engine::{Receive as _, Transport, receive};
 use super::super::time::timer::Deadline;
 use super::super::upstreams::outcome;
 use super::super::wire::ends::{Inlet, Outlet};
-use super::super::wire::fault::fault_of;
 use super::super::wire::send::{SendFault, SendTerms, send_all};
 use super::body::{BodyFraming, ResponseBody};
 use super::judge;
@@ -26,7 +25,7 @@ use crate::limits::{
     INTERIM_RESPONSES_MAX, JOINED_SEND_BYTES_MAX, SEND_GRACE_MS,
 };
 use crate::proto::h1::fault::ResponseFault;
-use crate::proto::h1::field::{Known, list_elements};
+use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::scan::HeadScan;
 use crate::proto::h2::is_grpc;
@@ -193,7 +192,7 @@ impl<T: Transport> Download<'_, T> {
                     is_timed = false;
                 }
                 HeadEvent::Received(Ok(bytes)) if bytes > 0 => self.note_received(bytes),
-                HeadEvent::Received(result) => return Err(closed_before_head(transfer, &result, inbox)),
+                HeadEvent::Received(result) => return Err(judge::closed_before_head(transfer, &result, inbox)),
             }
         }
     }
@@ -232,7 +231,7 @@ impl<T: Transport> Download<'_, T> {
     /// Parses a complete head and encodes what the client gets of it.
     fn read_head(&mut self, bytes: &[u8]) -> Result<Head, Failure> {
         let transfer = self.transfer;
-        let Transfer { account, progress, .. } = *transfer;
+        let account = transfer.account;
         let mut parsed = transfer.worker.response_head.borrow_mut();
         parsed.parse(bytes, transfer.head.method() == b"HEAD")?;
         let response = UpstreamResponse { head: &parsed, bytes };
@@ -240,20 +239,7 @@ impl<T: Transport> Download<'_, T> {
             self.put_interim(response);
             return Ok(Head::Interim);
         }
-        let is_upgrade = parsed.status() == 101;
-        let asked = transfer.head.upgrade();
-        let answered = parsed.known(Known::Upgrade, bytes);
-        if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| is_one_of(answered, asked)) {
-            return Err(ResponseFault::UpgradeNotAsked.into());
-        }
-        // Its client would take any success for the other protocol's beginning (RFC 8441 §5).
-        let is_h2 = transfer.head.version() == Version::H2;
-        if is_h2 && asked.is_some() && (200..300).contains(&parsed.status()) {
-            return Err(Failure::UpstreamBadHeader("upgrade_ignored"));
-        }
-        if is_upgrade && progress.has_early_bytes.get() {
-            return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
-        }
+        let is_upgrade = judge::is_upgrade(transfer, response)?;
         account.put_status(parsed.status());
         if judge::is_tried_elsewhere(transfer, response) {
             return Err(Failure::UpstreamStatus);
@@ -407,25 +393,4 @@ impl<T: Transport> Download<'_, T> {
             Err(SendFault::Expired(failure)) => Err(failure),
         }
     }
-}
-
-fn closed_before_head<T: Transport>(transfer: &Transfer<'_, T>, result: &io::Result<usize>, inbox: &[u8]) -> Failure {
-    if let Err(error) = result {
-        transfer.account.note_errno(error.raw_os_error().unwrap_or(0));
-        if let Some(failure) = fault_of(error) {
-            return failure;
-        }
-    }
-    match transfer.progress.upload.get() {
-        UploadState::Sending | UploadState::Sent | UploadState::Broken(_) if !inbox.is_empty() => {
-            Failure::UpstreamBadHeader("head_truncated")
-        }
-        UploadState::Broken(failure) => failure,
-        UploadState::Sending | UploadState::Sent => Failure::UpstreamClosedNoResponse,
-    }
-}
-
-/// True where the protocol is one that was offered, in the order of preference that `Upgrade` lists.
-fn is_one_of(answered: &[u8], offered: &[u8]) -> bool {
-    list_elements(offered).any(|protocol| protocol.eq_ignore_ascii_case(answered))
 }

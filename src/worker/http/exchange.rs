@@ -8,27 +8,24 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use super::super::engine::{Receive as _, Transport, caught};
+use super::super::engine::{Transport, caught};
 use super::super::host::Worker;
-use super::super::kit::Kit;
 use super::super::live::{ListenerRef, LiveRoute};
 use super::super::time::timer::Deadline;
-use super::super::upstreams::admit::{Admission, Destination};
+use super::super::upstreams::admit::Destination;
 use super::super::upstreams::gate::Permit;
 use super::super::upstreams::outcome;
-use super::super::upstreams::watch::Watch;
 use super::super::wire::early::{Until, wait_for_handshake};
-use super::super::wire::ends::Inlet;
 use super::super::wire::link::Link;
 use super::super::wire::tls::early::Early;
 use super::account::Account;
 use super::attempt::{Answered, attempts};
-use super::held::{Held, HeldStore, RequestBody};
+use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
 use super::session::Session;
 use super::settle;
+use super::state::{After, ClientWatch, Ending, Exchange};
 use super::transfer::Delivered;
 use super::tunnel::{TunnelBytes, carry};
 use crate::encode::grpc;
@@ -36,7 +33,6 @@ use crate::encode::hop::{Hop, client_address, is_trusted};
 use crate::failure::{Failure, Phase, Resource};
 use crate::filter;
 use crate::filter::context::Verdict;
-use crate::filter::edits::Edits;
 use crate::filter::transform::Transform;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
@@ -45,27 +41,6 @@ use crate::snapshot::{Listener, Service};
 use crate::timeouts::Timeout;
 use crate::tls::Facts;
 use crate::upstream::pick::{Balance, hash_of};
-
-/// What becomes of the client's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
-    /// The next request may come.
-    KeepAlive,
-    /// It closes.
-    Close,
-    /// It closes once the client has had time to read the answer.
-    Linger,
-    /// It goes on in HTTP/2.
-    Http2,
-}
-
-/// How `run` came to its end where nothing failed.
-pub(super) enum Ending {
-    /// The whole answer went out; true where the connection may stay open.
-    Answered(bool),
-    /// The connection was handed to another protocol and is over.
-    Tunnelled,
-}
 
 /// Answers one request, whose head was parsed or refused, and records it.
 pub(super) async fn exchange<T: Transport>(
@@ -108,7 +83,7 @@ pub(super) async fn exchange<T: Transport>(
             } else {
                 route().ok_or(Failure::NoRoute)
             };
-            let run = pin!(exchange.run(found, client, head));
+            let run = pin!(run(&exchange, found, client, head));
             caught(run).await.unwrap_or_else(|_| {
                 kit.metrics.borrow_mut().counters.panics += 1;
                 Err(Failure::Internal("exchange"))
@@ -119,7 +94,7 @@ pub(super) async fn exchange<T: Transport>(
     let store = HeldStore { account: &worker.held_bytes, buffers: &kit.buffers };
     exchange.held.borrow_mut().let_go(store);
     let after = settle::settle(&exchange, outcome, client, head).await;
-    exchange.finish(head);
+    finish(exchange, head);
     after
 }
 
@@ -145,218 +120,178 @@ fn hop<'a>(
     }
 }
 
-/// One request. What changes in it is written in turns of one task.
-#[derive(Debug)]
-pub(super) struct Exchange<'a, T: Transport> {
-    pub worker: &'a Rc<Worker<T>>,
-    pub listener: &'a Listener,
-    hop: Hop<'a>,
-    pub is_last: bool,
-    /// The rest of the handshake, where the request came before it.
-    pub early: Option<&'a Early>,
-    /// It is sent on before that is over.
-    is_early: Cell<bool>,
-    /// True for a request of gRPC, once filters have seen it.
-    pub is_grpc: Cell<bool>,
-    pub progress: Progress,
-    pub body: RefCell<RequestBody>,
-    pub held: RefCell<Held>,
-    /// What the circuit breaker waits to hear.
-    pub admission: RefCell<Option<Admission<T>>>,
-    route: OnceCell<Rc<LiveRoute<T>>>,
-    service: OnceCell<Arc<Service>>,
-    pub account: Account,
-}
-
-impl<T: Transport> Exchange<'_, T> {
-    async fn run(
-        &self,
-        found: Result<Rc<LiveRoute<T>>, Failure>,
-        client: &mut Link<T>,
-        head: &mut RequestHead,
-    ) -> Result<Ending, Failure> {
-        self.account.enter(Phase::Route);
-        let found = found?;
-        let route = self.route.get_or_init(|| found);
-        self.account.note_route(route.route.label);
-        self.check_name(head)?;
-        let context =
-            filter::context::Context { client: self.hop.client, scheme: self.hop.scheme, tls: self.account.tls() };
-        let chain = &route.route.chain;
-        match chain.on_request(head, &context) {
-            Verdict::Pass => {}
-            Verdict::Fail(failure) => return Err(failure),
-            Verdict::Answer(answer) => return settle::answer(self, client, head, &answer).await,
-        }
-        if chain.bridges_grpc() {
-            self.is_grpc.set(grpc::is_grpc(head));
-            self.begin_body(head);
-        }
-        if let Some(early) = self.early {
-            Box::pin(self.await_handshake(client, head, early)).await?;
-        }
-        self.check_request(client, head)?;
-        let to = self.destination(route, head)?;
-        *self.admission.borrow_mut() = to.ask_breaker(self.kit())?;
-        let permit = self.admit(client, &to).await?;
-        let outcome = attempts(self, client, head, &to, permit).await;
-        let Answered { delivered, mut upstream, permit } =
-            outcome.inspect_err(|failure| self.note_failure(*failure))?;
-        self.account.enter(Phase::Body);
-        match delivered {
-            Delivered::Response { keep_alive, word } => {
-                let received = (word, self.account.received_bytes());
-                outcome::release(self.kit(), &to, &permit, upstream, received);
-                // Only now: whoever waits for room finds the connection in the pool.
-                drop(permit);
-                if let Some(phase) = self.progress.client_left.get() {
-                    self.account.put_status(499);
-                    return Err(Failure::ClientClosed(phase));
-                }
-                Ok(Ending::Answered(keep_alive))
+async fn run<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    found: Result<Rc<LiveRoute<T>>, Failure>,
+    client: &mut Link<T>,
+    head: &mut RequestHead,
+) -> Result<Ending, Failure> {
+    exchange.account.enter(Phase::Route);
+    let found = found?;
+    let route = exchange.route.get_or_init(|| found);
+    exchange.account.note_route(route.route.label);
+    check_name(exchange, head)?;
+    let context = filter::context::Context {
+        client: exchange.hop.client,
+        scheme: exchange.hop.scheme,
+        tls: exchange.account.tls(),
+    };
+    let chain = &route.route.chain;
+    match chain.on_request(head, &context) {
+        Verdict::Pass => {}
+        Verdict::Fail(failure) => return Err(failure),
+        Verdict::Answer(answer) => return settle::answer(exchange, client, head, &answer).await,
+    }
+    if chain.bridges_grpc() {
+        exchange.is_grpc.set(grpc::is_grpc(head));
+        begin_body(exchange, head);
+    }
+    if let Some(early) = exchange.early {
+        Box::pin(await_handshake(exchange, client, head, early)).await?;
+    }
+    check_request(exchange, client, head)?;
+    let to = destination(exchange, route, head)?;
+    *exchange.admission.borrow_mut() = to.ask_breaker(exchange.kit())?;
+    let permit = admit(exchange, client, &to).await?;
+    let outcome = attempts(exchange, client, head, &to, permit).await;
+    let Answered { delivered, mut upstream, permit } =
+        outcome.inspect_err(|failure| note_failure(exchange, *failure))?;
+    exchange.account.enter(Phase::Body);
+    match delivered {
+        Delivered::Response { keep_alive, word } => {
+            let received = (word, exchange.account.received_bytes());
+            outcome::release(exchange.kit(), &to, &permit, upstream, received);
+            // Only now: whoever waits for room finds the connection in the pool.
+            drop(permit);
+            if let Some(phase) = exchange.progress.client_left.get() {
+                exchange.account.put_status(499);
+                return Err(Failure::ClientClosed(phase));
             }
-            // Boxed, as all that is rare and large: the task of a connection has room for the most that it awaits at once.
-            Delivered::Upgrade => Box::pin(self.tunnel(client, &mut upstream.link, to.snapshot())).await,
+            Ok(Ending::Answered(keep_alive))
         }
-    }
-
-    /// The tools of the worker.
-    pub(super) fn kit(&self) -> &Rc<Kit<T>> {
-        &self.worker.kit
-    }
-
-    /// What this hop knows of the request.
-    pub(super) fn hop(&self) -> Hop<'_> {
-        Hop { is_early: self.is_early.get(), ..self.hop }
-    }
-
-    /// True where the client came by TLS.
-    pub(super) fn is_secure(&self) -> bool {
-        self.account.tls().is_some()
-    }
-
-    /// What the route changes in fields; nothing where there is none.
-    pub(super) fn edits(&self) -> &Edits {
-        const NONE: &Edits = &Edits::NONE;
-        self.route.get().map_or(NONE, |route| &route.route.chain.edits)
-    }
-
-    /// The body as filters have left it.
-    fn begin_body(&self, head: &RequestHead) {
-        self.body.borrow_mut().transform = Transform::of_request(head.grpc_web());
-    }
-
-    /// A client that met what one name asked for must not have what another name, or the same one since a reload, asks
-    /// something else for.
-    fn check_name(&self, head: &RequestHead) -> Result<(), Failure> {
-        let Some(tls) = &self.listener.tls else { return Ok(()) };
-        // A connection without TLS from before the listener had it is one for nothing any more.
-        let facts = self.account.tls().ok_or(Failure::Misdirected)?;
-        let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
-        if meant == Some(facts.policy) { Ok(()) } else { Err(Failure::Misdirected) }
-    }
-
-    /// A request that changes something is not to be had twice from whoever recorded it: it waits for the handshake's end
-    /// (RFC 8470 §3). What is safe goes on, and its upstream is told.
-    async fn await_handshake(&self, client: &mut Link<T>, head: &RequestHead, early: &Early) -> Result<(), Failure> {
-        if head.is_safe() {
-            self.is_early.set(true);
-            self.account.note_early();
-            return Ok(());
-        }
-        let early_ms = self.listener.spec.timeouts.early_ms();
-        client.timer.arm(Timeout::EarlyHandshake, Some(early_ms));
-        match wait_for_handshake(early, client, Until::Over).await {
-            Ok(result) => result.map_err(|_| Failure::ClientClosed(Phase::Head)),
-            Err(_) => Err(Failure::ClientHeaderTimeout),
-        }
-    }
-
-    /// What can be refused before an upstream hears of it.
-    fn check_request(&self, client: &Link<T>, head: &RequestHead) -> Result<(), Failure> {
-        if let (Framing::Length(length), Some(max)) = (head.framing(), self.listener.spec.body_max.limit_bytes())
-            && length > max
-        {
-            return Err(Failure::ClientBodyTooLarge);
-        }
-        if head.upgrade().is_some() && !client.inbox.is_empty() {
-            return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
-        }
-        Ok(())
-    }
-
-    /// Where the request goes, in all its attempts.
-    fn destination(&self, route: &LiveRoute<T>, head: &RequestHead) -> Result<Destination<T>, Failure> {
-        let service = route.service.as_ref().ok_or(Failure::NoRoute)?;
-        let members = service.members();
-        let spec = &members.service.spec;
-        let hash = request_hash(&spec.balance, head, self.hop.client);
-        let deadline_ms = if self.is_grpc.get() { grpc::timeout_ms(head) } else { None };
-        let total_ms = spec.timeouts.total.limit_ms().into_iter().chain(deadline_ms).min();
-        let total_at_ms = total_ms.map(|ms| self.kit().transport.coarse_ms() + ms);
-        let to = Destination::new(service, hash, total_at_ms);
-        self.account.note_service(to.snapshot().label);
-        let _ = self.service.set(Arc::clone(to.snapshot()));
-        Ok(to)
-    }
-
-    /// Waits until the service has room for the request. The client is watched meanwhile.
-    async fn admit(&self, client: &mut Link<T>, to: &Destination<T>) -> Result<Permit<T>, Failure> {
-        let permit = match to.admit_at_once(self.kit()) {
-            Some(admitted) => admitted?,
-            None => {
-                self.account.enter(Phase::Queue);
-                let Link { receiver, inbox, timer, .. } = client;
-                let deadline = Deadline { timer, total_at_ms: to.total_at_ms };
-                let mut watch = ClientWatch { receiver, inbox };
-                Box::pin(to.queue(self.kit(), &[], &mut watch, &deadline)).await?
-            }
-        };
-        self.account.note_admitted(permit.at, self.kit().transport.now_us());
-        Ok(permit)
-    }
-
-    /// Tells the circuit breaker of a request that ended without an answer.
-    fn note_failure(&self, failure: Failure) {
-        let now_ms = self.kit().transport.coarse_ms();
-        if let Some(admission) = self.admission.borrow_mut().as_mut() {
-            admission.count_failure(failure, now_ms);
-        }
-    }
-
-    async fn tunnel(&self, client: &mut Link<T>, upstream: &mut Link<T>, service: &Service) -> Result<Ending, Failure> {
-        self.account.enter(Phase::Tunnel);
-        let carried = TunnelBytes::default();
-        let result = carry(client, upstream, &service.spec.timeouts, &carried).await;
-        self.account.note_carried(carried.up.get(), carried.down.get());
-        result.map(|()| Ending::Tunnelled)
-    }
-
-    /// Completes the record and hands it on.
-    fn finish(self, head: &RequestHead) {
-        let record = self.account.into_record(self.worker.kit.transport.now_us());
-        let route = self.route.get().map(|route| &*route.route);
-        self.worker.record(&record, head, (route, self.service.get().map(|service| &**service)));
+        // Boxed, as all that is rare and large: the task of a connection has room for the most that it awaits at once.
+        Delivered::Upgrade => Box::pin(tunnel(exchange, client, &mut upstream.link, to.snapshot())).await,
     }
 }
 
-/// A client who waits for room: who has left need not be given it.
-pub(super) struct ClientWatch<'a, T: Transport> {
-    pub receiver: &'a mut Inlet<T>,
-    pub inbox: &'a mut Vec<u8>,
+/// The body as filters have left it.
+fn begin_body<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) {
+    exchange.body.borrow_mut().transform = Transform::of_request(head.grpc_web());
 }
 
-impl<T: Transport> Watch for ClientWatch<'_, T> {
-    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        // Bytes that are here already belong to the body or the next request.
-        if self.inbox.is_empty()
-            && let Poll::Ready(received) = self.receiver.poll_receive(self.inbox, cx)
-            && !matches!(received, Ok(bytes) if bytes > 0)
-        {
-            return Poll::Ready(Failure::ClientClosed(Phase::Queue));
-        }
-        Poll::Pending
+/// A client that met what one name asked for must not have what another name, or the same one since a reload, asks
+/// something else for.
+fn check_name<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> Result<(), Failure> {
+    let Some(tls) = &exchange.listener.tls else { return Ok(()) };
+    // A connection without TLS from before the listener had it is one for nothing any more.
+    let facts = exchange.account.tls().ok_or(Failure::Misdirected)?;
+    let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
+    if meant == Some(facts.policy) { Ok(()) } else { Err(Failure::Misdirected) }
+}
+
+/// A request that changes something is not to be had twice from whoever recorded it: it waits for the handshake's end
+/// (RFC 8470 §3). What is safe goes on, and its upstream is told.
+async fn await_handshake<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &mut Link<T>,
+    head: &RequestHead,
+    early: &Early,
+) -> Result<(), Failure> {
+    if head.is_safe() {
+        exchange.is_early.set(true);
+        exchange.account.note_early();
+        return Ok(());
     }
+    let early_ms = exchange.listener.spec.timeouts.early_ms();
+    client.timer.arm(Timeout::EarlyHandshake, Some(early_ms));
+    match wait_for_handshake(early, client, Until::Over).await {
+        Ok(result) => result.map_err(|_| Failure::ClientClosed(Phase::Head)),
+        Err(_) => Err(Failure::ClientHeaderTimeout),
+    }
+}
+
+/// What can be refused before an upstream hears of it.
+fn check_request<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &Link<T>,
+    head: &RequestHead,
+) -> Result<(), Failure> {
+    if let (Framing::Length(length), Some(max)) = (head.framing(), exchange.listener.spec.body_max.limit_bytes())
+        && length > max
+    {
+        return Err(Failure::ClientBodyTooLarge);
+    }
+    if head.upgrade().is_some() && !client.inbox.is_empty() {
+        return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
+    }
+    Ok(())
+}
+
+/// Where the request goes, in all its attempts.
+fn destination<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    route: &LiveRoute<T>,
+    head: &RequestHead,
+) -> Result<Destination<T>, Failure> {
+    let service = route.service.as_ref().ok_or(Failure::NoRoute)?;
+    let members = service.members();
+    let spec = &members.service.spec;
+    let hash = request_hash(&spec.balance, head, exchange.hop.client);
+    let deadline_ms = if exchange.is_grpc.get() { grpc::timeout_ms(head) } else { None };
+    let total_ms = spec.timeouts.total.limit_ms().into_iter().chain(deadline_ms).min();
+    let total_at_ms = total_ms.map(|ms| exchange.kit().transport.coarse_ms() + ms);
+    let to = Destination::new(service, hash, total_at_ms);
+    exchange.account.note_service(to.snapshot().label);
+    let _ = exchange.service.set(Arc::clone(to.snapshot()));
+    Ok(to)
+}
+
+/// Waits until the service has room for the request. The client is watched meanwhile.
+async fn admit<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &mut Link<T>,
+    to: &Destination<T>,
+) -> Result<Permit<T>, Failure> {
+    let permit = match to.admit_at_once(exchange.kit()) {
+        Some(admitted) => admitted?,
+        None => {
+            exchange.account.enter(Phase::Queue);
+            let Link { receiver, inbox, timer, .. } = client;
+            let deadline = Deadline { timer, total_at_ms: to.total_at_ms };
+            let mut watch = ClientWatch { receiver, inbox };
+            Box::pin(to.queue(exchange.kit(), &[], &mut watch, &deadline)).await?
+        }
+    };
+    exchange.account.note_admitted(permit.at, exchange.kit().transport.now_us());
+    Ok(permit)
+}
+
+/// Tells the circuit breaker of a request that ended without an answer.
+fn note_failure<T: Transport>(exchange: &Exchange<'_, T>, failure: Failure) {
+    let now_ms = exchange.kit().transport.coarse_ms();
+    if let Some(admission) = exchange.admission.borrow_mut().as_mut() {
+        admission.count_failure(failure, now_ms);
+    }
+}
+
+async fn tunnel<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &mut Link<T>,
+    upstream: &mut Link<T>,
+    service: &Service,
+) -> Result<Ending, Failure> {
+    exchange.account.enter(Phase::Tunnel);
+    let carried = TunnelBytes::default();
+    let result = carry(client, upstream, &service.spec.timeouts, &carried).await;
+    exchange.account.note_carried(carried.up.get(), carried.down.get());
+    result.map(|()| Ending::Tunnelled)
+}
+
+/// Completes the record and hands it on.
+fn finish<T: Transport>(exchange: Exchange<'_, T>, head: &RequestHead) {
+    let record = exchange.account.into_record(exchange.worker.kit.transport.now_us());
+    let route = exchange.route.get().map(|route| &*route.route);
+    exchange.worker.record(&record, head, (route, exchange.service.get().map(|service| &**service)));
 }
 
 /// The hash that keeps a client with an endpoint; 0 where the balance does not hash.

@@ -1,14 +1,19 @@
 //! Judges a response head before it is passed on: whose answer it is, and whether another attempt is better.
 
+use std::io;
+
 use super::super::engine::Transport;
 use super::super::upstreams::outcome::examine_end;
 use super::super::wire::ends::Inlet;
+use super::super::wire::fault::fault_of;
 use super::progress::UploadState;
 use super::transfer::Transfer;
 use crate::encode::response::UpstreamResponse;
 use crate::failure::Failure;
 use crate::limits::RETRY_AFTER_S_MAX;
-use crate::proto::h1::field::Known;
+use crate::proto::h1::fault::ResponseFault;
+use crate::proto::h1::field::{Known, list_elements};
+use crate::proto::version::Version;
 use crate::upstream::evidence::End;
 
 /// Refuses what cannot be the answer to this request: what came before a byte of it was sent, and a 408 for an idle
@@ -42,6 +47,29 @@ pub(super) async fn check_unsolicited<T: Transport>(
     if is_unread { Err(Failure::UpstreamUnsolicited) } else { Ok(()) }
 }
 
+/// Whether the answer hands the connection to another protocol: to one that was asked for, and not to one that the client
+/// would take it for.
+pub(super) fn is_upgrade<T: Transport>(
+    transfer: &Transfer<'_, T>,
+    UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
+) -> Result<bool, Failure> {
+    let is_upgrade = head.status() == 101;
+    let asked = transfer.head.upgrade();
+    let answered = head.known(Known::Upgrade, bytes);
+    if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| is_one_of(answered, asked)) {
+        return Err(ResponseFault::UpgradeNotAsked.into());
+    }
+    // Its client would take any success for the other protocol's beginning (RFC 8441 §5).
+    let is_h2 = transfer.head.version() == Version::H2;
+    if is_h2 && asked.is_some() && (200..300).contains(&head.status()) {
+        return Err(Failure::UpstreamBadHeader("upgrade_ignored"));
+    }
+    if is_upgrade && transfer.progress.has_early_bytes.get() {
+        return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
+    }
+    Ok(is_upgrade)
+}
+
 /// Whether the answer is thrown away for another attempt, which then is sure to be made.
 pub(super) fn is_tried_elsewhere<T: Transport>(
     transfer: &Transfer<'_, T>,
@@ -66,4 +94,30 @@ pub(super) fn is_tried_elsewhere<T: Transport>(
     let wait_s = wait_s.filter(fits);
     transfer.progress.retry_after_s.set(wait_s.unwrap_or_default());
     wait_s.is_some()
+}
+
+/// What a connection that ended before the response head says.
+pub(super) fn closed_before_head<T: Transport>(
+    transfer: &Transfer<'_, T>,
+    result: &io::Result<usize>,
+    inbox: &[u8],
+) -> Failure {
+    if let Err(error) = result {
+        transfer.account.note_errno(error.raw_os_error().unwrap_or(0));
+        if let Some(failure) = fault_of(error) {
+            return failure;
+        }
+    }
+    match transfer.progress.upload.get() {
+        UploadState::Sending | UploadState::Sent | UploadState::Broken(_) if !inbox.is_empty() => {
+            Failure::UpstreamBadHeader("head_truncated")
+        }
+        UploadState::Broken(failure) => failure,
+        UploadState::Sending | UploadState::Sent => Failure::UpstreamClosedNoResponse,
+    }
+}
+
+/// True where the protocol is one that was offered, in the order of preference that `Upgrade` lists.
+fn is_one_of(answered: &[u8], offered: &[u8]) -> bool {
+    list_elements(offered).any(|protocol| protocol.eq_ignore_ascii_case(answered))
 }

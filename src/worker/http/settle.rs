@@ -7,7 +7,7 @@ use super::super::time::timer::Deadline;
 use super::super::wire::link::Link;
 use super::super::wire::send::{SendFault, SendTerms, send_all};
 use super::super::wire::tls::early::Early;
-use super::exchange::{After, Ending, Exchange};
+use super::state::{After, Ending, Exchange};
 use crate::encode::answer::{AnswerTerms, body, failure_answer, h2_answer, put_answer};
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};

@@ -1,30 +1,17 @@
-//! Passes a request up while its response comes down: one task, two directions, back-pressure from end to end.
-//!
-//! Upload and download are futures polled together. The download decides when the exchange is over. The upload
-//! never ends it well: it ends with a failure of the client's, and after the body it watches the client, whose
-//! next bytes are the next request's and whose end means that nobody waits any more. That receive is the one the
-//! next request needs anyway, so the watch costs no operation.
+//! One attempt to have a request answered by an upstream, as both of its directions know it.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use super::super::engine::Transport;
 use super::super::host::Worker;
 use super::super::kit::Kit;
-use super::super::time::timer::Deadline;
 use super::super::upstreams::admit::{Admission, Destination};
 use super::super::upstreams::gate::Permit;
-use super::super::wire::link::Link;
 use super::account::Account;
-use super::download::download;
-use super::held::{Held, HeldStore, RequestBody};
+use super::held::{Held, HeldStore};
 use super::progress::Progress;
-use super::upload::{Source, upload};
 use crate::config::services::ServiceSpec;
-use crate::failure::Failure;
 use crate::filter::edits::Edits;
 use crate::limits::BODY_BUFFER_BYTES;
 use crate::proto::h1::request::RequestHead;
@@ -114,31 +101,5 @@ impl<T: Transport> Transfer<'_, T> {
     pub(super) fn make_room_for_body(&self, inbox: &mut Vec<u8>, bytes_left: Option<u64>, taken: u64) {
         let most = if taken < BODY_BUFFER_BYTES as u64 { BODY_BUFFER_BYTES as u64 } else { u64::MAX };
         self.make_room(inbox, bytes_left.map(|left| left.min(most)));
-    }
-
-    /// Runs both directions. `out` holds what of the request was encoded; `body` is what the client still has to send.
-    pub(super) async fn run(
-        &self,
-        client: &mut Link<T>,
-        upstream: &mut Link<T>,
-        body: &mut RequestBody,
-        out: &mut Vec<u8>,
-    ) -> Result<Delivered, Failure> {
-        let total_at_ms = self.to.total_at_ms;
-        let Link { receiver: client_receiver, sender: client_sender, inbox: client_inbox, timer: client_timer } =
-            client;
-        let Link { receiver, sender, inbox, timer } = upstream;
-        let up = Deadline { timer: client_timer, total_at_ms };
-        let down = Deadline { timer, total_at_ms };
-        let mut source = Source { receiver: client_receiver, inbox: client_inbox, deadline: up };
-        let mut upload = pin!(upload(self, &mut source, sender, body, out));
-        let mut download = pin!(download(self, receiver, inbox, &down, client_sender));
-        poll_fn(|cx| {
-            if let Poll::Ready(failure) = upload.as_mut().poll(cx) {
-                return Poll::Ready(Err(failure));
-            }
-            download.as_mut().poll(cx)
-        })
-        .await
     }
 }

@@ -12,7 +12,7 @@ use super::gate::{Permit, Ticket};
 use super::service::{Choice, LiveService, Members, NotPicked};
 use super::watch::Watch;
 use crate::failure::Failure;
-use crate::failure::table::Fault;
+use crate::failure::row::Fault;
 use crate::snapshot::Service;
 use crate::timeouts::Timeout;
 use crate::upstream::breaker::Pass;
@@ -165,10 +165,11 @@ impl<T: Transport> Destination<T> {
             while ticket.is_turn(limits, cx) {
                 match self.pick(kit, tried) {
                     // Where another worker was faster it is looked again.
-                    Ok(at) => match self.permit(kit, at) {
-                        Some(permit) => return Poll::Ready(Ok(permit)),
-                        None => continue,
-                    },
+                    Ok(at) => {
+                        if let Some(permit) = self.permit(kit, at) {
+                            return Poll::Ready(Ok(permit));
+                        }
+                    }
                     Err(NotPicked::Busy) => break,
                     Err(NotPicked::None(failure)) => return Poll::Ready(Err(failure)),
                 }

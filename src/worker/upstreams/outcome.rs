@@ -11,7 +11,7 @@ use super::endpoint::UpstreamConnection;
 use super::gate::Permit;
 use super::revive;
 use crate::failure::Failure;
-use crate::failure::table::{Blame, EvidenceSource};
+use crate::failure::row::{Blame, EvidenceSource};
 use crate::limits::BODY_BUFFER_BYTES;
 use crate::timeouts::Timeout;
 use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};

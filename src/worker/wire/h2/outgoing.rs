@@ -11,13 +11,20 @@ use super::super::fault::gone;
 use crate::encode::wire::H2Head;
 use crate::limits::H2_DATA_BYTES_MAX;
 
+/// How a message ends.
+#[derive(Debug)]
+enum End {
+    Plain,
+    Trailers(HeaderMap),
+}
+
 /// What is left to be sent of a message.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     /// The head, and whether it is all.
     head: Option<(H2Head, bool)>,
-    /// The end, once it is known, with its trailers.
-    end: Option<Option<HeaderMap>>,
+    /// The end, once it is known.
+    end: Option<End>,
     is_ended: bool,
 }
 
@@ -41,7 +48,7 @@ impl Outgoing {
 
     pub(super) fn put_end(&mut self, trailers: Option<HeaderMap>) {
         if !self.is_ended {
-            self.end = Some(trailers);
+            self.end = Some(trailers.map_or(End::Plain, End::Trailers));
         }
     }
 
@@ -89,7 +96,7 @@ impl Outgoing {
             }
         }
         match self.end.take() {
-            Some(trailers) if !self.is_ended => self.send_end(to, trailers).map_or_else(
+            Some(end) if !self.is_ended => self.send_end(to, end).map_or_else(
                 |error| if at > from { Poll::Ready(Ok(at - from)) } else { Poll::Ready(Err(error)) },
                 |()| Poll::Ready(Ok(at - from)),
             ),
@@ -110,18 +117,18 @@ impl Outgoing {
             }
         }
         let length = wanted.min(stream.capacity());
-        let is_last = length == out.len() && matches!(self.end, Some(None));
+        let is_last = length == out.len() && matches!(self.end, Some(End::Plain));
         stream.send_data(Bytes::copy_from_slice(&out[..length]), is_last).map_err(|_| gone())?;
         self.is_ended |= is_last;
         Poll::Ready(Ok(length))
     }
 
-    fn send_end(&mut self, to: &mut impl Stream, trailers: Option<HeaderMap>) -> io::Result<()> {
+    fn send_end(&mut self, to: &mut impl Stream, end: End) -> io::Result<()> {
         self.is_ended = true;
         let Some(stream) = to.begun() else { return Err(gone()) };
-        let sent = match trailers {
-            Some(trailers) => stream.send_trailers(trailers),
-            None => stream.send_data(Bytes::new(), true),
+        let sent = match end {
+            End::Trailers(trailers) => stream.send_trailers(trailers),
+            End::Plain => stream.send_data(Bytes::new(), true),
         };
         sent.map_err(|error| to.fault(&error))
     }
@@ -130,7 +137,7 @@ impl Outgoing {
     pub(super) fn finish(&mut self, to: &mut impl Stream) {
         if !self.is_ended {
             // Whoever receives hears of it where the stream is gone.
-            let _ = self.send_end(to, None);
+            let _ = self.send_end(to, End::Plain);
         }
     }
 }

@@ -1,0 +1,44 @@
+//! Passes a request up while its response comes down: one task, two directions, back-pressure from end to end.
+//!
+//! Upload and download are futures polled together. The download decides when the exchange is over. The upload
+//! never ends it well: it ends with a failure of the client's, and after the body it watches the client, whose
+//! next bytes are the next request's and whose end means that nobody waits any more. That receive is the one the
+//! next request needs anyway, so the watch costs no operation.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use super::super::engine::Transport;
+use super::super::time::timer::Deadline;
+use super::super::wire::link::Link;
+use super::download::download;
+use super::held::RequestBody;
+use super::transfer::{Delivered, Transfer};
+use super::upload::{Source, upload};
+use crate::failure::Failure;
+
+/// Runs both directions. `out` holds what of the request was encoded; `body` is what the client still has to send.
+pub(super) async fn run<T: Transport>(
+    transfer: &Transfer<'_, T>,
+    client: &mut Link<T>,
+    upstream: &mut Link<T>,
+    body: &mut RequestBody,
+    out: &mut Vec<u8>,
+) -> Result<Delivered, Failure> {
+    let total_at_ms = transfer.to.total_at_ms;
+    let Link { receiver: client_receiver, sender: client_sender, inbox: client_inbox, timer: client_timer } = client;
+    let Link { receiver, sender, inbox, timer } = upstream;
+    let up = Deadline { timer: client_timer, total_at_ms };
+    let down = Deadline { timer, total_at_ms };
+    let mut source = Source { receiver: client_receiver, inbox: client_inbox, deadline: up };
+    let mut upload = pin!(upload(transfer, &mut source, sender, body, out));
+    let mut download = pin!(download(transfer, receiver, inbox, &down, client_sender));
+    poll_fn(|cx| {
+        if let Poll::Ready(failure) = upload.as_mut().poll(cx) {
+            return Poll::Ready(Err(failure));
+        }
+        download.as_mut().poll(cx)
+    })
+    .await
+}

@@ -1,0 +1,108 @@
+//! What is known of one request while it is answered, and how its answer ends.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::super::engine::{Receive as _, Transport};
+use super::super::host::Worker;
+use super::super::kit::Kit;
+use super::super::live::LiveRoute;
+use super::super::upstreams::admit::Admission;
+use super::super::upstreams::watch::Watch;
+use super::super::wire::ends::Inlet;
+use super::super::wire::tls::early::Early;
+use super::account::Account;
+use super::held::{Held, RequestBody};
+use super::progress::Progress;
+use crate::encode::hop::Hop;
+use crate::failure::{Failure, Phase};
+use crate::filter::edits::Edits;
+use crate::snapshot::{Listener, Service};
+
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// It closes.
+    Close,
+    /// It closes once the client has had time to read the answer.
+    Linger,
+    /// It goes on in HTTP/2.
+    Http2,
+}
+
+/// How `run` came to its end where nothing failed.
+pub(super) enum Ending {
+    /// The whole answer went out; true where the connection may stay open.
+    Answered(bool),
+    /// The connection was handed to another protocol and is over.
+    Tunnelled,
+}
+
+/// One request. What changes in it is written in turns of one task.
+#[derive(Debug)]
+pub(super) struct Exchange<'a, T: Transport> {
+    pub worker: &'a Rc<Worker<T>>,
+    pub listener: &'a Listener,
+    pub hop: Hop<'a>,
+    pub is_last: bool,
+    /// The rest of the handshake, where the request came before it.
+    pub early: Option<&'a Early>,
+    /// It is sent on before that is over.
+    pub is_early: Cell<bool>,
+    /// True for a request of gRPC, once filters have seen it.
+    pub is_grpc: Cell<bool>,
+    pub progress: Progress,
+    pub body: RefCell<RequestBody>,
+    pub held: RefCell<Held>,
+    /// What the circuit breaker waits to hear.
+    pub admission: RefCell<Option<Admission<T>>>,
+    pub route: OnceCell<Rc<LiveRoute<T>>>,
+    pub service: OnceCell<Arc<Service>>,
+    pub account: Account,
+}
+
+impl<T: Transport> Exchange<'_, T> {
+    /// The tools of the worker.
+    pub(super) fn kit(&self) -> &Rc<Kit<T>> {
+        &self.worker.kit
+    }
+
+    /// What this hop knows of the request.
+    pub(super) fn hop(&self) -> Hop<'_> {
+        Hop { is_early: self.is_early.get(), ..self.hop }
+    }
+
+    /// True where the client came by TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.account.tls().is_some()
+    }
+
+    /// What the route changes in fields; nothing where there is none.
+    pub(super) fn edits(&self) -> &Edits {
+        const NONE: &Edits = &Edits::NONE;
+        self.route.get().map_or(NONE, |route| &route.route.chain.edits)
+    }
+}
+
+/// A client who waits for room: who has left need not be given it.
+pub(super) struct ClientWatch<'a, T: Transport> {
+    pub receiver: &'a mut Inlet<T>,
+    pub inbox: &'a mut Vec<u8>,
+}
+
+impl<T: Transport> Watch for ClientWatch<'_, T> {
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        // Bytes that are here already belong to the body or the next request.
+        if self.inbox.is_empty()
+            && let Poll::Ready(received) = self.receiver.poll_receive(self.inbox, cx)
+            && !matches!(received, Ok(bytes) if bytes > 0)
+        {
+            return Poll::Ready(Failure::ClientClosed(Phase::Queue));
+        }
+        Poll::Pending
+    }
+}
