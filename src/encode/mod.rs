@@ -8,4 +8,5 @@ pub mod grpc;
 pub mod hop;
 pub mod request;
 pub mod response;
+pub mod subrequest;
 pub mod wire;

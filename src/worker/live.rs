@@ -128,6 +128,11 @@ impl<T: Transport> Live<T> {
         self.process.borrow()
     }
 
+    /// The service of this label, unless it is gone.
+    pub(super) fn service(&self, label: Label) -> Option<Rc<LiveService<T>>> {
+        self.services.borrow().get(&label).cloned()
+    }
+
     /// All services.
     pub(super) fn services(&self) -> Vec<Rc<LiveService<T>>> {
         self.services.borrow().values().cloned().collect()

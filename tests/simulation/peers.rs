@@ -5,7 +5,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use ringress::encode::subrequest::Subrequest;
+use ringress::snapshot::Label;
+use ringress::worker::Worker;
 use ringress::worker::engine::{Socket, Transmit as _, Transport as _, finish, receive, send};
+use ringress::worker::http::subrequest::ask;
 
 use crate::world::World;
 
@@ -248,6 +252,43 @@ async fn take_response(
         book[id].told = String::from_utf8_lossy(&content).into_owned();
     }
     is_whole && field(&text, "connection") != Some("close")
+}
+
+/// Asks with requests of our own, one after the other, and checks each answer.
+pub async fn own_requests(world: World, worker: Rc<Worker<World>>, service: Label, book: Book) {
+    let count = book.borrow().len();
+    for id in 0..count {
+        let has_body = world.one_in(2);
+        let content = body(id, if has_body { world.below(2_000) } else { 0 });
+        book.borrow_mut()[id].is_idempotent = !has_body;
+        book.borrow_mut()[id].is_client_healthy = true;
+        book.borrow_mut()[id].is_routed = true;
+        let request = Subrequest {
+            method: if has_body { b"POST".to_vec() } else { b"GET".to_vec() },
+            target: format!("/s/{id}?n={}", content.len()).into_bytes(),
+            body: content,
+            ..Subrequest::default()
+        };
+        if world.one_in(3) {
+            world.sleep(world.below(120) as u64).await;
+        }
+        // Now and then less is kept than there is.
+        let body_max = if world.one_in(8) { world.below(30) } else { 10_000 };
+        let Ok(reply) = ask(&worker, service, &request, body_max).await else { continue };
+        let field = |name: &[u8]| {
+            let mut fields = reply.head.fields(&reply.head_bytes);
+            let found = fields.find(|(_, field, _)| field.eq_ignore_ascii_case(name));
+            found.map(|(.., value)| String::from_utf8(value.to_vec()).unwrap())
+        };
+        let mut book = book.borrow_mut();
+        book[id].status = Some(reply.head.status());
+        book[id].is_whole = true;
+        let Some(length) = field(b"x-length") else { continue };
+        let expected = body(id, length.parse().unwrap());
+        let is_right = if reply.is_whole { reply.body == expected } else { expected.starts_with(&reply.body) };
+        let is_cut_as_asked = reply.is_whole == (expected.len() <= body_max) && reply.body.len() <= body_max;
+        book[id].is_answer_wrong = !is_right || !is_cut_as_asked || field(b"x-id") != Some(id.to_string());
+    }
 }
 
 /// How an origin treats one request.

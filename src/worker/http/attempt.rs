@@ -1,13 +1,13 @@
-//! One attempt to have a request answered by one endpoint, and the attempts that follow it.
+//! One attempt to have a client's request answered by one endpoint.
 
 use super::super::engine::Transport;
 use super::super::time::timer::Deadline;
 use super::super::upstreams::admit::Destination;
+use super::super::upstreams::attempts::Asker;
 use super::super::upstreams::connect::{NotConnected, connect};
 use super::super::upstreams::endpoint::UpstreamConnection;
 use super::super::upstreams::gate::Permit;
 use super::super::upstreams::outcome::{self, Exchanged};
-use super::super::upstreams::service::{LiveService, NotPicked};
 use super::super::wire::link::Link;
 use super::body::BodyFraming;
 use super::duplex;
@@ -23,128 +23,72 @@ use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::Address;
-use crate::timeouts::Timeout;
-use crate::upstream::attempts::{Attempts, FailedAttempt, Next, Options, RequestKind, Standpoint};
+use crate::upstream::attempts::{Attempts, FailedAttempt, RequestKind, Standpoint};
 use crate::upstream::evidence::{Evidence, State};
 use crate::upstream::retry::NoRetry;
 
-/// An exchange that was answered, with what it went over.
+/// What an attempt brought, with what it went over.
 pub(super) struct Answered<T: Transport> {
     pub delivered: Delivered,
     pub upstream: UpstreamConnection<T>,
-    pub permit: Permit<T>,
 }
 
-/// Retries that the budget paid for; they are given back when the request is over.
-struct Paid<'a, T: Transport> {
-    service: &'a LiveService<T>,
-    retries: usize,
+/// A client's request on its way to a service.
+pub(super) struct Passing<'a, T: Transport> {
+    pub exchange: &'a Exchange<'a, T>,
+    pub client: &'a mut Link<T>,
+    pub head: &'a RequestHead,
+    pub to: &'a Destination<T>,
 }
 
-impl<T: Transport> Drop for Paid<'_, T> {
-    fn drop(&mut self) {
-        if self.retries > 0 {
-            self.service.budget.borrow_mut().give_back(self.retries);
-        }
+impl<T: Transport> Asker<T> for Passing<'_, T> {
+    type Answer = Answered<T>;
+
+    fn kind(&self) -> RequestKind {
+        request_kind(self.head, self.to.snapshot().spec.retry.buffer.bytes())
+    }
+
+    fn standpoint(&self) -> Standpoint {
+        standpoint(self.exchange, self.to)
+    }
+
+    async fn attempt(&mut self, permit: &Permit<T>, attempts: &Attempts) -> Result<Answered<T>, Box<FailedAttempt>> {
+        let kind = self.kind();
+        attempt(self.exchange, self.client, self.head, (self.to, permit), (attempts, kind)).await
+    }
+
+    async fn queue(&mut self, tried: &[usize]) -> Result<Permit<T>, Failure> {
+        queue(self.exchange, self.client, self.to, tried).await
+    }
+
+    fn has_left(&self) -> Option<Failure> {
+        self.exchange.progress.client_left.get().map(Failure::ClientClosed)
+    }
+
+    fn note_failed(&mut self, failed: FailedAttempt) {
+        self.exchange.account.note_failed(failed);
+    }
+
+    fn note_no_retry(&mut self, why: Option<NoRetry>) {
+        self.exchange.account.note_no_retry(why);
+    }
+
+    fn retry_after_s(&mut self) -> u32 {
+        self.exchange.progress.retry_after_s.take()
     }
 }
 
-/// What the service of an exchange has for another attempt.
-struct ServiceOptions<'a, T: Transport> {
-    exchange: &'a Exchange<'a, T>,
-    to: &'a Destination<T>,
-}
-
-impl<T: Transport> Options for ServiceOptions<'_, T> {
-    fn pick(&mut self, tried: &[usize]) -> Result<usize, bool> {
-        self.to.pick(self.exchange.kit(), tried).map_err(|why| why == NotPicked::Busy)
-    }
-
-    fn has_queue(&self) -> bool {
-        self.to.snapshot().spec.limits.queue > 0
-    }
-
-    fn has_budget(&self) -> bool {
-        self.to.service.has_budget(self.exchange.kit().transport.coarse_ms())
-    }
-}
-
-/// Attempts until one is answered, or the table says that there shall be no other.
-///
-/// # Errors
-/// The failure of the last one.
-pub(super) async fn attempts<T: Transport>(
-    exchange: &Exchange<'_, T>,
-    client: &mut Link<T>,
-    head: &RequestHead,
-    to: &Destination<T>,
-    mut permit: Permit<T>,
-) -> Result<Answered<T>, Failure> {
-    let rules = &to.snapshot().spec.retry;
-    let request = request_kind(head, rules.buffer.bytes());
-    let mut attempts = Attempts::default();
-    let mut paid = Paid { service: &to.service, retries: 0 };
-    loop {
-        let failed = match attempt(exchange, client, head, (to, &permit), (&attempts, request)).await {
-            Ok((delivered, upstream)) => return Ok(Answered { delivered, upstream, permit }),
-            Err(failed) => *failed,
-        };
-        if failed.failure.handling().closes_client {
-            return Err(failed.failure);
-        }
-        if let Some(phase) = exchange.progress.client_left.get() {
-            return Err(Failure::ClientClosed(phase));
-        }
-        exchange.account.note_failed(failed);
-        let standpoint = standpoint(exchange, to);
-        let mut options = ServiceOptions { exchange, to };
-        let next = attempts.next(rules, (request, standpoint), &failed, &mut options);
-        let name = next.map_or_else(|why| why.map_or("", NoRetry::name), Next::name);
-        exchange.kit().metrics.borrow_mut().count_retry(to.snapshot().label, name);
-        let next = match next {
-            Ok(next) => next,
-            Err(why) => {
-                exchange.account.note_no_retry(why);
-                return Err(failed.failure);
-            }
-        };
-        if matches!(next, Next::Other(_, true)) {
-            paid.retries += 1;
-            to.service.budget.borrow_mut().take();
-        }
-        if next != Next::Same {
-            // Others may have the place meanwhile.
-            drop(permit);
-            permit = Box::pin(another(exchange, client, to, &attempts, next)).await?;
-        }
-    }
-}
-
-/// A place for the next attempt at another endpoint.
-async fn another<T: Transport>(
+/// Waits in the service's queue. The client is watched meanwhile.
+pub(super) async fn queue<T: Transport>(
     exchange: &Exchange<'_, T>,
     client: &mut Link<T>,
     to: &Destination<T>,
-    attempts: &Attempts,
-    next: Next,
+    tried: &[usize],
 ) -> Result<Permit<T>, Failure> {
-    let kit = exchange.kit();
-    if let Next::Other(at, _) = next {
-        let wait_s = exchange.progress.retry_after_s.take();
-        let at = if wait_s > 0 {
-            kit.pause(Timeout::RetryAfter, Some(u64::from(wait_s) * 1_000)).await;
-            to.pick(kit, attempts.tried()).unwrap_or(at)
-        } else {
-            at
-        };
-        if let Some(permit) = to.permit(kit, at) {
-            return Ok(permit);
-        }
-    }
     exchange.account.enter(Phase::Queue);
     let Link { receiver, inbox, timer, .. } = client;
     let deadline = Deadline { timer, total_at_ms: to.total_at_ms };
-    to.queue(kit, attempts.tried(), &mut ClientWatch { receiver, inbox }, &deadline).await
+    to.queue(exchange.kit(), tried, &mut ClientWatch { receiver, inbox }, &deadline).await
 }
 
 fn request_kind(head: &RequestHead, buffer_bytes: u64) -> RequestKind {
@@ -177,7 +121,7 @@ async fn attempt<T: Transport>(
     head: &RequestHead,
     (to, permit): (&Destination<T>, &Permit<T>),
     (attempts, request): (&Attempts, RequestKind),
-) -> Result<(Delivered, UpstreamConnection<T>), Box<FailedAttempt>> {
+) -> Result<Answered<T>, Box<FailedAttempt>> {
     let kit = exchange.kit();
     let began_us = exchange.account.begin_attempt(permit.at, || kit.transport.now_us());
     exchange.progress.begin_attempt();
@@ -203,7 +147,7 @@ async fn attempt<T: Transport>(
     match outcome {
         Ok(delivered) => {
             outcome::answers_with_error(kit, to, permit, exchange.account.status());
-            Ok((delivered, upstream))
+            Ok(Answered { delivered, upstream })
         }
         Err(failure) => {
             let mut failed = failed(exchange, permit, failure, began_us);
@@ -300,17 +244,7 @@ fn put_request<T: Transport>(
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let (hop, edits) = (exchange.hop(), &exchange.edits().request);
-    let name = to.members.name_of(permit.at).as_bytes();
-    let is_unix = matches!(permit.endpoint.address, Address::Unix(_));
-    let endpoint = if is_unix { b"localhost" } else { name };
-    let host = UpstreamHost {
-        set: match &to.snapshot().spec.host {
-            HostRule::Keep => None,
-            HostRule::Endpoint => Some(endpoint),
-            HostRule::Name(name) => Some(name.as_bytes()),
-        },
-        fallback: endpoint,
-    };
+    let host = upstream_host(to, permit);
     let wire = upstream.sender.wire();
     match wire {
         Wire::Http1 => put_request_head(out, head, &hop, &host, edits),
@@ -327,4 +261,18 @@ fn put_request<T: Transport>(
         BodyFraming::of(wire, head.framing()).put(out, held.bytes());
     }
     Ok(())
+}
+
+/// The `Host` that the endpoint of the permit gets.
+pub(super) fn upstream_host<'a, T: Transport>(to: &'a Destination<T>, permit: &Permit<T>) -> UpstreamHost<'a> {
+    let is_unix = matches!(permit.endpoint.address, Address::Unix(_));
+    let endpoint = if is_unix { b"localhost" } else { to.members.name_of(permit.at).as_bytes() };
+    UpstreamHost {
+        set: match &to.snapshot().spec.host {
+            HostRule::Keep => None,
+            HostRule::Endpoint => Some(endpoint),
+            HostRule::Name(name) => Some(name.as_bytes()),
+        },
+        fallback: endpoint,
+    }
 }

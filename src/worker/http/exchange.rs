@@ -12,22 +12,22 @@ use std::sync::Arc;
 use super::super::engine::{Transport, caught};
 use super::super::host::Worker;
 use super::super::live::{ListenerRef, LiveRoute};
-use super::super::time::timer::Deadline;
 use super::super::upstreams::admit::Destination;
+use super::super::upstreams::attempts::attempts;
 use super::super::upstreams::gate::Permit;
 use super::super::upstreams::outcome;
 use super::super::wire::early::{Until, wait_for_handshake};
 use super::super::wire::link::Link;
 use super::super::wire::tls::early::Early;
+use super::super::wire::tunnel::{TunnelBytes, carry};
 use super::account::Account;
-use super::attempt::{Answered, attempts};
+use super::attempt::{Answered, Passing, queue};
 use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
 use super::session::Session;
 use super::settle;
-use super::state::{After, ClientWatch, Ending, Exchange};
+use super::state::{After, Ending, Exchange};
 use super::transfer::Delivered;
-use super::tunnel::{TunnelBytes, carry};
 use crate::encode::grpc;
 use crate::encode::hop::{Hop, client_address, is_trusted};
 use crate::failure::{Failure, Phase, Resource};
@@ -153,8 +153,9 @@ async fn run<T: Transport>(
     let to = destination(exchange, route, head)?;
     *exchange.admission.borrow_mut() = to.ask_breaker(exchange.kit())?;
     let permit = admit(exchange, client, &to).await?;
-    let outcome = attempts(exchange, client, head, &to, permit).await;
-    let Answered { delivered, mut upstream, permit } =
+    let mut passing = Passing { exchange, client: &mut *client, head, to: &to };
+    let outcome = attempts(exchange.kit(), &to, &mut passing, permit).await;
+    let (Answered { delivered, mut upstream }, permit) =
         outcome.inspect_err(|failure| note_failure(exchange, *failure))?;
     exchange.account.enter(Phase::Body);
     match delivered {
@@ -254,13 +255,7 @@ async fn admit<T: Transport>(
 ) -> Result<Permit<T>, Failure> {
     let permit = match to.admit_at_once(exchange.kit()) {
         Some(admitted) => admitted?,
-        None => {
-            exchange.account.enter(Phase::Queue);
-            let Link { receiver, inbox, timer, .. } = client;
-            let deadline = Deadline { timer, total_at_ms: to.total_at_ms };
-            let mut watch = ClientWatch { receiver, inbox };
-            Box::pin(to.queue(exchange.kit(), &[], &mut watch, &deadline)).await?
-        }
+        None => Box::pin(queue(exchange, client, to, &[])).await?,
     };
     exchange.account.note_admitted(permit.at, exchange.kit().transport.now_us());
     Ok(permit)

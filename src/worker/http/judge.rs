@@ -84,16 +84,23 @@ pub(super) fn is_tried_elsewhere<T: Transport>(
     {
         return false;
     }
-    let wait_s: Option<u32> = match head.known(Known::RetryAfter, bytes) {
+    let wait_s = wait_s(UpstreamResponse { head, bytes }, to.total_at_ms, kit.transport.coarse_ms());
+    transfer.progress.retry_after_s.set(wait_s.unwrap_or_default());
+    wait_s.is_some()
+}
+
+/// How long an answer asks to wait before the next attempt, in seconds; `None` where that is longer than anybody waits.
+pub(super) fn wait_s(
+    UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
+    total_at_ms: Option<u64>,
+    now_ms: u64,
+) -> Option<u32> {
+    let asked_s: Option<u32> = match head.known(Known::RetryAfter, bytes) {
         None => Some(0),
         Some(value) => std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()),
     };
-    let now_ms = kit.transport.coarse_ms();
-    let left_ms = to.total_at_ms.map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms));
-    let fits = |seconds: &u32| *seconds <= RETRY_AFTER_S_MAX && u64::from(*seconds) * 1_000 < left_ms;
-    let wait_s = wait_s.filter(fits);
-    transfer.progress.retry_after_s.set(wait_s.unwrap_or_default());
-    wait_s.is_some()
+    let left_ms = total_at_ms.map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms));
+    asked_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX && u64::from(*seconds) * 1_000 < left_ms)
 }
 
 /// What a connection that ended before the response head says.

@@ -1,8 +1,8 @@
 //! HTTP for clients: connections, requests, and requests of our own.
 //!
 //! A request's way: `serve` (a connection of HTTP/1; `streams` has one of HTTP/2) → `exchange` (one request; read it first)
-//! → `attempt`, as often as `upstream/attempts.rs` says, each a `transfer`: `upload` beside `download` → `tunnel` after an
-//! upgrade → `settle` (failures become answers). `account` gathers what its record says.
+//! → `attempt`, as often as `upstream/attempts.rs` says, each a `transfer`: `upload` beside `download` → `wire/tunnel.rs` after
+//! an upgrade → `settle` (failures become answers). `account` gathers what its record says. `subrequest` is a request of our own.
 
 mod account;
 mod attempt;
@@ -18,6 +18,6 @@ mod session;
 mod settle;
 mod state;
 mod streams;
+pub mod subrequest;
 mod transfer;
-mod tunnel;
 mod upload;

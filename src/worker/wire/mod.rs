@@ -8,3 +8,4 @@ pub(crate) mod h2;
 pub(crate) mod link;
 pub(crate) mod send;
 pub(crate) mod tls;
+pub(crate) mod tunnel;

@@ -7,14 +7,14 @@ use std::task::Poll;
 
 use super::super::engine::{Transport, finish, receive, send};
 use super::super::time::timer::Timer;
-use super::super::wire::ends::{Inlet, Outlet};
-use super::super::wire::link::Link;
+use super::ends::{Inlet, Outlet};
+use super::link::Link;
 use crate::failure::{Failure, Phase};
 use crate::timeouts::{Timeout, UpstreamTimeouts};
 
 /// Bytes carried: towards the upstream, towards the client.
 #[derive(Debug, Default)]
-pub(super) struct TunnelBytes {
+pub(crate) struct TunnelBytes {
     pub up: Cell<u64>,
     pub down: Cell<u64>,
 }
@@ -24,7 +24,7 @@ pub(super) struct TunnelBytes {
 /// # Errors
 /// [`Failure::TunnelIdle`] after the time for a byte, [`Failure::TunnelTimeout`] after the one for all of them; the side whose
 /// connection failed otherwise.
-pub(super) async fn carry<T: Transport>(
+pub(crate) async fn carry<T: Transport>(
     client: &mut Link<T>,
     upstream: &mut Link<T>,
     timeouts: &UpstreamTimeouts,

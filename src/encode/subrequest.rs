@@ -1,0 +1,106 @@
+//! A request of our own: what it says, and how it is written for the endpoint that gets it.
+
+use http::uri::PathAndQuery;
+use http::{Method, Request, Uri};
+
+use super::hop::UpstreamHost;
+use super::request::NotInH2;
+use super::wire::{FieldWriter, Fields, H2Head, Text};
+use crate::proto::h1::encode::{put_field, put_request_line};
+
+/// A request of our own.
+#[derive(Clone, Debug, Default)]
+pub struct Subrequest {
+    /// The method, a token.
+    pub method: Vec<u8>,
+    /// The target in origin form.
+    pub target: Vec<u8>,
+    /// The authority; `None` for the endpoint's name. The service's rule for `Host` goes before it.
+    pub host: Option<Vec<u8>>,
+    /// Further fields: names, and values without control characters but tabs.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The body, which is held to be sent again.
+    pub body: Vec<u8>,
+}
+
+impl Subrequest {
+    /// True where it may be executed twice (RFC 9110 §9.2.2).
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        matches!(&self.method[..], b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
+    }
+
+    fn host<'a>(&'a self, host: &UpstreamHost<'a>) -> &'a [u8] {
+        host.set.or(self.host.as_deref()).unwrap_or(host.fallback)
+    }
+
+    fn put_fields(&self, out: &mut impl FieldWriter) {
+        self.fields.iter().for_each(|(name, value)| out.field(name, value));
+        if !self.body.is_empty() {
+            out.number(b"content-length", self.body.len() as u64);
+        }
+    }
+
+    /// Appends the whole head as text.
+    pub fn put_head(&self, out: &mut Vec<u8>, host: &UpstreamHost<'_>) {
+        put_request_line(out, &self.method, &self.target);
+        put_field(out, b"Host", self.host(host));
+        self.put_fields(&mut Text(out));
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// The whole head for a stream of HTTP/2; `scheme` is `https` or `http`, as it is spoken to the endpoint.
+    ///
+    /// # Errors
+    /// [`NotInH2`] for a method, an authority, a target or a field that HTTP/2 has no word for.
+    pub fn h2_head(&self, host: &UpstreamHost<'_>, scheme: &str) -> Result<H2Head, NotInH2> {
+        let mut fields = Fields::default();
+        self.put_fields(&mut fields);
+        let mut request = Request::new(());
+        *request.method_mut() = Method::from_bytes(&self.method).map_err(|_| NotInH2("h2_method"))?;
+        let path = PathAndQuery::try_from(&self.target[..]).map_err(|_| NotInH2("h2_target"))?;
+        let uri = Uri::builder().scheme(scheme).authority(self.host(host)).path_and_query(path);
+        *request.uri_mut() = uri.build().map_err(|_| NotInH2("h2_authority"))?;
+        *request.version_mut() = http::Version::HTTP_2;
+        *request.headers_mut() = fields.map;
+        if fields.has_fault { Err(NotInH2("h2_field")) } else { Ok(H2Head::Request(Box::new(request))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_the_same_on_both_wires() {
+        let request = Subrequest {
+            method: b"POST".to_vec(),
+            target: b"/a?b".to_vec(),
+            host: Some(b"own.test".to_vec()),
+            fields: vec![(b"x-a".to_vec(), b"1".to_vec())],
+            body: b"12345".to_vec(),
+        };
+        let host = UpstreamHost { set: None, fallback: b"endpoint:80" };
+        let mut out = Vec::new();
+        request.put_head(&mut out, &host);
+        assert_eq!(out, b"POST /a?b HTTP/1.1\r\nHost: own.test\r\nx-a: 1\r\ncontent-length: 5\r\n\r\n");
+        let Ok(H2Head::Request(head)) = request.h2_head(&host, "https") else { panic!("not a request") };
+        let (name, value) = (head.headers().get("x-a").unwrap(), head.headers().get("content-length").unwrap());
+        assert_eq!((name.as_bytes(), value.as_bytes()), (&b"1"[..], &b"5"[..]));
+        assert_eq!(head.uri(), "https://own.test/a?b");
+        let odd = Subrequest { method: b"a b".to_vec(), target: b"/".to_vec(), ..Subrequest::default() };
+        assert_eq!(odd.h2_head(&host, "http").expect_err("a method with a space"), NotInH2("h2_method"));
+    }
+
+    #[test]
+    fn a_service_that_names_the_host_has_the_last_word() {
+        let request = Subrequest { method: b"GET".to_vec(), target: b"/".to_vec(), ..Subrequest::default() };
+        let text = |set: Option<&'static [u8]>| {
+            let mut out = Vec::new();
+            request.put_head(&mut out, &UpstreamHost { set, fallback: b"e:1" });
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(text(None), "GET / HTTP/1.1\r\nHost: e:1\r\n\r\n");
+        assert_eq!(text(Some(b"set")), "GET / HTTP/1.1\r\nHost: set\r\n\r\n");
+    }
+}

@@ -1,0 +1,371 @@
+//! A request of our own through a service: its limits, timeouts, retries and evidence hold, the answer is kept in memory.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::super::engine::{Transport, receive};
+use super::super::host::Worker;
+use super::super::kit::Kit;
+use super::super::time::timer::{Deadline, Timer};
+use super::super::upstreams::admit::{Admission, Destination};
+use super::super::upstreams::attempts::{Asker, attempts};
+use super::super::upstreams::connect::{NotConnected, connect};
+use super::super::upstreams::endpoint::UpstreamConnection;
+use super::super::upstreams::gate::Permit;
+use super::super::upstreams::outcome::{self, Exchanged};
+use super::super::upstreams::watch::Nobody;
+use super::super::wire::fault::fault_of;
+use super::super::wire::send::{SendFault, SendTerms, send_all};
+use super::attempt::upstream_host;
+use super::judge;
+use crate::encode::response::UpstreamResponse;
+use crate::encode::subrequest::Subrequest;
+use crate::encode::wire::Wire;
+use crate::failure::Failure;
+use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX};
+use crate::proto::h1::fault::ResponseFault;
+use crate::proto::h1::framing::BodyDecoder;
+use crate::proto::h1::response::ResponseHead;
+use crate::proto::h1::scan::HeadScan;
+use crate::snapshot::Label;
+use crate::timeouts::{Pace, Timeout};
+use crate::upstream::attempts::{Attempts, ConnectionFacts, FailedAttempt, RequestKind, Standpoint};
+use crate::upstream::evidence::{End, Evidence, State};
+use crate::upstream::retry::NoRetry;
+use crate::upstream::reuse::UpstreamWord;
+
+/// The answer to a request of our own.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// The head, parsed.
+    pub head: ResponseHead,
+    /// The bytes of the head, for [`ResponseHead::fields`].
+    pub head_bytes: Vec<u8>,
+    /// The body, or as much of it as was asked for.
+    pub body: Vec<u8>,
+    /// False where there was more of the body than was asked for.
+    pub is_whole: bool,
+}
+
+/// Asks an endpoint of the service. `body_max` bounds what is kept of the answer's body, in bytes.
+///
+/// # Errors
+/// What went wrong in the last attempt; [`Failure::NoRoute`] where the worker knows no service of this label.
+pub async fn ask<T: Transport>(
+    worker: &Rc<Worker<T>>,
+    service: Label,
+    request: &Subrequest,
+    body_max: usize,
+) -> Result<Reply, Failure> {
+    let kit = &worker.kit;
+    let service = worker.live.service(service).ok_or(Failure::NoRoute)?;
+    let total_ms = service.members().service.spec.timeouts.total.limit_ms();
+    let to = Destination::new(&service, kit.transport.random(), total_ms.map(|ms| kit.transport.coarse_ms() + ms));
+    let admission = to.ask_breaker(kit)?;
+    let mut errand = Errand { kit, to: &to, request, body_max, timer: kit.timer(), admission, wait_s: 0 };
+    let permit = match to.admit_at_once(kit) {
+        Some(admitted) => admitted?,
+        None => errand.queue(&[]).await?,
+    };
+    match attempts(kit, &to, &mut errand, permit).await {
+        Ok((reply, _)) => Ok(reply),
+        Err(failure) => {
+            if let Some(admission) = &mut errand.admission {
+                admission.count_failure(failure, kit.transport.coarse_ms());
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// A request of our own in all its attempts.
+struct Errand<'a, T: Transport> {
+    kit: &'a Rc<Kit<T>>,
+    to: &'a Destination<T>,
+    request: &'a Subrequest,
+    body_max: usize,
+    timer: Timer<T>,
+    admission: Option<Admission<T>>,
+    /// What an answer that was thrown away asks to wait, in seconds.
+    wait_s: u32,
+}
+
+/// How far one attempt came.
+#[derive(Debug, Default)]
+struct Course {
+    connection: ConnectionFacts,
+    sent_bytes: Cell<u64>,
+    received_bytes: u64,
+    errno: i32,
+    status: u16,
+}
+
+impl<T: Transport> Asker<T> for Errand<'_, T> {
+    type Answer = Reply;
+
+    fn kind(&self) -> RequestKind {
+        // It is all in memory.
+        RequestKind { is_idempotent: self.request.is_idempotent(), is_upgrade: false, is_holdable: true }
+    }
+
+    fn standpoint(&self) -> Standpoint {
+        let is_late = self.to.total_at_ms.is_some_and(|at| at <= self.kit.transport.coarse_ms());
+        Standpoint { has_client_bytes: false, is_body_held: true, is_late }
+    }
+
+    async fn attempt(&mut self, permit: &Permit<T>, attempts: &Attempts) -> Result<Reply, Box<FailedAttempt>> {
+        let (kit, to) = (self.kit, self.to);
+        let began_us = kit.transport.now_us();
+        let failed = |failure: Failure, course: &Course| FailedAttempt {
+            endpoint: permit.at,
+            failure,
+            evidence: Evidence::None,
+            state: State::Unknown,
+            acked_bytes: None,
+            connection: course.connection,
+            errno: course.errno,
+            sent_bytes: course.sent_bytes.get(),
+            took_us: kit.transport.now_us().saturating_sub(began_us),
+        };
+        let deadline = Deadline { timer: &self.timer, total_at_ms: to.total_at_ms };
+        let connected = connect(kit, to, permit, &deadline, (attempts.reuse(self.kind()), false)).await;
+        let (mut upstream, connection) = match connected {
+            Ok(connected) => connected,
+            Err(NotConnected { failure, errno }) => {
+                let failed = failed(failure, &Course { errno, ..Course::default() });
+                outcome::fails_to_connect(kit, to, permit, &failed);
+                return Err(Box::new(failed));
+            }
+        };
+        let mut course = Course { connection, ..Course::default() };
+        let exchanged = self.exchange(&mut upstream, (permit, attempts), &mut course).await;
+        upstream.sent_bytes += course.sent_bytes.get();
+        match exchanged {
+            Ok((reply, word)) => {
+                outcome::answers_with_error(kit, to, permit, course.status);
+                if let Some(word) = word {
+                    outcome::release(kit, to, permit, upstream, (word, course.received_bytes));
+                }
+                Ok(reply)
+            }
+            Err(failure) => {
+                let mut failed = failed(failure, &course);
+                let exchanged = Exchanged {
+                    is_unsent: failure == Failure::StaleReuseUnsent,
+                    has_response_bytes: course.received_bytes > 0,
+                    status: course.status,
+                };
+                outcome::fails(kit, to, permit, &upstream, (&mut failed, exchanged)).await;
+                Err(Box::new(failed))
+            }
+        }
+    }
+
+    async fn queue(&mut self, tried: &[usize]) -> Result<Permit<T>, Failure> {
+        let deadline = Deadline { timer: &self.timer, total_at_ms: self.to.total_at_ms };
+        self.to.queue(self.kit, tried, &mut Nobody, &deadline).await
+    }
+
+    fn has_left(&self) -> Option<Failure> {
+        None
+    }
+
+    fn note_failed(&mut self, _failed: FailedAttempt) {}
+
+    fn note_no_retry(&mut self, _why: Option<NoRetry>) {}
+
+    fn retry_after_s(&mut self) -> u32 {
+        std::mem::take(&mut self.wait_s)
+    }
+}
+
+impl<T: Transport> Errand<'_, T> {
+    /// Sends the request and receives the answer; with the word of the upstream where its connection may go on.
+    async fn exchange(
+        &mut self,
+        upstream: &mut UpstreamConnection<T>,
+        (permit, attempts): (&Permit<T>, &Attempts),
+        course: &mut Course,
+    ) -> Result<(Reply, Option<UpstreamWord>), Failure> {
+        self.send(upstream, permit, course).await?;
+        let (mut reply, decoder) = self.receive_head(upstream, (permit, attempts), course).await?;
+        let answer = (upstream.link.is_stream(), course.status);
+        outcome::succeeds(self.kit, self.to, permit, &course.connection, answer, self.admission.as_mut());
+        reply.is_whole = self.receive_body(upstream, decoder, &mut reply.body, course).await?;
+        let word = UpstreamWord {
+            keeps_alive: reply.head.keeps_alive(),
+            idle_s_max: reply.head.idle_s_max(),
+            requests_max: reply.head.requests_max(),
+        };
+        // What was left unread ends the connection.
+        let goes_on = reply.is_whole;
+        Ok((reply, goes_on.then_some(word)))
+    }
+
+    async fn send(
+        &self,
+        upstream: &mut UpstreamConnection<T>,
+        permit: &Permit<T>,
+        course: &mut Course,
+    ) -> Result<(), Failure> {
+        let Self { kit, to, request, .. } = *self;
+        let host = upstream_host(to, permit);
+        let mut out = kit.buffers.buffer(BODY_BUFFER_BYTES);
+        let sender = &mut upstream.link.sender;
+        match sender.wire() {
+            Wire::Http1 => request.put_head(&mut out, &host),
+            Wire::H2 => {
+                let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
+                let head = request.h2_head(&host, scheme).map_err(|_| Failure::Internal("subrequest"))?;
+                sender.put_head(head, request.body.is_empty());
+                if !request.body.is_empty() {
+                    sender.put_end(None);
+                }
+            }
+        }
+        out.extend_from_slice(&request.body);
+        let deadline = Deadline { timer: &self.timer, total_at_ms: to.total_at_ms };
+        let terms = SendTerms {
+            timeout: (Timeout::UpstreamSend, to.snapshot().spec.timeouts.send.limit_ms()),
+            pace: &mut Pace::unbounded(),
+            total: &course.sent_bytes,
+        };
+        let sent = send_all(sender, &mut out, &deadline, terms).await;
+        kit.buffers.put_buffer(out);
+        sent.map_err(|fault| match fault {
+            SendFault::Expired(failure) => failure,
+            SendFault::Io(error, is_unsent) => {
+                course.errno = error.raw_os_error().unwrap_or(0);
+                let is_stale = is_unsent && course.connection.is_reused;
+                if is_stale { Failure::StaleReuseUnsent } else { Failure::UpstreamResetDuringSend }
+            }
+        })
+    }
+
+    /// Receives heads until the final one.
+    async fn receive_head(
+        &mut self,
+        upstream: &mut UpstreamConnection<T>,
+        (permit, attempts): (&Permit<T>, &Attempts),
+        course: &mut Course,
+    ) -> Result<(Reply, BodyDecoder), Failure> {
+        let (mut scan, mut interim, mut reply) = (HeadScan::default(), 0, Reply::default());
+        let deadline = Deadline { timer: &self.timer, total_at_ms: self.to.total_at_ms };
+        let header_ms = self.to.snapshot().spec.timeouts.header.limit_ms();
+        loop {
+            let link = &mut upstream.link;
+            let found = scan.advance(&link.inbox).map_err(|_| ResponseFault::BareLineFeed)?;
+            if found.unwrap_or(link.inbox.len()) > HEAD_BYTES_MAX {
+                return Err(ResponseFault::HeadTooLarge.into());
+            }
+            if let Some(length) = found {
+                reply.head_bytes.clear();
+                reply.head_bytes.extend(link.inbox.drain(..length));
+                reply.head.parse(&reply.head_bytes, self.request.method == b"HEAD")?;
+                scan = HeadScan::default();
+                if !reply.head.is_interim() {
+                    break;
+                }
+                interim += 1;
+                if interim > INTERIM_RESPONSES_MAX {
+                    return Err(ResponseFault::TooManyInterim.into());
+                }
+                continue;
+            }
+            if link.inbox.capacity() > 0 {
+                self.kit.buffers.grow(&mut link.inbox, ADDED_FIELDS_BYTES);
+            }
+            let received = receive(&mut link.receiver, &mut link.inbox);
+            match deadline.wait(Timeout::UpstreamHeader, header_ms, received).await? {
+                Ok(bytes) if bytes > 0 => course.received_bytes += bytes as u64,
+                Ok(_) if link.inbox.is_empty() => return Err(Failure::UpstreamClosedNoResponse),
+                Ok(_) => return Err(Failure::UpstreamBadHeader("head_truncated")),
+                Err(error) => {
+                    course.errno = error.raw_os_error().unwrap_or(0);
+                    return Err(fault_of(&error).unwrap_or(Failure::UpstreamClosedNoResponse));
+                }
+            }
+        }
+        course.status = reply.head.status();
+        if course.status == 101 {
+            return Err(ResponseFault::UpgradeNotAsked.into());
+        }
+        if course.status == 408 && self.is_for_an_idle_connection(upstream, attempts, course).await {
+            return Err(Failure::UpstreamUnsolicited);
+        }
+        self.check_status(&reply, permit, attempts)?;
+        let decoder = BodyDecoder::new(reply.head.framing());
+        Ok((reply, decoder))
+    }
+
+    /// True for a 408 that answers an idle connection and not the request, which the upstream did not take.
+    async fn is_for_an_idle_connection(
+        &self,
+        upstream: &UpstreamConnection<T>,
+        attempts: &Attempts,
+        course: &Course,
+    ) -> bool {
+        if !course.connection.is_reused || upstream.link.is_stream() || !attempts.may_discard_timeout(self.kind()) {
+            return false;
+        }
+        let sent_before = upstream.sent_bytes;
+        let (evidence, _) = outcome::examine_end(self.kit, &upstream.link.receiver, End::Eof, sent_before).await;
+        evidence.is_proof() || self.request.is_idempotent()
+    }
+
+    /// Throws the answer away where the service asks for another attempt at such a status, and there can be one.
+    fn check_status(&mut self, reply: &Reply, permit: &Permit<T>, attempts: &Attempts) -> Result<(), Failure> {
+        let (kit, to) = (self.kit, self.to);
+        let rules = &to.snapshot().spec.retry;
+        if !rules.on_status.contains(&reply.head.status())
+            || !attempts.may_discard_status(rules, self.kind(), self.standpoint())
+            || !to.has_elsewhere(kit, attempts.tried(), permit.at)
+        {
+            return Ok(());
+        }
+        let response = UpstreamResponse { head: &reply.head, bytes: &reply.head_bytes };
+        let Some(wait_s) = judge::wait_s(response, to.total_at_ms, kit.transport.coarse_ms()) else { return Ok(()) };
+        self.wait_s = wait_s;
+        Err(Failure::UpstreamStatus)
+    }
+
+    /// Receives the body as far as it is asked for; true where that was all of it.
+    async fn receive_body(
+        &self,
+        upstream: &mut UpstreamConnection<T>,
+        mut decoder: BodyDecoder,
+        body: &mut Vec<u8>,
+        course: &mut Course,
+    ) -> Result<bool, Failure> {
+        let deadline = Deadline { timer: &self.timer, total_at_ms: self.to.total_at_ms };
+        let body_ms = self.to.snapshot().spec.timeouts.body.limit_ms();
+        let (link, mut trailers) = (&mut upstream.link, Vec::new());
+        loop {
+            let mut taken = 0;
+            while taken < link.inbox.len() && !decoder.is_done() {
+                let piece = decoder.decode(&link.inbox[taken..], &mut trailers);
+                let piece = piece.map_err(|fault| Failure::UpstreamBadBody(fault.rule()))?;
+                body.extend_from_slice(&link.inbox[taken..][piece.data]);
+                taken += piece.consumed;
+                if body.len() > self.body_max {
+                    body.truncate(self.body_max);
+                    return Ok(false);
+                }
+            }
+            link.inbox.drain(..taken);
+            if decoder.is_done() {
+                return Ok(true);
+            }
+            let received = receive(&mut link.receiver, &mut link.inbox);
+            match deadline.wait(Timeout::UpstreamBody, body_ms, received).await? {
+                Ok(0) if decoder.ends_at_close() => return Ok(true),
+                Ok(0) => return Err(Failure::UpstreamTruncated),
+                Ok(bytes) => course.received_bytes += bytes as u64,
+                Err(error) => {
+                    course.errno = error.raw_os_error().unwrap_or(0);
+                    return Err(Failure::UpstreamTruncated);
+                }
+            }
+        }
+    }
+}
