@@ -113,7 +113,10 @@ fn put_fields(out: &mut impl FieldWriter, answer: &Answer<'_>, terms: &AnswerTer
     for (name, value) in &answer.fields {
         out.field(name, value);
     }
-    out.number(b"Content-Length", answer.body.len() as u64);
+    // Neither has a body whose length could be told (RFC 9110 §8.6).
+    if !matches!(answer.status, 204 | 304) {
+        out.number(b"Content-Length", answer.body.len() as u64);
+    }
 }
 
 enum Form {
@@ -146,6 +149,20 @@ mod tests {
         let mut out = Vec::new();
         put_answer(&mut out, &failure_answer(Failure::ConnectRefused, &terms), &terms);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_has_no_body_tells_no_length() {
+        let head = RequestHead::default();
+        let now = SystemTime::UNIX_EPOCH;
+        let terms = AnswerTerms { head: &head, proxy_status: true, keep_alive: true, now, is_grpc: false };
+        let answer = |status| {
+            let mut out = Vec::new();
+            put_answer(&mut out, &Answer { status, fields: Vec::new(), body: Cow::Borrowed(b"") }, &terms);
+            String::from_utf8(out).unwrap()
+        };
+        assert!(answer(200).contains("\r\nContent-Length: 0\r\n"));
+        assert!(!answer(204).contains("Content-Length") && !answer(304).contains("Content-Length"));
     }
 
     #[test]

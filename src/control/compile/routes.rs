@@ -71,7 +71,11 @@ fn check_references(compiler: &mut Compiler<'_>, key: &str, kept: &KeptRoute, se
         }
         (None, _) if spec.filters.iter().any(Filter::answers) => {}
         (None, _) => {
-            compiler.problem(key, "the route leads nowhere", "give it a service, or a redirect among its filters");
+            compiler.problem(
+                key,
+                "the route leads nowhere",
+                "give it a service, or a filter that answers, as redirect does",
+            );
         }
     }
     for (position, name) in spec.listeners.iter().enumerate() {
