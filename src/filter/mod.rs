@@ -12,6 +12,7 @@ pub mod grpc_web;
 pub mod headers;
 pub mod hsts;
 pub mod redirect;
+pub mod respond;
 pub mod strip_prefix;
 pub mod transform;
 
@@ -26,6 +27,7 @@ use grpc_web::GrpcWeb;
 use headers::HeaderEdit;
 use hsts::Hsts;
 use redirect::{CompiledRedirect, Redirect};
+use respond::Respond;
 use strip_prefix::StripPrefix;
 
 use crate::proto::h1::request::RequestHead;
@@ -40,6 +42,8 @@ pub enum Filter {
     AddPrefix(AddPrefix),
     /// Answers with a redirect.
     Redirect(Redirect),
+    /// Answers with what is written there.
+    Respond(Respond),
     /// Changes fields of the request.
     RequestHeaders(HeaderEdit),
     /// Changes fields of the response.
@@ -59,6 +63,8 @@ pub enum Step {
     AddPrefix(Box<[u8]>),
     /// See [`Filter::Redirect`].
     Redirect(Box<CompiledRedirect>),
+    /// See [`Filter::Respond`].
+    Respond(Box<Respond>),
     /// See [`Filter::GrpcWeb`].
     GrpcWeb,
 }
@@ -67,7 +73,7 @@ impl Filter {
     /// True where it answers every request that comes to it.
     #[must_use]
     pub const fn answers(&self) -> bool {
-        matches!(self, Self::Redirect(_))
+        matches!(self, Self::Redirect(_) | Self::Respond(_))
     }
 
     /// Compiles it into the chain; what is wrong with it is told to its place.
@@ -76,6 +82,7 @@ impl Filter {
             Self::StripPrefix(filter) => filter.compile(place).map(Step::StripPrefix),
             Self::AddPrefix(filter) => filter.compile(place).map(Step::AddPrefix),
             Self::Redirect(filter) => filter.compile(place).map(Box::new).map(Step::Redirect),
+            Self::Respond(filter) => filter.compile(place).map(Box::new).map(Step::Respond),
             Self::RequestHeaders(filter) => {
                 filter.compile(&mut chain.edits.request, place);
                 None
@@ -101,6 +108,7 @@ impl Step {
             Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
             Self::AddPrefix(prefix) => add_prefix::on_request(prefix, head),
             Self::Redirect(redirect) => redirect.on_request(head, context),
+            Self::Respond(respond) => respond.on_request(),
             Self::GrpcWeb => GrpcWeb::on_request(head),
         }
     }

@@ -80,6 +80,27 @@ fn filters_rewrite_redirect_and_edit() {
 }
 
 #[test]
+fn a_filter_answers_with_what_is_written() {
+    for engine in ENGINES {
+        let rest = "[[routes]]\nname = \"robots\"\npaths = [{ exact = \"/robots.txt\" }]\n\
+             filters = [{ respond = { status = 200, headers = { X-A = \"1\" }, body = \"all\\n\" } }]\n\
+             [[routes]]\nname = \"empty\"\npaths = [{ exact = \"/empty\" }]\nfilters = [{ respond = { status = 204 } }]\n";
+        let proxy = Proxy::start(engine, rest);
+        let mut client = Client::connect(proxy.address);
+        client.send("POST /robots.txt HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+        let response = client.response("POST");
+        assert_eq!((response.status, response.text(), response.field("x-a")), (200, "all\n", Some("1")));
+        assert_eq!(response.field("content-type"), Some("text/plain; charset=utf-8"), "{engine}");
+        client.send("HEAD /robots.txt HTTP/1.1\r\nHost: a\r\n\r\n");
+        let response = client.response("HEAD");
+        assert_eq!((response.status, response.field("content-length")), (200, Some("4")));
+        let response = client.get("/empty");
+        assert_eq!((response.status, response.field("content-length")), (204, None), "{engine}");
+        assert_eq!(client.get("/none").status, 404, "the connection goes on");
+    }
+}
+
+#[test]
 fn upstreams_are_told_who_the_client_is() {
     for engine in ENGINES {
         let origin = Origin::text("x");
