@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringress::proto::grpc_web::{Kind, NotText, TextDecoder};
+use ringress::proto::grpc_web::{GrpcWebKind, NotText, TextDecoder};
 use ringress::proto::h1::request::{RequestHead, Underscores};
 
 fn decode(text: &[u8], step: usize) -> Result<(Vec<u8>, bool), NotText> {
@@ -15,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     let step = 1 + data.first().map_or(0, |byte| usize::from(*byte % 16));
     assert_eq!(decode(data, usize::MAX), decode(data, step));
 
-    let text: Vec<u8> = data.chunks(step).flat_map(|part| Kind::Text.written(part).into_owned()).collect();
+    let text: Vec<u8> = data.chunks(step).flat_map(|part| GrpcWebKind::Text.written(part).into_owned()).collect();
     assert_eq!(decode(&text, step), Ok((data.to_vec(), true)));
 
     let mut head = RequestHead::default();
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         head.bridge_grpc_web();
         if head.grpc_web().is_some() {
             let value = head.value(b"content-type").expect("it has one");
-            assert!(value.starts_with(b"application/grpc") && Kind::of(value).is_none());
+            assert!(value.starts_with(b"application/grpc") && GrpcWebKind::of(value).is_none());
         }
     }
 });

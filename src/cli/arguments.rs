@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::observe::process_log::{Form, filter};
+use crate::observe::process_log::{LineForm, filter};
 use crate::units::{EndpointAddress, ListenAddress};
 
 /// The exit code for a configuration with problems.
@@ -37,7 +37,7 @@ pub struct Arguments {
     pub listen: ListenAddress,
     /// The form of the process log on standard error.
     #[arg(long, value_name = "FORM", default_value = "auto", global = true)]
-    pub log_format: Form,
+    pub log_format: LineForm,
     /// What the process log tells: error, warn, info, debug, trace, or a filter by module.
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "RINGRESS_LOG", global = true, value_parser = log_level)]
     pub log_level: String,

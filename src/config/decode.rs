@@ -25,7 +25,7 @@ pub fn decode<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
             Ok(_) => return Err(sorted(problems)),
             Err(error) => error,
         };
-        let finding = Finding::of(&error);
+        let finding = Mistake::of(&error);
         let is_ours = finding.missing.as_ref().is_some_and(|key| removed.contains(&root.original_key(key)));
         if !is_ours {
             problems.push(finding.problem(&root));
@@ -44,7 +44,7 @@ fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
 }
 
 /// What an error of serde is about.
-struct Finding {
+struct Mistake {
     /// The key that is wrong.
     key: String,
     /// The key to take out.
@@ -55,7 +55,7 @@ struct Finding {
     remedy: String,
 }
 
-impl Finding {
+impl Mistake {
     fn of(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
         let path = dotted(&error.path().to_string());
         let message = error.inner().to_string();

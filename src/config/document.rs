@@ -19,14 +19,14 @@ pub struct Node {
     /// Where it begins.
     pub place: Place,
     /// What it is.
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Its position in the list that holds it, as the file has it.
     pub position: usize,
 }
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub enum Kind {
+pub enum NodeKind {
     /// A string, number, boolean or null.
     Scalar(Value),
     /// A list.
@@ -94,8 +94,10 @@ impl Node {
         let (mut node, mut rest, mut original) = (self, key, Vec::new());
         while let Some((child, after)) = node.child(rest) {
             original.push(match &node.kind {
-                Kind::List(_) => child.position.to_string(),
-                Kind::Scalar(_) | Kind::Map(_) => rest[..rest.len() - after.len()].trim_end_matches('.').to_owned(),
+                NodeKind::List(_) => child.position.to_string(),
+                NodeKind::Scalar(_) | NodeKind::Map(_) => {
+                    rest[..rest.len() - after.len()].trim_end_matches('.').to_owned()
+                }
             });
             (node, rest) = (child, after);
         }
@@ -106,7 +108,7 @@ impl Node {
     /// Takes the node at this dotted key out of the tree; false where there is none.
     pub fn remove(&mut self, key: &str) -> bool {
         match &mut self.kind {
-            Kind::Map(entries) => {
+            NodeKind::Map(entries) => {
                 if let Some(at) = entries.iter().position(|(name, _)| name == key) {
                     entries.remove(at);
                     return true;
@@ -114,7 +116,7 @@ impl Node {
                 let mut inside = entries.iter_mut().filter_map(|(name, node)| Some((node, rest_behind(key, name)?)));
                 inside.any(|(node, rest)| node.remove(rest))
             }
-            Kind::List(items) => {
+            NodeKind::List(items) => {
                 let (position, rest) = key.split_once('.').unwrap_or((key, ""));
                 match position.parse::<usize>().ok().filter(|at| *at < items.len()) {
                     Some(at) if rest.is_empty() => {
@@ -125,7 +127,7 @@ impl Node {
                     None => false,
                 }
             }
-            Kind::Scalar(_) => false,
+            NodeKind::Scalar(_) => false,
         }
     }
 
@@ -133,9 +135,9 @@ impl Node {
     #[must_use]
     pub fn value(&self) -> Value {
         match &self.kind {
-            Kind::Scalar(value) => value.clone(),
-            Kind::List(items) => Value::Array(items.iter().map(Self::value).collect()),
-            Kind::Map(entries) => {
+            NodeKind::Scalar(value) => value.clone(),
+            NodeKind::List(items) => Value::Array(items.iter().map(Self::value).collect()),
+            NodeKind::Map(entries) => {
                 Value::Object(entries.iter().map(|(key, node)| (key.clone(), node.value())).collect())
             }
         }
@@ -147,19 +149,19 @@ impl Node {
             return None;
         }
         match &self.kind {
-            Kind::Map(entries) => entries.iter().find_map(|(name, node)| Some((node, rest_behind(key, name)?))),
-            Kind::List(items) => {
+            NodeKind::Map(entries) => entries.iter().find_map(|(name, node)| Some((node, rest_behind(key, name)?))),
+            NodeKind::List(items) => {
                 let (position, rest) = key.split_once('.').unwrap_or((key, ""));
                 Some((items.get(position.parse::<usize>().ok()?)?, rest))
             }
-            Kind::Scalar(_) => None,
+            NodeKind::Scalar(_) => None,
         }
     }
 }
 
 /// A list whose items know their positions.
-fn list(items: impl Iterator<Item = Node>) -> Kind {
-    Kind::List(items.enumerate().map(|(position, item)| Node { position, ..item }).collect())
+fn list(items: impl Iterator<Item = Node>) -> NodeKind {
+    NodeKind::List(items.enumerate().map(|(position, item)| Node { position, ..item }).collect())
 }
 
 /// What follows a name at the start of a dotted key; empty where nothing does.
@@ -199,26 +201,26 @@ impl Reader<'_> {
                 (key.get_ref().to_string(), self.toml_value(value, Some(place), depth + 1))
             })
             .collect();
-        Node { place, kind: Kind::Map(entries), position: 0 }
+        Node { place, kind: NodeKind::Map(entries), position: 0 }
     }
 
     fn toml_value(&mut self, value: &Spanned<DeValue<'_>>, at: Option<Place>, depth: usize) -> Node {
         let place = at.unwrap_or_else(|| self.place_at(value.span().start));
         if self.is_too_deep(depth, &place) {
-            return Node { place, kind: Kind::Scalar(Value::Null), position: 0 };
+            return Node { place, kind: NodeKind::Scalar(Value::Null), position: 0 };
         }
         let kind = match value.get_ref() {
-            DeValue::String(text) => Kind::Scalar(self.string(text, &place)),
+            DeValue::String(text) => NodeKind::Scalar(self.string(text, &place)),
             DeValue::Integer(number) => {
                 let number = i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Null, Value::from);
                 if number.is_null() {
                     self.problem(place.clone(), "the number does not fit in 64 bits".to_owned(), "");
                 }
-                Kind::Scalar(number)
+                NodeKind::Scalar(number)
             }
-            DeValue::Float(number) => Kind::Scalar(number.as_str().parse::<f64>().map_or(Value::Null, Value::from)),
-            DeValue::Boolean(flag) => Kind::Scalar(Value::Bool(*flag)),
-            DeValue::Datetime(moment) => Kind::Scalar(Value::String(moment.to_string())),
+            DeValue::Float(number) => NodeKind::Scalar(number.as_str().parse::<f64>().map_or(Value::Null, Value::from)),
+            DeValue::Boolean(flag) => NodeKind::Scalar(Value::Bool(*flag)),
+            DeValue::Datetime(moment) => NodeKind::Scalar(Value::String(moment.to_string())),
             DeValue::Array(items) => list(items.iter().map(|item| self.toml_value(item, None, depth + 1))),
             DeValue::Table(table) => return self.toml_table(table, place, depth),
         };
@@ -231,17 +233,17 @@ impl Reader<'_> {
             Ok(documents) if documents.len() > 1 => {
                 let remedy = "put everything into one document";
                 self.problem(whole.clone(), format!("{} YAML documents in one file", documents.len()), remedy);
-                Node { place: whole, kind: Kind::Map(Vec::new()), position: 0 }
+                Node { place: whole, kind: NodeKind::Map(Vec::new()), position: 0 }
             }
             Ok(documents) => match documents.first() {
                 Some(document) => self.yaml_node(document, None, 0),
-                None => Node { place: whole, kind: Kind::Map(Vec::new()), position: 0 },
+                None => Node { place: whole, kind: NodeKind::Map(Vec::new()), position: 0 },
             },
             Err(error) => {
                 let at = error.marker();
                 let place = Place::File { file: Arc::clone(&self.file), line: at.line(), column: at.col() + 1 };
                 self.problem(place, error.info().to_owned(), "");
-                Node { place: whole, kind: Kind::Map(Vec::new()), position: 0 }
+                Node { place: whole, kind: NodeKind::Map(Vec::new()), position: 0 }
             }
         }
     }
@@ -249,10 +251,10 @@ impl Reader<'_> {
     fn yaml_node(&mut self, node: &MarkedYamlOwned, at: Option<Place>, depth: usize) -> Node {
         let place = at.unwrap_or_else(|| self.yaml_place(node));
         if self.is_too_deep(depth, &place) {
-            return Node { place, kind: Kind::Scalar(Value::Null), position: 0 };
+            return Node { place, kind: NodeKind::Scalar(Value::Null), position: 0 };
         }
         let kind = match &node.data {
-            YamlDataOwned::Value(scalar) => Kind::Scalar(match scalar {
+            YamlDataOwned::Value(scalar) => NodeKind::Scalar(match scalar {
                 ScalarOwned::Null => Value::Null,
                 ScalarOwned::Boolean(flag) => Value::Bool(*flag),
                 ScalarOwned::Integer(number) => Value::from(*number),
@@ -266,7 +268,7 @@ impl Reader<'_> {
                     let name = self.yaml_key(key);
                     (name, self.yaml_node(value, Some(place), depth + 1))
                 });
-                Kind::Map(entries.collect())
+                NodeKind::Map(entries.collect())
             }
             YamlDataOwned::Representation(..)
             | YamlDataOwned::Tagged(..)
@@ -277,7 +279,7 @@ impl Reader<'_> {
                     "YAML tags and aliases are not read here".to_owned(),
                     "write the value out",
                 );
-                Kind::Scalar(Value::Null)
+                NodeKind::Scalar(Value::Null)
             }
         };
         Node { place, kind, position: 0 }

@@ -27,9 +27,9 @@ pub struct Config {
     /// One line for each request; absent for none.
     pub access_log: Option<AccessLog>,
     /// What is measured.
-    pub metrics: Metrics,
+    pub metrics: MetricsSpec,
     /// `/ping`, `/metrics` and `/api`; absent for none.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminSpec>,
     /// How the process ends.
     pub shutdown: Shutdown,
 }
@@ -168,12 +168,12 @@ pub enum LogFormat {
 /// What is measured.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Metrics {
+pub struct MetricsSpec {
     /// Upper bounds of the duration histogram, in seconds, growing.
     pub buckets: Vec<f64>,
 }
 
-impl Default for Metrics {
+impl Default for MetricsSpec {
     fn default() -> Self {
         Self { buckets: vec![0.1, 0.3, 1.2, 5.0] }
     }
@@ -182,7 +182,7 @@ impl Default for Metrics {
 /// The admin listener.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Admin {
+pub struct AdminSpec {
     /// Its address, not to be reached from outside.
     #[schemars(with = "String")]
     pub address: std::net::SocketAddr,

@@ -31,7 +31,7 @@ struct ResolvedName {
 }
 
 /// What a look-up gave: addresses and until when they hold.
-type Answer = Result<(Vec<IpAddr>, Instant), LookUpError>;
+type Resolution = Result<(Vec<IpAddr>, Instant), LookUpError>;
 
 /// Why a name did not resolve.
 enum LookUpError {
@@ -44,7 +44,7 @@ pub(super) struct Resolver {
     client: Option<TokioResolver>,
     entries: HashMap<Arc<str>, ResolvedName>,
     /// Look-ups of names that are due, in the background.
-    asked: JoinSet<(Arc<str>, Answer)>,
+    asked: JoinSet<(Arc<str>, Resolution)>,
 }
 
 impl Resolver {
@@ -115,7 +115,7 @@ impl Resolver {
         }
     }
 
-    fn take(&mut self, name: &str, answer: Answer) -> bool {
+    fn take(&mut self, name: &str, answer: Resolution) -> bool {
         let Some(entry) = self.entries.get_mut(name) else { return false };
         match answer {
             Ok((mut addresses, until)) => {
@@ -148,7 +148,7 @@ impl Resolver {
     }
 }
 
-async fn look_up(resolver: Option<TokioResolver>, name: Arc<str>) -> (Arc<str>, Answer) {
+async fn look_up(resolver: Option<TokioResolver>, name: Arc<str>) -> (Arc<str>, Resolution) {
     let Some(resolver) = resolver else { return (name, Err(LookUpError::Other("there is no resolver".to_owned()))) };
     let answer = match tokio::time::timeout(PATIENCE, resolver.lookup_ip(&*name)).await {
         Err(_) => Err(LookUpError::TimedOut),

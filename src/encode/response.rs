@@ -26,7 +26,7 @@ pub struct ResponseTerms {
     /// True where the client came by TLS.
     pub is_secure: bool,
     /// How gRPC goes to a client of gRPC-web.
-    pub grpc_web: Option<grpc_web::Kind>,
+    pub grpc_web: Option<grpc_web::GrpcWebKind>,
 }
 
 impl ResponseTerms {

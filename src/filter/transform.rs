@@ -1,6 +1,6 @@
 //! What is done with the bytes of a body on its way: a closed set, in one place for both directions.
 
-use crate::proto::grpc_web::{Kind, NotText, TextDecoder};
+use crate::proto::grpc_web::{GrpcWebKind, NotText, TextDecoder};
 
 /// What is done with a body.
 #[derive(Debug, Default)]
@@ -11,22 +11,22 @@ pub enum Transform {
     /// A request of gRPC-web as text becomes one of bytes.
     GrpcWebText(TextDecoder),
     /// A response of gRPC becomes one of gRPC-web, whose last frame has the trailers.
-    GrpcWeb(Kind),
+    GrpcWeb(GrpcWebKind),
 }
 
 impl Transform {
     /// Of a request that came as gRPC-web of this kind, or did not.
     #[must_use]
-    pub fn of_request(kind: Option<Kind>) -> Self {
+    pub fn of_request(kind: Option<GrpcWebKind>) -> Self {
         match kind {
-            Some(Kind::Text) => Self::GrpcWebText(TextDecoder::default()),
-            Some(Kind::Binary) | None => Self::None,
+            Some(GrpcWebKind::Text) => Self::GrpcWebText(TextDecoder::default()),
+            Some(GrpcWebKind::Binary) | None => Self::None,
         }
     }
 
     /// Of a response that goes as gRPC-web of this kind, or does not.
     #[must_use]
-    pub const fn of_response(kind: Option<Kind>) -> Self {
+    pub const fn of_response(kind: Option<GrpcWebKind>) -> Self {
         match kind {
             Some(kind) => Self::GrpcWeb(kind),
             None => Self::None,
@@ -91,15 +91,15 @@ mod tests {
 
     #[test]
     fn a_text_is_decoded_and_must_end_with_a_whole_group() {
-        let text = || Transform::of_request(Some(Kind::Text));
+        let text = || Transform::of_request(Some(GrpcWebKind::Text));
         assert_eq!(passed(text(), &["YWJ", "jZGVm"], "").unwrap(), b"abcdef");
         assert_eq!(passed(text(), &["YWJjZ"], ""), Err(NotText));
-        assert_eq!(passed(Transform::of_request(Some(Kind::Binary)), &["YWJ"], "").unwrap(), b"YWJ");
+        assert_eq!(passed(Transform::of_request(Some(GrpcWebKind::Binary)), &["YWJ"], "").unwrap(), b"YWJ");
     }
 
     #[test]
     fn trailers_become_the_last_frame() {
-        let out = passed(Transform::of_response(Some(Kind::Binary)), &["ab", ""], "grpc-status: 0\r\n").unwrap();
+        let out = passed(Transform::of_response(Some(GrpcWebKind::Binary)), &["ab", ""], "grpc-status: 0\r\n").unwrap();
         assert_eq!(out, b"ab\x80\0\0\0\x10grpc-status: 0\r\n");
         assert_eq!(passed(Transform::None, &["ab"], "x: y").unwrap(), b"abx: y");
     }

@@ -14,7 +14,7 @@ use crate::upstream::habit::Trust;
 
 /// What requests are told apart by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(super) struct SeriesKey {
     pub listener: Label,
     pub route: Label,
     pub service: Label,
@@ -69,7 +69,7 @@ pub struct Counters {
 /// The counters of one worker.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
-    pub(super) series: HashMap<Key, Series, FixedState>,
+    pub(super) series: HashMap<SeriesKey, Series, FixedState>,
     /// Attempts that failed, by service and cause.
     pub(super) failed: HashMap<(Label, &'static str), u64, FixedState>,
     /// What followed them, by service and decision.
@@ -77,7 +77,7 @@ pub struct Metrics {
     /// Endpoints that were left out for their failures, by service and cause.
     pub(super) ejected: HashMap<(Label, &'static str), u64, FixedState>,
     /// TLS handshakes with clients, by listener.
-    pub(super) handshakes: HashMap<(Label, Handshake), u64, FixedState>,
+    pub(super) handshakes: HashMap<(Label, HandshakeSeries), u64, FixedState>,
     /// Those that failed, by listener and reason.
     pub(super) refused_handshakes: HashMap<(Label, &'static str), u64, FixedState>,
     /// HTTP/2 connections that were ended for what their client sent too much of, by listener and frame.
@@ -88,7 +88,7 @@ pub struct Metrics {
 
 /// What handshakes are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Handshake {
+pub(super) struct HandshakeSeries {
     pub version: &'static str,
     pub cipher: &'static str,
     pub is_resumed: bool,
@@ -195,7 +195,7 @@ impl Metrics {
     /// Counts a handshake that succeeded.
     pub fn count_handshake(&mut self, listener: Label, facts: &Facts) {
         let Facts { version, cipher, is_resumed, .. } = *facts;
-        *self.handshakes.entry((listener, Handshake { version, cipher, is_resumed })).or_default() += 1;
+        *self.handshakes.entry((listener, HandshakeSeries { version, cipher, is_resumed })).or_default() += 1;
     }
 
     /// Counts one that did not.
@@ -210,7 +210,7 @@ impl Metrics {
 
     /// Counts an exchange that is over; `buckets_us` are the upper bounds of the histogram, in microseconds.
     pub fn count(&mut self, record: &Record, buckets_us: &[u64]) {
-        let key = Key {
+        let key = SeriesKey {
             listener: record.listener,
             route: record.route,
             service: record.service,
@@ -218,7 +218,7 @@ impl Metrics {
             cause: record.failure.map_or("", |failure| failure.row().cause),
         };
         let is_full = self.series.len() >= METRIC_SERIES_MAX && !self.series.contains_key(&key);
-        let key = if is_full { Key { status: record.status, ..Key::default() } } else { key };
+        let key = if is_full { SeriesKey { status: record.status, ..SeriesKey::default() } } else { key };
         let series = self.series.entry(key).or_default();
         let duration_us = record.times.total_us();
         series.count += 1;

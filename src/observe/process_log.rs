@@ -7,7 +7,7 @@ use tracing_subscriber::fmt::time::SystemTime;
 
 /// The form of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Form {
+pub enum LineForm {
     /// Text on a terminal, JSON otherwise.
     #[default]
     Auto,
@@ -21,12 +21,12 @@ pub enum Form {
 ///
 /// # Errors
 /// The message where `level` is no filter.
-pub fn start(form: Form, level: &str) -> Result<(), String> {
+pub fn start(form: LineForm, level: &str) -> Result<(), String> {
     let filter = filter(level)?;
     let is_text = match form {
-        Form::Auto => std::io::stderr().is_terminal(),
-        Form::Text => true,
-        Form::Json => false,
+        LineForm::Auto => std::io::stderr().is_terminal(),
+        LineForm::Text => true,
+        LineForm::Json => false,
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
     let started =

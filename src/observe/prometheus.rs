@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use foldhash::fast::FixedState;
 
-use super::metrics::{Handshake, Key, Metrics, Report, Series};
+use super::metrics::{HandshakeSeries, Metrics, Report, Series, SeriesKey};
 use crate::snapshot::{Label, Labels, Snapshot};
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
@@ -31,7 +31,7 @@ pub fn render(reports: &[Report], snapshot: &Snapshot, labels: &Labels, silent_w
 }
 
 fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
-    let mut sums: BTreeMap<Key, Series> = BTreeMap::new();
+    let mut sums: BTreeMap<SeriesKey, Series> = BTreeMap::new();
     for (key, series) in reports.iter().flat_map(|report| &report.metrics.series) {
         let sum = sums.entry(*key).or_default();
         sum.count += series.count;
@@ -42,7 +42,7 @@ fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, la
             *total += count;
         }
     }
-    let names = |key: &Key| {
+    let names = |key: &SeriesKey| {
         format!(
             "listener=\"{}\",route=\"{}\",service=\"{}\",code=\"{}\",cause=\"{}\"",
             escape(labels.name(key.listener)),
@@ -177,7 +177,7 @@ fn render_tls(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels:
         *sums.entry((escape(labels.name(*listener)), *kind)).or_default() += count;
     }
     for ((listener, kind), count) in sums {
-        let Handshake { version, cipher, is_resumed } = kind;
+        let HandshakeSeries { version, cipher, is_resumed } = kind;
         let names =
             format!("listener=\"{listener}\",version=\"{version}\",cipher=\"{cipher}\",resumed=\"{is_resumed}\"");
         sample(out, name, &names, count);

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 /// How the body of a request and its answer is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum GrpcWebKind {
     /// As gRPC has it.
     Binary,
     /// In Base64, which is padded wherever its sender had no more.
@@ -18,7 +18,7 @@ pub enum Kind {
 /// The first byte of the frame that holds trailers.
 const TRAILERS: u8 = 0x80;
 
-impl Kind {
+impl GrpcWebKind {
     /// Of a content type; `None` for another one.
     #[must_use]
     pub fn of(content_type: &[u8]) -> Option<Self> {
@@ -134,14 +134,14 @@ mod tests {
     #[test]
     fn a_content_type_says_which_kind_it_is() {
         for (content_type, kind, suffix) in [
-            ("application/grpc-web", Some(Kind::Binary), ""),
-            ("application/grpc-web+proto", Some(Kind::Binary), "+proto"),
-            ("application/grpc-web-text", Some(Kind::Text), ""),
-            ("application/grpc-web-text+proto;x=y", Some(Kind::Text), "+proto;x=y"),
+            ("application/grpc-web", Some(GrpcWebKind::Binary), ""),
+            ("application/grpc-web+proto", Some(GrpcWebKind::Binary), "+proto"),
+            ("application/grpc-web-text", Some(GrpcWebKind::Text), ""),
+            ("application/grpc-web-text+proto;x=y", Some(GrpcWebKind::Text), "+proto;x=y"),
             ("application/grpc", None, ""),
             ("application/grpc-website", None, ""),
         ] {
-            let found = Kind::of(content_type.as_bytes());
+            let found = GrpcWebKind::of(content_type.as_bytes());
             assert_eq!(found, kind, "{content_type}");
             assert!(found.is_none_or(|kind| kind.suffix(content_type.as_bytes()) == Some(suffix.as_bytes())));
         }
@@ -171,9 +171,9 @@ mod tests {
 
     #[test]
     fn trailers_are_a_frame_of_lines_in_lower_case() {
-        let out = Kind::Binary.written_trailers(b"Grpc-Status:0\r\ngrpc-message:  so: it is \r\n");
+        let out = GrpcWebKind::Binary.written_trailers(b"Grpc-Status:0\r\ngrpc-message:  so: it is \r\n");
         assert_eq!(out, b"\x80\0\0\0\x29grpc-status: 0\r\ngrpc-message: so: it is\r\n");
-        let text = Kind::Text.written_trailers(b"grpc-status: 0\r\n");
+        let text = GrpcWebKind::Text.written_trailers(b"grpc-status: 0\r\n");
         assert_eq!(text, b"gAAAABBncnBjLXN0YXR1czogMA0K");
     }
 }

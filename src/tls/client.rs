@@ -62,7 +62,7 @@ impl ClientTls {
                 roots.add_parsable_certificates(given.iter().cloned());
                 let builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&terms.provider));
                 let chains = builder.build().map_err(|error| fault(&error.to_string()))?;
-                Some(Trust { chains, given })
+                Some(ServerTrust { chains, given })
             }
         };
         let verifier = Arc::new(Verifier { provider: terms.provider, trust });
@@ -104,18 +104,18 @@ impl ClientTls {
 struct Verifier {
     provider: Arc<CryptoProvider>,
     /// `None` believes whoever is reached, as `insecure_skip_verify` asks.
-    trust: Option<Trust>,
+    trust: Option<ServerTrust>,
 }
 
 /// Those that an authority vouches for, and a certificate that was itself given as one: what people make for one server, by
 /// the shortest way, says of itself that it is an authority, and is refused as a server's by the rules.
 #[derive(Debug)]
-struct Trust {
+struct ServerTrust {
     chains: Arc<WebPkiServerVerifier>,
     given: Vec<CertificateDer<'static>>,
 }
 
-impl Trust {
+impl ServerTrust {
     fn is_given(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<bool, Error> {
         if !self.given.contains(certificate) {
             return Ok(false);

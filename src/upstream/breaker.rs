@@ -44,7 +44,7 @@ impl Default for CircuitBreaker {
 /// What it has seen.
 #[derive(Clone, Debug)]
 pub struct Breaker {
-    state: State,
+    state: BreakerState,
     parts: [Part; PARTS],
     /// The part that is counted in, as its number since the clock began.
     at: u64,
@@ -62,7 +62,7 @@ pub enum Pass {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum BreakerState {
     Closed,
     /// Until then.
     Open(u64),
@@ -81,7 +81,7 @@ const EMPTY: Part = Part { requests: 0, errors: 0, latencies: [0; LATENCIES] };
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { state: State::Closed, parts: [EMPTY; PARTS], at: 0, window_ms: 0 }
+        Self { state: BreakerState::Closed, parts: [EMPTY; PARTS], at: 0, window_ms: 0 }
     }
 }
 
@@ -89,25 +89,25 @@ impl Breaker {
     /// Whether a request may pass. After the open time one may, and decides by its outcome.
     pub fn admits(&mut self, now_ms: u64) -> Option<Pass> {
         match self.state {
-            State::Closed => Some(Pass::Usual),
-            State::Open(until_ms) if now_ms >= until_ms => {
-                self.state = State::Trying;
+            BreakerState::Closed => Some(Pass::Usual),
+            BreakerState::Open(until_ms) if now_ms >= until_ms => {
+                self.state = BreakerState::Trying;
                 Some(Pass::Trial)
             }
-            State::Open(_) | State::Trying => None,
+            BreakerState::Open(_) | BreakerState::Trying => None,
         }
     }
 
     /// True while requests are refused.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        !matches!(self.state, State::Closed)
+        !matches!(self.state, BreakerState::Closed)
     }
 
     /// The trial ended without a finding: its client left.
     pub const fn drops_trial(&mut self, now_ms: u64) {
-        if matches!(self.state, State::Trying) {
-            self.state = State::Open(now_ms);
+        if matches!(self.state, BreakerState::Trying) {
+            self.state = BreakerState::Open(now_ms);
         }
     }
 
@@ -117,17 +117,17 @@ impl Breaker {
         let (is_error, took_ms) = outcome;
         match self.state {
             // It began before the breaker opened.
-            State::Trying if pass == Pass::Usual => return false,
-            State::Trying if is_error => {
-                self.state = State::Open(now_ms + rules.open.ms());
+            BreakerState::Trying if pass == Pass::Usual => return false,
+            BreakerState::Trying if is_error => {
+                self.state = BreakerState::Open(now_ms + rules.open.ms());
                 return false;
             }
-            State::Trying => {
-                self.state = State::Closed;
+            BreakerState::Trying => {
+                self.state = BreakerState::Closed;
                 self.parts = [EMPTY; PARTS];
             }
-            State::Open(_) => return false,
-            State::Closed => {}
+            BreakerState::Open(_) => return false,
+            BreakerState::Closed => {}
         }
         self.advance(rules, now_ms);
         let part = &mut self.parts[usize::try_from(self.at).unwrap_or(0) % PARTS];
@@ -136,7 +136,7 @@ impl Breaker {
         part.latencies[bucket(took_ms)] += 1;
         let is_open = self.is_too_bad(rules);
         if is_open {
-            self.state = State::Open(now_ms + rules.open.ms());
+            self.state = BreakerState::Open(now_ms + rules.open.ms());
         }
         is_open
     }

@@ -7,11 +7,11 @@ use std::task::{Context, Waker};
 
 /// One queue.
 #[derive(Debug, Default)]
-pub(crate) struct Queue(RefCell<VecDeque<Rc<Place>>>);
+pub(crate) struct Queue(RefCell<VecDeque<Rc<QueuePlace>>>);
 
 /// A place in a queue.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct QueuePlace {
     waker: RefCell<Option<Waker>>,
     /// Since when, in milliseconds of the coarse clock.
     since_ms: u64,
@@ -29,19 +29,19 @@ impl Queue {
     }
 
     /// The last place.
-    pub(crate) fn join(&self, now_ms: u64) -> Rc<Place> {
-        let place = Rc::new(Place { waker: RefCell::default(), since_ms: now_ms });
+    pub(crate) fn join(&self, now_ms: u64) -> Rc<QueuePlace> {
+        let place = Rc::new(QueuePlace { waker: RefCell::default(), since_ms: now_ms });
         self.0.borrow_mut().push_back(Rc::clone(&place));
         place
     }
 
     /// Gives a place up.
-    pub(crate) fn leave(&self, place: &Rc<Place>) {
+    pub(crate) fn leave(&self, place: &Rc<QueuePlace>) {
         self.0.borrow_mut().retain(|other| !Rc::ptr_eq(other, place));
     }
 
     /// True where this place is the first; else its task is woken when that may be so.
-    pub(crate) fn is_first(&self, place: &Rc<Place>, cx: &Context<'_>) -> bool {
+    pub(crate) fn is_first(&self, place: &Rc<QueuePlace>, cx: &Context<'_>) -> bool {
         *place.waker.borrow_mut() = Some(cx.waker().clone());
         self.0.borrow().front().is_some_and(|first| Rc::ptr_eq(first, place))
     }

@@ -52,7 +52,7 @@ pub fn start(settings: ThreadSettings, inbox: Inbox) -> io::Result<JoinHandle<()
 
 /// What survives a restart: the orders so far, as far as they still hold.
 #[derive(Debug, Default)]
-struct Standing {
+struct StandingOrders {
     snapshot: Option<Arc<Snapshot>>,
     acceptors: Vec<(Label, Acceptor)>,
     is_draining: bool,
@@ -60,7 +60,7 @@ struct Standing {
 
 /// Runs the worker, and again on the same listeners should it panic outside of every connection.
 fn supervise(settings: ThreadSettings, inbox: Inbox) {
-    let mut standing = Standing::default();
+    let mut standing = StandingOrders::default();
     let outcome = run_again(settings.worker.index, || work(&settings, &inbox, &mut standing));
     match outcome {
         Some(Ok(())) => {}
@@ -84,7 +84,7 @@ fn run_again(index: usize, mut run: impl FnMut() -> io::Result<()>) -> Option<io
     None
 }
 
-fn work(settings: &ThreadSettings, inbox: &Inbox, standing: &mut Standing) -> io::Result<()> {
+fn work(settings: &ThreadSettings, inbox: &Inbox, standing: &mut StandingOrders) -> io::Result<()> {
     let bell = inbox.bell.try_clone()?;
     run(settings.engine, async |ring: Ring, selection: Selection| {
         let engine = selection.engine.name();
@@ -105,7 +105,7 @@ struct Orders<'a> {
     engine: &'static str,
     reserve: Rc<Reserve>,
     listening: HashMap<Label, Vec<Listening>>,
-    standing: &'a mut Standing,
+    standing: &'a mut StandingOrders,
 }
 
 impl Orders<'_> {

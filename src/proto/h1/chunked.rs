@@ -43,7 +43,7 @@ pub struct Piece {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     #[default]
     Size,
     Extension,
@@ -62,7 +62,7 @@ enum State {
 /// The state between two receives.
 #[derive(Clone, Debug, Default)]
 pub struct ChunkDecoder {
-    state: State,
+    state: ChunkState,
     left: u64,
     digits: u8,
     extension_bytes: u32,
@@ -74,7 +74,7 @@ impl ChunkDecoder {
     /// True once the last chunk and the trailer section have passed.
     #[must_use]
     pub const fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, ChunkState::Done)
     }
 
     /// Consumes input up to and including the next piece of data. Trailer lines are appended to `trailers`
@@ -85,16 +85,16 @@ impl ChunkDecoder {
     pub fn decode(&mut self, input: &[u8], trailers: &mut Vec<u8>) -> Result<Piece, ChunkFault> {
         let mut at = 0;
         while at < input.len() {
-            if self.state == State::Data {
+            if self.state == ChunkState::Data {
                 let rest = input.len() - at;
                 let take = usize::try_from(self.left).map_or(rest, |left| left.min(rest));
                 self.left -= take as u64;
                 if self.left == 0 {
-                    self.state = State::DataCr;
+                    self.state = ChunkState::DataCr;
                 }
                 return Ok(Piece { consumed: at + take, data: at..at + take });
             }
-            if self.state == State::Done {
+            if self.state == ChunkState::Done {
                 break;
             }
             self.step(input[at], trailers)?;
@@ -106,38 +106,45 @@ impl ChunkDecoder {
     /// One byte of anything but data.
     fn step(&mut self, byte: u8, trailers: &mut Vec<u8>) -> Result<(), ChunkFault> {
         self.state = match (self.state, byte) {
-            (State::Size, _) => self.size_byte(byte)?,
-            (State::Extension, b'\r') => State::SizeLf,
-            (State::Extension, _) => self.extension_byte(byte)?,
-            (State::SizeLf, b'\n') if self.left == 0 => State::Trailer,
-            (State::SizeLf, b'\n') => State::Data,
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => {
+            (ChunkState::Size, _) => self.size_byte(byte)?,
+            (ChunkState::Extension, b'\r') => ChunkState::SizeLf,
+            (ChunkState::Extension, _) => self.extension_byte(byte)?,
+            (ChunkState::SizeLf, b'\n') if self.left == 0 => ChunkState::Trailer,
+            (ChunkState::SizeLf, b'\n') => ChunkState::Data,
+            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => {
                 self.digits = 0;
-                State::Size
+                ChunkState::Size
             }
-            (State::Trailer, b'\r') => State::LastLf,
-            (State::Trailer | State::TrailerLine, _) => self.trailer_byte(byte, trailers)?,
-            (State::TrailerLf, b'\n') => {
+            (ChunkState::Trailer, b'\r') => ChunkState::LastLf,
+            (ChunkState::Trailer | ChunkState::TrailerLine, _) => self.trailer_byte(byte, trailers)?,
+            (ChunkState::TrailerLf, b'\n') => {
                 trailers.extend_from_slice(b"\r\n");
-                State::Trailer
+                ChunkState::Trailer
             }
-            (State::LastLf, b'\n') => State::Done,
-            (State::SizeLf | State::DataCr | State::DataLf | State::TrailerLf | State::LastLf, _) => {
+            (ChunkState::LastLf, b'\n') => ChunkState::Done,
+            (
+                ChunkState::SizeLf
+                | ChunkState::DataCr
+                | ChunkState::DataLf
+                | ChunkState::TrailerLf
+                | ChunkState::LastLf,
+                _,
+            ) => {
                 return Err(ChunkFault::LineEnd);
             }
-            (State::Data | State::Done, _) => self.state,
+            (ChunkState::Data | ChunkState::Done, _) => self.state,
         };
         Ok(())
     }
 
-    fn size_byte(&mut self, byte: u8) -> Result<State, ChunkFault> {
+    fn size_byte(&mut self, byte: u8) -> Result<ChunkState, ChunkFault> {
         let digit = match (hex(byte), byte) {
             (Some(digit), _) => digit,
-            (None, b'\r') if self.digits > 0 => return Ok(State::SizeLf),
+            (None, b'\r') if self.digits > 0 => return Ok(ChunkState::SizeLf),
             (None, b';') if self.digits > 0 => {
                 self.extension_bytes = 0;
-                return Ok(State::Extension);
+                return Ok(ChunkState::Extension);
             }
             (None, _) => return Err(ChunkFault::Size),
         };
@@ -149,10 +156,10 @@ impl ChunkDecoder {
         }
         self.digits += 1;
         self.left = self.left << 4 | u64::from(digit);
-        Ok(State::Size)
+        Ok(ChunkState::Size)
     }
 
-    fn extension_byte(&mut self, byte: u8) -> Result<State, ChunkFault> {
+    fn extension_byte(&mut self, byte: u8) -> Result<ChunkState, ChunkFault> {
         self.extension_bytes += 1;
         self.body_extension_bytes += 1;
         let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
@@ -162,21 +169,21 @@ impl ChunkDecoder {
         {
             return Err(ChunkFault::Extension);
         }
-        Ok(State::Extension)
+        Ok(ChunkState::Extension)
     }
 
-    fn trailer_byte(&mut self, byte: u8, trailers: &mut Vec<u8>) -> Result<State, ChunkFault> {
-        if self.state == State::Trailer {
+    fn trailer_byte(&mut self, byte: u8, trailers: &mut Vec<u8>) -> Result<ChunkState, ChunkFault> {
+        if self.state == ChunkState::Trailer {
             self.trailer_lines += 1;
         }
         if self.trailer_lines > TRAILER_FIELDS_MAX || trailers.len() >= TRAILER_BYTES_MAX || byte == b'\n' {
             return Err(ChunkFault::Trailer);
         }
         if byte == b'\r' {
-            return Ok(State::TrailerLf);
+            return Ok(ChunkState::TrailerLf);
         }
         trailers.push(byte);
-        Ok(State::TrailerLine)
+        Ok(ChunkState::TrailerLine)
     }
 }
 

@@ -46,7 +46,7 @@ pub struct RequestHead {
     expects_continue: bool,
     upgrade: Option<Span>,
     /// It came as gRPC-web, and is read as gRPC.
-    grpc_web: Option<grpc_web::Kind>,
+    grpc_web: Option<grpc_web::GrpcWebKind>,
 }
 
 impl RequestHead {
@@ -350,14 +350,14 @@ impl RequestHead {
     pub fn bridge_grpc_web(&mut self) {
         let field = self.fields.iter_mut().find(|field| field.known == Known::ContentType);
         let Some(value) = field.map(|field| &mut field.value) else { return };
-        let Some(kind) = grpc_web::Kind::of(value.bytes(&self.bytes)) else { return };
+        let Some(kind) = grpc_web::GrpcWebKind::of(value.bytes(&self.bytes)) else { return };
         // In place: what tells them apart is left out, and the rest moves up.
         let (name, was) = ("application/grpc".len(), kind.content_type().len());
         let place = &mut self.bytes[value.range()];
         place.copy_within(was.., name);
         *value = value.part(0, value.range().len() - (was - name));
         self.grpc_web = Some(kind);
-        if kind == grpc_web::Kind::Text && matches!(self.framing, Framing::Length(1..)) {
+        if kind == grpc_web::GrpcWebKind::Text && matches!(self.framing, Framing::Length(1..)) {
             // It has another length than its text.
             self.framing = Framing::Chunked;
         }
@@ -365,7 +365,7 @@ impl RequestHead {
 
     /// How it came, where that was as gRPC-web.
     #[must_use]
-    pub const fn grpc_web(&self) -> Option<grpc_web::Kind> {
+    pub const fn grpc_web(&self) -> Option<grpc_web::GrpcWebKind> {
         self.grpc_web
     }
 }

@@ -44,12 +44,12 @@ impl Excess {
 
 /// So many in a second; what is not used is not saved up.
 #[derive(Clone, Copy, Debug)]
-struct Budget {
+struct Allowance {
     per_s: u32,
     left: u32,
 }
 
-impl Budget {
+impl Allowance {
     const fn new(per_s: u32) -> Self {
         Self { per_s, left: per_s }
     }
@@ -77,12 +77,12 @@ pub struct Meter {
     setting: [u8; 6],
     setting_length: usize,
     second: u64,
-    settings: Budget,
-    pings: Budget,
-    resets: Budget,
-    priorities: Budget,
-    updates: Budget,
-    unknown: Budget,
+    settings: Allowance,
+    pings: Allowance,
+    resets: Allowance,
+    priorities: Allowance,
+    updates: Allowance,
+    unknown: Allowance,
 }
 
 impl Default for Meter {
@@ -98,12 +98,12 @@ impl Default for Meter {
             setting: [0; 6],
             setting_length: 0,
             second: 0,
-            settings: Budget::new(H2_SETTINGS_PER_S),
-            pings: Budget::new(H2_PINGS_PER_S),
-            resets: Budget::new(H2_RESETS_PER_S),
-            priorities: Budget::new(H2_PRIORITIES_PER_S),
-            updates: Budget::new(H2_WINDOW_UPDATES_PER_S),
-            unknown: Budget::new(H2_UNKNOWN_PER_S),
+            settings: Allowance::new(H2_SETTINGS_PER_S),
+            pings: Allowance::new(H2_PINGS_PER_S),
+            resets: Allowance::new(H2_RESETS_PER_S),
+            priorities: Allowance::new(H2_PRIORITIES_PER_S),
+            updates: Allowance::new(H2_WINDOW_UPDATES_PER_S),
+            unknown: Allowance::new(H2_UNKNOWN_PER_S),
         }
     }
 }

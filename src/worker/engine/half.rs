@@ -37,8 +37,8 @@ where
 {
     let fd = stream.as_raw_fd();
     let (reader, writer) = stream.into_split();
-    let inbound: Rc<Exchanged> = Rc::default();
-    let outbound: Rc<Exchanged> = Rc::default();
+    let inbound: Rc<MailCell> = Rc::default();
+    let outbound: Rc<MailCell> = Rc::default();
     let operations: Operations = Box::pin(receive_all(reader, Rc::clone(&inbound)));
     let receiver = RingReceiver { operations, mailbox: inbound, fd, looks: None, number: 0 };
     let operations: Operations = Box::pin(send_all(writer, Rc::clone(&outbound)));
@@ -59,9 +59,9 @@ enum Mail {
     Done(io::Result<usize>, Vec<u8>),
 }
 
-type Exchanged = Cell<Mail>;
+type MailCell = Cell<Mail>;
 
-async fn asked(mailbox: &Exchanged) -> (Vec<u8>, usize) {
+async fn asked(mailbox: &MailCell) -> (Vec<u8>, usize) {
     poll_fn(|_| match mailbox.take() {
         Mail::Asked(buffer, from) => {
             mailbox.set(Mail::InFlight);
@@ -76,7 +76,7 @@ async fn asked(mailbox: &Exchanged) -> (Vec<u8>, usize) {
     .await
 }
 
-async fn receive_all(mut reader: impl AsyncReadRent, mailbox: Rc<Exchanged>) {
+async fn receive_all(mut reader: impl AsyncReadRent, mailbox: Rc<MailCell>) {
     loop {
         let (mut buffer, from) = asked(&mailbox).await;
         make_room(&mut buffer);
@@ -85,7 +85,7 @@ async fn receive_all(mut reader: impl AsyncReadRent, mailbox: Rc<Exchanged>) {
     }
 }
 
-async fn send_all(mut writer: impl AsyncWriteRent, mailbox: Rc<Exchanged>) {
+async fn send_all(mut writer: impl AsyncWriteRent, mailbox: Rc<MailCell>) {
     loop {
         let (buffer, from) = asked(&mailbox).await;
         let (result, buffer) = writer.write(buffer.slice(from..)).await;
@@ -99,7 +99,7 @@ type Operations = Pin<Box<dyn Future<Output = ()>>>;
 
 fn poll_operation(
     operations: &mut Operations,
-    mailbox: &Exchanged,
+    mailbox: &MailCell,
     buffer: &mut Vec<u8>,
     from: usize,
     cx: &mut Context<'_>,
@@ -122,7 +122,7 @@ fn poll_operation(
 /// The receiving half.
 pub struct RingReceiver {
     operations: Operations,
-    mailbox: Rc<Exchanged>,
+    mailbox: Rc<MailCell>,
     fd: RawFd,
     /// For upstream connections on io_uring, with the number of the latest receive.
     looks: Option<Rc<Looks>>,
@@ -177,7 +177,7 @@ impl Receive for RingReceiver {
 /// The sending half.
 pub struct RingSender {
     operations: Operations,
-    mailbox: Rc<Exchanged>,
+    mailbox: Rc<MailCell>,
     fd: RawFd,
 }
 

@@ -15,7 +15,7 @@ use super::super::wire::link::Link;
 use super::download::download;
 use super::held::RequestBody;
 use super::transfer::{Delivered, Transfer};
-use super::upload::{Source, upload};
+use super::upload::{BodySource, upload};
 use crate::failure::Failure;
 
 /// Runs both directions. `out` holds what of the request was encoded; `body` is what the client still has to send.
@@ -31,7 +31,7 @@ pub(super) async fn run<T: Transport>(
     let Link { receiver, sender, inbox, timer } = upstream;
     let up = Deadline { timer: client_timer, total_at_ms };
     let down = Deadline { timer, total_at_ms };
-    let mut source = Source { receiver: client_receiver, inbox: client_inbox, deadline: up };
+    let mut source = BodySource { receiver: client_receiver, inbox: client_inbox, deadline: up };
     let mut upload = pin!(upload(transfer, &mut source, sender, body, out));
     let mut download = pin!(download(transfer, receiver, inbox, &down, client_sender));
     poll_fn(|cx| {

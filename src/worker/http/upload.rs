@@ -17,7 +17,7 @@ use crate::proto::grpc_web::NotText;
 use crate::timeouts::{Pace, Timeout};
 
 /// Where the request body comes from.
-pub(super) struct Source<'a, T: Transport> {
+pub(super) struct BodySource<'a, T: Transport> {
     pub receiver: &'a mut Inlet<T>,
     pub inbox: &'a mut Vec<u8>,
     pub deadline: Deadline<'a, T>,
@@ -40,7 +40,7 @@ impl From<NotText> for Broken {
 /// Sends the request, then watches the client. Ends only with a failure. `out` holds what was encoded of it already.
 pub(super) async fn upload<T: Transport>(
     transfer: &Transfer<'_, T>,
-    source: &mut Source<'_, T>,
+    source: &mut BodySource<'_, T>,
     sender: &mut Outlet<T>,
     body: &mut RequestBody,
     out: &mut Vec<u8>,
@@ -61,7 +61,7 @@ struct Upload<'a, T: Transport> {
 
 impl<T: Transport> Upload<'_, T> {
     /// Sends the request, then watches the client. Ends only with a failure.
-    async fn run(&mut self, source: &mut Source<'_, T>, sender: &mut Outlet<T>) -> Failure {
+    async fn run(&mut self, source: &mut BodySource<'_, T>, sender: &mut Outlet<T>) -> Failure {
         let Transfer { account, progress, .. } = *self.transfer;
         account.enter(Phase::Send);
         match self.send_request(source, sender).await {
@@ -102,7 +102,7 @@ impl<T: Transport> Upload<'_, T> {
         pending().await
     }
 
-    async fn send_request(&mut self, source: &mut Source<'_, T>, sender: &mut Outlet<T>) -> Result<(), Broken> {
+    async fn send_request(&mut self, source: &mut BodySource<'_, T>, sender: &mut Outlet<T>) -> Result<(), Broken> {
         let transfer = self.transfer;
         let Transfer { account, progress, head, .. } = *transfer;
         self.take_body(source.inbox)?;
@@ -151,7 +151,7 @@ impl<T: Transport> Upload<'_, T> {
 
     /// Takes the rest of a short body where it is here already: it goes with the head, which spares two operations. True
     /// where there were bytes.
-    fn take_what_came(&self, source: &mut Source<'_, T>) -> bool {
+    fn take_what_came(&self, source: &mut BodySource<'_, T>) -> bool {
         let left = self.body.decoder.bytes_left().unwrap_or(JOINED_SEND_BYTES_MAX as u64);
         let is_short = (1..=JOINED_SEND_BYTES_MAX as u64).contains(&left);
         // A receive that is in flight has the buffer.
@@ -163,7 +163,7 @@ impl<T: Transport> Upload<'_, T> {
     }
 
     /// Waits until the body comes, the client was told to send it, or the upstream was silent for too long.
-    async fn await_continue(&self, source: &mut Source<'_, T>) -> Result<(), Broken> {
+    async fn await_continue(&self, source: &mut BodySource<'_, T>) -> Result<(), Broken> {
         let expectation = &self.transfer.progress.expectation;
         let gone = || Broken::Client(Failure::ClientClosed(self.transfer.account.phase()));
         source.deadline.timer.arm_row(Timeout::ExpectContinue);
@@ -241,7 +241,12 @@ impl<T: Transport> Upload<'_, T> {
     }
 
     /// Sends what `out` holds, and the end of the body where it has come.
-    async fn send_up(&mut self, source: &Source<'_, T>, sender: &mut Outlet<T>, is_first: bool) -> Result<(), Broken> {
+    async fn send_up(
+        &mut self,
+        source: &BodySource<'_, T>,
+        sender: &mut Outlet<T>,
+        is_first: bool,
+    ) -> Result<(), Broken> {
         let Self { transfer, body, out, framing, has_ended } = self;
         if body.decoder.is_done() && !*has_ended {
             *has_ended = true;

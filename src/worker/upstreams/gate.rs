@@ -10,7 +10,7 @@ use std::task::Context;
 
 use super::super::engine::Transport;
 use super::super::kit::Kit;
-use super::super::queue::{Place, Queue};
+use super::super::queue::{Queue, QueuePlace};
 use super::endpoint::EndpointPool;
 use crate::upstream::gate::{Limits, ServiceCounts, SharedCount};
 use crate::upstream::health::EndpointState;
@@ -73,7 +73,7 @@ impl Gate {
 pub(super) struct Ticket<T: Transport> {
     gate: Rc<Gate>,
     kit: Rc<Kit<T>>,
-    place: Rc<Place>,
+    place: Rc<QueuePlace>,
 }
 
 impl<T: Transport> Ticket<T> {

@@ -13,7 +13,7 @@ use crate::limits::H2_DATA_BYTES_MAX;
 
 /// How a message ends.
 #[derive(Debug)]
-enum End {
+enum StreamEnd {
     Plain,
     Trailers(HeaderMap),
 }
@@ -24,7 +24,7 @@ pub(super) struct Outgoing {
     /// The head, and whether it is all.
     head: Option<(H2Head, bool)>,
     /// The end, once it is known.
-    end: Option<End>,
+    end: Option<StreamEnd>,
     is_ended: bool,
 }
 
@@ -48,7 +48,7 @@ impl Outgoing {
 
     pub(super) fn put_end(&mut self, trailers: Option<HeaderMap>) {
         if !self.is_ended {
-            self.end = Some(trailers.map_or(End::Plain, End::Trailers));
+            self.end = Some(trailers.map_or(StreamEnd::Plain, StreamEnd::Trailers));
         }
     }
 
@@ -117,18 +117,18 @@ impl Outgoing {
             }
         }
         let length = wanted.min(stream.capacity());
-        let is_last = length == out.len() && matches!(self.end, Some(End::Plain));
+        let is_last = length == out.len() && matches!(self.end, Some(StreamEnd::Plain));
         stream.send_data(Bytes::copy_from_slice(&out[..length]), is_last).map_err(|_| gone())?;
         self.is_ended |= is_last;
         Poll::Ready(Ok(length))
     }
 
-    fn send_end(&mut self, to: &mut impl Stream, end: End) -> io::Result<()> {
+    fn send_end(&mut self, to: &mut impl Stream, end: StreamEnd) -> io::Result<()> {
         self.is_ended = true;
         let Some(stream) = to.begun() else { return Err(gone()) };
         let sent = match end {
-            End::Trailers(trailers) => stream.send_trailers(trailers),
-            End::Plain => stream.send_data(Bytes::new(), true),
+            StreamEnd::Trailers(trailers) => stream.send_trailers(trailers),
+            StreamEnd::Plain => stream.send_data(Bytes::new(), true),
         };
         sent.map_err(|error| to.fault(&error))
     }
@@ -137,7 +137,7 @@ impl Outgoing {
     pub(super) fn finish(&mut self, to: &mut impl Stream) {
         if !self.is_ended {
             // Whoever receives hears of it where the stream is gone.
-            let _ = self.send_end(to, End::Plain);
+            let _ = self.send_end(to, StreamEnd::Plain);
         }
     }
 }
