@@ -11,38 +11,38 @@ use crate::units::Duration;
 /// A named wait. Each says which key sets it, or its constant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Timeout {
-    /// `listener.timeouts.handshake`: a whole TLS handshake with a client.
+    /// `listeners.NAME.timeouts.handshake`: a whole TLS handshake with a client.
     Handshake,
-    /// The rest of a handshake whose client sent early data: `listener.timeouts.handshake`, never without end.
+    /// The rest of a handshake whose client sent early data: `listeners.NAME.timeouts.handshake`, never without end.
     EarlyHandshake,
-    /// `listener.timeouts.header`: from the first byte (or the accept) to the end of the request head. Absolute.
+    /// `listeners.NAME.timeouts.header`: from the first byte (or the accept) to the end of the request head. Absolute.
     #[default]
     ClientHeader,
-    /// `listener.timeouts.body`: between two receives of the request body.
+    /// `listeners.NAME.timeouts.body`: between two receives of the request body.
     ClientBody,
-    /// `listener.timeouts.idle`: a kept-alive client connection without a request.
+    /// `listeners.NAME.timeouts.idle`: a kept-alive client connection without a request.
     ClientIdle,
-    /// `listener.timeouts.send`: one send to the client that makes no progress.
+    /// `listeners.NAME.timeouts.send`: one send to the client that makes no progress.
     ClientSend,
-    /// `service.limits.queue_wait`: a request before a service that has no room.
+    /// `services.NAME.limits.queue_wait`: a request before a service that has no room.
     Queue,
-    /// `service.timeouts.connect`: setting up an upstream connection, its TLS handshake included.
+    /// `services.NAME.timeouts.connect`: setting up an upstream connection, its TLS handshake included.
     Connect,
-    /// `service.timeouts.send`: one send to the upstream that makes no progress.
+    /// `services.NAME.timeouts.send`: one send to the upstream that makes no progress.
     UpstreamSend,
-    /// `service.timeouts.header`: from the last byte of the request to the end of the response head.
+    /// `services.NAME.timeouts.header`: from the last byte of the request to the end of the response head.
     UpstreamHeader,
-    /// `service.timeouts.body`: between two receives of the response body.
+    /// `services.NAME.timeouts.body`: between two receives of the response body.
     UpstreamBody,
-    /// `service.timeouts.total`: the whole exchange.
+    /// `services.NAME.timeouts.total`: the whole exchange.
     Total,
-    /// `service.timeouts.tunnel`: an upgraded connection without a byte in either direction.
+    /// `services.NAME.timeouts.tunnel`: an upgraded connection without a byte in either direction.
     Tunnel,
-    /// `service.timeouts.tunnel_total`: an upgraded connection as a whole.
+    /// `services.NAME.timeouts.tunnel_total`: an upgraded connection as a whole.
     TunnelTotal,
-    /// `service.keep_alive.idle`: a pooled upstream connection, or what was learned of the endpoint where that is less.
+    /// `services.NAME.keep_alive.idle`: a pooled upstream connection, or what was learned of the endpoint where that is less.
     UpstreamIdle,
-    /// `service.keep_alive.ping`: an HTTP/2 upstream with requests, until it is asked whether it is there.
+    /// `services.NAME.keep_alive.ping`: an HTTP/2 upstream with requests, until it is asked whether it is there.
     UpstreamPing,
     /// The answer to that question.
     UpstreamPong,

@@ -19,9 +19,9 @@ use memory::{FarEnd, Memory};
 use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Kept, Resolved, compile};
-use ringress::encode::hop::{Hop, UpstreamHost};
+use ringress::encode::hop::{Hop, HopFields, UpstreamHost};
 use ringress::encode::request::put_request_head;
-use ringress::encode::response::{ResponseTerms, UpstreamResponse, put_response_head};
+use ringress::encode::response::{Persistence, ResponseTerms, UpstreamResponse, put_response_head};
 use ringress::filter::edits::Edits;
 use ringress::proto::h1::encode::put_chunk;
 use ringress::proto::h1::framing::{BodyDecoder, Framing};
@@ -150,8 +150,7 @@ fn write_request(text: &'static str) -> Run {
                 is_early: false,
                 port: 80,
                 request_id: 1 << 100,
-                forwarded: false,
-                via: false,
+                writes: HopFields { forwarded: false, via: false },
             };
             let host = UpstreamHost { set: None, fallback: b"origin" };
             out.clear();
@@ -168,8 +167,7 @@ fn write_response() -> Run {
         for _ in 0..times {
             let terms = ResponseTerms {
                 framing: head.framing(),
-                keep_alive: true,
-                says_keep_alive: false,
+                persistence: Persistence::KeepAlive,
                 passes_length: false,
                 is_secure: false,
                 grpc_web: None,

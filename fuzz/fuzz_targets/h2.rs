@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use libfuzzer_sys::fuzz_target;
-use ringress::encode::hop::{Hop, UpstreamHost};
+use ringress::encode::hop::{Hop, HopFields, UpstreamHost};
 use ringress::encode::request::h2_request;
-use ringress::encode::response::{ResponseTerms, UpstreamResponse, h2_response};
+use ringress::encode::response::{Persistence, ResponseTerms, UpstreamResponse, h2_response};
 use ringress::encode::wire::trailer_fields;
 use ringress::filter::edits::{Edits, FieldEdits};
 use ringress::proto::h1::request::{RequestHead, Underscores};
@@ -75,8 +75,7 @@ fn check_h2_request(data: &[u8]) {
         is_early: false,
         port: 80,
         request_id: 1,
-        forwarded: true,
-        via: true,
+        writes: HopFields { forwarded: true, via: true },
     };
     let host = UpstreamHost { set: None, fallback: b"localhost" };
     if let Err(fault) = h2_request(&head, &hop, &host, &FieldEdits::default(), "https") {
@@ -92,8 +91,7 @@ fn check_h2_response(data: &[u8]) {
     }
     let terms = ResponseTerms {
         framing: head.framing(),
-        keep_alive: true,
-        says_keep_alive: false,
+        persistence: Persistence::KeepAlive,
         passes_length: false,
         is_secure: true,
         grpc_web: None,

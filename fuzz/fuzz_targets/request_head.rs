@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringress::filter::forwarded::{Hop, put_request_head};
+use ringress::encode::hop::{Hop, HopFields, UpstreamHost};
+use ringress::encode::request::put_request_head;
+use ringress::filter::edits::FieldEdits;
 use ringress::proto::h1::request::{RequestHead, Underscores};
 use ringress::proto::h1::scan::HeadScan;
 
@@ -14,19 +16,18 @@ fuzz_target!(|data: &[u8]| {
     }
     let hop = Hop {
         peer: [127, 0, 0, 1].into(),
+        client: [127, 0, 0, 1].into(),
         is_trusted: data.len() % 2 == 0,
         scheme: "http",
         client_certificate: None,
         is_early: false,
         port: 80,
         request_id: 1,
-        forwarded: true,
-        via: true,
-        host: None,
-        fallback_host: b"endpoint",
+        writes: HopFields { forwarded: true, via: true },
     };
+    let host = UpstreamHost { set: None, fallback: b"endpoint" };
     let mut out = Vec::new();
-    put_request_head(&mut out, &head, &hop, &[]);
+    put_request_head(&mut out, &head, &hop, &host, &FieldEdits::default());
     assert_eq!(HeadScan::default().advance(&out), Ok(Some(out.len())), "one head and nothing behind it");
     // Ours may be too many for a head that was nearly full.
     if head.fields().count() > 100 {

@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringress::filter::response::{Delivery, put_response_head};
+use ringress::encode::response::{Persistence, ResponseTerms, UpstreamResponse, put_response_head};
+use ringress::filter::edits::Edits;
 use ringress::proto::h1::framing::Framing;
 use ringress::proto::h1::response::ResponseHead;
 use ringress::proto::h1::scan::HeadScan;
@@ -15,21 +16,20 @@ fuzz_target!(|data: &[u8]| {
     if head.parse(bytes, is_head).is_err() || head.is_interim() {
         return;
     }
-    let delivery = Delivery {
+    let terms = ResponseTerms {
         framing: if head.framing() == Framing::UntilClose { Framing::Chunked } else { head.framing() },
-        keep_alive: true,
-        says_keep_alive: true,
+        persistence: Persistence::SaysKeepAlive,
         passes_length: is_head || head.status() == 304,
         is_secure: false,
         grpc_web: None,
     };
     let mut out = Vec::new();
-    put_response_head(&mut out, &head, bytes, &delivery, &[]);
+    put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, &Edits::NONE);
     assert_eq!(HeadScan::default().advance(&out), Ok(Some(out.len())), "one head and nothing behind it");
     if head.fields(bytes).count() > 100 {
         return;
     }
     let mut again = ResponseHead::default();
     again.parse(&out, is_head).expect("what is written is accepted");
-    assert_eq!((again.status(), again.framing()), (head.status(), delivery.framing));
+    assert_eq!((again.status(), again.framing()), (head.status(), terms.framing));
 });

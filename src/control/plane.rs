@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -247,8 +247,7 @@ impl Plane {
 
     /// Forgets names that are gone for long enough, and their series.
     fn forget_gone(&mut self) {
-        #[expect(clippy::disallowed_methods, reason = "the control plane's clock")]
-        let now = Instant::now();
+        let now = tokio::time::Instant::now().into_std();
         let due = self.gone.due(&self.kept.labels, &self.snapshot, now);
         if due.is_empty() {
             return;

@@ -74,12 +74,11 @@ mod tests {
     use crate::snapshot::{Entrance, RouteTable};
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "some instant to count from")]
     fn a_name_is_forgotten_an_hour_after_it_went_unless_it_came_back() {
         let (mut labels, mut gone) = (Labels::default(), Gone::default());
         let (here, there) = (labels.label("here"), labels.label("there"));
         let mut snapshot = Snapshot::default();
-        let start = Instant::now();
+        let start = tokio::time::Instant::now().into_std();
         let minutes = |minutes: u64| start + Duration::from_mins(minutes);
         assert!(gone.due(&labels, &snapshot, minutes(0)).is_empty());
         let service = |label| crate::snapshot::Service {

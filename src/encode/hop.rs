@@ -9,7 +9,6 @@ use crate::proto::h1::request::RequestHead;
 
 /// What this hop knows of a request. Each fact is asked once.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that have nothing to do with each other")]
 pub struct Hop<'a> {
     /// The address on the other end of the connection.
     pub peer: IpAddr,
@@ -27,9 +26,16 @@ pub struct Hop<'a> {
     pub port: u16,
     /// Ours for this request, in case the client has none that is believed.
     pub request_id: u128,
-    /// Also write `Forwarded`.
+    /// What it writes of itself beside the usual fields.
+    pub writes: HopFields,
+}
+
+/// Fields that a hop may write.
+#[derive(Clone, Copy, Debug)]
+pub struct HopFields {
+    /// `Forwarded` (RFC 7239).
     pub forwarded: bool,
-    /// Write `Via`.
+    /// `Via` (RFC 9110 §7.6.3).
     pub via: bool,
 }
 

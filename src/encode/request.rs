@@ -145,10 +145,10 @@ fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Ho
     if is_missing(Known::XForwardedPort) && writes(b"x-forwarded-port") {
         out.number(b"X-Forwarded-Port", u64::from(hop.port));
     }
-    if hop.forwarded && writes(b"forwarded") {
+    if hop.writes.forwarded && writes(b"forwarded") {
         out.composed(b"Forwarded", |value| put_forwarded(value, head, hop));
     }
-    if hop.via && writes(b"via") {
+    if hop.writes.via && writes(b"via") {
         out.field(b"Via", if head.version() == Version::H2 { b"2.0 ringress" } else { b"1.1 ringress" });
     }
     if let Some(certificate) = hop.client_certificate.filter(|_| writes(b"client-cert")) {
@@ -201,6 +201,7 @@ fn encoded(target: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::hop::HopFields;
     use crate::proto::h1::request::Underscores;
 
     fn head(text: &str) -> RequestHead {
@@ -219,8 +220,7 @@ mod tests {
             is_early: false,
             port: 8080,
             request_id: 0xab,
-            forwarded: false,
-            via: true,
+            writes: HopFields { forwarded: false, via: true },
         }
     }
 
@@ -271,7 +271,7 @@ mod tests {
             put: vec![(b"X-A"[..].into(), b"2"[..].into())],
         };
         let head = head("GET / HTTP/1.1\nHost: a\nConnection: upgrade\nUpgrade: websocket\nX-a: 1\nCookie: c\n\n");
-        let hop = Hop { forwarded: true, peer: "::1".parse().unwrap(), ..hop(false) };
+        let hop = Hop { writes: HopFields { forwarded: true, via: true }, peer: "::1".parse().unwrap(), ..hop(false) };
         let text = written(&head, &hop, &UpstreamHost { set: Some(b"up:1"), ..HOST }, &edits);
         assert!(text.contains("Connection: upgrade\r\nUpgrade: websocket\r\n"), "{text}");
         assert!(text.contains("Host: up:1\r\n") && text.contains("X-Forwarded-Host: a\r\n"));

@@ -11,16 +11,24 @@ use crate::proto::h1::framing::Framing;
 use crate::proto::h1::response::ResponseHead;
 use crate::proto::h2::WEBSOCKET_ACCEPT;
 
+/// What becomes of the client's connection after a response (RFC 9112 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// It closes, and the client is told.
+    Close,
+    /// It stays open, as it does in HTTP/1.1 where nothing is said.
+    KeepAlive,
+    /// It stays open, and the client must be told: HTTP/1.0.
+    SaysKeepAlive,
+}
+
 /// How the response goes to the client.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseTerms {
     /// How the body is framed towards the client, where it speaks HTTP/1.
     pub framing: Framing,
-    /// True where the client's connection stays open.
-    pub keep_alive: bool,
-    /// True where the client must be told that it stays open: HTTP/1.0.
-    pub says_keep_alive: bool,
+    /// What becomes of the client's connection, and what it is told of that.
+    pub persistence: Persistence,
     /// True where `Content-Length` is passed although there is no body: HEAD and 304.
     pub passes_length: bool,
     /// True where the client came by TLS.
@@ -33,8 +41,7 @@ impl ResponseTerms {
     /// An interim response: a head, and nothing that is changed for a route.
     const INTERIM: Self = Self {
         framing: Framing::None,
-        keep_alive: true,
-        says_keep_alive: false,
+        persistence: Persistence::KeepAlive,
         passes_length: false,
         is_secure: false,
         grpc_web: None,
@@ -68,10 +75,12 @@ pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, term
     if head.status() == 101 {
         text.field(b"Connection", b"upgrade");
         text.field(b"Upgrade", head.known(Known::Upgrade, bytes).unwrap_or_default());
-    } else if !terms.keep_alive {
-        text.field(b"Connection", b"close");
-    } else if terms.says_keep_alive {
-        text.field(b"Connection", b"keep-alive");
+    } else {
+        match terms.persistence {
+            Persistence::Close => text.field(b"Connection", b"close"),
+            Persistence::SaysKeepAlive => text.field(b"Connection", b"keep-alive"),
+            Persistence::KeepAlive => {}
+        }
     }
     put_edits(&mut text, edits);
     out.extend_from_slice(b"\r\n");
@@ -169,7 +178,7 @@ fn put_fields(
 mod tests {
     use super::*;
 
-    const TERMS: ResponseTerms = ResponseTerms { says_keep_alive: true, ..ResponseTerms::INTERIM };
+    const TERMS: ResponseTerms = ResponseTerms { persistence: Persistence::SaysKeepAlive, ..ResponseTerms::INTERIM };
 
     fn parsed(bytes: &[u8]) -> ResponseHead {
         let mut head = ResponseHead::default();
@@ -223,7 +232,7 @@ mod tests {
         edits.secure_response.put.push((b"X-Secure"[..].into(), b"yes"[..].into()));
         let response = UpstreamResponse { head: &head, bytes };
         for (is_secure, expected) in [(false, "X: 1\r\n\r\n"), (true, "X: 1\r\nX-Secure: yes\r\n\r\n")] {
-            let terms = ResponseTerms { is_secure, says_keep_alive: false, ..TERMS };
+            let terms = ResponseTerms { is_secure, persistence: Persistence::KeepAlive, ..TERMS };
             let mut out = Vec::new();
             put_response_head(&mut out, response, &terms, &edits);
             assert_eq!(String::from_utf8(out).unwrap(), format!("HTTP/1.1 200 OK\r\n{expected}"));

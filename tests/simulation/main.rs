@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_types, reason = "wakers may cross threads, though none does here")]
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
+mod origin;
 mod peers;
 mod world;
 
@@ -12,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use peers::{Book, Manner, Seen};
+use origin::Manner;
+use peers::{Book, Seen};
 use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Kept, Resolved, compile};
@@ -116,7 +118,7 @@ fn run(seed: u64, snapshot: &Arc<Snapshot>) -> Result<Vec<u16>, String> {
     let (label, inner, secure) = (label_of("web"), label_of("inner"), label_of("secure"));
     let own = worker.clone();
     world.on_connect(move |world, socket, port| match port {
-        None => world.spawn(peers::origin(world.clone(), socket, seen.clone())),
+        None => world.spawn(origin::origin(world.clone(), socket, seen.clone())),
         Some(443) => world.spawn(serve(own.clone(), socket, Peer::LOCAL, secure)),
         Some(_) => world.spawn(serve(own.clone(), socket, Peer::LOCAL, inner)),
     });
@@ -143,7 +145,7 @@ fn run_own(seed: u64, snapshot: &Arc<Snapshot>) -> Result<Vec<u16>, String> {
     let book: Book = Book::default();
     book.borrow_mut().resize(requests, Seen::default());
     let seen = book.clone();
-    world.on_connect(move |world, socket, _| world.spawn(peers::origin(world.clone(), socket, seen.clone())));
+    world.on_connect(move |world, socket, _| world.spawn(origin::origin(world.clone(), socket, seen.clone())));
     let service = snapshot.services.iter().find(|service| &*service.name == "s").unwrap().label;
     world.spawn(peers::own_requests(world.clone(), worker, service, book.clone()));
     world.run(LONGEST_MS);
@@ -285,7 +287,7 @@ fn the_same_seed_is_the_same_world() {
         let book: Book = Book::default();
         book.borrow_mut().resize(3, Seen::default());
         let seen = book.clone();
-        world.on_connect(move |world, socket, _| world.spawn(peers::origin(world.clone(), socket, seen.clone())));
+        world.on_connect(move |world, socket, _| world.spawn(origin::origin(world.clone(), socket, seen.clone())));
         let (ours, theirs) = world::pair(&world);
         world.spawn(peers::client(world.clone(), theirs, book.clone(), 0..3, &WAYS[..1]));
         let web = snapshot.listeners.iter().map(|entrance| &entrance.listener).find(|web| &*web.name == "web").unwrap();

@@ -1,6 +1,4 @@
-//! Clients and origins of the simulated world, well-behaved or not, and what each of them saw.
-
-#![expect(clippy::wildcard_enum_match_arm, reason = "most manners share what is usual")]
+//! Those who ask in the simulated world, well-behaved or not, and what the whole world saw of each request.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,6 +9,7 @@ use ringress::worker::Worker;
 use ringress::worker::engine::{Socket, Transmit as _, Transport as _, finish, receive, send};
 use ringress::worker::http::subrequest::ask;
 
+use crate::origin::Manner;
 use crate::world::World;
 
 /// What the whole world saw of one request.
@@ -55,7 +54,7 @@ pub fn body(id: usize, length: usize) -> Vec<u8> {
     (0..length).map(|at| b'a' + u8::try_from((id * 7 + at) % 26).unwrap()).collect()
 }
 
-async fn send_all(world: &World, socket: &mut Socket<World>, bytes: &[u8]) -> bool {
+pub async fn send_all(world: &World, socket: &mut Socket<World>, bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while !rest.is_empty() {
         let length = 1 + world.below(rest.len());
@@ -81,7 +80,7 @@ async fn fill(socket: &mut Socket<World>, buffer: &mut Vec<u8>) -> bool {
 }
 
 /// A head off the buffer, as text.
-async fn head(socket: &mut Socket<World>, buffer: &mut Vec<u8>) -> Option<String> {
+pub async fn head(socket: &mut Socket<World>, buffer: &mut Vec<u8>) -> Option<String> {
     loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             return Some(String::from_utf8(buffer.drain(..at + 4).collect()).unwrap());
@@ -92,7 +91,7 @@ async fn head(socket: &mut Socket<World>, buffer: &mut Vec<u8>) -> Option<String
     }
 }
 
-fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().skip(1).find_map(|line| {
         let (field, value) = line.split_once(':')?;
         field.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -100,7 +99,12 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// The body behind a head; true where it came whole.
-async fn read_body(socket: &mut Socket<World>, buffer: &mut Vec<u8>, head: &str, until_close: bool) -> (Vec<u8>, bool) {
+pub async fn read_body(
+    socket: &mut Socket<World>,
+    buffer: &mut Vec<u8>,
+    head: &str,
+    until_close: bool,
+) -> (Vec<u8>, bool) {
     if let Some(length) = field(head, "content-length") {
         let length: usize = length.parse().unwrap();
         while buffer.len() < length {
@@ -139,7 +143,7 @@ async fn read_body(socket: &mut Socket<World>, buffer: &mut Vec<u8>, head: &str,
     }
 }
 
-fn framed(world: &World, body: &[u8]) -> (String, Vec<u8>) {
+pub fn framed(world: &World, body: &[u8]) -> (String, Vec<u8>) {
     if world.one_in(2) {
         return (format!("Content-Length: {}\r\n", body.len()), body.to_vec());
     }
@@ -289,141 +293,4 @@ pub async fn own_requests(world: World, worker: Rc<Worker<World>>, service: Labe
         let is_cut_as_asked = reply.is_whole == (expected.len() <= body_max) && reply.body.len() <= body_max;
         book[id].is_answer_wrong = !is_right || !is_cut_as_asked || field(b"x-id") != Some(id.to_string());
     }
-}
-
-/// How an origin treats one request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Manner {
-    Well,
-    Interim,
-    UntilClose,
-    ClosesAfter,
-    SaysClose,
-    Silent,
-    ClosesBefore,
-    /// Closes before it has read anything.
-    ClosesUnread,
-    /// Executes the request and resets.
-    Resets,
-    /// Executes the request, and nothing more comes through.
-    Vanishes,
-    Truncates,
-    Garbage,
-    Unsolicited,
-}
-
-fn manner(world: &World) -> Manner {
-    match world.below(80) {
-        0..6 => Manner::Interim,
-        6..10 => Manner::UntilClose,
-        10..14 => Manner::SaysClose,
-        15 => Manner::Silent,
-        16 => Manner::ClosesBefore,
-        17 => Manner::Truncates,
-        18 => Manner::Garbage,
-        19 => Manner::Unsolicited,
-        20..24 => Manner::ClosesUnread,
-        28..30 => Manner::Resets,
-        30 => Manner::Vanishes,
-        14 | 24..28 => Manner::ClosesAfter,
-        _ => Manner::Well,
-    }
-}
-
-/// An origin's connection.
-pub async fn origin(world: World, mut socket: Socket<World>, book: Book) {
-    let mut buffer = Vec::new();
-    if world.one_in(40) {
-        // It is gone before, or while, anything comes.
-        world.sleep(world.below(3) as u64).await;
-        leave(&book, &socket);
-        return;
-    }
-    while let Some(text) = head(&mut socket, &mut buffer).await {
-        let target = text.split(' ').nth(1).unwrap();
-        let id: usize = target.split(['/', '?']).nth(2).unwrap().parse().unwrap();
-        let sent: usize = target.split("n=").nth(1).unwrap().parse().unwrap();
-        let manner = manner(&world);
-        let is_faulty = !matches!(manner, Manner::Well | Manner::Interim | Manner::UntilClose | Manner::SaysClose);
-        if manner == Manner::Unsolicited {
-            book.borrow_mut().iter_mut().for_each(|seen| seen.is_forged = true);
-        }
-        if is_faulty {
-            book.borrow_mut()[id].faults.push(manner);
-        }
-        if manner == Manner::ClosesUnread {
-            leave(&book, &socket);
-            return;
-        }
-        let (content, is_whole) = read_body(&mut socket, &mut buffer, &text, false).await;
-        if !is_whole {
-            return;
-        }
-        let mut seen = book.borrow().get(id).cloned().unwrap();
-        seen.executed += 1;
-        seen.is_body_wrong |= content != body(id, sent);
-        book.borrow_mut()[id] = seen;
-        world.sleep(world.below(30) as u64).await;
-        if !answer(&world, &mut socket, id, manner).await {
-            leave(&book, &socket);
-            return;
-        }
-        // An idle timeout that nobody announced.
-        if manner == Manner::Well && world.one_in(6) {
-            world.sleep(world.below(60) as u64).await;
-            leave(&book, &socket);
-            return;
-        }
-    }
-}
-
-/// Closes; notes the request that the kernel took and nobody reads.
-fn leave(book: &Book, socket: &Socket<World>) {
-    let unread = String::from_utf8_lossy(&socket.receiver.unread()).into_owned();
-    if unread.is_empty() {
-        return;
-    }
-    let of_head = |text: &str| text.split(['/', '?']).nth(2).and_then(|id| id.parse::<usize>().ok());
-    match unread.lines().next().and_then(of_head) {
-        Some(id) if id < book.borrow().len() => book.borrow_mut()[id].taken += 1,
-        // The middle of one: whose it is cannot be said.
-        _ => book.borrow_mut().iter_mut().for_each(|seen| seen.taken += 1),
-    }
-}
-
-/// Answers one request; true where the connection goes on.
-async fn answer(world: &World, socket: &mut Socket<World>, id: usize, manner: Manner) -> bool {
-    let content = body(id, if world.one_in(3) { world.below(4_000) } else { world.below(40) });
-    let own = format!("X-Id: {id}\r\nX-Length: {}\r\n", content.len());
-    let (fields, payload) = match manner {
-        Manner::UntilClose => (String::new(), content.clone()),
-        _ => framed(world, &content),
-    };
-    let close = if manner == Manner::SaysClose { "Connection: close\r\n" } else { "" };
-    let mut bytes = Vec::new();
-    if manner == Manner::Interim {
-        bytes.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n");
-    }
-    bytes.extend_from_slice(format!("HTTP/1.1 200 OK\r\n{own}{close}{fields}\r\n").as_bytes());
-    bytes.extend_from_slice(&payload);
-    match manner {
-        Manner::Silent => world.sleep(500_000).await,
-        Manner::ClosesBefore | Manner::ClosesUnread => return false,
-        Manner::Resets => {
-            socket.sender.reset();
-            return false;
-        }
-        Manner::Vanishes => {
-            socket.sender.vanish();
-            return false;
-        }
-        Manner::Truncates => bytes.truncate(world.below(bytes.len())),
-        Manner::Garbage => bytes = b"HTTP/1.1 2OO what\r\nno field\r\n\r\n".to_vec(),
-        Manner::Unsolicited => bytes.extend_from_slice(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"),
-        _ => {}
-    }
-    if !bytes.is_empty() && !send_all(world, socket, &bytes).await {
-        return false;
-    }
-    matches!(manner, Manner::Well | Manner::Interim | Manner::Unsolicited)
 }

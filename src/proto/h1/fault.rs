@@ -1,11 +1,12 @@
 //! The rules of a head by name, and what breaking one becomes: each variant is one way of being wrong.
 
+#![expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
+
 use super::framing::FramingFault;
 use crate::failure::Failure;
 
 /// A way for a request head to be wrong. The fault is the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
 pub enum RequestFault {
     Version,
     Method,
@@ -84,7 +85,6 @@ impl From<RequestFault> for Failure {
 
 /// A way for a response head to be wrong. The fault is the upstream's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
 pub enum ResponseFault {
     HeadTooLarge,
     BareLineFeed,

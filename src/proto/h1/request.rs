@@ -11,7 +11,7 @@ use super::authority::host_length;
 use super::fault::RequestFault;
 use super::field::{Field, Known, Span, list_elements, mark_nominated};
 use super::framing::{Framing, stated};
-use super::target::{TargetFault, normalize};
+use super::target::{TargetFault, absolute_form, normalize};
 use crate::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
 use crate::proto::grpc_web;
 use crate::proto::version::Version;
@@ -368,16 +368,6 @@ impl RequestHead {
     pub const fn grpc_web(&self) -> Option<grpc_web::GrpcWebKind> {
         self.grpc_web
     }
-}
-
-/// Where in an absolute-form target the authority is and the path begins.
-fn absolute_form(raw: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
-    let scheme = [&b"http://"[..], b"https://"]
-        .iter()
-        .find(|scheme| raw.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))?
-        .len();
-    let length = raw[scheme..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(raw.len() - scheme);
-    Some((scheme..scheme + length, scheme + length))
 }
 
 /// httparse's errors as rules. It says `Version` for anything behind the target, so that is looked at again.

@@ -42,6 +42,16 @@ pub fn normalize(path_and_query: &[u8], out: &mut Vec<u8>) -> Result<usize, Targ
     Ok(path_length)
 }
 
+/// Where in an absolute-form target the authority is and the path begins.
+pub(super) fn absolute_form(raw: &[u8]) -> Option<(std::ops::Range<usize>, usize)> {
+    let scheme = [&b"http://"[..], b"https://"]
+        .iter()
+        .find(|scheme| raw.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))?
+        .len();
+    let length = raw[scheme..].iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(raw.len() - scheme);
+    Some((scheme..scheme + length, scheme + length))
+}
+
 /// True where nothing is to be done, as for nearly every request.
 fn is_normal(path: &[u8]) -> bool {
     let mut previous = 0;

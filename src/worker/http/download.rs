@@ -15,7 +15,8 @@ use super::judge;
 use super::progress::{Expectation, UploadState};
 use super::transfer::{Delivered, Transfer};
 use crate::encode::response::{
-    ResponseTerms, UpstreamResponse, h2_continue, h2_interim, h2_response, put_interim_head, put_response_head,
+    Persistence, ResponseTerms, UpstreamResponse, h2_continue, h2_interim, h2_response, put_interim_head,
+    put_response_head,
 };
 use crate::encode::wire::{H2Head, Wire};
 use crate::failure::{Failure, Phase};
@@ -135,7 +136,7 @@ impl<T: Transport> Download<'_, T> {
         }
         let is_sent = progress.upload.get() == UploadState::Sent;
         let word = UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent, ..head.word };
-        Ok(Delivered::Response { keep_alive: head.terms.keep_alive, word })
+        Ok(Delivered::Response { keep_alive: head.terms.persistence != Persistence::Close, word })
     }
 
     /// From here on there is no other answer, and no other attempt.
@@ -323,8 +324,11 @@ impl<T: Transport> Download<'_, T> {
             request.wants_keep_alive() && !is_last && framing != Framing::UntilClose && !is_ambiguous && is_read;
         ResponseTerms {
             framing,
-            keep_alive,
-            says_keep_alive: keep_alive && !is_modern,
+            persistence: match (keep_alive, is_modern) {
+                (false, _) => Persistence::Close,
+                (true, true) => Persistence::KeepAlive,
+                (true, false) => Persistence::SaysKeepAlive,
+            },
             passes_length: request.method() == b"HEAD" || head.status() == 304,
             is_secure,
             grpc_web,

@@ -29,7 +29,7 @@ use super::settle;
 use super::state::{After, Ending, Exchange};
 use super::transfer::Delivered;
 use crate::encode::grpc;
-use crate::encode::hop::{Hop, client_address, is_trusted};
+use crate::encode::hop::{Hop, HopFields, client_address, is_trusted};
 use crate::failure::{Failure, Phase, Resource};
 use crate::filter;
 use crate::filter::context::Verdict;
@@ -115,8 +115,7 @@ fn hop<'a>(
         is_early: false,
         port: listener.port,
         request_id,
-        forwarded: spec.forwarded,
-        via: spec.via,
+        writes: HopFields { forwarded: spec.forwarded, via: spec.via },
     }
 }
 

@@ -47,7 +47,7 @@ mod tests {
     use crate::failure::Failure;
     use crate::limits::BODY_BUFFER_BYTES;
     use crate::mailbox::{Acceptor, Bells};
-    use crate::upstream::attempts::{Attempts, FailedAttempt, RequestKind, Reuse, Standpoint};
+    use crate::upstream::attempts::{Attempts, ConnectionFacts, FailedAttempt, RequestKind, Reuse, Standpoint};
     use crate::upstream::evidence::{Evidence, State};
     use crate::upstream::retry::NoRetry;
 
@@ -74,7 +74,7 @@ mod tests {
             let connected = connect(self.kit, self.to, permit, &self.deadline, (Reuse::Fresh, true)).await;
             let (error, connection) = match connected {
                 Ok((upstream, _)) => return Ok(upstream),
-                Err(error) => (error, Default::default()),
+                Err(error) => (error, ConnectionFacts::default()),
             };
             let (failure, errno) = (error.failure, error.errno);
             let (evidence, state) = (Evidence::None, State::Unknown);
@@ -157,7 +157,7 @@ mod tests {
             let client = std::thread::spawn(move || {
                 [(); 2].map(|()| {
                     let mut stream = TcpStream::connect(address).unwrap();
-                    stream.write_all(&[7; 300_000]).unwrap();
+                    stream.write_all(&vec![7; 300_000]).unwrap();
                     stream.shutdown(Shutdown::Write).unwrap();
                     let mut text = Vec::new();
                     stream.read_to_end(&mut text).unwrap();

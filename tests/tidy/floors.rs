@@ -1,0 +1,174 @@
+//! What may name what: floors, the highest first. A file names files on lower floors of its folder, and none beside it.
+
+/// The floors of one folder: names of files and folders in it.
+type Floors = (&'static str, &'static [&'static [&'static str]]);
+
+/// Every folder in which more than one thing stands. `mod` is the folder's own file.
+pub const FLOORS: [Floors; 26] = [
+    (
+        "",
+        &[
+            &["main"],
+            &["cli"],
+            &["worker", "control", "admin"],
+            &["mailbox"],
+            &["observe"],
+            &["record", "status"],
+            &["snapshot"],
+            &["clients", "config", "encode", "sys"],
+            &["filter", "route", "timeouts", "upstream"],
+            &["proto", "tls", "units"],
+            &["failure", "limits"],
+        ],
+    ),
+    ("admin", &[&["mod"]]),
+    ("cli", &[&["mod"], &["demo"], &["explain", "run"], &["causes", "check", "inline"], &["arguments"]]),
+    (
+        "config",
+        &[
+            &["mod"],
+            &["source"],
+            &["files"],
+            &["decode", "schema"],
+            &["document", "listeners", "services"],
+            &["health", "problem", "routes", "tls"],
+        ],
+    ),
+    (
+        "control",
+        &[
+            &["plane"],
+            &["health", "resolve", "sources"],
+            &["compile", "grpc_health", "listeners", "notice", "retirement", "signals"],
+            &["mod"],
+        ],
+    ),
+    (
+        "control/compile",
+        &[&["mod"], &["listeners", "services"], &["resilience", "routes", "tls"], &["compiler"], &["secrets"]],
+    ),
+    ("control/sources", &[&["mod"], &["file"]]),
+    ("encode", &[&["answer", "subrequest"], &["request", "response"], &["grpc", "hop", "wire"], &["mod"]]),
+    ("failure", &[&["table"], &["mod", "row"]]),
+    (
+        "filter",
+        &[
+            &["mod"],
+            &["respond"],
+            &["add_prefix", "grpc_web", "headers", "hsts", "redirect", "strip_prefix"],
+            &["compile", "context", "edits", "transform"],
+        ],
+    ),
+    ("observe", &[&["prometheus"], &["access_log", "log_writer", "metrics", "process_log"], &["mod"]]),
+    ("proto", &[&["h2"], &["h1"], &["grpc_web", "version"], &["mod"]]),
+    (
+        "proto/h1",
+        &[
+            &["request", "response"],
+            &["fault"],
+            &["framing", "scan"],
+            &["chunked", "encode", "target"],
+            &["authority", "field"],
+            &["mod"],
+        ],
+    ),
+    ("proto/h2", &[&["meter", "to_h1"], &["mod"]]),
+    ("route", &[&["mod"], &["path"], &["condition"]]),
+    ("sys", &[&["clock", "limits", "socket"], &["mod"]]),
+    ("tls", &[&["client", "server"], &["fault", "identity", "mod", "sessions"]]),
+    (
+        "upstream",
+        &[
+            &["attempts"],
+            &["health", "retry"],
+            &["breaker", "ejection", "evidence", "gate", "habit", "pick", "reuse"],
+            &["mod"],
+        ],
+    ),
+    (
+        "worker",
+        &[
+            &["thread"],
+            &["accept"],
+            &["http", "mod"],
+            &["host"],
+            &["live"],
+            &["upstreams"],
+            &["wire"],
+            &["kit"],
+            &["heads", "time"],
+            &["buffers", "engine", "pressure", "queue"],
+        ],
+    ),
+    ("worker/engine", &[&["select"], &["ring"], &["half"], &["mod"]]),
+    (
+        "worker/http",
+        &[
+            &["serve"],
+            &["streams"],
+            &["exchange", "subrequest"],
+            &["attempt"],
+            &["duplex"],
+            &["download"],
+            &["judge", "settle", "upload"],
+            &["state", "transfer"],
+            &["account", "body", "held", "progress", "session"],
+            &["mod"],
+        ],
+    ),
+    ("worker/time", &[&["timer"], &["wheel"], &["mod"]]),
+    (
+        "worker/upstreams",
+        &[
+            &["outcome"],
+            &["revive"],
+            &["attempts", "connect"],
+            &["admit"],
+            &["service"],
+            &["gate"],
+            &["endpoint", "watch"],
+            &["mod"],
+        ],
+    ),
+    (
+        "worker/wire",
+        &[&["early", "tunnel"], &["link", "send"], &["ends"], &["h2"], &["connection"], &["tls"], &["fault"], &["mod"]],
+    ),
+    ("worker/wire/h2", &[&["client", "request", "stream"], &["body", "carrier", "outgoing", "pipe"], &["mod"]]),
+    ("worker/wire/tls", &[&["accept", "dial"], &["ends"], &["handshake", "session"], &["early"], &["mod"]]),
+];
+
+/// What is named from above in spite of the floors: from, to, why. Each must be needed.
+pub const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+
+/// The floor of a file or folder among these; the highest is 0.
+fn floor(floors: &[&[&str]], name: &str) -> Option<usize> {
+    floors.iter().position(|floor| floor.contains(&name))
+}
+
+/// What stands in `folder` and has this path in it, or is it.
+fn name_in<'a>(folder: &str, path: &'a str) -> Option<&'a str> {
+    let rest = if folder.is_empty() { path } else { path.strip_prefix(folder)?.strip_prefix('/')? };
+    Some(rest.split('/').next().unwrap_or(rest).trim_end_matches(".rs"))
+}
+
+/// Files that have no floor in their folder, or in one above it.
+pub fn homeless(paths: &[&str]) -> Vec<String> {
+    let is_placed = |path: &str| {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let is_known = FLOORS.iter().any(|(known, _)| *known == folder);
+        is_known
+            && FLOORS
+                .iter()
+                .all(|(folder, floors)| name_in(folder, path).is_none_or(|name| floor(floors, name).is_some()))
+    };
+    paths.iter().filter(|path| !is_placed(path)).map(|path| (*path).to_owned()).collect()
+}
+
+/// True where `from` may name `to`.
+pub fn may_name(from: &str, to: &str) -> bool {
+    FLOORS.iter().all(|(folder, floors)| {
+        let (Some(from), Some(to)) = (name_in(folder, from), name_in(folder, to)) else { return true };
+        from == to || floor(floors, from) < floor(floors, to)
+    })
+}
