@@ -1,5 +1,6 @@
 //! A configuration with where each part of it was written, and what the files hold that it names.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -26,7 +27,13 @@ pub struct Source {
 #[derive(Clone, Debug)]
 enum Written {
     /// In one text, which is taken whole or not at all.
-    Text { root: Node, text: Arc<str> },
+    Text {
+        text: Arc<str>,
+        syntax: Syntax,
+        file: Arc<Path>,
+        /// Read again when somebody asks for a place: a tree with places is larger than all that it says, and few ask.
+        root: OnceCell<Option<Box<Node>>>,
+    },
     /// In objects, by the key of the part that each became. Each is taken or rejected by itself.
     Objects(HashMap<String, Place>),
 }
@@ -58,9 +65,9 @@ impl Source {
         file: &Path,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Problem>> {
-        let root = Node::parse(text, syntax, file, environment)?;
-        let config = Arc::new(decode(&root)?);
-        Ok(Self { config, written: Written::Text { root, text: text.into() }, files: Rc::default() })
+        let config = Arc::new(decode(&Node::parse(text, syntax, file, environment)?)?);
+        let written = Written::Text { text: text.into(), syntax, file: file.into(), root: OnceCell::new() };
+        Ok(Self { config, written, files: Rc::default() })
     }
 
     /// A configuration that was put together from objects; `places` has the place of each part by its key, as in
@@ -94,7 +101,12 @@ impl Source {
     /// The place of a key, or of the nearest part around it that has one.
     fn place(&self, key: &str) -> Place {
         match &self.written {
-            Written::Text { root, .. } => root.nearest(key).place.clone(),
+            Written::Text { text, syntax, file, root } => {
+                // No place depends on what stands for a variable of the environment.
+                let read = || Node::parse(text, *syntax, file, &|_| Some(String::new())).ok().map(Box::new);
+                let root = root.get_or_init(read).as_ref();
+                root.map_or_else(|| Place::whole_file(file), |root| root.nearest(key).place.clone())
+            }
             Written::Objects(places) => {
                 let ends = key.match_indices('.').map(|(at, _)| at).chain([key.len()]);
                 let found = ends.filter_map(|end| places.get(&key[..end])).next_back();

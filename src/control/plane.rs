@@ -22,6 +22,7 @@ use crate::mailbox::{Mailbox, Order};
 use crate::observe::log_writer::LogWriter;
 use crate::snapshot::{Label, Service, Snapshot};
 use crate::status::Status;
+use crate::sys::memory::give_back;
 
 /// How often a draining process looks whether its workers are done.
 const DRAIN_LOOK: Duration = Duration::from_millis(10);
@@ -123,6 +124,7 @@ impl Plane {
         self.mailboxes = mailboxes;
         let change = std::mem::take(&mut self.change);
         self.publish(change);
+        give_back();
         let mut minute = tokio::time::interval(MINUTE);
         let mut day = tokio::time::interval(DAY);
         // Only a service manager listens; there may be none.
@@ -161,7 +163,9 @@ impl Plane {
                 _ = day.tick() => notice::tell(&self.snapshot),
                 _ = minute.tick() => self.forget_gone(),
                 _ = look.tick() => {
-                    self.retired.free();
+                    if self.retired.free() {
+                        give_back();
+                    }
                     if let Some(worker) = workers.iter().position(JoinHandle::is_finished) {
                         outcome = Err(std::io::Error::other(format!("worker {worker} ended; the log says why")));
                         break;
@@ -178,6 +182,8 @@ impl Plane {
 
     /// Asks the sources what holds now. Where anything is wrong with it all stays as it was, and every problem is told.
     async fn reload(&mut self, why: &str) {
+        // Reloads that come fast do not pile up what they leave behind.
+        self.retired.free();
         let Some(read) = self.sources.read(&self.source) else {
             tracing::warn!(why, "there is no file to reload: the configuration came from the command line");
             return;
@@ -198,6 +204,7 @@ impl Plane {
         tell(&problems);
         let problems = problems.iter().map(ToString::to_string).collect();
         self.status.send_modify(|status| status.problems = Arc::new(problems));
+        give_back();
     }
 
     /// The problems of parts that were rejected by themselves.

@@ -37,12 +37,14 @@ impl Retired {
         self.0.push(part);
     }
 
-    /// Frees what nobody else has any more.
-    pub(super) fn free(&mut self) {
+    /// Frees what nobody else has any more; whether there was anything.
+    pub(super) fn free(&mut self) -> bool {
+        let before = self.0.len();
         // A snapshot holds the parts: freed first, it leaves them with one owner.
         while let Some(at) = self.0.iter().rposition(|part| Arc::strong_count(part) == 1) {
             self.0.swap_remove(at);
         }
+        self.0.len() < before
     }
 }
 

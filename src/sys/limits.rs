@@ -1,5 +1,7 @@
 //! The limit of open files.
 
+#![expect(unsafe_code, reason = "the standard library does not know resource limits")]
+
 use std::io;
 
 /// Raises the soft limit of open files to the hard one and returns it.
@@ -9,14 +11,12 @@ use std::io;
 pub fn raise_open_files() -> io::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to an rlimit of this frame, which the call writes.
-    #[expect(unsafe_code, reason = "the standard library does not know resource limits")]
     let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
     let wanted = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
     // SAFETY: the pointer is to an rlimit of this frame, which the call only reads.
-    #[expect(unsafe_code, reason = "the standard library does not know resource limits")]
     let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) };
     Ok(if result == 0 { wanted.rlim_cur } else { limit.rlim_cur })
 }

@@ -30,3 +30,4 @@ mod timeouts;
 mod tls;
 mod tunnels;
 mod upstream_tls;
+mod whole_process;

@@ -74,7 +74,7 @@ pub const FLOORS: [Floors; 26] = [
     ),
     ("proto/h2", &[&["meter", "to_h1"], &["mod"]]),
     ("route", &[&["mod"], &["path"], &["condition"]]),
-    ("sys", &[&["clock", "limits", "socket"], &["mod"]]),
+    ("sys", &[&["clock", "limits", "memory", "socket"], &["mod"]]),
     ("tls", &[&["client", "server"], &["fault", "identity", "mod", "sessions"]]),
     (
         "upstream",

@@ -1,0 +1,117 @@
+//! What is promised for the whole process, over two workers: limits to the one, and memory that publications leave alone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::misbehaving::{Clients, run};
+use crate::support::origin::reply;
+use crate::support::proxy::service;
+use crate::support::{Client, ENGINES, Origin, Proxy, eventually};
+
+/// An origin that answers after so many milliseconds, and how many requests it had at once at most.
+fn counting(ms: u64) -> (Origin, Arc<AtomicUsize>) {
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let origin = Origin::start(move |request, stream| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(ms));
+        now.fetch_sub(1, Ordering::SeqCst);
+        let id: u64 = request.target().rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or(0);
+        reply(stream, crate::misbehaving::origin::body(id).as_bytes())
+    });
+    (origin, most)
+}
+
+#[test]
+fn one_place_is_one_place_and_goes_from_worker_to_worker() {
+    for engine in ENGINES {
+        for limits in ["in_flight = 1", "endpoint_in_flight = 1"] {
+            let (origin, most) = counting(2);
+            let keys = format!("limits = {{ {limits}, queue = 64, queue_wait = \"20s\" }}");
+            let proxy = Proxy::start(engine, &service(&[origin.address], &keys));
+            // Connections to both workers, more than any of them has places.
+            let clients = Clients {
+                method: "POST",
+                body_bytes: 10,
+                requests: 400,
+                at_once: 40,
+                keep_alive: true,
+                pause_us: (0, 0),
+                first_id: 0,
+            };
+            let outcome = run(proxy.address, clients);
+            assert_eq!(outcome.lost(), 0, "{engine} {limits} {outcome:?}");
+            assert_eq!(most.load(Ordering::SeqCst), 1, "{engine} {limits}");
+            eventually("nobody waits", || proxy.metric("ringress_service_requests_waiting{service=\"all\"}") == 0);
+        }
+    }
+}
+
+#[test]
+fn a_client_has_as_many_connections_as_it_may_whichever_worker_has_them() {
+    for engine in ENGINES {
+        let origin = Origin::text("x");
+        let proxy = Proxy::start_with(engine, "connections_per_client = 3", &service(&[origin.address], ""));
+        for _ in 0..5 {
+            let mut kept: Vec<_> = (0..3)
+                .map(|_| {
+                    let mut client = Client::connect(proxy.address);
+                    // Those of the round before are closed once their worker has seen that.
+                    eventually("there is a place", || {
+                        if client.get_or_closed("/").is_some_and(|response| response.status == 200) {
+                            return true;
+                        }
+                        client = Client::connect(proxy.address);
+                        false
+                    });
+                    client
+                })
+                .collect();
+            for _ in 0..6 {
+                let refused = Client::connect(proxy.address).get_or_closed("/");
+                assert!(refused.is_none_or(|response| response.status != 200), "{engine}: a fourth connection");
+            }
+            assert!(kept.iter_mut().all(|client| client.get("/").status == 200), "{engine}: the three go on");
+        }
+    }
+}
+
+#[test]
+fn idle_connections_hold_nothing_of_what_was_published_before() {
+    let origin = Origin::text("x");
+    let routes = |generation: usize| {
+        let route = |number: usize| {
+            format!(
+                "[[routes]]\nname = \"r{number}\"\nservice = \"all\"\nhosts = [\"h{number}.g{generation}.test\"]\n\
+                 filters = [{{ response_headers = {{ set = {{ X-Generation = \"{generation}\" }} }} }}]\n"
+            )
+        };
+        (0..1_000).map(route).collect::<String>() + &service(&[origin.address], "")
+    };
+    let proxy = Proxy::start(ENGINES[0], &routes(0));
+    let mut clients = Vec::new();
+    let mut first_kib = 0;
+    for generation in 1..=40 {
+        proxy.rewrite("", &routes(generation));
+        proxy.signal("HUP");
+        let host = format!("GET / HTTP/1.1\r\nHost: h7.g{generation}.test\r\n\r\n");
+        eventually("it is published", || {
+            let mut client = Client::connect(proxy.address);
+            let response = client.send(&host).response("GET");
+            response.field("x-generation") == Some(generation.to_string().as_str())
+        });
+        for _ in 0..5 {
+            let mut client = Client::connect(proxy.address);
+            assert_eq!(client.send(&host).response("GET").status, 200);
+            clients.push(client);
+        }
+        if generation == 10 {
+            first_kib = proxy.memory_kib("RssAnon");
+        }
+    }
+    // Each generation of 1,000 routes is about a mebibyte: 30 of them would show.
+    let grown_kib = proxy.memory_kib("RssAnon").saturating_sub(first_kib);
+    assert!(grown_kib < 12 * 1_024, "{grown_kib} KiB more after 30 further publications");
+    assert!(clients.iter_mut().all(|client| client.get("/").status == 200), "they go on, by the latest routes");
+}
