@@ -43,7 +43,7 @@ impl FromStr for Duration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("`{text}` is no duration; write a number with ms, s, m or h, like \"15s\"");
+        let fault = || format!("`{text}` is not a duration; write a number with ms, s, m or h, like \"15s\"");
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(fault)?;
         let number: u64 = text[..digits].parse().map_err(|_| fault())?;
         let unit_ms = match &text[digits..] {
@@ -95,7 +95,7 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("`{text}` is no size; write a number with B, KiB, MiB or GiB, like \"64KiB\"");
+        let fault = || format!("`{text}` is not a size; write a number with B, KiB, MiB or GiB, like \"64KiB\"");
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(fault)?;
         let number: u64 = text[..digits].parse().map_err(|_| fault())?;
         let unit: u64 = match &text[digits..] {
@@ -154,7 +154,7 @@ impl FromStr for ListenAddress {
             return Ok(Self::Port(port));
         }
         text.parse().map(Self::Tcp).map_err(|_| {
-            format!("`{text}` is no address to listen on; write \"0.0.0.0:80\", \"[::]:80\", \":80\" or \"unix:/run/x.sock\"")
+            format!("`{text}` is not an address to listen on; write \"0.0.0.0:80\", \"[::]:80\", \":80\" or \"unix:/run/x.sock\"")
         })
     }
 }
@@ -196,7 +196,7 @@ impl FromStr for EndpointAddress {
         }
         let fault = || {
             format!(
-                "`{text}` is no endpoint; write \"10.0.0.1:8080\", \"[::1]:8080\", \"app.local:8080\" or \"unix:/run/app.sock\""
+                "`{text}` is not an endpoint; write \"10.0.0.1:8080\", \"[::1]:8080\", \"app.local:8080\" or \"unix:/run/app.sock\""
             )
         };
         let (name, port) = text.rsplit_once(':').ok_or_else(fault)?;
@@ -225,7 +225,7 @@ fn unix_path(path: &str) -> Result<PathBuf, String> {
         return Err(format!("`unix:{path}` is relative; write the absolute path"));
     }
     if path.len() > 107 || path.contains('\0') {
-        return Err(format!("`unix:{path}` is no path for a socket; at most 107 bytes, without NUL"));
+        return Err(format!("`unix:{path}` is not a path of a socket; at most 107 bytes, without NUL"));
     }
     Ok(PathBuf::from(path))
 }

@@ -22,7 +22,7 @@ pub(super) fn explain(name: Option<&str>, markdown: bool) -> i32 {
     let nearest =
         causes().map(|failure| failure.row().cause).min_by_key(|known| strsim::damerau_levenshtein(known, bare));
     eprintln!(
-        "there is no cause `{bare}`; did you mean `{}`? `ringress explain-cause` lists all",
+        "no cause is called `{bare}`; did you mean `{}`? `ringress explain-cause` lists all",
         nearest.unwrap_or("")
     );
     CONFIGURATION

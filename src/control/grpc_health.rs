@@ -48,7 +48,7 @@ async fn call(sender: SendRequest<Bytes>, authority: &str, service: &str) -> Res
     while let Some(data) = body.data().await {
         message.extend_from_slice(&data.map_err(text)?);
         if message.len() > ANSWER_BYTES_MAX {
-            return Err("the answer is no health".to_owned());
+            return Err("the answer is not one of a health check".to_owned());
         }
     }
     // An answer without a message has its status in the head.
@@ -57,7 +57,7 @@ async fn call(sender: SendRequest<Bytes>, authority: &str, service: &str) -> Res
     match (status.as_deref(), serving(&message)) {
         (Some("0"), Some(SERVING)) => Ok(()),
         (Some("0"), Some(other)) => Err(format!("serving status {other}")),
-        (Some("0"), None) => Err("the answer is no health".to_owned()),
+        (Some("0"), None) => Err("the answer is not one of a health check".to_owned()),
         (Some(status), _) => Err(format!("grpc-status {status}")),
         (None, _) => Err("the answer has no grpc-status".to_owned()),
     }

@@ -39,5 +39,5 @@ pub fn start(form: LineForm, level: &str) -> Result<(), String> {
 /// # Errors
 /// The message where it is neither.
 pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(level).map_err(|error| format!("`{level}` is no log level: {error}"))
+    EnvFilter::try_new(level).map_err(|error| format!("`{level}` is not a log level: {error}"))
 }

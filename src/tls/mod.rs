@@ -74,7 +74,7 @@ pub fn provider(suites: &[String]) -> Result<Arc<CryptoProvider>, String> {
         for wanted in suites {
             let Some(suite) = all.iter().find(|suite| name(suite) == *wanted) else {
                 let known: Vec<_> = all.iter().map(name).collect();
-                return Err(format!("`{wanted}` is no cipher suite of this build; it has {}", known.join(", ")));
+                return Err(format!("`{wanted}` is not a cipher suite of this build; it has {}", known.join(", ")));
             };
             provider.cipher_suites.push(*suite);
         }
@@ -112,7 +112,7 @@ mod tests {
         let found: Vec<_> = chosen.cipher_suites.iter().map(|suite| suite_name(suite.suite())).collect();
         assert_eq!(found, names);
         let fault = provider(&["RC4".to_owned()]).unwrap_err();
-        assert!(fault.contains("`RC4` is no cipher suite") && fault.contains("TLS_AES_256_GCM_SHA384"), "{fault}");
+        assert!(fault.contains("`RC4` is not a cipher suite") && fault.contains("TLS_AES_256_GCM_SHA384"), "{fault}");
         assert!(provider(&[]).unwrap().cipher_suites.len() > 5);
     }
 }

@@ -40,7 +40,7 @@ impl FromStr for Balance {
                 (Some(name), _) if !name.is_empty() => Ok(Self::HashHeader(name.to_owned())),
                 (_, Some(name)) if !name.is_empty() => Ok(Self::HashCookie(name.to_owned())),
                 _ => Err(format!(
-                    "`{text}` is no balance; write round_robin, least_requests, random, hash:client_ip, \
+                    "`{text}` is not a balance; write round_robin, least_requests, random, hash:client_ip, \
                      hash:header:NAME or hash:cookie:NAME"
                 )),
             },

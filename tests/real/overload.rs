@@ -10,7 +10,7 @@ use crate::support::proxy::service;
 use crate::support::{After, Client, ENGINES, Origin, Proxy, eventually};
 
 /// An origin that answers each request after so many milliseconds, and how many it had at once at most.
-fn slow(ms: u64) -> (Origin, Arc<AtomicUsize>) {
+pub fn slow(ms: u64) -> (Origin, Arc<AtomicUsize>) {
     let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);
     let origin = Origin::start(move |request, stream| {

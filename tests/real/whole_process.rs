@@ -1,33 +1,17 @@
 //! What is promised for the whole process, over two workers: limits to the one, and memory that publications leave alone.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use crate::misbehaving::{Clients, run};
-use crate::support::origin::reply;
+use crate::overload::slow;
 use crate::support::proxy::service;
 use crate::support::{Client, ENGINES, Origin, Proxy, eventually};
-
-/// An origin that answers after so many milliseconds, and how many requests it had at once at most.
-fn counting(ms: u64) -> (Origin, Arc<AtomicUsize>) {
-    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-    let seen = Arc::clone(&most);
-    let origin = Origin::start(move |request, stream| {
-        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        std::thread::sleep(Duration::from_millis(ms));
-        now.fetch_sub(1, Ordering::SeqCst);
-        let id: u64 = request.target().rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or(0);
-        reply(stream, crate::misbehaving::origin::body(id).as_bytes())
-    });
-    (origin, most)
-}
 
 #[test]
 fn one_place_is_one_place_and_goes_from_worker_to_worker() {
     for engine in ENGINES {
         for limits in ["in_flight = 1", "endpoint_in_flight = 1"] {
-            let (origin, most) = counting(2);
+            let (origin, most) = slow(2);
             let keys = format!("limits = {{ {limits}, queue = 64, queue_wait = \"20s\" }}");
             let proxy = Proxy::start(engine, &service(&[origin.address], &keys));
             // Connections to both workers, more than any of them has places.
