@@ -70,7 +70,7 @@ fn main() {
             timed(&mut takes_all, || worker.publish(&compiled.snapshot));
             kept.keep(compiled.parts);
             let addresses = resolved(services, 2 * round + 1);
-            let service = timed(&mut one, || recompile_service(&source, &addresses, &mut kept, "s0").unwrap());
+            let service = timed(&mut one, || recompile_service(&source, &addresses, &mut kept, "s0").unwrap().unwrap());
             timed(&mut takes_one, || worker.publish_service(&service, 2));
             kept.keep_service(&service);
         }

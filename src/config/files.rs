@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
@@ -18,6 +19,7 @@ pub struct Files {
     contents: BTreeMap<PathBuf, Result<Vec<u8>, String>>,
     /// The authorities of the system, once somebody asked for them.
     authorities: OnceCell<Vec<CertificateDer<'static>>>,
+    authorities_print: OnceCell<u64>,
     /// Certificate and key of each pair in a folder.
     folders: BTreeMap<PathBuf, Result<Vec<(PathBuf, PathBuf)>, String>>,
 }
@@ -70,6 +72,15 @@ impl Files {
     /// The authorities of the system, read once.
     pub fn system_authorities(&self) -> &[CertificateDer<'static>] {
         self.authorities.get_or_init(|| rustls_native_certs::load_native_certs().certs)
+    }
+
+    /// A number that is another where the system's authorities are others.
+    pub fn system_print(&self) -> u64 {
+        *self.authorities_print.get_or_init(|| {
+            let mut print = DefaultHasher::new();
+            self.system_authorities().hash(&mut print);
+            print.finish()
+        })
     }
 
     /// The bytes of a certificate, a key or an authority.

@@ -295,8 +295,10 @@ impl Plane {
         let resolved = self.resolver.resolved();
         let services = self.names.get(name).cloned().unwrap_or_default();
         for name in services {
-            if let Some(service) = recompile_service(&self.source, &resolved, &mut self.kept, &name) {
-                self.publish_service(service);
+            match recompile_service(&self.source, &resolved, &mut self.kept, &name) {
+                Ok(Some(service)) => self.publish_service(service),
+                Ok(None) => {}
+                Err(problems) => tell(&problems),
             }
         }
     }
@@ -310,7 +312,8 @@ impl Plane {
         snapshot.generation += 1;
         self.checks.attend_service(&service, Some(&before));
         self.kept.keep_service(&service);
-        self.snapshot = Arc::new(snapshot);
+        let old: Arc<Snapshot> = std::mem::replace(&mut self.snapshot, Arc::new(snapshot));
+        self.retired.take_part(old);
         for mailbox in self.mailboxes.iter() {
             mailbox.give(Order::PublishService(Arc::clone(&self.snapshot), Arc::clone(&service)));
         }

@@ -18,7 +18,7 @@ const LABEL_KEPT: Duration = Duration::from_hours(1);
 pub(super) struct Retired(Vec<Arc<dyn Any + Send + Sync>>);
 
 impl Retired {
-    /// Takes the parts of `before` that `now` does not have.
+    /// Takes `before`, with its services and tables that `now` does not have: what is large, and what workers hold.
     pub(super) fn take(&mut self, before: &Arc<Snapshot>, now: &Snapshot) {
         fn pointers<T>(parts: impl Iterator<Item = T>, of: impl Fn(T) -> usize) -> HashSet<usize> {
             parts.map(of).collect()

@@ -7,6 +7,7 @@ use super::hop::UpstreamHost;
 use super::request::NotInH2;
 use super::wire::{FieldWriter, Fields, H2Head, Text};
 use crate::proto::h1::encode::{put_field, put_request_line};
+use crate::proto::h1::field::is_token;
 
 /// A request of our own.
 #[derive(Clone, Debug, Default)]
@@ -30,13 +31,30 @@ impl Subrequest {
         matches!(&self.method[..], b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
     }
 
+    /// True where every part is what it must be, and no field is one that the encoder writes.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let is_plain = |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(|byte| (b'!'..=b'~').contains(byte));
+        let is_value = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..));
+        let is_ours = |name: &[u8]| {
+            let ours: [&[u8]; 5] = [b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"];
+            ours.iter().any(|own| name.eq_ignore_ascii_case(own))
+        };
+        is_token(&self.method)
+            && self.target.starts_with(b"/")
+            && is_plain(&self.target)
+            && self.host.as_deref().is_none_or(is_plain)
+            && self.fields.iter().all(|(name, value)| is_token(name) && !is_ours(name) && is_value(value))
+    }
+
     fn host<'a>(&'a self, host: &UpstreamHost<'a>) -> &'a [u8] {
         host.set.or(self.host.as_deref()).unwrap_or(host.fallback)
     }
 
     fn put_fields(&self, out: &mut impl FieldWriter) {
         self.fields.iter().for_each(|(name, value)| out.field(name, value));
-        if !self.body.is_empty() {
+        // A method that has a body by its meaning says so of an empty one, too (RFC 9110 §8.6).
+        if !self.body.is_empty() || matches!(&self.method[..], b"POST" | b"PUT" | b"PATCH") {
             out.number(b"content-length", self.body.len() as u64);
         }
     }
@@ -88,6 +106,13 @@ mod tests {
         let (name, value) = (head.headers().get("x-a").unwrap(), head.headers().get("content-length").unwrap());
         assert_eq!((name.as_bytes(), value.as_bytes()), (&b"1"[..], &b"5"[..]));
         assert_eq!(head.uri(), "https://own.test/a?b");
+        assert!(request.is_valid());
+        let with =
+            |name: &[u8], value: &[u8]| Subrequest { fields: vec![(name.to_vec(), value.to_vec())], ..request.clone() };
+        assert!(
+            !with(b"Host", b"x").is_valid() && !with(b"a", b"1\r\nb: 2").is_valid() && !with(b"a b", b"").is_valid()
+        );
+        assert!(!Subrequest { target: b"/a b".to_vec(), ..request.clone() }.is_valid());
         let odd = Subrequest { method: b"a b".to_vec(), target: b"/".to_vec(), ..Subrequest::default() };
         assert_eq!(odd.h2_head(&host, "http").expect_err("a method with a space"), NotInH2("h2_method"));
     }

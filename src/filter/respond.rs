@@ -19,7 +19,7 @@ pub struct Respond {
     /// Fields with their values; `Content-Type` is `text/plain; charset=utf-8` where there is a body and no other type.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The body; 204 and 304 have none.
+    /// The body; 204, 205 and 304 have none.
     #[serde(default)]
     pub body: String,
 }
@@ -29,7 +29,7 @@ impl Respond {
         if !(200..=599).contains(&self.status) {
             place.fault(format!("{} is not the status of an answer", self.status), "write 200 to 599");
         }
-        if matches!(self.status, 204 | 304) && !self.body.is_empty() {
+        if matches!(self.status, 204 | 205 | 304) && !self.body.is_empty() {
             place.fault(
                 format!("an answer of {} has no body", self.status),
                 "leave `body` out, or write another status",
@@ -37,6 +37,9 @@ impl Respond {
         }
         for (name, value) in &self.headers {
             check_name(name, place);
+            if name.eq_ignore_ascii_case("date") {
+                place.fault("`Date` is written by the proxy", "leave it out");
+            }
             check_value(name, value, place);
         }
         let mut compiled = self.clone();

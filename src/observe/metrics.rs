@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use crate::failure::Failure;
 use crate::limits::{METRIC_BUCKETS_MAX, METRIC_SERIES_MAX};
 use crate::record::Record;
-use crate::snapshot::Label;
+use crate::snapshot::{Label, Labels};
 use crate::tls::Facts;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
@@ -20,6 +20,14 @@ pub(super) struct SeriesKey {
     pub service: Label,
     pub status: u16,
     pub cause: &'static str,
+}
+
+impl SeriesKey {
+    /// The key without labels that are forgotten: a request that outlived its route's name by an hour counts for no name.
+    pub(super) fn with_known(self, labels: &Labels) -> Self {
+        let known = |label: Label| if labels.name(label).is_empty() { Label::default() } else { label };
+        Self { listener: known(self.listener), route: known(self.route), service: known(self.service), ..self }
+    }
 }
 
 /// Requests of one kind.

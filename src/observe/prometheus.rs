@@ -33,7 +33,7 @@ pub fn render(reports: &[Report], snapshot: &Snapshot, labels: &Labels, silent_w
 fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
     let mut sums: BTreeMap<SeriesKey, Series> = BTreeMap::new();
     for (key, series) in reports.iter().flat_map(|report| &report.metrics.series) {
-        let sum = sums.entry(*key).or_default();
+        let sum = sums.entry(key.with_known(labels)).or_default();
         sum.count += series.count;
         sum.duration_us += series.duration_us;
         sum.request_bytes += series.request_bytes;

@@ -1,7 +1,8 @@
 //! How many requests a service takes at once: the limits that it sets, and counts of them for the whole process.
 //!
 //! A number that is configured is meant for the process, so it is counted there: one atomic for each limit that is set, and
-//! none where no limit is. Who waits is told in the order in which it came, whichever worker it waits in.
+//! none where no limit is. Each worker says since when its first request waits, so that room goes to the one that has waited for the
+//! longest.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -79,6 +80,12 @@ impl ServiceCounts {
         if let Some(first) = self.since_ms.get(worker) {
             first.store(since_ms.map_or(0, |ms| ms.max(1)), Ordering::SeqCst);
         }
+    }
+
+    /// The workers in which a request waits.
+    pub fn all_waiting(&self) -> impl Iterator<Item = usize> {
+        let waiting = self.since_ms.iter().map(|first| first.load(Ordering::SeqCst)).enumerate();
+        waiting.filter(|(_, since_ms)| *since_ms > 0).map(|(worker, _)| worker)
     }
 
     /// The worker whose first request has waited for the longest.

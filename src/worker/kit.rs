@@ -63,13 +63,18 @@ impl<T: Transport> Kit<T> {
 
     /// Notes a queue in which somebody begins to wait, for [`Self::wake_queues`].
     pub(crate) fn put_queue(&self, queue: &Rc<Queue>) {
-        self.queues.borrow_mut().push(Rc::clone(queue));
+        if !queue.is_listed.replace(true) {
+            self.queues.borrow_mut().push(Rc::clone(queue));
+        }
     }
 
-    /// Another worker has made room: whoever is first in a queue looks whether it is his.
+    /// Another worker may have made room: whoever is first in a queue looks whether it can go now.
     pub(crate) fn wake_queues(&self) {
         let mut queues = self.queues.borrow_mut();
-        queues.retain(|queue| queue.count() > 0);
+        queues.retain(|queue| {
+            queue.is_listed.set(queue.count() > 0);
+            queue.is_listed.get()
+        });
         queues.iter().for_each(|queue| queue.wake_first());
     }
 

@@ -1,13 +1,17 @@
 //! Who waits for a turn in this worker, in the order they came.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
 /// One queue.
 #[derive(Debug, Default)]
-pub(crate) struct Queue(RefCell<VecDeque<Rc<QueuePlace>>>);
+pub(crate) struct Queue {
+    places: RefCell<VecDeque<Rc<QueuePlace>>>,
+    /// It stands in the list of those in which somebody waits.
+    pub is_listed: Cell<bool>,
+}
 
 /// A place in a queue.
 #[derive(Debug)]
@@ -20,35 +24,35 @@ pub(crate) struct QueuePlace {
 impl Queue {
     /// How many wait.
     pub(crate) fn count(&self) -> usize {
-        self.0.borrow().len()
+        self.places.borrow().len()
     }
 
     /// Since when the first one waits.
     pub(crate) fn first_since_ms(&self) -> Option<u64> {
-        self.0.borrow().front().map(|first| first.since_ms)
+        self.places.borrow().front().map(|first| first.since_ms)
     }
 
     /// The last place.
     pub(crate) fn join(&self, now_ms: u64) -> Rc<QueuePlace> {
         let place = Rc::new(QueuePlace { waker: RefCell::default(), since_ms: now_ms });
-        self.0.borrow_mut().push_back(Rc::clone(&place));
+        self.places.borrow_mut().push_back(Rc::clone(&place));
         place
     }
 
     /// Gives a place up.
     pub(crate) fn leave(&self, place: &Rc<QueuePlace>) {
-        self.0.borrow_mut().retain(|other| !Rc::ptr_eq(other, place));
+        self.places.borrow_mut().retain(|other| !Rc::ptr_eq(other, place));
     }
 
     /// True where this place is the first; else its task is woken when that may be so.
     pub(crate) fn is_first(&self, place: &Rc<QueuePlace>, cx: &Context<'_>) -> bool {
         *place.waker.borrow_mut() = Some(cx.waker().clone());
-        self.0.borrow().front().is_some_and(|first| Rc::ptr_eq(first, place))
+        self.places.borrow().front().is_some_and(|first| Rc::ptr_eq(first, place))
     }
 
     /// Wakes whoever is first.
     pub(crate) fn wake_first(&self) {
-        let first = self.0.borrow().front().cloned();
+        let first = self.places.borrow().front().cloned();
         if let Some(waker) = first.and_then(|first| first.waker.borrow_mut().take()) {
             waker.wake();
         }

@@ -1,9 +1,11 @@
 //! What is promised for the whole process, over two workers: limits to the one, and memory that publications leave alone.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::misbehaving::{Clients, run};
 use crate::overload::slow;
+use crate::support::origin::reply;
 use crate::support::proxy::service;
 use crate::support::{Client, ENGINES, Origin, Proxy, eventually};
 
@@ -58,6 +60,51 @@ fn a_client_has_as_many_connections_as_it_may_whichever_worker_has_them() {
             }
             assert!(kept.iter_mut().all(|client| client.get("/").status == 200), "{engine}: the three go on");
         }
+    }
+}
+
+#[test]
+fn whoever_waits_goes_by_the_limits_that_hold_now() {
+    for engine in ENGINES {
+        // Answers when it is told to.
+        let (now, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (busy, may) = (Arc::clone(&now), Arc::clone(&answers));
+        let origin = Origin::start(move |_, stream| {
+            busy.fetch_add(1, Ordering::SeqCst);
+            eventually("it may answer", || may.load(Ordering::SeqCst));
+            busy.fetch_sub(1, Ordering::SeqCst);
+            reply(stream, b"x")
+        });
+        let in_flight = |count| eventually("it is in flight", || now.load(Ordering::SeqCst) == count);
+        let limits = |keys: &str| service(&[origin.address], &format!("limits = {{ {keys}, queue_wait = \"15s\" }}"));
+        let ask = |address| {
+            let mut client = Client::connect(address);
+            client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n");
+            client
+        };
+        let proxy = Proxy::start(engine, &limits("in_flight = 1"));
+        let reload = |keys: &str, generation| {
+            proxy.rewrite("", &limits(keys));
+            proxy.signal("HUP");
+            eventually("it is reloaded", || proxy.metric("ringress_snapshot_generation") >= generation);
+        };
+        let waiting = || proxy.metric("ringress_service_requests_waiting{service=\"all\"}");
+        // One that began while nobody could wait makes room for those who may wait since.
+        let mut first = ask(proxy.address);
+        in_flight(1);
+        reload("in_flight = 1, queue = 10", 2);
+        let mut second = ask(proxy.address);
+        eventually("one waits", || waiting() == 1);
+        answers.store(true, Ordering::SeqCst);
+        assert_eq!((first.response("GET").status, second.response("GET").status), (200, 200), "{engine}");
+        // More room is for those who wait already.
+        answers.store(false, Ordering::SeqCst);
+        let mut clients = [ask(proxy.address), ask(proxy.address)];
+        eventually("one waits", || waiting() == 1);
+        reload("in_flight = 2, queue = 10", 3);
+        in_flight(2);
+        answers.store(true, Ordering::SeqCst);
+        assert!(clients.iter_mut().all(|client| client.response("GET").status == 200), "{engine}");
     }
 }
 

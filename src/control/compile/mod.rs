@@ -100,14 +100,21 @@ pub fn compile(
 }
 
 /// Compiles one service anew, for the addresses of its names changed; `None` where it stays what it was.
-#[must_use]
-pub fn recompile_service(source: &Source, resolved: &Resolved, kept: &mut Kept, name: &str) -> Option<Arc<Service>> {
-    let spec = source.config.services.get(name)?;
+///
+/// # Errors
+/// What is wrong with it now.
+pub fn recompile_service(
+    source: &Source,
+    resolved: &Resolved,
+    kept: &mut Kept,
+    name: &str,
+) -> Result<Option<Arc<Service>>, Vec<Problem>> {
+    let Some(spec) = source.config.services.get(name) else { return Ok(None) };
     let before = kept.parts.services.get(name).cloned();
     let mut compiler = Compiler { source, resolved, kept, problems: Vec::new() };
     let service = services::service(&mut compiler, name, spec);
     let is_same = before.is_some_and(|before| Arc::ptr_eq(&before, &service));
-    (compiler.problems.is_empty() && !is_same).then_some(service)
+    if compiler.problems.is_empty() { Ok((!is_same).then_some(service)) } else { Err(compiler.problems) }
 }
 
 /// The names that must be resolved before compiling, each with the services that have it.
@@ -354,8 +361,11 @@ mod tests {
         let resolved = |ip: &str| Resolved::from([("app.local".into(), Ok(vec![ip.parse().unwrap()]))]);
         let compiled = compile(&source, &resolved("10.0.0.1"), &mut kept, 1).unwrap();
         kept.keep(compiled.parts);
-        assert!(recompile_service(&source, &resolved("10.0.0.1"), &mut kept, "web").is_none(), "nothing changed");
-        let service = recompile_service(&source, &resolved("10.0.0.2"), &mut kept, "web").unwrap();
+        assert!(
+            recompile_service(&source, &resolved("10.0.0.1"), &mut kept, "web").unwrap().is_none(),
+            "nothing changed"
+        );
+        let service = recompile_service(&source, &resolved("10.0.0.2"), &mut kept, "web").unwrap().unwrap();
         assert_eq!(service.endpoints[0].address, Address::Tcp("10.0.0.2:81".parse().unwrap()));
         assert!(Arc::ptr_eq(&service.counts, &compiled.snapshot.services[0].counts));
     }

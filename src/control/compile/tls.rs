@@ -131,6 +131,9 @@ pub(super) fn of_service(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceS
     for material in tls.ca.iter().chain(&tls.cert).chain(&tls.key) {
         hash_material(compiler, material, &mut print);
     }
+    if tls.ca.is_empty() && !tls.insecure_skip_verify {
+        compiler.source.files.system_print().hash(&mut print);
+    }
     if let Some(known) = compiler.kept.secrets.client(print.finish()) {
         return Some(known);
     }

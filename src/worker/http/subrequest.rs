@@ -50,7 +50,8 @@ pub struct Reply {
 /// Asks an endpoint of the service. `body_max` bounds what is kept of the answer's body, in bytes.
 ///
 /// # Errors
-/// What went wrong in the last attempt; [`Failure::NoRoute`] where the worker knows no service of this label.
+/// What went wrong in the last attempt; [`Failure::NoRoute`] where the worker knows no service of this label,
+/// [`Failure::Internal`] for a request that is not [`Subrequest::is_valid`].
 pub async fn ask<T: Transport>(
     worker: &Rc<Worker<T>>,
     service: Label,
@@ -58,6 +59,9 @@ pub async fn ask<T: Transport>(
     body_max: usize,
 ) -> Result<Reply, Failure> {
     let kit = &worker.kit;
+    if !request.is_valid() {
+        return Err(Failure::Internal("subrequest"));
+    }
     let service = worker.live.service(service).ok_or(Failure::NoRoute)?;
     let total_ms = service.members().service.spec.timeouts.total.limit_ms();
     let to = Destination::new(&service, kit.transport.random(), total_ms.map(|ms| kit.transport.coarse_ms() + ms));
@@ -187,8 +191,18 @@ impl<T: Transport> Errand<'_, T> {
         (permit, attempts): (&Permit<T>, &Attempts),
         course: &mut Course,
     ) -> Result<(Reply, Option<UpstreamWord>), Failure> {
-        self.send(upstream, permit, course).await?;
-        let (mut reply, decoder) = self.receive_head(upstream, (permit, attempts), course).await?;
+        let sent = self.send(upstream, permit, course).await;
+        let received = match sent {
+            // It may have answered before it stopped listening.
+            Ok(()) | Err(Failure::UpstreamResetDuringSend) => {
+                self.receive_head(upstream, (permit, attempts), course).await
+            }
+            Err(failure) => return Err(failure),
+        };
+        let (mut reply, decoder) = match (received, sent) {
+            (Err(Failure::UpstreamClosedNoResponse), Err(failure)) | (Err(failure), _) => return Err(failure),
+            (Ok(received), _) => received,
+        };
         let answer = (upstream.link.is_stream(), course.status);
         outcome::succeeds(self.kit, self.to, permit, &course.connection, answer, self.admission.as_mut());
         reply.is_whole = self.receive_body(upstream, decoder, &mut reply.body, course).await?;
@@ -198,7 +212,7 @@ impl<T: Transport> Errand<'_, T> {
             requests_max: reply.head.requests_max(),
         };
         // What was left unread ends the connection.
-        let goes_on = reply.is_whole;
+        let goes_on = reply.is_whole && sent.is_ok();
         Ok((reply, goes_on.then_some(word)))
     }
 

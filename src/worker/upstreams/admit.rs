@@ -71,7 +71,7 @@ impl<T: Transport> Drop for Admission<T> {
             && self.pass == Pass::Trial
             && let Some(breaker) = self.service.breaker.borrow_mut().as_mut()
         {
-            // Any time that is over lets the next one try.
+            // The next request may be the trial at once.
             breaker.drops_trial(0);
         }
     }
@@ -106,7 +106,7 @@ impl<T: Transport> Destination<T> {
 
     /// The permit where there is room now; `None` where the request has to wait: [`Self::queue`].
     pub(crate) fn admit_at_once(&self, kit: &Rc<Kit<T>>) -> Option<Result<Permit<T>, Failure>> {
-        if !self.service.gate.is_clear(&self.snapshot().spec.limits) {
+        if !self.service.gate.is_clear(&self.service.limits()) {
             return None;
         }
         match self.pick(kit, &[]) {
@@ -119,7 +119,7 @@ impl<T: Transport> Destination<T> {
     /// A permit for the endpoint at this position; `None` where there is no room any more.
     pub(crate) fn permit(&self, kit: &Rc<Kit<T>>, at: usize) -> Option<Permit<T>> {
         let endpoint = self.members.endpoints.get(at)?;
-        Permit::new(&self.service.gate, kit, endpoint, at, &self.snapshot().spec.limits)
+        Permit::new(&self.service.gate, kit, endpoint, at, &self.service.limits())
     }
 
     /// An endpoint that was not tried.
@@ -132,8 +132,8 @@ impl<T: Transport> Destination<T> {
         self.members.pick(&choice)
     }
 
-    /// True where there is an endpoint that was not tried, with room, and the budget pays for another attempt. Asked and
-    /// acted upon without a wait between, so that the answer still holds.
+    /// True where there is an endpoint that was not tried, with room, and the budget pays for another attempt. Another worker
+    /// may take that room before the attempt begins: it is a fair guess, not a promise.
     pub(crate) fn has_elsewhere(&self, kit: &Kit<T>, tried: &[usize], here: usize) -> bool {
         let now_ms = kit.transport.coarse_ms();
         let choice = Choice { tried, now_ms, random: 0, hash: 0 };
@@ -151,18 +151,19 @@ impl<T: Transport> Destination<T> {
         watch: &mut impl Watch,
         deadline: &Deadline<'_, T>,
     ) -> Result<Permit<T>, Failure> {
-        let limits = &self.snapshot().spec.limits;
+        let limits = self.service.limits();
         if limits.queue == 0 {
             return Err(Failure::InflightLimit);
         }
-        let ticket = Ticket::new(&self.service.gate, kit, limits).ok_or(Failure::QueueFull)?;
+        let ticket = Ticket::new(&self.service.gate, kit, &limits).ok_or(Failure::QueueFull)?;
         deadline.arm(Timeout::Queue, limits.queue_wait.limit_ms());
         poll_fn(|cx: &mut Context<'_>| {
             // First, so that room is not given to somebody who has left.
             if let Poll::Ready(failure) = watch.poll_left(cx) {
                 return Poll::Ready(Err(failure));
             }
-            while ticket.is_turn(limits, cx) {
+            // Limits may change while it waits.
+            while ticket.is_turn(&self.service.limits(), cx) {
                 match self.pick(kit, tried) {
                     // Where another worker was faster it is looked again.
                     Ok(at) => {

@@ -1,7 +1,8 @@
-//! Lets so many requests at once to a service, and keeps the rest waiting in the order they came.
+//! Lets so many requests at once to a service, and keeps the rest waiting: in one worker in the order they came.
 //!
-//! The limits are the process's. Room that a request makes belongs to whoever has waited for the longest, in whichever
-//! worker; that worker's loop is woken for it.
+//! The limits are the process's. Whoever makes room wakes the one that has waited for the longest, in whichever worker. Until
+//! that worker's loop has its turn, the first of another worker may take the place if it looks just then; nobody new goes
+//! before those who wait.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -54,12 +55,17 @@ impl Gate {
         self.waiting.wake_first();
     }
 
-    /// There is room: wakes whoever has waited for the longest.
-    fn pass_on<T: Transport>(&self, kit: &Kit<T>) {
-        match self.counts.next() {
-            None => {}
-            Some(worker) if worker == self.worker => self.wake_first(),
-            Some(worker) => kit.bells.ring(worker),
+    /// There is room: wakes whoever has waited for the longest. Room at one endpoint may be of no use to that one, which has
+    /// tried it before, so it is told to the first of every worker.
+    fn pass_on<T: Transport>(&self, kit: &Kit<T>, is_at_endpoint: bool) {
+        if self.counts.waiting.load() == 0 {
+            return;
+        }
+        let wake = |worker| if worker == self.worker { self.wake_first() } else { kit.bells.ring(worker) };
+        if is_at_endpoint {
+            self.counts.all_waiting().for_each(wake);
+        } else {
+            self.counts.next().into_iter().for_each(wake);
         }
     }
 
@@ -87,7 +93,7 @@ impl<T: Transport> Ticket<T> {
         }
         let place = gate.waiting.join(kit.transport.coarse_ms());
         gate.note_first();
-        // An endpoint may have come back meanwhile, of which nobody told the queue.
+        // The queue is not told when an endpoint comes back.
         gate.wake_first();
         Some(Self { gate: Rc::clone(gate), kit: Rc::clone(kit), place })
     }
@@ -104,7 +110,7 @@ impl<T: Transport> Drop for Ticket<T> {
         self.gate.note_first();
         self.gate.counts.waiting.give_back();
         // There may be room for more than the one that leaves.
-        self.gate.pass_on(&self.kit);
+        self.gate.pass_on(&self.kit, false);
     }
 }
 
@@ -123,7 +129,6 @@ pub(crate) struct Permit<T: Transport> {
     pub began_ms: u64,
     /// The limits that it counts for.
     counted: Counted,
-    has_queue: bool,
 }
 
 /// What a permit was counted for in the whole process.
@@ -156,6 +161,8 @@ impl<T: Transport> Permit<T> {
             Err(()) => {
                 if in_service {
                     gate.counts.in_flight.give_back();
+                    // Somebody may have looked while it was taken.
+                    gate.pass_on(kit, false);
                 }
                 return None;
             }
@@ -172,7 +179,6 @@ impl<T: Transport> Permit<T> {
             is_trial,
             began_ms,
             counted: Counted { in_service, at_endpoint },
-            has_queue: limits.queue > 0,
         })
     }
 }
@@ -184,14 +190,15 @@ impl<T: Transport> Drop for Permit<T> {
         }
         self.gate.in_flight.set(self.gate.in_flight.get() - 1);
         self.endpoint.busy.set(self.endpoint.busy.get() - 1);
-        if self.counted.in_service {
+        let Counted { in_service, at_endpoint } = std::mem::take(&mut self.counted);
+        if in_service {
             self.gate.counts.in_flight.give_back();
         }
-        if let Some(state) = self.counted.at_endpoint.take() {
+        if let Some(state) = &at_endpoint {
             state.in_flight.give_back();
         }
-        if self.has_queue {
-            self.gate.pass_on(&self.kit);
+        if in_service || at_endpoint.is_some() {
+            self.gate.pass_on(&self.kit, at_endpoint.is_some());
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::snapshot::Service;
 use crate::upstream::breaker::Breaker;
 use crate::upstream::ejection::{Standing, slow_start};
+use crate::upstream::gate::Limits;
 use crate::upstream::pick::{Balance, Endpoints, Picker};
 use crate::upstream::retry::Budget;
 
@@ -72,8 +73,13 @@ impl<T: Transport> LiveService<T> {
         let replaced = self.members.replace(members);
         // Outside of the borrow: endpoints that are gone close their connections here.
         drop((before, replaced));
-        // There may be room where there was none, or none to wait for.
+        // The limits may leave room now where there was none.
         self.gate.wake_first();
+    }
+
+    /// The limits as they are now.
+    pub(super) fn limits(&self) -> Limits {
+        self.members.borrow().service.spec.limits
     }
 
     /// The service as it is now.
