@@ -12,7 +12,7 @@ use super::hop::{Hop, UpstreamHost};
 use super::wire::{FieldWriter, Fields, H2Head, Text};
 use crate::filter::edits::FieldEdits;
 use crate::proto::h1::encode::{put_address, put_field, put_request_id, put_request_line};
-use crate::proto::h1::field::Known;
+use crate::proto::h1::field::{Known, KnownSet};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::version::Version;
@@ -92,30 +92,30 @@ fn put_edits(out: &mut impl FieldWriter, edits: &FieldEdits) {
     edits.put.iter().for_each(|(name, value)| out.field(name, value));
 }
 
-/// Whether a client's field is passed on: what ends at this hop, or is written anew for the next one, is not.
-fn passes(known: Known, hop: &Hop<'_>) -> bool {
-    let is_ours =
-        matches!(known, Known::Host | Known::ContentLength | Known::Expect | Known::XForwardedFor | Known::XRequestId);
-    let is_of_a_trusted_hop = matches!(
-        known,
-        Known::XForwardedProto | Known::XForwardedHost | Known::XForwardedPort | Known::XRealIp | Known::Forwarded
-    );
-    if is_of_a_trusted_hop {
-        hop.is_trusted
-    } else if known == Known::EarlyData {
+/// The client's fields that are not passed on: those that end at this hop, or are written anew for the next one.
+const fn dropped(hop: &Hop<'_>) -> KnownSet {
+    const OURS: KnownSet =
+        KnownSet::of(&[Known::Host, Known::ContentLength, Known::Expect, Known::XForwardedFor, Known::XRequestId])
+            .with(KnownSet::HOP_BY_HOP, true);
+    const OF_TRUSTED_HOPS: KnownSet = KnownSet::of(&[
+        Known::XForwardedProto,
+        Known::XForwardedHost,
+        Known::XForwardedPort,
+        Known::XRealIp,
+        Known::Forwarded,
+    ]);
+    const CERTIFICATE: KnownSet = KnownSet::of(&[Known::ClientCert, Known::ClientCertChain]);
+    OURS.with(OF_TRUSTED_HOPS, !hop.is_trusted)
         // Ours says it for both.
-        !hop.is_early
-    } else if matches!(known, Known::ClientCert | Known::ClientCertChain) {
-        // Another hop's word of the certificate that it saw, where we saw none (RFC 9440 §3).
-        hop.is_trusted && hop.client_certificate.is_none()
-    } else {
-        !is_ours && !known.is_hop_by_hop()
-    }
+        .with(KnownSet::of(&[Known::EarlyData]), hop.is_early)
+        // Another hop's word of the certificate that it saw passes only where we saw none (RFC 9440 §3).
+        .with(CERTIFICATE, !hop.is_trusted || hop.client_certificate.is_some())
 }
 
 fn put_client_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Hop<'_>, edits: &FieldEdits) {
+    let dropped = dropped(hop);
     let passing =
-        head.fields().filter(|(field, name, _)| passes(field.known, hop) && !field.nominated && !edits.removes(name));
+        head.fields().filter(|(field, name, _)| !dropped.has(field.known) && !field.nominated && !edits.removes(name));
     out.fields(head.bytes(), passing.map(|(field, ..)| field));
 }
 

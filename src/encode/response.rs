@@ -6,7 +6,7 @@ use super::wire::{FieldWriter, Fields, H2Head, Text};
 use crate::filter::edits::{Edits, FieldEdits};
 use crate::proto::grpc_web;
 use crate::proto::h1::encode::put_status_line;
-use crate::proto::h1::field::Known;
+use crate::proto::h1::field::{Known, KnownSet};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::response::ResponseHead;
 use crate::proto::h2::WEBSOCKET_ACCEPT;
@@ -155,15 +155,13 @@ fn put_fields(
     terms: &ResponseTerms,
     edits: EditsOfResponse<'_>,
 ) {
+    let dropped = KnownSet::HOP_BY_HOP
+        .with(KnownSet::of(&[Known::ContentLength]), !terms.passes_length)
+        .with(KnownSet::of(&[Known::ContentType]), terms.grpc_web.is_some());
+    let is_edited = edits.iter().any(Option::is_some);
     let passing = head.fields(bytes).filter(|(field, name, _)| {
-        let passes = if field.known == Known::ContentLength {
-            terms.passes_length
-        } else if field.known == Known::ContentType {
-            terms.grpc_web.is_none()
-        } else {
-            !field.known.is_hop_by_hop()
-        };
-        passes && !field.nominated && !is_removed(edits, name)
+        let is_left_out = dropped.has(field.known) || field.nominated || (is_edited && is_removed(edits, name));
+        !is_left_out
     });
     out.fields(bytes, passing.map(|(field, ..)| field));
     if let Some(kind) = terms.grpc_web

@@ -33,6 +33,10 @@ pub struct Edits {
 
 impl FieldEdits {
     const NONE: Self = Self { remove: Vec::new(), put: Vec::new() };
+
+    const fn unless_empty(&self) -> Option<&Self> {
+        if self.remove.is_empty() && self.put.is_empty() { None } else { Some(self) }
+    }
 }
 
 impl Edits {
@@ -40,9 +44,9 @@ impl Edits {
     pub const NONE: Self =
         Self { request: FieldEdits::NONE, response: FieldEdits::NONE, secure_response: FieldEdits::NONE };
 
-    /// The changes to a response: two sets of which the second is empty where the client came without TLS.
+    /// The changes to a response: for every client, and for one that came by TLS; `None` where there are none.
     #[must_use]
     pub const fn of_response(&self, is_secure: bool) -> [Option<&FieldEdits>; 2] {
-        [Some(&self.response), if is_secure { Some(&self.secure_response) } else { None }]
+        [self.response.unless_empty(), if is_secure { self.secure_response.unless_empty() } else { None }]
     }
 }

@@ -94,6 +94,45 @@ pub enum Known {
     XRequestId,
 }
 
+/// A set of known names, asked once for every field of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownSet(u64);
+
+impl KnownSet {
+    /// Fields that end at this hop in every message (RFC 9110 §7.6.1).
+    pub const HOP_BY_HOP: Self = Self::of(&[
+        Known::Connection,
+        Known::KeepAlive,
+        Known::ProxyConnection,
+        Known::Te,
+        Known::TransferEncoding,
+        Known::Upgrade,
+    ]);
+
+    /// These names.
+    #[must_use]
+    pub const fn of(names: &[Known]) -> Self {
+        let (mut set, mut at) = (0, 0);
+        while at < names.len() {
+            set |= 1 << names[at] as u64;
+            at += 1;
+        }
+        Self(set)
+    }
+
+    /// These and those, where `also` is true.
+    #[must_use]
+    pub const fn with(self, those: Self, also: bool) -> Self {
+        if also { Self(self.0 | those.0) } else { self }
+    }
+
+    /// True where the name is one of them.
+    #[must_use]
+    pub const fn has(self, name: Known) -> bool {
+        self.0 >> name as u64 & 1 == 1
+    }
+}
+
 /// Whether a token and a known name, lower case and of the same length, are the same but for case: eight bytes at a time,
 /// for every field of every message is looked at. Setting the bit that tells the cases apart changes no other byte of a
 /// known name, and makes no other byte of a token one of them.
@@ -146,15 +185,7 @@ impl Known {
     /// True for fields that end at this hop in every message (RFC 9110 §7.6.1).
     #[must_use]
     pub const fn is_hop_by_hop(self) -> bool {
-        matches!(
-            self,
-            Self::Connection
-                | Self::KeepAlive
-                | Self::ProxyConnection
-                | Self::Te
-                | Self::TransferEncoding
-                | Self::Upgrade
-        )
+        KnownSet::HOP_BY_HOP.has(self)
     }
 
     /// True for fields that `Connection` may not take away: framing, routing, identity.
