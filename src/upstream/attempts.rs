@@ -42,6 +42,24 @@ pub struct FailedAttempt {
     pub took_us: u64,
 }
 
+impl FailedAttempt {
+    /// One of which nothing is known but where it went and why it failed.
+    #[must_use]
+    pub fn new(endpoint: usize, failure: Failure) -> Self {
+        Self {
+            endpoint,
+            failure,
+            evidence: Evidence::None,
+            state: State::Unknown,
+            acked_bytes: None,
+            connection: ConnectionFacts::default(),
+            errno: 0,
+            sent_bytes: 0,
+            took_us: 0,
+        }
+    }
+}
+
 /// Which connection will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
@@ -255,15 +273,9 @@ mod tests {
 
     fn failed(endpoint: usize, failure: Failure, evidence: Evidence, is_reused: bool) -> FailedAttempt {
         FailedAttempt {
-            endpoint,
-            failure,
             evidence,
-            state: State::Unknown,
-            acked_bytes: None,
             connection: ConnectionFacts { is_reused, ..ConnectionFacts::default() },
-            errno: 0,
-            sent_bytes: 0,
-            took_us: 0,
+            ..FailedAttempt::new(endpoint, failure)
         }
     }
 

@@ -182,12 +182,6 @@ impl Known {
         candidates.iter().find(|(known, _)| is_same(name, known)).map_or(Self::Other, |(_, known)| *known)
     }
 
-    /// True for fields that end at this hop in every message (RFC 9110 §7.6.1).
-    #[must_use]
-    pub const fn is_hop_by_hop(self) -> bool {
-        KnownSet::HOP_BY_HOP.has(self)
-    }
-
     /// True for fields that `Connection` may not take away: framing, routing, identity.
     #[must_use]
     pub const fn cannot_be_nominated(self) -> bool {

@@ -24,7 +24,6 @@ use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::Address;
 use crate::upstream::attempts::{Attempts, FailedAttempt, RequestKind, Standpoint};
-use crate::upstream::evidence::{Evidence, State};
 use crate::upstream::retry::NoRetry;
 
 /// What an attempt brought, with what it went over.
@@ -170,15 +169,11 @@ fn failed<T: Transport>(
     began_us: u64,
 ) -> FailedAttempt {
     FailedAttempt {
-        endpoint: permit.at,
-        failure,
-        evidence: Evidence::None,
-        state: State::Unknown,
-        acked_bytes: None,
         connection: exchange.account.connection(),
         errno: exchange.account.errno(),
         sent_bytes: exchange.account.sent_bytes().get(),
         took_us: exchange.kit().transport.now_us().saturating_sub(began_us),
+        ..FailedAttempt::new(permit.at, failure)
     }
 }
 

@@ -30,7 +30,7 @@ use crate::proto::h1::scan::HeadScan;
 use crate::snapshot::Label;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::attempts::{Attempts, ConnectionFacts, FailedAttempt, RequestKind, Standpoint};
-use crate::upstream::evidence::{End, Evidence, State};
+use crate::upstream::evidence::End;
 use crate::upstream::retry::NoRetry;
 use crate::upstream::reuse::UpstreamWord;
 
@@ -121,15 +121,11 @@ impl<T: Transport> Asker<T> for Errand<'_, T> {
         let (kit, to) = (self.kit, self.to);
         let began_us = kit.transport.now_us();
         let failed = |failure: Failure, course: &Course| FailedAttempt {
-            endpoint: permit.at,
-            failure,
-            evidence: Evidence::None,
-            state: State::Unknown,
-            acked_bytes: None,
             connection: course.connection,
             errno: course.errno,
             sent_bytes: course.sent_bytes.get(),
             took_us: kit.transport.now_us().saturating_sub(began_us),
+            ..FailedAttempt::new(permit.at, failure)
         };
         let deadline = Deadline { timer: &self.timer, total_at_ms: to.total_at_ms };
         let connected = connect(kit, to, permit, &deadline, (attempts.reuse(self.kind()), false)).await;

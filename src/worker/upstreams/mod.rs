@@ -47,8 +47,7 @@ mod tests {
     use crate::failure::Failure;
     use crate::limits::BODY_BUFFER_BYTES;
     use crate::mailbox::{Acceptor, Bells};
-    use crate::upstream::attempts::{Attempts, ConnectionFacts, FailedAttempt, RequestKind, Reuse, Standpoint};
-    use crate::upstream::evidence::{Evidence, State};
+    use crate::upstream::attempts::{Attempts, FailedAttempt, RequestKind, Reuse, Standpoint};
     use crate::upstream::retry::NoRetry;
 
     // A relay for TCP: a connection to an endpoint of a service is all that it asks for.
@@ -72,25 +71,11 @@ mod tests {
 
         async fn attempt(&mut self, permit: &Permit<T>, _: &Attempts) -> Result<Self::Answer, Box<FailedAttempt>> {
             let connected = connect(self.kit, self.to, permit, &self.deadline, (Reuse::Fresh, true)).await;
-            let (error, connection) = match connected {
+            let error = match connected {
                 Ok((upstream, _)) => return Ok(upstream),
-                Err(error) => (error, ConnectionFacts::default()),
+                Err(error) => error,
             };
-            let (failure, errno) = (error.failure, error.errno);
-            let (evidence, state) = (Evidence::None, State::Unknown);
-            let (sent_bytes, took_us, acked_bytes) = (0, 0, None);
-            let endpoint = permit.at;
-            let failed = FailedAttempt {
-                endpoint,
-                failure,
-                evidence,
-                state,
-                acked_bytes,
-                connection,
-                errno,
-                sent_bytes,
-                took_us,
-            };
+            let failed = FailedAttempt { errno: error.errno, ..FailedAttempt::new(permit.at, error.failure) };
             outcome::fails_to_connect(self.kit, self.to, permit, &failed);
             Err(Box::new(failed))
         }

@@ -131,8 +131,8 @@ impl<T: Transport> Outlet<T> {
     pub(crate) fn put_head(&mut self, head: H2Head, is_last: bool) {
         match self {
             Self::Connection(_) => debug_assert!(false, "a connection has the text of its heads among its bytes"),
-            Self::Stream(outlet) => outlet.put_head(head, is_last),
-            Self::Request(outlet) => outlet.put_head(head, is_last),
+            Self::Stream(outlet) => outlet.outgoing.put_head(head, is_last),
+            Self::Request(outlet) => outlet.outgoing.put_head(head, is_last),
         }
     }
 
@@ -140,8 +140,8 @@ impl<T: Transport> Outlet<T> {
     pub(crate) fn put_end(&mut self, trailers: Option<HeaderMap>) {
         match self {
             Self::Connection(_) => debug_assert!(false, "a connection has the end of its messages among its bytes"),
-            Self::Stream(outlet) => outlet.put_end(trailers),
-            Self::Request(outlet) => outlet.put_end(trailers),
+            Self::Stream(outlet) => outlet.outgoing.put_end(trailers),
+            Self::Request(outlet) => outlet.outgoing.put_end(trailers),
         }
     }
 
@@ -149,8 +149,8 @@ impl<T: Transport> Outlet<T> {
     pub(crate) fn has_pending(&self) -> bool {
         match self {
             Self::Connection(_) => false,
-            Self::Stream(outlet) => outlet.has_pending(),
-            Self::Request(outlet) => outlet.has_pending(),
+            Self::Stream(outlet) => outlet.outgoing.has_pending(),
+            Self::Request(outlet) => outlet.outgoing.has_pending(),
         }
     }
 
@@ -158,8 +158,8 @@ impl<T: Transport> Outlet<T> {
     pub(crate) fn forget_pending(&mut self) {
         match self {
             Self::Connection(_) => {}
-            Self::Stream(outlet) => outlet.forget_pending(),
-            Self::Request(outlet) => outlet.forget_pending(),
+            Self::Stream(outlet) => outlet.outgoing.forget_pending(),
+            Self::Request(outlet) => outlet.outgoing.forget_pending(),
         }
     }
 

@@ -20,7 +20,7 @@ enum StreamEnd {
 
 /// What is left to be sent of a message.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     /// The head, and whether it is all.
     head: Option<(H2Head, bool)>,
     /// The end, once it is known.
@@ -41,18 +41,21 @@ pub(super) trait Stream {
 }
 
 impl Outgoing {
-    pub(super) fn put_head(&mut self, head: H2Head, is_last: bool) {
+    /// Gives the next head; `is_last` where nothing follows it.
+    pub(crate) fn put_head(&mut self, head: H2Head, is_last: bool) {
         debug_assert!(self.head.is_none(), "a head leaves before the next one comes");
         self.head = Some((head, is_last));
     }
 
-    pub(super) fn put_end(&mut self, trailers: Option<HeaderMap>) {
+    /// The message ends behind the bytes that are sent next, with these trailers.
+    pub(crate) fn put_end(&mut self, trailers: Option<HeaderMap>) {
         if !self.is_ended {
             self.end = Some(trailers.map_or(StreamEnd::Plain, StreamEnd::Trailers));
         }
     }
 
-    pub(super) fn forget_pending(&mut self) {
+    /// Nobody is there to whom it could be sent.
+    pub(crate) fn forget_pending(&mut self) {
         self.head = None;
         self.end = None;
     }
@@ -62,7 +65,8 @@ impl Outgoing {
         self.is_ended
     }
 
-    pub(super) const fn has_pending(&self) -> bool {
+    /// True where a head or the end waits to be sent.
+    pub(crate) const fn has_pending(&self) -> bool {
         self.head.is_some() || self.end.is_some()
     }
 

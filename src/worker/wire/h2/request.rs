@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
-use http::HeaderMap;
 
 use super::super::fault::{StreamFault, fault_of, gone};
 use super::body::IncomingBody;
@@ -78,7 +77,8 @@ impl std::fmt::Debug for RequestInlet {
 /// Where the request goes out.
 pub(crate) struct RequestOutlet {
     shared: Rc<RequestState>,
-    outgoing: Outgoing,
+    /// What is left to be sent.
+    pub(in super::super) outgoing: Outgoing,
     opening: Opening,
 }
 
@@ -161,26 +161,6 @@ impl Receive for RequestInlet {
 }
 
 impl RequestOutlet {
-    /// Gives the head; `is_last` where nothing follows it.
-    pub(crate) fn put_head(&mut self, head: H2Head, is_last: bool) {
-        self.outgoing.put_head(head, is_last);
-    }
-
-    /// The request ends behind the bytes that are sent next.
-    pub(crate) fn put_end(&mut self, trailers: Option<HeaderMap>) {
-        self.outgoing.put_end(trailers);
-    }
-
-    /// True where the head or the end waits to be sent.
-    pub(crate) const fn has_pending(&self) -> bool {
-        self.outgoing.has_pending()
-    }
-
-    /// Nobody is there to whom it could be sent.
-    pub(crate) fn forget_pending(&mut self) {
-        self.outgoing.forget_pending();
-    }
-
     /// True where the head has left.
     pub(crate) const fn has_begun(&self) -> bool {
         self.opening.stream.is_some()

@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::HeaderMap;
 
 use super::super::fault::gone;
 use super::body::IncomingBody;
@@ -155,30 +154,11 @@ impl Receive for StreamInlet {
 #[derive(Debug)]
 pub(crate) struct StreamOutlet {
     shared: Rc<StreamState>,
-    outgoing: Outgoing,
+    /// What is left to be sent.
+    pub(in super::super) outgoing: Outgoing,
 }
 
 impl StreamOutlet {
-    /// Gives the next head; `is_last` where nothing follows it.
-    pub(crate) fn put_head(&mut self, head: H2Head, is_last: bool) {
-        self.outgoing.put_head(head, is_last);
-    }
-
-    /// The answer ends behind the bytes that are sent next.
-    pub(crate) fn put_end(&mut self, trailers: Option<HeaderMap>) {
-        self.outgoing.put_end(trailers);
-    }
-
-    /// True where a head or the end waits to be sent.
-    pub(crate) const fn has_pending(&self) -> bool {
-        self.outgoing.has_pending()
-    }
-
-    /// Nobody is there to whom it could be sent.
-    pub(crate) fn forget_pending(&mut self) {
-        self.outgoing.forget_pending();
-    }
-
     /// True where the answer has begun.
     pub(crate) fn has_begun(&self) -> bool {
         self.shared.has_begun()
