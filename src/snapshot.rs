@@ -164,7 +164,7 @@ pub struct Service {
     pub unresolved: Option<Failure>,
     /// TLS towards them; `None` for none.
     pub tls: Option<Arc<ClientTls>>,
-    /// Where its balance hashes, what is looked up.
+    /// The hash ring, where its balance hashes.
     pub ring: Option<Arc<HashRing>>,
     /// Its requests, counted for the process.
     pub counts: Arc<ServiceCounts>,

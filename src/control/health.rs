@@ -96,7 +96,7 @@ impl Checks {
         self.entries.get(key).is_some_and(|entry| entry.check.is_some())
     }
 
-    /// The next finding that is news. May be abandoned and called again.
+    /// The next finding that differs from the last one of its check. Cancel safe.
     pub(super) async fn news(&mut self) -> CheckFinding {
         match self.findings.recv().await {
             Some(finding) => finding,
@@ -122,6 +122,7 @@ impl CheckEntry {
             task.abort();
         }
         match check {
+            // Nobody checks it any more, so it counts as up; 0: it never came back, and needs no slow start.
             None => self.state.put_up(0),
             Some(check) => {
                 let checker = Checker {
@@ -192,7 +193,7 @@ impl Checker {
         }
     }
 
-    /// One look; what is wrong with what it saw.
+    /// Makes one check; the error says what was wrong.
     async fn look(&self) -> Result<(), String> {
         match &self.address {
             Address::Tcp(address) => {

@@ -58,7 +58,8 @@ impl Bound {
         self.addresses.values().any(|bound| bound == address)
     }
 
-    /// True where we listen on this port, be it on another address: ours is no stranger.
+    /// True where this process listens on the port already, be it on another address: `check_free` would find our own
+    /// socket.
     fn has_port(&self, address: &SocketAddr) -> bool {
         self.addresses.values().flat_map(ListenAddress::sockets).any(|bound| bound.port() == address.port())
     }
@@ -85,7 +86,7 @@ fn bind(
 ) -> io::Result<Vec<Vec<Acceptor>>> {
     if let ListenAddress::Unix(path) = address {
         if is_bound {
-            // Under another name until now: the old socket is let go with it.
+            // A listener of another name has the path until now; it goes with this change.
             std::fs::remove_file(path)?;
         }
         let listener = socket::listen_unix(path)?;

@@ -1,4 +1,4 @@
-//! Tells what is allowed and should not be forgotten: upstreams that nobody vouches for, certificates that end soon.
+//! Logs what is allowed and should not be forgotten: upstreams that are not verified, certificates that expire soon.
 
 use std::time::UNIX_EPOCH;
 
@@ -11,7 +11,7 @@ pub(super) fn tell(snapshot: &Snapshot) {
         if service.tls.as_ref().is_some_and(|tls| tls.is_unverified) {
             tracing::warn!(
                 service = &*service.name,
-                "insecure_skip_verify: whoever is reached is believed, and whoever stands between reads and changes everything"
+                "insecure_skip_verify: the upstream is not verified; anybody on the way to it can read and change everything"
             );
         }
     }

@@ -182,7 +182,7 @@ impl Plane {
 
     /// Asks the sources what holds now. Where anything is wrong with it all stays as it was, and every problem is told.
     async fn reload(&mut self, why: &str) {
-        // Reloads that come fast do not pile up what they leave behind.
+        // Frees old parts first, so that they do not pile up when reloads follow each other fast.
         self.retired.free();
         let Some(read) = self.sources.read(&self.source) else {
             tracing::warn!(why, "there is no file to reload: the configuration came from the command line");
@@ -207,7 +207,7 @@ impl Plane {
         give_back();
     }
 
-    /// The problems of parts that were rejected by themselves.
+    /// Compiles and publishes what was read; returns the problems of parts that were left out.
     async fn try_reload(&mut self, read: Result<Source, Vec<Problem>>) -> Result<Vec<Problem>, Vec<Problem>> {
         let source = read?;
         let names = names(&source);
@@ -267,14 +267,15 @@ impl Plane {
         self.status.send_modify(|status| status.labels = Arc::clone(&self.kept.labels));
     }
 
-    /// Hands the present snapshot to every worker, then the listeners that came and went with it.
+    /// Hands the present snapshot to every worker, and the listeners that came and went with it. A listener that went stops
+    /// first: the connections that waited in its queue are served as they were accepted.
     fn publish(&mut self, mut change: Change) {
         self.bound.take(&mut change);
         for mailbox in self.mailboxes.iter() {
-            mailbox.give(Order::Publish(Arc::clone(&self.snapshot)));
             for label in &change.removed {
                 mailbox.give(Order::Unlisten(*label));
             }
+            mailbox.give(Order::Publish(Arc::clone(&self.snapshot)));
         }
         for (label, sockets) in change.added {
             for (mailbox, acceptors) in self.mailboxes.iter().zip(sockets) {

@@ -99,6 +99,7 @@ impl Resolver {
         let now = Instant::now();
         for (name, entry) in &mut self.entries {
             if entry.due <= now {
+                // Not again while this look-up may be under way; its answer sets the real time.
                 entry.due = now + 2 * PATIENCE;
                 self.asked.spawn(look_up(self.client.clone(), Arc::clone(name)));
             }

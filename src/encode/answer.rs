@@ -67,7 +67,7 @@ fn told_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
     Answer { status: row.status, fields, body: Cow::Owned(body.into_bytes()) }
 }
 
-/// An answer without a body, whose fields are what its client takes for trailers.
+/// A gRPC answer without a body: its client reads the status from the head, as from trailers (gRPC's Trailers-Only).
 fn grpc_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
     let grpc = b"application/grpc";
     let content_type = match terms.head.grpc_web() {

@@ -10,7 +10,7 @@ pub fn is_grpc(head: &RequestHead) -> bool {
     head.known(Known::ContentType).is_some_and(h2::is_grpc)
 }
 
-/// `grpc-timeout` in milliseconds, rounded up; `None` where there is none, or none that is one.
+/// `grpc-timeout` in milliseconds, rounded up; `None` where it is missing or malformed.
 #[must_use]
 pub fn timeout_ms(head: &RequestHead) -> Option<u64> {
     let value = head.value(b"grpc-timeout")?;

@@ -24,7 +24,7 @@ pub struct Hop<'a> {
     pub is_early: bool,
     /// The port of our listener.
     pub port: u16,
-    /// Ours for this request, in case the client has none that is believed.
+    /// Our identifier of this request, for a client that sent none that is trusted.
     pub request_id: u128,
     /// What it writes of itself beside the usual fields.
     pub writes: HopFields,
@@ -72,8 +72,8 @@ pub fn client_address(head: &RequestHead, peer: IpAddr, networks: &[IpNet]) -> I
     let mut client = peer;
     let fields = head.fields().filter(|(field, ..)| field.known == Known::XForwardedFor);
     for (_, _, value) in fields {
-        // Left to right, so that the last untrusted one of the last field wins. What is no address hides who sent
-        // what stands before it.
+        // Read from left to right, so that the last untrusted address wins. Something that is no address leaves open who
+        // wrote what stands before it, so the peer counts.
         for element in list_elements(value) {
             match std::str::from_utf8(element).ok().and_then(address_of) {
                 Some(address) if is_trusted(networks, address) => {}

@@ -11,13 +11,13 @@ use super::grpc::is_grpc;
 use super::hop::{Hop, UpstreamHost};
 use super::wire::{FieldWriter, Fields, H2Head, Text};
 use crate::filter::edits::FieldEdits;
-use crate::proto::h1::encode::{put_address, put_field, put_request_id, put_request_line};
+use crate::proto::h1::encode::{AddressText, put_field, put_request_id, put_request_line};
 use crate::proto::h1::field::{Known, KnownSet};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::version::Version;
 
-/// The request cannot be said in HTTP/2; the part that cannot.
+/// The request cannot be written in HTTP/2; the name of the part that cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotInH2(pub &'static str);
 
@@ -51,7 +51,7 @@ pub fn put_request_head(
 /// The whole head for a stream of HTTP/2; `scheme` is `https` or `http`, as it is spoken to the upstream.
 ///
 /// # Errors
-/// [`NotInH2`] for a method, an authority or a target that HTTP/2 has no word for.
+/// [`NotInH2`] for a method, an authority, a target or a field that HTTP/2 cannot express.
 pub fn h2_request(
     head: &RequestHead,
     hop: &Hop<'_>,
@@ -68,7 +68,7 @@ pub fn h2_request(
     put_forwarded_fields(&mut fields, head, hop, edits);
     put_edits(&mut fields, edits);
     if is_grpc(head) {
-        // Its servers tell by this that nobody between drops trailers.
+        // Servers of gRPC take this for the sign that no proxy on the way drops trailers.
         fields.map.insert(TE, HeaderValue::from_static("trailers"));
     }
     let mut request = Request::new(());
@@ -106,9 +106,9 @@ const fn dropped(hop: &Hop<'_>) -> KnownSet {
     ]);
     const CERTIFICATE: KnownSet = KnownSet::of(&[Known::ClientCert, Known::ClientCertChain]);
     OURS.with(OF_TRUSTED_HOPS, !hop.is_trusted)
-        // Ours says it for both.
+        // `Early-Data` is then written by us.
         .with(KnownSet::of(&[Known::EarlyData]), hop.is_early)
-        // Another hop's word of the certificate that it saw passes only where we saw none (RFC 9440 §3).
+        // A trusted hop's `Client-Cert` passes only where we saw no certificate ourselves (RFC 9440 §3).
         .with(CERTIFICATE, !hop.is_trusted || hop.client_certificate.is_some())
 }
 
@@ -122,6 +122,8 @@ fn put_client_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Hop<'
 fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Hop<'_>, edits: &FieldEdits) {
     let writes = |name: &[u8]| !edits.removes(name);
     let is_missing = |known| !hop.is_trusted || head.known(known).is_none();
+    // Written once: two fields say it.
+    let peer = AddressText::of(hop.peer);
     if writes(b"x-forwarded-for") {
         out.composed(b"X-Forwarded-For", |value| {
             if hop.is_trusted {
@@ -130,11 +132,11 @@ fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Ho
                     value.extend_from_slice(b", ");
                 }
             }
-            put_address(value, hop.peer);
+            value.extend_from_slice(peer.bytes());
         });
     }
     if is_missing(Known::XRealIp) && writes(b"x-real-ip") {
-        out.composed(b"X-Real-IP", |value| put_address(value, hop.peer));
+        out.field(b"X-Real-IP", peer.bytes());
     }
     if is_missing(Known::XForwardedProto) && writes(b"x-forwarded-proto") {
         out.field(b"X-Forwarded-Proto", hop.scheme.as_bytes());
@@ -184,7 +186,7 @@ fn is_request_id(value: &[u8]) -> bool {
     !value.is_empty() && value.len() <= 128 && value.iter().all(u8::is_ascii_graphic)
 }
 
-/// A target with what HTTP/1 lets through and no URI may hold as percent-encoded bytes (RFC 3986 §2.1).
+/// The target with those bytes percent-encoded that HTTP/1 lets through and a URI may not hold (RFC 3986 §2.1).
 fn encoded(target: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = Vec::with_capacity(target.len() + 16);

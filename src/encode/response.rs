@@ -86,8 +86,8 @@ pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, term
     out.extend_from_slice(b"\r\n");
 }
 
-/// The whole head for a stream of HTTP/2. A 101 is said by 200 (RFC 8441 §5); `None` where its handshake was not for the
-/// key that the upstream was sent.
+/// The whole head for a stream of HTTP/2. A 101 becomes a 200 (RFC 8441 §5); `None` where its `Sec-WebSocket-Accept` does
+/// not fit the key that the upstream was sent.
 #[must_use]
 pub fn h2_response(response: UpstreamResponse<'_>, terms: &ResponseTerms, edits: &Edits) -> Option<H2Head> {
     let head = response.head;

@@ -16,7 +16,7 @@ pub struct Subrequest {
     pub method: Vec<u8>,
     /// The target in origin form.
     pub target: Vec<u8>,
-    /// The authority; `None` for the endpoint's name. The service's rule for `Host` goes before it.
+    /// The authority; `None` for the endpoint's name. The service's rule for `Host` takes precedence over it.
     pub host: Option<Vec<u8>>,
     /// Further fields: names, and values without control characters but tabs.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
@@ -53,7 +53,7 @@ impl Subrequest {
 
     fn put_fields(&self, out: &mut impl FieldWriter) {
         self.fields.iter().for_each(|(name, value)| out.field(name, value));
-        // A method that has a body by its meaning says so of an empty one, too (RFC 9110 §8.6).
+        // Where a method expects a body, an empty one is announced with `Content-Length: 0` (RFC 9110 §8.6).
         if !self.body.is_empty() || matches!(&self.method[..], b"POST" | b"PUT" | b"PATCH") {
             out.number(b"content-length", self.body.len() as u64);
         }
@@ -70,7 +70,7 @@ impl Subrequest {
     /// The whole head for a stream of HTTP/2; `scheme` is `https` or `http`, as it is spoken to the endpoint.
     ///
     /// # Errors
-    /// [`NotInH2`] for a method, an authority, a target or a field that HTTP/2 has no word for.
+    /// [`NotInH2`] for a method, an authority, a target or a field that HTTP/2 cannot express.
     pub fn h2_head(&self, host: &UpstreamHost<'_>, scheme: &str) -> Result<H2Head, NotInH2> {
         let mut fields = Fields::default();
         self.put_fields(&mut fields);

@@ -50,7 +50,7 @@ pub enum Failure {
     AuthRequired,
     /// The client is not allowed.
     Denied,
-    /// The name in the TLS handshake and the authority disagree.
+    /// The authority falls under another TLS policy than the one that the connection was accepted under.
     Misdirected,
     /// The name of the endpoint does not resolve.
     DnsError,
@@ -72,13 +72,13 @@ pub enum Failure {
     StaleReuseLikely,
     /// Bytes came on an idle connection.
     UpstreamUnsolicited,
-    /// A status that the route retries; passed through.
+    /// A status after which the service asks for another attempt (`retry.on_status`).
     UpstreamStatus,
     /// The TLS handshake with the upstream failed; how.
     UpstreamTls(TlsFault),
     /// The upstream refused the stream (HTTP/2).
     H2Refused,
-    /// The upstream went away below our stream (HTTP/2).
+    /// The upstream sent a GOAWAY that names a last stream below ours, so it did not process the request (HTTP/2).
     H2GoawayUnprocessed,
     /// The upstream reset the stream (HTTP/2); its code.
     H2Reset(&'static str),
@@ -154,9 +154,9 @@ impl Phase {
 pub enum TlsFault {
     /// The two do not understand each other, or the connection ended.
     Protocol(&'static str),
-    /// Its certificate is not believed.
+    /// The peer's certificate could not be verified.
     Certificate(&'static str),
-    /// It said so itself.
+    /// The peer sent an alert.
     Alert(&'static str),
 }
 

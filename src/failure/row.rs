@@ -5,8 +5,8 @@
 pub struct Row {
     /// The status that the client gets; 499 is logged only, and so is every status once a head went out.
     pub status: u16,
-    /// The status of gRPC (0 to 16) that a client of gRPC gets, as its libraries read the HTTP status, but for timeouts,
-    /// which they know as such.
+    /// The status of gRPC (0 to 16) that a client of gRPC gets: the one that its libraries derive from the HTTP status,
+    /// except for timeouts, for which gRPC has a status.
     pub grpc_status: u8,
     /// The stable name of the cause, without its detail.
     pub cause: &'static str,
@@ -57,7 +57,7 @@ pub enum Fault {
 /// What a failure allows, before the request and the service are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryClass {
-    /// Trying again cannot help, or is nobody's wish: no word is lost about it.
+    /// Trying again cannot help, or nobody asks for it: no reason is recorded.
     Final,
     /// A reused connection ended before the first byte.
     Stale,
@@ -99,12 +99,12 @@ pub enum EvidenceSource {
 pub enum Blame {
     /// It is not the endpoint's.
     None,
-    /// It is; a connection that comes about shows that it is over.
+    /// It is the endpoint's fault; a connection that succeeds shows that it is over.
     Connection,
-    /// It is.
+    /// It is the endpoint's fault.
     Endpoint,
-    /// It is on a new connection. An endpoint may close a reused one as it likes.
+    /// It is the endpoint's fault on a new connection. An endpoint may close a reused one as it likes.
     NewConnection,
-    /// It is where the service says that statuses of 5xx are.
+    /// It is the endpoint's fault where the service says so (`ejection.server_errors`).
     ServerError,
 }

@@ -63,7 +63,7 @@ impl Failure {
         match self {
             Self::ClientHeaderTimeout => row((408, 13), "client_header_timeout", BAD, CLIENT, [
                 "The request head was not complete in time.",
-                "A client on a bad line, a connection opened ahead of need, or an attack by slow heads.",
+                "A slow network, a connection that was opened in advance, or an attack by slow heads (slowloris).",
                 "Nothing, where it is rare. Otherwise look at the client addresses in the access log; `listeners.NAME.timeouts.header` is the time."]),
             Self::ClientBodyTimeout => row((408, 13), "client_body_timeout", BAD, CLIENT, [
                 "The request body stalled.",
@@ -132,7 +132,7 @@ impl Failure {
             Self::CircuitOpen => row((503, 14), "circuit_open", LIMIT, BUSY, [
                 "The service failed too often; it is left alone for a moment.",
                 "The service failed, or was slow, in more requests than `circuit_breaker` allows.",
-                "Look for the causes before it in the access log: they are the reason."]),
+                "Look at the failures before it in the access log: they opened the circuit breaker."]),
             Self::RateLimited => row((429, 14), "rate_limited", DENIED, Handling { is_reserved: true, ..BUSY }, [
                 "The client sends more than its rate.",
                 "A client above its rate.",
@@ -154,7 +154,7 @@ impl Failure {
                 "The name of an endpoint does not resolve: a typing error, a service that is gone, or a name server that does not answer.",
                 "Ask for the name on this host; it is asked for again by itself."]),
             Self::DnsTimeout => row((504, 4), "dns_timeout", "dns_timeout", UPSTREAM, [
-                "Nobody answered for the name of the upstream.",
+                "No name server answered for the name of the upstream in time.",
                 "The name of an endpoint does not resolve: a typing error, a service that is gone, or a name server that does not answer.",
                 "Ask for the name on this host; it is asked for again by itself."]),
             Self::ConnectRefused => row((502, 14), "connect_refused", "connection_refused", CONNECT, [
@@ -192,9 +192,9 @@ impl Failure {
             Self::UpstreamStatus => row((502, 14), "upstream_status", "", Handling { retry: RetryClass::Status, ejection: Blame::ServerError, ..UPSTREAM }, [
                 "The upstream's own answer.",
                 "A status that `retry.on_status` lists, after the last attempt.",
-                "It is the upstream's own answer: ask there."]),
+                "It is the upstream's own answer: look into its log."]),
             Self::UpstreamTls(TlsFault::Certificate(_)) => row((502, 14), "upstream_tls", "tls_certificate_error", Handling { retry: RetryClass::Final, ..HANDSHAKE }, [
-                "The upstream's certificate is not believed.",
+                "The upstream's certificate could not be verified.",
                 "A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
                 "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."]),
             Self::UpstreamTls(TlsFault::Alert(_)) => row((502, 14), "upstream_tls", "tls_alert_received", HANDSHAKE, [
@@ -208,9 +208,9 @@ impl Failure {
             Self::H2Refused => row((502, 14), "h2_refused", GONE, Handling { evidence: EvidenceSource::Proof, ..STALE }, [
                 "The upstream refused the stream.",
                 "An upstream that has as many requests as it takes at a time, on every attempt.",
-                "Raise its limit of concurrent streams, or give it endpoints."]),
+                "Raise its limit of concurrent streams, or add endpoints."]),
             Self::H2GoawayUnprocessed => row((502, 14), "h2_goaway_unprocessed", GONE, Handling { evidence: EvidenceSource::Proof, ..STALE }, [
-                "The upstream went away.",
+                "The upstream closed the connection before it processed the request (GOAWAY).",
                 "An upstream that was stopped, or bounds the age of its connections, on every attempt.",
                 "Nothing, where it comes back; else see why it ends connections that have just begun."]),
             Self::H2Reset(_) => row((502, 14), "h2_reset", "http_protocol_error", Handling { retry: RetryClass::Closed, evidence: EvidenceSource::Delivered, ..UPSTREAM }, [
@@ -232,7 +232,7 @@ impl Failure {
             Self::UpstreamHeaderTimeout => row((504, 4), "upstream_header_timeout", LATE, Handling { retry: RetryClass::HeaderTimeout, ejection: Blame::NewConnection, ..UPSTREAM }, [
                 "The upstream did not answer in time.",
                 "The upstream took the request and was silent: a slow query, a deadlock, all its workers busy.",
-                "Look there; `services.NAME.timeouts.header` is the time. `limits` keep requests here until a worker is free."]),
+                "Look at the upstream; `services.NAME.timeouts.header` is the time. `limits` keep requests here until one of its workers is free."]),
             Self::UpstreamBadHeader(_) => row((502, 14), "upstream_bad_header", "http_protocol_error", BAD_RESPONSE, [
                 "The upstream's response head is malformed.",
                 "A response that breaks RFC 9112; the rule behind the colon says what was wrong. `head_truncated` is a process that died while it answered.",

@@ -1,8 +1,8 @@
-//! What compiling a filter has to tell: everything that is wrong with it, each with its remedy.
+//! Collects what is wrong with a filter while it is compiled, each fault with its remedy.
 
 use crate::proto::h1::target::normal_path;
 
-/// A filter's place, where what is wrong with it is told.
+/// Where the faults of one filter are reported.
 #[derive(Clone, Debug, Default)]
 pub struct FilterPlace {
     faults: Vec<(String, &'static str)>,

@@ -41,7 +41,7 @@ impl HeaderEdit {
     }
 }
 
-/// Tells a name that is not one, or is not to be changed.
+/// Reports a name that is no field name, or that filters may not change.
 pub(super) fn check_name(name: &str, place: &mut FilterPlace) {
     if !is_token(name.as_bytes()) {
         place.fault(format!("`{name}` is not a field name"), "");
@@ -50,7 +50,7 @@ pub(super) fn check_name(name: &str, place: &mut FilterPlace) {
     }
 }
 
-/// Tells a value that would not be one.
+/// Reports a value with control characters.
 pub(super) fn check_value(name: &str, value: &str, place: &mut FilterPlace) {
     if value.bytes().any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
         place.fault(format!("the value of `{name}` holds control characters"), "");

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use super::edits::Edits;
 use crate::units::Duration;
 
-/// How long clients come by TLS alone.
+/// Clients shall use TLS only, for a time.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Hsts {
-    /// From each answer on.
+    /// How long, counted from each answer.
     pub max_age: Duration,
-    /// To all hosts below this one too.
+    /// Whether it holds for all subdomains too.
     #[serde(default)]
     pub include_subdomains: bool,
-    /// May be put into the lists of browsers.
+    /// Whether browsers may put the host into their preload lists.
     #[serde(default)]
     pub preload: bool,
 }

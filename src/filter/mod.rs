@@ -42,7 +42,7 @@ pub enum Filter {
     AddPrefix(AddPrefix),
     /// Answers with a redirect.
     Redirect(Redirect),
-    /// Answers with what is written there.
+    /// Answers with the status, fields and body that are written there.
     Respond(Respond),
     /// Changes fields of the request.
     RequestHeaders(HeaderEdit),
@@ -146,7 +146,7 @@ impl Chain {
         Verdict::Pass
     }
 
-    /// True where what goes on is gRPC.
+    /// True where `grpc_web` is among the filters, so that the request goes on as gRPC.
     #[must_use]
     pub fn bridges_grpc(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Step::GrpcWeb))

@@ -1,4 +1,4 @@
-//! `redirect`: answers with another place; what is left out stays as it was.
+//! `redirect`: sends the client to another URL; what is left out of it stays as in the request.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::context::{Answer, Context, Verdict};
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::request::RequestHead;
 
-/// Where to send the client; what is left out stays as it was.
+/// Where to send the client; what is left out stays as in the request.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {

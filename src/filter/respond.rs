@@ -1,4 +1,4 @@
-//! `respond`: answers with what is written there.
+//! `respond`: answers with the status, fields and body that its configuration has.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -23,7 +23,7 @@ pub(super) fn on_request(prefix: &[u8], head: &mut RequestHead) -> Verdict<'stat
     let rest = match head.path().strip_prefix(prefix) {
         Some([]) => b"/".to_vec(),
         Some(rest @ [b'/', ..]) => rest.to_vec(),
-        // Another element that begins alike.
+        // Another element that begins alike: `/apiary` is not below `/api`.
         Some(_) | None => return Verdict::Pass,
     };
     head.rewrite_path(&rest).map_or_else(|fault| Verdict::Fail(fault.into()), |()| Verdict::Pass)

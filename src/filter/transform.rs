@@ -15,7 +15,7 @@ pub enum Transform {
 }
 
 impl Transform {
-    /// Of a request that came as gRPC-web of this kind, or did not.
+    /// The transform of a request body; `kind` is set where the request came as gRPC-web.
     #[must_use]
     pub fn of_request(kind: Option<GrpcWebKind>) -> Self {
         match kind {
@@ -24,7 +24,7 @@ impl Transform {
         }
     }
 
-    /// Of a response that goes as gRPC-web of this kind, or does not.
+    /// The transform of a response body; `kind` is set where the response goes as gRPC-web.
     #[must_use]
     pub const fn of_response(kind: Option<GrpcWebKind>) -> Self {
         match kind {
@@ -39,10 +39,10 @@ impl Transform {
         matches!(self, Self::None)
     }
 
-    /// Gives what becomes of a part to `put`, unless that is nothing.
+    /// Hands the transformed part to `put`; does not call it where nothing comes of the part yet.
     ///
     /// # Errors
-    /// [`NotText`] where a text is none.
+    /// [`NotText`] where the text is no Base64.
     pub fn pass(&mut self, data: &[u8], mut put: impl FnMut(&[u8])) -> Result<(), NotText> {
         match self {
             _ if data.is_empty() => {}

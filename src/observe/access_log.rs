@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::LogFormat;
 use crate::limits::LOG_VALUE_BYTES_MAX;
-use crate::proto::h1::encode::{put_address, put_request_id};
+use crate::proto::h1::encode::{AddressText, put_request_id};
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 use crate::record::{Record, Times};
@@ -184,7 +184,7 @@ impl Line<'_> {
         out.extend_from_slice(b"{\"time\":\"");
         put_iso_time(out, since);
         out.extend_from_slice(b"\",\"client\":\"");
-        put_address(out, record.client);
+        out.extend_from_slice(AddressText::of(record.client).bytes());
         out.push(b'"');
         put_text(out, "method", self.head.method());
         put_text(out, "target", self.head.raw_target());

@@ -139,7 +139,7 @@ pub struct Attempts {
     was_closed: bool,
     /// An attempt before may have been executed.
     was_delivered: bool,
-    /// Attempts beyond the first, less the free one.
+    /// Attempts beyond the first, not counting the free one.
     retries: u8,
 }
 
@@ -153,7 +153,7 @@ impl Attempts {
     /// Which connection will do for the next attempt.
     #[must_use]
     pub fn reuse(&self, request: RequestKind) -> Reuse {
-        // What could not be sent again is as precious as what must not be.
+        // A request whose body cannot be held cannot be sent again: it is treated like one that must not be.
         let is_repeatable = request.is_idempotent && request.is_holdable && !request.is_upgrade;
         match (self.tried.is_empty(), is_repeatable) {
             // A pooled one may be just as stale, and cost another attempt.
@@ -231,7 +231,7 @@ impl Attempts {
         let at = match options.pick(&self.tried) {
             Ok(at) => at,
             Err(_) if or_same => here,
-            // Nothing was lost yet: it waits like one that just came.
+            // The failed attempt cost the upstream nothing: the request waits like one that just came.
             Err(true) if !is_paid && options.has_queue() => return Ok(Next::Queue),
             Err(true | false) => return Err(Some(NoRetry::NoOtherEndpoint)),
         };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Duration;
 
-/// Windows are made of so many parts.
+/// Parts that the sliding window is divided into.
 const PARTS: usize = 10;
 /// Buckets of the latency histogram: four for each doubling, from 1 ms to 18 h.
 const LATENCIES: usize = 104;
@@ -22,9 +22,9 @@ pub struct CircuitBreaker {
     pub quantile: f64,
     /// Fewer requests in the window prove nothing. Each worker counts by itself.
     pub requests_min: u32,
-    /// The time that is looked at.
+    /// Length of the sliding window.
     pub window: Duration,
-    /// How long it stays open before one request tries.
+    /// How long it stays open before one request is let through as a trial.
     pub open: Duration,
 }
 
@@ -146,6 +146,7 @@ impl Breaker {
         if self.window_ms != rules.window.ms() {
             (self.parts, self.at, self.window_ms) = ([EMPTY; PARTS], now, rules.window.ms());
         }
+        // Clears the parts that time has passed over since the last request, each once at most.
         for at in self.at.max(now.saturating_sub(PARTS as u64))..now {
             self.parts[usize::try_from(at + 1).unwrap_or(0) % PARTS] = EMPTY;
         }
@@ -162,6 +163,7 @@ impl Breaker {
         let is_failing = rules.error_ratio.is_some_and(|most| share(sum(|part| part.errors)) > most);
         let is_slow = rules.latency.is_some_and(|most| {
             let slow = self.parts.iter().flat_map(|part| &part.latencies[bucket(most.ms()) + 1..]).sum();
+            // With a larger share of slow requests the quantile itself is above the bound.
             share(slow) > 1.0 - rules.quantile
         });
         is_failing || is_slow

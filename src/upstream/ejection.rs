@@ -11,7 +11,7 @@ use crate::units::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ejection {
-    /// Failures in a row: no connection, no answer. 0 never leaves one out.
+    /// Failures in a row (no connection, or no answer) after which an endpoint is left out; 0 for never.
     pub failures: u32,
     /// How long, the first time; it doubles each time.
     pub time: Duration,
@@ -136,7 +136,7 @@ impl Passive {
         (others_out, count): (usize, usize),
     ) -> bool {
         let was_trial = self.trial == Trial::Requested && self.until_ms.is_some();
-        // What began before it went or came back says nothing new.
+        // A request that began before the endpoint was ejected or came back says nothing new.
         let is_old = self.back_ms.is_some_and(|back_ms| began_ms < back_ms);
         if rules.failures == 0 || is_old || (self.until_ms.is_some() && !was_trial) {
             return false;
@@ -164,7 +164,8 @@ impl Passive {
         self.leaves(rules, failure, now_ms);
     }
 
-    /// The worker's own connection came about: that is all that was wrong, or a request finds out the rest.
+    /// The worker's own connection succeeded. Where connections were all that failed, the endpoint is back; else one
+    /// request is the trial.
     pub const fn probe_succeeds(&mut self, now_ms: u64) {
         let is_all = matches!(self.cause, Some(cause) if matches!(cause.handling().ejection, Blame::Connection));
         if is_all {

@@ -7,7 +7,8 @@ use crate::failure::Failure;
 
 /// The bytes that a connection's own SYN counts for in the kernel's `tcpi_bytes_acked`.
 pub const SYN_BYTES: u64 = 1;
-/// Longest wait for a reset that may still be on its way, in microseconds, whatever the round trip.
+/// How long a reset that may still be on its way is waited for at least, in microseconds; two round trips where those are
+/// longer.
 const RESET_WAIT_US_MIN: u64 = 5_000;
 
 /// The kernel's view of a TCP connection (`TCP_INFO`).

@@ -18,9 +18,10 @@ const SURVIVAL_US: u64 = 1_000_000;
 /// A request that must not be repeated needs to see connections kept for so much longer than its own was idle: the
 /// scheduler's delays on a busy host, on either side.
 const MARGIN_US: u64 = 20_000;
-/// What was seen counts for one to two of these.
+/// What was seen is forgotten after one to two of these periods.
 const PERIOD_US: u64 = 60_000_000;
-/// An early close that others survived is a restart until it was seen in so many different seconds.
+/// A close far earlier than others survived is taken for a restart, until such closes were seen in so many different
+/// seconds.
 const OUTLIERS_MAX: u8 = 3;
 
 /// The habit of one endpoint.
@@ -30,7 +31,7 @@ pub struct Habit {
     misses: u8,
     /// Reuse failed, so that surviving proves nothing.
     has_failed_reuse: bool,
-    /// New connections failed just as well since pooling was turned off.
+    /// How many new connections failed, too, since pooling was turned off: then reuse is not what fails.
     doubts: u8,
     /// A request that must not be repeated is trying out a reuse.
     is_trying: bool,
@@ -113,7 +114,7 @@ impl Habit {
                 self.trust = Trust::Off(now_us + OFF_US);
                 true
             }
-            // How it ends is still to be found out.
+            // Kept all the same: only a kept connection shows what the peer does with it.
             Trust::Unproven => true,
             Trust::Proven => self.lifetime_us() > PROBATION_US,
         }
@@ -197,6 +198,7 @@ impl Habit {
     pub fn fails(&mut self, idle_us: u64, requests: u32, now_us: u64) -> Option<Flaw> {
         self.is_trying = false;
         self.learn(idle_us, now_us);
+        // Reuse has worked on this connection before, so the peer does not fail every second request.
         if requests > 2 {
             return None;
         }
@@ -204,7 +206,8 @@ impl Habit {
         self.misses(now_us, Flaw::FailsSecondRequest)
     }
 
-    /// A new connection ended before the first byte of its response, too: that others did speaks of no habit.
+    /// A new connection ended before the first byte of its response, too: so the failures of reused ones say nothing about
+    /// reuse.
     pub fn fails_fresh(&mut self) {
         self.misses = 0;
         if matches!(self.trust, Trust::Off(_)) && self.has_failed_reuse {
@@ -242,6 +245,8 @@ impl Habit {
 
     fn learn(&mut self, idle_us: u64, now_us: u64) {
         self.turn(now_us);
+        // Others survived more than twice as long: most likely a restart, which closes many at once. It teaches nothing
+        // before it was seen in `OUTLIERS_MAX` different seconds.
         if idle_us < self.kept_us() / 2 && self.outliers < OUTLIERS_MAX {
             if now_us >= self.last_outlier_us + 1_000_000 {
                 self.last_outlier_us = now_us;

@@ -10,7 +10,7 @@ pub struct EndpointState {
     is_down: AtomicBool,
     /// When it came up after having been down, in milliseconds of the coarse clock; 0 for never.
     up_since_ms: AtomicU64,
-    /// Some worker has told of its habit with idle connections.
+    /// Some worker has logged a flaw in its habit with idle connections.
     is_told: AtomicBool,
     /// Requests in flight, where `limits.endpoint_in_flight` is set.
     pub in_flight: SharedCount,

@@ -91,7 +91,7 @@ pub enum Picker {
     RoundRobin {
         /// What each endpoint has saved up.
         current: Vec<i64>,
-        /// Where it is looked first: whose turn it is where nothing else decides.
+        /// Where the search begins, which decides between equals.
         start: usize,
     },
     /// The less busy of two taken at random by weight.

@@ -92,7 +92,7 @@ pub struct Attempted {
     pub was_closed: bool,
     /// An attempt before may have been executed.
     pub was_delivered: bool,
-    /// Attempts so far beyond the first, less the free one.
+    /// Attempts so far beyond the first, not counting the free one.
     pub retries: u8,
     /// The route's total time is over.
     pub is_late: bool,
@@ -156,7 +156,7 @@ impl NoRetry {
 /// What a failure allows, once it is known how the attempt went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Trying again cannot help, or is nobody's wish: no word is lost about it.
+    /// Trying again cannot help, or nobody asks for it: no reason is recorded.
     Final,
     /// A reused connection ended before the first byte.
     Stale,
@@ -213,7 +213,8 @@ pub fn decide(rules: &Retry, attempted: &Attempted) -> Result<Again, Option<NoRe
     if attempted.retries >= rules.attempts || may_be_third {
         return refuse(NoRetry::Attempts);
     }
-    // Where there is no other, the same one shall not execute it a third time.
+    // Where there is no other endpoint the same one may be tried again, unless the request may have been executed twice
+    // already.
     let or_same = matches!(kind, Kind::Closed | Kind::Stale) && (is_proof || !attempted.was_delivered);
     Ok(Again::OtherEndpoint { is_paid: !is_proof, or_same })
 }

@@ -34,7 +34,7 @@ impl Default for KeepAlive {
     }
 }
 
-/// What one connection has behind it.
+/// How much one connection was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wear {
     /// Requests sent over it.

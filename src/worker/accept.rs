@@ -38,7 +38,7 @@ pub(super) fn listen(
 }
 
 impl Listening {
-    /// Ends the accepts. What waits in the queue is accepted first: closing would reset it.
+    /// Stops accepting. Connections that wait in the accept queue are taken first: closing the socket would reset them.
     pub(super) fn stop(&self, worker: &Rc<Worker<Ring>>, label: Label) {
         self.is_stopped.set(true);
         while let Some((connection, peer)) = self.socket.accept_waiting(&worker.kit.transport) {
@@ -59,7 +59,7 @@ fn take(worker: &Rc<Worker<Ring>>, label: Label, connection: Socket<Ring>, peer:
     drop(metrics);
     let limit = worker.live.listener(label).map_or(0, |slot| slot.listener().spec.connections_per_client);
     let serving = serve(Rc::clone(worker), connection, peer, label);
-    // Whoever is at the other end of a Unix socket has no address of its own.
+    // Peers of a Unix socket have no address of their own: all of them would count as one client.
     if limit == 0 || peer == Peer::LOCAL {
         worker.kit.transport.spawn(serving);
         return;
@@ -109,8 +109,8 @@ fn has_no_descriptor(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-/// A descriptor kept for the moment when there is no other: given up, it lets one waiting client be accepted and
-/// closed, which then need not wait for a timeout of its own.
+/// A spare descriptor for the moment when the process has no other left (EMFILE). Closing it makes room to accept one
+/// waiting client and to close that connection at once; otherwise the client would wait for its own timeout.
 #[derive(Debug, Default)]
 pub(super) struct Reserve(RefCell<Option<std::fs::File>>);
 
@@ -122,7 +122,8 @@ impl Reserve {
 
     /// True where a client was shed.
     fn shed(&self, listener: &RingListener) -> bool {
-        // Where the queue is shared another worker may be faster, and this one would wait.
+        // Workers share the accept queue of a Unix socket: another may take the client first, and this accept would block
+        // the whole worker.
         let had_one = listener.has_own_queue() && self.0.borrow_mut().take().is_some();
         let is_shed = had_one && accept_waiting(listener.fd()).is_some();
         *self.0.borrow_mut() = std::fs::File::open("/dev/null").ok();
@@ -130,6 +131,7 @@ impl Reserve {
     }
 }
 
+/// True for an error of one connection, after which accept(2) is simply called again. EPERM: a firewall rule forbids it.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EPROTO | libc::EINTR | libc::EPERM))
 }

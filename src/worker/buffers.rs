@@ -14,7 +14,8 @@ pub(crate) struct Buffers {
     shelves: [RefCell<Vec<Vec<u8>>>; SIZES.len()],
 }
 
-/// Bytes of a buffer on each shelf, and how many of them are kept. One that grew is kept up to twice that size.
+/// For each shelf: the size of its buffers in bytes, and how many spare ones are kept. A buffer that has grown is kept up
+/// to twice its size.
 const SIZES: [(usize, usize); 3] = [
     (HEAD_BUFFER_BYTES, SPARE_HEADS_MAX),
     (BODY_BUFFER_BYTES, SPARE_BODIES_MAX),
@@ -40,7 +41,8 @@ impl Buffers {
         buffer.unwrap_or_else(|| Vec::with_capacity(SIZES[shelf].0))
     }
 
-    /// Makes a buffer, which no operation may have, one of the size that so many bytes need; keeps what is in it.
+    /// Replaces a buffer by one of the size that `bytes` need, and keeps what is in it. No operation may be in flight with
+    /// it.
     pub(crate) fn fit(&self, buffer: &mut Vec<u8>, bytes: usize) {
         let shelf = shelf_for(bytes.max(buffer.len()));
         if shelf_of(buffer) != Some(shelf) {
@@ -50,8 +52,8 @@ impl Buffers {
         }
     }
 
-    /// Leaves an idle connection a small inbox, not the one that a body needed. While a receive is in flight it has the
-    /// buffer, and nothing is done.
+    /// Gives an idle connection a small inbox in place of the one that a body needed. Does nothing while a receive is in
+    /// flight: it has the buffer then, and the capacity here is 0.
     pub(crate) fn shrink(&self, inbox: &mut Vec<u8>) {
         if inbox.capacity() > 0 {
             self.fit(inbox, 0);
@@ -68,7 +70,7 @@ impl Buffers {
     /// Takes a buffer back; one that grew beyond its use is freed.
     pub(crate) fn put_buffer(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        // A buffer that grew for one large head would be held by an idle connection for ever.
+        // A buffer that grew for one large head is freed: reused, it would stay with an idle connection for ever.
         let Some(at) = shelf_of(&buffer) else { return };
         let mut shelf = self.shelves[at].borrow_mut();
         if shelf.len() < SIZES[at].1 {

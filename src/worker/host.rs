@@ -1,4 +1,4 @@
-//! What one worker has, and what it is told: publications, the drain, questions for its counters.
+//! One worker: what it owns, and the calls by which its thread publishes to it, drains it and asks for its counters.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -62,7 +62,7 @@ pub struct Worker<T: Transport> {
     pub(super) heads: Heads,
     /// Bytes of request bodies that are held to be sent again.
     pub(super) held_bytes: Cell<usize>,
-    /// Used between two waits only: parsed and encoded in one breath.
+    /// A response head is parsed into it and encoded from it without an `await` between, so that one serves all exchanges.
     pub(super) response_head: RefCell<ResponseHead>,
     log: RefCell<Option<Batch>>,
     connections: Cell<usize>,

@@ -56,7 +56,7 @@ impl<T: Transport> Kit<T> {
         self.timers.timer()
     }
 
-    /// Waits out a row of the timeouts: `ms` where a circumstance says how long, else what the row says.
+    /// Waits for `ms`, or as long as the row of `timeout` says where that is `None`.
     pub(crate) fn pause(&self, timeout: Timeout, ms: Option<u64>) -> impl Future<Output = ()> {
         self.timers.pause(timeout, ms)
     }
@@ -78,7 +78,7 @@ impl<T: Transport> Kit<T> {
         queues.iter().for_each(|queue| queue.wake_first());
     }
 
-    /// Brings idle deadlines forward to `after_ms` from now, spread to twice that.
+    /// Moves idle deadlines forward to between `after_ms` and twice that from now.
     pub(crate) fn hasten_idle(&self, after_ms: u64) {
         self.timers.hasten_idle(after_ms);
     }

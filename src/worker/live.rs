@@ -16,7 +16,7 @@ use super::upstreams::service::LiveService;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::{Entrance, Label, Listener, ProcessSettings, Route, RouteTable, Service, Snapshot};
 
-/// Keys are made by the control plane, so a fixed hash is no target.
+/// Labels are numbers that the control plane gives out, so nobody outside can choose keys that collide under a fixed hash.
 type ByLabel<V> = HashMap<Label, V, FixedState>;
 
 /// The latest snapshot, as one worker has it.
@@ -30,7 +30,7 @@ pub(super) struct Live<T: Transport> {
     services: RefCell<ByLabel<Rc<LiveService<T>>>>,
 }
 
-/// A listener, whatever is published of it.
+/// The slot of a listener: a publication replaces what is in it, not the slot.
 #[derive(Debug)]
 pub(super) struct ListenerSlot<T: Transport> {
     /// Its label.
@@ -40,7 +40,7 @@ pub(super) struct ListenerSlot<T: Transport> {
     is_gone: Cell<bool>,
 }
 
-/// A listener without its routes. The outer pointer is this worker's own: to count it touches no other's memory.
+/// A listener without its routes. The outer `Rc` is this worker's own: cloning it touches no counter that workers share.
 pub(super) type ListenerRef = Rc<Arc<Listener>>;
 
 /// A table of routes with what this worker looked up for them.

@@ -1,8 +1,9 @@
 //! The data plane: one thread per CPU, each with its own engine, listeners, pools, timers and counters.
 //!
-//! From the ground up: `engine` (the seam to the kernel) → `time` → `buffers`, `queue`, `kit` (what every task has at hand)
-//! → `wire` (bytes) → `upstreams` (connections for a service) → `live` (what was published), `host` (what one worker has)
-//! → `http` (requests: read `http/exchange.rs` first) → `accept` → `thread`. No file names one above it.
+//! From the ground up: `engine` (the seam to the kernel), `buffers`, `queue`, `pressure` → `time`, `heads` → `kit` (what
+//! every task has at hand) → `wire` (bytes) → `upstreams` (connections for a service) → `live` (what was published) →
+//! `host` (what one worker has) → `http` (requests: read `http/exchange.rs` first) → `accept` → `thread`. No file names one
+//! above it.
 
 mod accept;
 mod buffers;

@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 
-/// How much the share of refused requests changes with each look, of 100.
+/// By how many percentage points the share of refused requests changes with each measurement.
 const STEP: u8 = 10;
 /// Largest share of refused requests, of 100: some must pass, or nobody would notice that it is better.
 const SHARE_MAX: u8 = 90;
-/// Looks in a row that must all see a lag: one late turn is no overload.
+/// Measurements in a row that must all show a lag before requests are refused: one late turn of the loop is no overload.
 const LOOKS: u8 = 5;
 
 /// The pressure on one worker.
@@ -17,7 +17,8 @@ pub(super) struct Pressure {
 }
 
 impl Pressure {
-    /// Notes how late a turn of the loop was, in milliseconds; above `most_ms` in several looks in a row more is refused.
+    /// Takes a measurement: how late a turn of the loop was, in milliseconds. From [`LOOKS`] in a row above `most_ms` on,
+    /// each raises the share of refused requests.
     pub(super) fn note(&self, lag_ms: u64, most_ms: Option<u64>) {
         let is_late = most_ms.is_some_and(|most_ms| lag_ms > most_ms);
         self.late.set(if is_late { self.late.get().saturating_add(1) } else { 0 });

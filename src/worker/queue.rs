@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     places: RefCell<VecDeque<Rc<QueuePlace>>>,
-    /// It stands in the list of those in which somebody waits.
+    /// True while the kit lists it among the queues in which somebody waits.
     pub is_listed: Cell<bool>,
 }
 
@@ -32,7 +32,7 @@ impl Queue {
         self.places.borrow().front().map(|first| first.since_ms)
     }
 
-    /// The last place.
+    /// Joins the queue at its end.
     pub(crate) fn join(&self, now_ms: u64) -> Rc<QueuePlace> {
         let place = Rc::new(QueuePlace { waker: RefCell::default(), since_ms: now_ms });
         self.places.borrow_mut().push_back(Rc::clone(&place));

@@ -1,4 +1,5 @@
-//! The thread of a worker: its engine, its orders, and its restart should it die all the same.
+//! The thread of a worker: starts the engine, carries out the orders of the control plane, and starts the worker again
+//! after a panic.
 
 use std::collections::HashMap;
 use std::io;
@@ -58,7 +59,7 @@ struct StandingOrders {
     is_draining: bool,
 }
 
-/// Runs the worker, and again on the same listeners should it panic outside of every connection.
+/// Runs the worker. After a panic outside of the tasks of connections it is started again on the same listeners.
 fn supervise(settings: ThreadSettings, inbox: Inbox) {
     let mut standing = StandingOrders::default();
     let outcome = run_again(settings.worker.index, || work(&settings, &inbox, &mut standing));
@@ -69,7 +70,9 @@ fn supervise(settings: ThreadSettings, inbox: Inbox) {
             // Whoever started the worker may not wait any more.
             let _ = settings.started.send(Err(error));
         }
-        None => tracing::error!(worker = settings.worker.index, "the worker is given up"),
+        None => {
+            tracing::error!(worker = settings.worker.index, "the worker panicked too often and is not started again")
+        }
     }
 }
 
@@ -119,10 +122,10 @@ impl Orders<'_> {
             while let Ok(order) = orders.try_recv() {
                 self.carry_out(order);
             }
-            // It may have been another worker that rang.
+            // Another worker may have rung the bell because it made room (`mailbox::Bells`).
             self.worker.kit.wake_queues();
             if self.standing.is_draining {
-                // A turn first: connections that were just accepted begin in it.
+                // Yields before it counts: the task of a connection that was just accepted counts itself at its first poll.
                 self.drain_turn(&mut bell.receiver, &mut rung).await;
                 if self.worker.connections() == 0 {
                     self.worker.flush_log();
@@ -135,7 +138,8 @@ impl Orders<'_> {
         }
     }
 
-    /// Waits for the bell or a moment. The receive stays armed, so no ring is lost.
+    /// Waits until the bell of the mailbox rings, at most for [`Timeout::DrainLook`]. The receive outlives the wait, so no
+    /// wake-up is lost.
     async fn drain_turn(&self, bell: &mut half::RingReceiver, rung: &mut Vec<u8>) {
         let mut sleep = std::pin::pin!(self.worker.kit.pause(Timeout::DrainLook, None));
         std::future::poll_fn(|cx| {
@@ -147,7 +151,7 @@ impl Orders<'_> {
         .await;
     }
 
-    /// After a restart: what was ordered before.
+    /// Carries out the standing orders again, after a restart.
     fn resume(&mut self) -> io::Result<()> {
         if let Some(snapshot) = &self.standing.snapshot {
             self.worker.publish(snapshot);

@@ -27,7 +27,7 @@ pub struct Kept {
     pub(super) secrets: Secrets,
     /// The parts of the latest snapshot that was published.
     pub(super) parts: Parts,
-    /// Workers that count together.
+    /// The number of workers, which count requests together.
     pub(super) workers: usize,
 }
 

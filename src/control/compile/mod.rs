@@ -54,7 +54,8 @@ pub fn compile(
         let service = services::service(&mut compiler, name, spec);
         if compiler.problems.len() > known {
             rejected.push(format!("services.{name}"));
-            // Where the whole is refused, routes to it need not be told apart from routes to nowhere.
+            // Where the whole is refused anyway, the service stays known: its routes would only add problems that follow
+            // from this one.
             if !source.is_all_or_nothing() {
                 continue;
             }
@@ -252,14 +253,14 @@ mod tests {
             "routes.0.listeners.0: there is no listener `c`",
             "routes.0.filters.0: 200 is not a redirect",
             "routes.0.filters.1: `Host` belongs to the proxy",
-            "routes.1.filters.0: gRPC is spoken over HTTP/2, and this service is not; set the service's `protocol` to \"h2\"",
+            "routes.1.filters.0: gRPC needs HTTP/2, which this service does not speak; set the service's `protocol` to \"h2\"",
             "routes.2: the route leads nowhere",
             "routes.2.name: there is another route `x`",
             "services.load.retry.on_status: 425 tells the client to come again once its handshake is over",
             "services.web.endpoints: every weight is 0",
             "services.web.host: `a b` is not a host",
             "listeners.b.address: `a` listens on this address already",
-            "listeners.c2.tls.early_data: who has shown no certificate yet could not be answered early; leave out `early_data`",
+            "listeners.c2.tls.early_data: early data comes before the client has shown its certificate; leave out `early_data`",
             "metrics.buckets: the buckets are not valid",
             "services.load.limits.queue: nothing would ever wait",
             "services.load.retry.attempts: 11 attempts are more than 10",
@@ -269,7 +270,7 @@ mod tests {
             "services.load.circuit_breaker.latency: every answer takes longer than 0",
             "services.load.circuit_breaker.quantile: it is not a quantile",
             "services.load.health.path: it is not a path; begin it with /",
-            "services.load.health.expected: no answer would be good",
+            "services.load.health.expected: no status would count as healthy",
             "services.load.health.port: 0 is not a port to connect to",
             "services.load.health.headers: `Host` is written already",
             "services.load.health: `interval` and `timeout` must be longer than 0",

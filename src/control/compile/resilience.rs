@@ -1,4 +1,5 @@
-//! Checks how a service bears failure and load: what its settings mean together. They are used as they are written.
+//! Checks the settings by which a service bears failure and load, each by itself and together. They are then used as they
+//! are written.
 
 use super::compiler::Compiler;
 use crate::config::health::Health;
@@ -97,7 +98,7 @@ pub(super) fn check_health(compiler: &mut Compiler<'_>, key: &str, health: &Heal
         compiler.problem(&key, "`interval` and `timeout` must be longer than 0", "");
     }
     if health.path.is_some() && health.expected.is_empty() {
-        compiler.problem(&format!("{key}.expected"), "no answer would be good", "write the statuses that are");
+        compiler.problem(&format!("{key}.expected"), "no status would count as healthy", "write the statuses that are");
     }
     if health.port == Some(0) {
         compiler.problem(&format!("{key}.port"), "0 is not a port to connect to", "leave it out for the endpoint's");

@@ -58,12 +58,16 @@ fn check_references(compiler: &mut Compiler<'_>, key: &str, kept: &KeptRoute, se
             let bridge = spec.filters.iter().position(|filter| *filter == Filter::GrpcWeb);
             if let Some(at) = bridge.filter(|_| !served.spec.may_speak_h2()) {
                 let remedy = "set the service's `protocol` to \"h2\", or give it `tls`";
-                let what = "gRPC is spoken over HTTP/2, and this service is not";
+                let what = "gRPC needs HTTP/2, which this service does not speak";
                 compiler.problem(&format!("{key}.filters.{at}"), what, remedy);
             }
         }
         (Some(name), None) if config.services.contains_key(name) => {
-            compiler.problem(&format!("{key}.service"), format!("the service `{name}` is not valid"), "mend it");
+            compiler.problem(
+                &format!("{key}.service"),
+                format!("the service `{name}` is not valid"),
+                "correct the service",
+            );
         }
         (Some(name), None) => {
             let remedy = did_you_mean(name, config.services.keys());

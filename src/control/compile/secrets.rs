@@ -14,7 +14,7 @@ use crate::tls::sessions::Sessions;
 /// What outlives a snapshot, so that a reload costs nobody a handshake.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    /// How handshakes go on from earlier ones, by listener and what is asked of clients.
+    /// What resumes sessions, by listener and by what is asked of clients.
     resumption: HashMap<String, Resumption>,
     /// The certificate of listeners that were given none.
     self_signed: Option<Identity>,
@@ -38,7 +38,7 @@ impl Secrets {
         Ok(resumption)
     }
 
-    /// TLS of a listener that is made of what this print is of.
+    /// The TLS of a listener whose inputs have this fingerprint.
     pub(super) fn server(&self, print: u64) -> Option<Arc<ServerTls>> {
         self.servers.get(&print).map(Arc::clone)
     }
@@ -47,7 +47,7 @@ impl Secrets {
         self.servers.insert(print, Arc::clone(tls));
     }
 
-    /// TLS of services that is made of what this print is of.
+    /// The TLS of services whose inputs have this fingerprint.
     pub(super) fn client(&self, print: u64) -> Option<Arc<ClientTls>> {
         self.clients.get(&print).map(Arc::clone)
     }

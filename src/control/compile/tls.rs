@@ -19,8 +19,8 @@ use crate::tls::{ALPN_H2, ALPN_HTTP1, provider};
 
 type Authorities = Vec<CertificateDer<'static>>;
 
-/// `None` where there is none, or a problem, which is told. The same value as before where nothing that it is made of
-/// changed.
+/// The TLS of a listener; `None` where it has none, or where a problem was reported. The same value as before where none of
+/// its inputs changed.
 pub(super) fn of_listener(compiler: &mut Compiler<'_>, name: &str, spec: &ListenerSpec) -> Option<Arc<ServerTls>> {
     let tls = spec.tls.as_ref()?;
     let key = format!("listeners.{name}.tls");
@@ -107,7 +107,7 @@ fn check_client_auth(compiler: &mut Compiler<'_>, key: &str, tls: &ListenerTls, 
         let hosts = policy.hosts.iter().map(String::as_str);
         for host in hosts.chain(policy.hosts.is_empty().then_some("any other name")) {
             if !asked.insert(host) {
-                let what = format!("{host} is asked for something before");
+                let what = format!("another `client_auth` is for {host} already");
                 compiler.problem(&format!("{key}.client_auth.{at}"), what, "");
             }
         }
@@ -115,14 +115,14 @@ fn check_client_auth(compiler: &mut Compiler<'_>, key: &str, tls: &ListenerTls, 
     if tls.early_data && !clients.is_empty() {
         compiler.problem(
             &format!("{key}.early_data"),
-            "who has shown no certificate yet could not be answered early",
+            "early data comes before the client has shown its certificate",
             "leave out `early_data`, or `client_auth`",
         );
     }
 }
 
-/// `None` where there is none, or a problem, which is told. The same value as before, and as of other services, where it is
-/// made of the same.
+/// The TLS of a service; `None` where it has none, or where a problem was reported. The same value as before, and as for
+/// other services, where its inputs are the same.
 pub(super) fn of_service(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec) -> Option<Arc<ClientTls>> {
     let tls = spec.tls.as_ref()?;
     let key = format!("{key}.tls");
@@ -239,7 +239,7 @@ fn bytes(compiler: &mut Compiler<'_>, key: &str, material: &Material) -> Option<
 fn client_policy(compiler: &mut Compiler<'_>, key: &str, auth: &ClientAuth) -> ClientPolicy {
     let mut vouching = Vec::new();
     if auth.ca.is_empty() {
-        compiler.problem(&format!("{key}.ca"), "nobody vouches for clients", "name a file of certificates in PEM");
+        compiler.problem(&format!("{key}.ca"), "no client authority is named", "name a file of certificates in PEM");
     }
     for (at, material) in auth.ca.iter().enumerate() {
         vouching.extend(authorities(compiler, &format!("{key}.ca.{at}"), material));

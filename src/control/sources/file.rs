@@ -1,7 +1,7 @@
 //! Watches the configuration file and the files that it names, debounced.
 //!
 //! Folders are watched, not files: editors and Kubernetes put a new file in the old one's place. Whether
-//! the text changed is seen by reading it, so that an event too many reloads nothing.
+//! the text changed is seen by reading it, so that a spurious event reloads nothing.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -46,7 +46,7 @@ pub(in crate::control) struct FileSource {
     files: Rc<Files>,
     names: Names,
     events: Receiver<()>,
-    /// An event came and the files were not looked at yet: waiting for quiet may be abandoned.
+    /// An event came and the files were not read yet. Kept here because the wait for quiet may be cancelled.
     is_pending: bool,
     watcher: Option<notify::RecommendedWatcher>,
 }
@@ -89,7 +89,7 @@ impl FileSource {
         let mut folders = self.files.folders();
         folders.push(own.to_owned());
         for folder in folders {
-            // One that was taken away and made again is another, and watched anew.
+            // A folder that was removed and made again is another inode, so it is watched anew.
             if let Some(watcher) = &mut self.watcher {
                 let _ = watcher.watch(&folder, RecursiveMode::NonRecursive).inspect_err(warn);
             }

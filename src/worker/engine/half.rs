@@ -19,9 +19,9 @@ use super::{Receive, Transmit, make_room};
 use crate::sys;
 use crate::upstream::evidence::{Delivery, Peek};
 
-/// Receives of upstream connections are numbered as they begin. The ring begins them in that order, all at once when it is
-/// entered, and a receive whose bytes are there completes in the same breath. So once any of them has completed, the kernel
-/// has looked at the sockets of all that began before it.
+/// Numbers the receives of upstream connections as they begin. The ring submits them in that order, all in one system call,
+/// and a receive whose bytes are there completes within that call. So once any of them has completed, the kernel has looked
+/// at the sockets of all that began before it.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     begun: Cell<u64>,
@@ -67,7 +67,7 @@ async fn asked(mailbox: &MailCell) -> (Vec<u8>, usize) {
             mailbox.set(Mail::InFlight);
             Poll::Ready((buffer, from))
         }
-        // Whoever asks polls this coroutine in the same breath, so no waker is kept.
+        // `poll_operation` asks and then polls this coroutine at once, so no waker is kept.
         other @ (Mail::Empty | Mail::InFlight | Mail::Done(..)) => {
             mailbox.set(other);
             Poll::Pending
@@ -97,6 +97,8 @@ async fn send_all(mut writer: impl AsyncWriteRent, mailbox: Rc<MailCell>) {
 /// a connection.
 type Operations = Pin<Box<dyn Future<Output = ()>>>;
 
+/// Begins an operation unless one is in flight or complete, polls the coroutine once, and takes the result where there is
+/// one. Between two calls the buffer lies in the mailbox: a wait that is dropped loses nothing, and the next call goes on.
 fn poll_operation(
     operations: &mut Operations,
     mailbox: &MailCell,
@@ -130,7 +132,7 @@ pub struct RingReceiver {
 }
 
 impl RingReceiver {
-    /// Counts its receives among those of the others.
+    /// Numbers its receives from now on, so that [`Receive::is_seen`] can answer.
     pub(super) fn count(&mut self, looks: Rc<Looks>) {
         self.looks = Some(looks);
     }

@@ -1,4 +1,4 @@
-//! The seam: the only sockets, the only clock, the only chance of the data plane.
+//! The seam between the data plane and the kernel: its only sockets, its only clock, its only source of random numbers.
 //!
 //! `ring` implements it on monoio; tests implement it in memory, with virtual time and seeds.
 
@@ -66,9 +66,9 @@ pub trait Receive: std::fmt::Debug + Unpin + 'static {
     /// losing a byte, and an operation armed while a connection was idle is the next message's first receive.
     fn poll_receive(&mut self, inbox: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
-    /// Takes what has come already into the spare capacity of `inbox`, without waiting, and says how many bytes; 0 where
-    /// there is nothing, an end, or an error, which the next receive tells. None may be in flight. For a body whose first
-    /// part just came, where it spares an operation.
+    /// Receives what is there already into the spare capacity of `inbox`, without waiting, and returns how many bytes; 0
+    /// where there is nothing, and for an end or an error, which the next receive reports. No receive may be in flight.
+    /// Where the first part of a body just came, this spares an operation.
     fn receive_at_once(&mut self, _inbox: &mut Vec<u8>) -> usize {
         0
     }
@@ -79,8 +79,7 @@ pub trait Receive: std::fmt::Debug + Unpin + 'static {
         false
     }
 
-    /// Looks into the socket: asked of the kernel itself, for a completion may wait where the engine has not looked
-    /// yet.
+    /// Asks the kernel what the socket holds: a receive may be complete without the engine having seen its completion yet.
     fn peek(&self) -> Peek;
 
     /// What the kernel knows of the delivery of what was sent; `None` where it cannot say.

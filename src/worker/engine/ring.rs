@@ -31,14 +31,14 @@ pub struct Ring {
 struct Shared {
     start: Instant,
     panics: Cell<u64>,
-    /// What the clocks said in this turn of a task; 0 where nobody has asked. Nothing waits within a turn, so it is
-    /// microseconds long, and a request would read the clock ten times.
+    /// The clocks as they were read in the present poll of a task; 0 where nobody has asked yet. Nothing blocks within a
+    /// poll, so it takes microseconds, and one reading serves the ten times that a request asks.
     now_us: Cell<u64>,
     coarse_ms: Cell<u64>,
 }
 
 impl Shared {
-    /// Another task has its turn.
+    /// Another task is polled: forgets what the clocks said.
     fn begin_turn(&self) {
         self.now_us.set(0);
         self.coarse_ms.set(0);
@@ -59,7 +59,7 @@ impl Ring {
         self.shared.panics.get()
     }
 
-    /// The future of the thread itself, whose turns are turns like those of its tasks.
+    /// Wraps the future of the thread itself, so that the clocks are read anew at each poll of it, as for tasks.
     pub(super) fn root<R>(&self, main: impl Future<Output = R>) -> impl Future<Output = R> {
         let shared = Rc::clone(&self.shared);
         let mut main = Box::pin(main);
@@ -196,7 +196,7 @@ impl Transport for Ring {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let shared = Rc::clone(&self.shared);
-        // Boxed, for what an async block captures and then pins is stored twice.
+        // Boxed: a future that an async block captures and then pins would be stored twice.
         let mut task = Box::pin(task);
         monoio::spawn(async move {
             let turns = poll_fn(|cx| {

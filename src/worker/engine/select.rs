@@ -126,11 +126,12 @@ fn build_ring() -> io::Result<(Runtime<TimeDriver<IoUringDriver>>, Engine, Strin
                     last = error;
                 }
             }
-            // Only an unknown flag is helped by another one.
+            // EINVAL is an unknown flag, so others may do. After any other error they would fail alike.
             if last.raw_os_error() != Some(libc::EINVAL) {
                 break;
             }
         }
+        // ENOMEM: the ring does not fit into RLIMIT_MEMLOCK, a smaller one may.
         entries /= 2;
         if last.raw_os_error() != Some(libc::ENOMEM) || entries < RING_ENTRIES_MIN {
             return Err(last);

@@ -11,7 +11,7 @@ use crate::tls::Facts;
 use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
 use crate::upstream::retry::NoRetry;
 
-/// The account of one exchange. Both directions write to it, in turns of one task.
+/// The account of one exchange. Both directions write to it; they run in one task, so cells do.
 #[derive(Debug)]
 pub(super) struct Account {
     listener: Label,
@@ -77,7 +77,7 @@ impl Account {
         self.tls.as_deref()
     }
 
-    /// It has come so far.
+    /// The exchange enters this phase.
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.set(phase);
     }
@@ -108,7 +108,8 @@ impl Account {
         self.times.update(|times| Times { admitted_us: now_us, ..times });
     }
 
-    /// Another attempt begins, at this endpoint; when it did. What went on between the client and us stays.
+    /// Begins another attempt, at this endpoint, and returns when, in microseconds. What concerns the client stays; what
+    /// concerns the upstream is reset.
     pub(super) fn begin_attempt(&self, endpoint: usize, now_us: impl FnOnce() -> u64) -> u64 {
         // The first one begins with the admission.
         let is_first = self.attempts.get() == 0;
@@ -125,7 +126,7 @@ impl Account {
         began_us
     }
 
-    /// The time for a connection is over, whatever came of it.
+    /// The attempt to connect is over, with or without a connection.
     pub(super) fn note_connected(&self, now_us: u64) {
         self.times.update(|times| Times { connected_us: now_us, ..times });
     }

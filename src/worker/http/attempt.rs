@@ -26,7 +26,7 @@ use crate::snapshot::Address;
 use crate::upstream::attempts::{Attempts, FailedAttempt, RequestKind, Standpoint};
 use crate::upstream::retry::NoRetry;
 
-/// What an attempt brought, with what it went over.
+/// What an attempt delivered, and the upstream connection that it used.
 pub(super) struct Answered<T: Transport> {
     pub delivered: Delivered,
     pub upstream: UpstreamConnection<T>,

@@ -19,7 +19,7 @@ pub(super) enum BodyFraming {
 }
 
 impl BodyFraming {
-    /// On this wire, where the head says so.
+    /// The framing on this wire of a body whose head says `framing`.
     pub(super) fn of(wire: Wire, framing: Framing) -> Self {
         match (wire, framing) {
             (Wire::H2, _) => Self::Stream,
@@ -33,7 +33,7 @@ impl BodyFraming {
         matches!(self, Self::Plain | Self::Stream)
     }
 
-    /// Appends a part, which is not empty.
+    /// Appends a part. It must not be empty: an empty chunk would end the body.
     pub(super) fn put(self, out: &mut Vec<u8>, data: &[u8]) {
         match self {
             Self::Plain | Self::Stream => out.extend_from_slice(data),

@@ -64,7 +64,7 @@ pub(super) async fn download<T: Transport>(
     client: &mut Outlet<T>,
 ) -> Result<Delivered, Failure> {
     let pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
-    // Nothing is held while the answer is awaited.
+    // No buffer is held while the answer is awaited.
     let mut download = Download { transfer, client, deadline, pace, out: Vec::new() };
     let delivered = download.run(receiver, inbox).await;
     transfer.kit().buffers.put_buffer(download.out);
@@ -98,8 +98,8 @@ impl<T: Transport> Download<'_, T> {
             transform: Transform::of_response(head.terms.grpc_web),
             trailers: Vec::new(),
         };
-        // The rest of a short body that is here already goes with the head. An error that is met here is told by the next
-        // receive as an end, which is no proper one for a body of known length.
+        // The rest of a short body that is here already is sent with the head. An error that is met here shows as an end at
+        // the next receive, and a body of known length that ends early is refused.
         let is_short = |left: &u64| (inbox.len() as u64 + 1..=JOINED_SEND_BYTES_MAX as u64).contains(left);
         if let Some(left) = body.decoder.bytes_left().filter(is_short) {
             transfer.make_room(inbox, Some(left));
@@ -107,7 +107,7 @@ impl<T: Transport> Download<'_, T> {
         }
         let mut has_ended = body.decoder.is_done();
         loop {
-            // What comes with the head and is broken can still be answered in the upstream's place.
+            // Where a part that came with the head is broken, nothing was sent yet: we can still answer.
             self.take_body(inbox, &mut body)?;
             if body.decoder.is_done() && !has_ended {
                 has_ended = true;
@@ -268,7 +268,7 @@ impl<T: Transport> Download<'_, T> {
             Wire::H2 => {
                 let head = h2_response(response, terms, edits);
                 let head = head.ok_or(Failure::UpstreamBadHeader("websocket_accept"))?;
-                // A tunnel begins with its head.
+                // A 101 has no body, but the tunnel goes on over its stream.
                 let is_last =
                     matches!(terms.framing, Framing::None | Framing::Length(0)) && response.head.status() != 101;
                 self.client.put_head(head, is_last);
@@ -303,11 +303,11 @@ impl<T: Transport> Download<'_, T> {
     fn terms(&self, UpstreamResponse { head, bytes }: UpstreamResponse<'_>) -> ResponseTerms {
         let Transfer { account, progress, head: request, is_last, is_secure, .. } = *self.transfer;
         let is_modern = request.version() != Version::Http10;
-        // An answer that is none of gRPC goes to a client of gRPC-web as it is.
+        // An answer that is not gRPC, such as an error page, goes to a client of gRPC-web unchanged.
         let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
         let grpc_web = request.grpc_web().filter(|_| is_grpc(content_type));
         let framing = match head.framing() {
-            // It becomes longer.
+            // gRPC-web makes the body longer than the upstream's length.
             Framing::Length(1..) if grpc_web.is_some() && is_modern => Framing::Chunked,
             Framing::Length(1..) if grpc_web.is_some() => Framing::UntilClose,
             Framing::Chunked | Framing::UntilClose if is_modern => Framing::Chunked,
@@ -335,7 +335,7 @@ impl<T: Transport> Download<'_, T> {
         }
     }
 
-    /// Moves what `inbox` holds of the body to `out`. A whole buffer of plain body changes places, uncopied.
+    /// Moves what `inbox` holds of the body to `out`. Buffers are swapped, not copied, where all of it is plain body.
     fn take_body(&mut self, inbox: &mut Vec<u8>, body: &mut ResponseBody) -> Result<(), Failure> {
         let account = self.transfer.account;
         let was_done = body.decoder.is_done();

@@ -1,9 +1,9 @@
 //! Passes a request up while its response comes down: one task, two directions, back-pressure from end to end.
 //!
-//! Upload and download are futures polled together. The download decides when the exchange is over. The upload
-//! never ends it well: it ends with a failure of the client's, and after the body it watches the client, whose
-//! next bytes are the next request's and whose end means that nobody waits any more. That receive is the one the
-//! next request needs anyway, so the watch costs no operation.
+//! Upload and download are futures polled together. The download decides when the exchange is over; the upload can only
+//! fail it. Once the body is sent, the upload watches the client: bytes that come belong to the next request, and an end
+//! means that nobody waits for the answer any more. The next request needs that receive anyway, so the watch costs no
+//! operation.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -34,6 +34,8 @@ pub(super) async fn run<T: Transport>(
     let mut source = BodySource { receiver: client_receiver, inbox: client_inbox, deadline: up };
     let mut upload = pin!(upload(transfer, &mut source, sender, body, out));
     let mut download = pin!(download(transfer, receiver, inbox, &down, client_sender));
+    // The upload goes first: while no stream has begun, a receive from an upstream of HTTP/2 leaves no waker and counts on
+    // the sender being polled before it.
     poll_fn(|cx| {
         if let Poll::Ready(failure) = upload.as_mut().poll(cx) {
             return Poll::Ready(Err(failure));

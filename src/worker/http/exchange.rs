@@ -1,6 +1,6 @@
 //! One request and its response, from the parsed head to the record. Read this first.
 //!
-//! `run` is the sentence: route → filter → admit → attempt, again where that is safe → release. Whatever goes
+//! `run` reads as the whole story: route → filter → admit → attempt, again where that is safe → release. Whatever goes
 //! wrong in it is a [`Failure`], and `settle` is the one place where a failure becomes an answer.
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -161,7 +161,7 @@ async fn run<T: Transport>(
         Delivered::Response { keep_alive, word } => {
             let received = (word, exchange.account.received_bytes());
             outcome::release(exchange.kit(), &to, &permit, upstream, received);
-            // Only now: whoever waits for room finds the connection in the pool.
+            // After the release, so that the request that gets this place finds the connection in the pool.
             drop(permit);
             if let Some(phase) = exchange.progress.client_left.get() {
                 exchange.account.put_status(499);
@@ -169,28 +169,28 @@ async fn run<T: Transport>(
             }
             Ok(Ending::Answered(keep_alive))
         }
-        // Boxed, as all that is rare and large: the task of a connection has room for the most that it awaits at once.
+        // Boxed, like all that is rare and large: a task takes the memory of the largest future that it awaits in place.
         Delivered::Upgrade => Box::pin(tunnel(exchange, client, &mut upstream.link, to.snapshot())).await,
     }
 }
 
-/// The body as filters have left it.
+/// Chooses what is done with the request body, once filters have seen the head.
 fn begin_body<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) {
     exchange.body.borrow_mut().transform = Transform::of_request(head.grpc_web());
 }
 
-/// A client that met what one name asked for must not have what another name, or the same one since a reload, asks
-/// something else for.
+/// Refuses a misdirected request: the connection was accepted under the TLS policy of one name, and the host of the request
+/// has another policy, or the same name has another one since a reload (421, RFC 9110 §15.5.20).
 fn check_name<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> Result<(), Failure> {
     let Some(tls) = &exchange.listener.tls else { return Ok(()) };
-    // A connection without TLS from before the listener had it is one for nothing any more.
+    // A connection without TLS, from before a reload gave TLS to the listener, may carry no further request.
     let facts = exchange.account.tls().ok_or(Failure::Misdirected)?;
     let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
     if meant == Some(facts.policy) { Ok(()) } else { Err(Failure::Misdirected) }
 }
 
-/// A request that changes something is not to be had twice from whoever recorded it: it waits for the handshake's end
-/// (RFC 8470 §3). What is safe goes on, and its upstream is told.
+/// Early data may be a replay by somebody who recorded it, so a request that is not safe waits for the end of the handshake
+/// (RFC 8470 §3). A safe one goes on, and its upstream is told by `Early-Data`.
 async fn await_handshake<T: Transport>(
     exchange: &Exchange<'_, T>,
     client: &mut Link<T>,

@@ -22,7 +22,7 @@ pub(super) struct RequestBody {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     bytes: Vec<u8>,
-    /// What the worker's account has of it.
+    /// How many bytes of it are counted in the worker's total.
     charged: usize,
     is_lost: bool,
 }
@@ -47,7 +47,8 @@ impl Held {
         &self.bytes
     }
 
-    /// Holds what is sent now; lets go of everything where that is more than `limit`, or than the worker has.
+    /// Holds what is sent now; lets go of everything where that would be more than `limit`, or more than a worker may hold
+    /// in all.
     pub(super) fn hold(&mut self, sent: &[u8], limit: u64, store: HeldStore<'_>) {
         if self.is_lost || sent.is_empty() {
             return;
@@ -65,7 +66,7 @@ impl Held {
         self.charged = self.bytes.capacity();
     }
 
-    /// It will not be sent again, nor what still comes.
+    /// Gives the buffer back: the body cannot be sent again, and nothing more of it is held.
     pub(super) fn let_go(&mut self, store: HeldStore<'_>) {
         self.is_lost = true;
         store.account.set(store.account.get() - self.charged);

@@ -16,8 +16,8 @@ use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::version::Version;
 use crate::upstream::evidence::End;
 
-/// Refuses what cannot be the answer to this request: what came before a byte of it was sent, and a 408 for an idle
-/// connection, where the upstream did not take the request.
+/// Refuses a head that cannot be the answer to this request: one that came on a reused connection before a byte of the
+/// request was sent, and a 408 by which the upstream ended the idle connection without having read the request.
 pub(super) async fn check_unsolicited<T: Transport>(
     transfer: &Transfer<'_, T>,
     receiver: &Inlet<T>,
@@ -47,8 +47,8 @@ pub(super) async fn check_unsolicited<T: Transport>(
     if is_unread { Err(Failure::UpstreamUnsolicited) } else { Ok(()) }
 }
 
-/// Whether the answer hands the connection to another protocol: to one that was asked for, and not to one that the client
-/// would take it for.
+/// Whether the answer hands the connection to another protocol. A switch to one that was not asked for is refused, and so
+/// is a success without a switch that a client of HTTP/2 would take for one.
 pub(super) fn is_upgrade<T: Transport>(
     transfer: &Transfer<'_, T>,
     UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
@@ -59,7 +59,7 @@ pub(super) fn is_upgrade<T: Transport>(
     if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| is_one_of(answered, asked)) {
         return Err(ResponseFault::UpgradeNotAsked.into());
     }
-    // Its client would take any success for the other protocol's beginning (RFC 8441 §5).
+    // A client of HTTP/2 takes any 2xx for the beginning of the other protocol (RFC 8441 §5).
     let is_h2 = transfer.head.version() == Version::H2;
     if is_h2 && asked.is_some() && (200..300).contains(&head.status()) {
         return Err(Failure::UpstreamBadHeader("upgrade_ignored"));
@@ -70,7 +70,8 @@ pub(super) fn is_upgrade<T: Transport>(
     Ok(is_upgrade)
 }
 
-/// Whether the answer is thrown away for another attempt, which then is sure to be made.
+/// Whether the answer is discarded for another attempt: the service lists its status, and an endpoint with room and the
+/// budget for it were there just now.
 pub(super) fn is_tried_elsewhere<T: Transport>(
     transfer: &Transfer<'_, T>,
     UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
@@ -103,7 +104,7 @@ pub(super) fn wait_s(
     asked_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX && u64::from(*seconds) * 1_000 < left_ms)
 }
 
-/// What a connection that ended before the response head says.
+/// The failure of a connection that ended before a whole response head had come.
 pub(super) fn closed_before_head<T: Transport>(
     transfer: &Transfer<'_, T>,
     result: &io::Result<usize>,

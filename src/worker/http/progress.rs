@@ -10,7 +10,8 @@ pub(super) struct Progress {
     pub upload: Cell<UploadState>,
     /// True where the client takes the connection's end for the body's.
     pub ends_at_close: Cell<bool>,
-    /// True while something is on its way to the client: nothing else may be sent unless it went whole.
+    /// True from the beginning of a send to the client until all of it was sent. Where a send failed in between it stays
+    /// true, and no other answer may follow.
     pub is_sending: Cell<bool>,
     /// True where the client sent more while its upgrade was awaited.
     pub has_early_bytes: Cell<bool>,
@@ -18,7 +19,7 @@ pub(super) struct Progress {
     pub has_interim: Cell<bool>,
     /// Bytes have come from the upstream in this attempt.
     pub has_response_bytes: Cell<bool>,
-    /// Where the client left, while the upstream finishes all the same.
+    /// The phase in which the client left, where the upstream finishes all the same (`ignore_client_abort`).
     pub client_left: Cell<Option<Phase>>,
     /// `Retry-After` of a response that is not passed on, in seconds.
     pub retry_after_s: Cell<u32>,

@@ -30,7 +30,7 @@ enum Arrival {
     Head(usize),
     /// The connection ends without an answer.
     Quiet,
-    /// It is answered so and ends.
+    /// The request is answered with this failure, and the connection ends.
     Refused(Failure),
 }
 
@@ -186,7 +186,7 @@ impl<T: Transport> ClientConnection<T> {
 
     async fn receive_head(&mut self) -> Arrival {
         let session = &mut self.session;
-        // Absolute from here on: a drip cannot stretch it.
+        // The deadline is absolute from here on: a client that sends byte by byte cannot put it off.
         if session.requests > 0 {
             session.link.timer.arm(Timeout::ClientHeader, session.timeouts().header.limit_ms());
         }
@@ -231,13 +231,15 @@ impl<T: Transport> ClientConnection<T> {
         }
         let timeouts = session.timeouts();
         if session.requests == 0 {
-            // A new connection has the time of one head in all.
+            // A new connection must bring its first head within the header timeout, counted from the accept.
             session.link.timer.arm(Timeout::ClientHeader, timeouts.header.limit_ms());
         } else {
             let idle_ms = timeouts.idle.limit_ms().unwrap_or(Timeout::ClientIdle.row().ms);
             let drain_ms = worker.is_draining().then(|| worker.live.process().drain_idle_ms);
             let whole_ms = idle_ms.min(drain_ms.unwrap_or(u64::MAX));
             let moment_ms = Timeout::Moment.row().ms;
+            // The idle time is waited for in two parts: a moment within `serve_busy`, which still has the memory of an
+            // exchange, and the rest in the small future of an idle connection.
             match (wait, whole_ms.saturating_sub(moment_ms)) {
                 (FirstByteWait::Moment, _) => {
                     session.link.timer.arm_idle(Timeout::Moment, whole_ms.min(moment_ms));
@@ -256,7 +258,7 @@ impl<T: Transport> ClientConnection<T> {
     }
 }
 
-/// True where the client begins as one that knows beforehand that HTTP/2 is spoken here.
+/// True where the client begins HTTP/2 with prior knowledge (RFC 9113 §3.3).
 fn begins_h2<T: Transport>(session: &Session<T>) -> bool {
     session.slot.listener().spec.http2
         && session.tls.is_none()
@@ -264,8 +266,8 @@ fn begins_h2<T: Transport>(session: &Session<T>) -> bool {
         && session.link.inbox.starts_with(&PREFACE[..PREFACE_HEAD])
 }
 
-/// Where the handshake was not over when requests came: waits for its end, as long as a handshake may take, and sends what
-/// is to be said then, the tickets. `None` where that is done and no further request has begun.
+/// Where requests came as early data: waits for the end of the handshake, as long as a handshake may take, and then sends
+/// the tickets. `None` where that is done and no further request has begun.
 async fn end_handshake<T: Transport>(session: &mut Session<T>) -> Option<FirstByte> {
     let early = session.early.take()?;
     let timeouts = session.timeouts();

@@ -1,4 +1,4 @@
-//! A client, between the requests of his connection: what outlives each of them.
+//! A client connection across its requests: what outlives each of them.
 
 use std::rc::Rc;
 

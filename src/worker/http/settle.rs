@@ -70,7 +70,7 @@ pub(super) async fn settle<T: Transport>(
             keep_alive
         }
     };
-    // The end of the handshake is still on its way: a closed socket would answer it by a reset.
+    // The end of the client's handshake is still on its way; a socket that is closed already would answer it with a reset.
     let is_settled = exchange.early.is_none_or(Early::is_over);
     if keep_alive && drain(exchange, client).await {
         After::KeepAlive

@@ -42,7 +42,7 @@ pub(super) enum Ending {
     Tunnelled,
 }
 
-/// One request. What changes in it is written in turns of one task.
+/// One request. All that changes in it belongs to one task, so cells do.
 #[derive(Debug)]
 pub(super) struct Exchange<'a, T: Transport> {
     pub worker: &'a Rc<Worker<T>>,
@@ -51,7 +51,7 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub is_last: bool,
     /// The rest of the handshake, where the request came before it.
     pub early: Option<&'a Early>,
-    /// It is sent on before that is over.
+    /// True where it is sent on before that handshake is over.
     pub is_early: Cell<bool>,
     /// True for a request of gRPC, once filters have seen it.
     pub is_grpc: Cell<bool>,
@@ -88,7 +88,7 @@ impl<T: Transport> Exchange<'_, T> {
     }
 }
 
-/// A client who waits for room: who has left need not be given it.
+/// Watches a client whose request waits in the queue: one that has left is given no room.
 pub(super) struct ClientWatch<'a, T: Transport> {
     pub receiver: &'a mut Inlet<T>,
     pub inbox: &'a mut Vec<u8>,

@@ -180,7 +180,8 @@ impl<T: Transport> Asker<T> for Errand<'_, T> {
 }
 
 impl<T: Transport> Errand<'_, T> {
-    /// Sends the request and receives the answer; with the word of the upstream where its connection may go on.
+    /// Sends the request and receives the answer, with what the upstream said about its connection; `None` where that
+    /// cannot be kept.
     async fn exchange(
         &mut self,
         upstream: &mut UpstreamConnection<T>,
@@ -189,7 +190,7 @@ impl<T: Transport> Errand<'_, T> {
     ) -> Result<(Reply, Option<UpstreamWord>), Failure> {
         let sent = self.send(upstream, permit, course).await;
         let received = match sent {
-            // It may have answered before it stopped listening.
+            // The upstream may have answered before it stopped reading the request.
             Ok(()) | Err(Failure::UpstreamResetDuringSend) => {
                 self.receive_head(upstream, (permit, attempts), course).await
             }
@@ -207,7 +208,7 @@ impl<T: Transport> Errand<'_, T> {
             idle_s_max: reply.head.idle_s_max(),
             requests_max: reply.head.requests_max(),
         };
-        // What was left unread ends the connection.
+        // A connection with an unread rest of a body cannot be kept.
         let goes_on = reply.is_whole && sent.is_ok();
         Ok((reply, goes_on.then_some(word)))
     }

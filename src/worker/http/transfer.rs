@@ -26,7 +26,7 @@ pub(super) enum Delivered {
     Response {
         /// True where the client's connection stays open.
         keep_alive: bool,
-        /// What the upstream said about its connection; it closes it where the request was not sent to its end.
+        /// What the upstream said about its connection. It cannot be kept where the request was not sent to its end.
         word: UpstreamWord,
     },
     /// The 101 went to the client.
@@ -63,7 +63,8 @@ pub(super) struct Transfer<'a, T: Transport> {
     pub sent_before: u64,
     /// True where the client came by TLS.
     pub is_secure: bool,
-    /// True for a request of gRPC, whose messages come when they come.
+    /// True for a request of gRPC: its streams may pause for long, so no pace and only the tunnel's timeout hold for its
+    /// body.
     pub is_grpc: bool,
     /// True where the client's connection closes after this.
     pub is_last: bool,
@@ -96,8 +97,8 @@ impl<T: Transport> Transfer<'_, T> {
         }
     }
 
-    /// [`Self::make_room`] for the next part of a body. The long buffers are for those who have filled a short one: what a
-    /// peer says of a length costs it nothing.
+    /// [`Self::make_room`] for the next part of a body. A long buffer is given only once a short one was filled: a
+    /// `Content-Length` costs its sender nothing, so it must not buy memory here.
     pub(super) fn make_room_for_body(&self, inbox: &mut Vec<u8>, bytes_left: Option<u64>, taken: u64) {
         let most = if taken < BODY_BUFFER_BYTES as u64 { BODY_BUFFER_BYTES as u64 } else { u64::MAX };
         self.make_room(inbox, bytes_left.map(|left| left.min(most)));

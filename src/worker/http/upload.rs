@@ -55,7 +55,7 @@ struct Upload<'a, T: Transport> {
     body: &'a mut RequestBody,
     out: &'a mut Vec<u8>,
     framing: BodyFraming,
-    /// What ends the body was written.
+    /// True once the end of the body was written.
     has_ended: bool,
 }
 
@@ -86,7 +86,8 @@ impl<T: Transport> Upload<'_, T> {
             Err(Broken::Upstream(failure)) => progress.upload.set(UploadState::Broken(failure)),
         }
         source.deadline.timer.disarm();
-        // Bytes that are here already begin the next request; its sender is heard of when it is answered.
+        // Bytes that are here already begin the next request, so nothing is received now: that the client has left shows
+        // when it is answered.
         if source.inbox.is_empty() {
             let received = receive(source.receiver, source.inbox).await;
             if matches!(received, Ok(bytes) if bytes > 0) {
@@ -186,7 +187,7 @@ impl<T: Transport> Upload<'_, T> {
             Some(Ok(bytes)) if bytes > 0 => expectation.set(Expectation::Met),
             Some(_) => return Err(gone()),
         }
-        // While the receive is in flight it has the buffer; what it brings must be waited for here.
+        // The receive that was begun above is still in flight and has the buffer: its bytes are waited for here.
         if source.inbox.capacity() == 0 {
             let ms = self.transfer.listener.spec.timeouts.body.limit_ms();
             let received = source.deadline.wait(Timeout::ClientBody, ms, receive(source.receiver, source.inbox));
@@ -214,7 +215,7 @@ impl<T: Transport> Upload<'_, T> {
         let (mut taken, was_done) = (0, decoder.is_done());
         let is_bare = transform.is_none() && framing.is_bare();
         if out.is_empty() && is_bare && decoder.bytes_left().is_some_and(|left| inbox.len() as u64 <= left) {
-            // Body and nothing else changes places, uncopied.
+            // The inbox holds body and nothing else: the buffers are swapped, not copied.
             let _ = decoder.decode(inbox, trailers);
             account.add_request_bytes(inbox.len());
             hold(inbox);

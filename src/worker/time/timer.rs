@@ -16,7 +16,7 @@ use crate::timeouts::Timeout;
 pub(crate) struct Timers<T> {
     transport: T,
     wheel: RefCell<Wheel>,
-    /// The tick until which the driver sleeps, and how to wake it for an earlier one.
+    /// The tick until which the driver sleeps; 0 where it shall look again, for which `driver` wakes it.
     sleeps_until: Cell<u64>,
     driver: RefCell<Option<Waker>>,
 }
@@ -44,7 +44,7 @@ impl<T: Transport> Timers<T> {
         Timer { timers: Rc::clone(self), key: self.wheel.borrow_mut().insert(), armed: Cell::default() }
     }
 
-    /// Waits out a row: `ms` where a circumstance says how long, else what the row says.
+    /// Waits for `ms`, or as long as the row of `timeout` says where that is `None`.
     pub(crate) fn pause(&self, timeout: Timeout, ms: Option<u64>) -> impl Future<Output = ()> {
         self.transport.sleep(ms.unwrap_or(timeout.row().ms))
     }
@@ -72,7 +72,7 @@ impl<T: Transport> Timers<T> {
         }
     }
 
-    /// Brings idle deadlines forward to `after_ms` from now, spread to twice that.
+    /// Moves idle deadlines forward to between `after_ms` and twice that from now.
     pub(crate) fn hasten_idle(&self, after_ms: u64) {
         self.wheel.borrow_mut().hasten_idle(after_ms / TICK_MS);
         self.wake_driver();
@@ -123,7 +123,7 @@ impl<T> Drop for Timer<T> {
 }
 
 impl<T: Transport> Timer<T> {
-    /// Starts it anew for this wait, or stops it where there is no time to keep.
+    /// Starts it anew for this wait; stops it where `after_ms` is `None`.
     pub(crate) fn arm(&self, timeout: Timeout, after_ms: Option<u64>) {
         self.armed.set(timeout);
         match after_ms {
@@ -154,8 +154,8 @@ impl<T: Transport> Timer<T> {
         is_expired.then(|| self.armed.get())
     }
 
-    /// Waits for the future as long as the timer runs, else ends with [`Expired`] and drops the future. Those of
-    /// the engine lose nothing by it.
+    /// Waits for the future until the timer expires, which drops the future and ends with [`Expired`]. Futures of the
+    /// engine lose nothing by being dropped: the operation goes on with the next call.
     pub(crate) fn guard<F: Future + Unpin>(&self, mut future: F) -> impl Future<Output = Result<F::Output, Expired>> {
         poll_fn(move |cx| match Pin::new(&mut future).poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
@@ -188,7 +188,7 @@ impl<T: Transport> Deadline<'_, T> {
         self.arm(timeout, ms);
         let mut guarded = self.timer.guard(future);
         poll_fn(move |cx| {
-            // The closure owns the guard and never moves it out; it is Unpin, being a `poll_fn`.
+            // The guard is a `poll_fn` and so `Unpin`: it may be pinned where it is.
             Pin::new(&mut guarded).poll(cx).map_err(|Expired(timeout)| timeout.failure())
         })
     }

@@ -87,6 +87,7 @@ impl Wheel {
         entry.deadline = deadline.max(self.now + 1);
         entry.is_expired = false;
         entry.is_idle = is_idle;
+        // True of an entry in no slot too (`NEVER`). One in an earlier slot stays there: `settle` puts it off.
         if entry.scheduled > entry.deadline {
             let deadline = entry.deadline;
             self.unschedule(key.0);
@@ -140,7 +141,8 @@ impl Wheel {
         (self.now + 1..=self.now + SLOTS as u64).find(|tick| !self.slots[slot_of(*tick)].is_empty())
     }
 
-    /// Brings the deadlines of idle entries forward: at the latest `after` ticks from now, spread to twice that.
+    /// Moves the deadlines of idle entries forward, to between `after` and twice `after` ticks from now; earlier ones stay.
+    /// They are spread so that a drain does not end all connections at once.
     pub fn hasten_idle(&mut self, after: u64) {
         for at in 0..self.entries.len() {
             let entry = &self.entries[at];

@@ -41,7 +41,7 @@ pub(crate) struct Admission<T: Transport> {
 }
 
 impl<T: Transport> Admission<T> {
-    /// Counts it: the response head came, or the request failed.
+    /// Tells the breaker the outcome, once: the response head came, or the request failed.
     pub(crate) fn count(&mut self, is_error: bool, now_ms: u64) {
         let Some(rules) = self.snapshot.spec.circuit_breaker.as_ref().filter(|_| !self.is_counted) else { return };
         self.is_counted = true;
@@ -57,7 +57,8 @@ impl<T: Transport> Admission<T> {
         }
     }
 
-    /// Counts a failure of ours or of the upstream's; one of the client's says nothing of the service.
+    /// Counts a failure of the upstream, and that the time for the route was over. Other failures of this proxy, and those
+    /// of the client, say nothing about the service.
     pub(crate) fn count_failure(&mut self, failure: Failure, now_ms: u64) {
         if failure.handling().fault == Fault::Upstream || failure == Failure::RouteTimeout {
             self.count(true, now_ms);
@@ -165,7 +166,7 @@ impl<T: Transport> Destination<T> {
             // Limits may change while it waits.
             while ticket.is_turn(&self.service.limits(), cx) {
                 match self.pick(kit, tried) {
-                    // Where another worker was faster it is looked again.
+                    // Where another worker took the place meanwhile, this looks again.
                     Ok(at) => {
                         if let Some(permit) = self.permit(kit, at) {
                             return Poll::Ready(Ok(permit));

@@ -44,7 +44,7 @@ pub(crate) trait Asker<T: Transport> {
     /// There is no other attempt; `None` where the failure is not one that could be retried.
     fn note_no_retry(&mut self, why: Option<NoRetry>);
 
-    /// How long an answer that was thrown away asks to wait, in seconds.
+    /// `Retry-After` of an answer that was discarded, in seconds; 0 for none.
     fn retry_after_s(&mut self) -> u32;
 }
 

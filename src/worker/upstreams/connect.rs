@@ -35,7 +35,7 @@ struct Dial<'a> {
     protocol: Protocol,
     /// How a connection that carries many requests is kept.
     keep: Keep,
-    /// How long one is used.
+    /// How long a connection is reused.
     reuse: &'a KeepAlive,
     /// How long it may take, its handshake included, in milliseconds.
     connect_ms: Option<u64>,
@@ -64,9 +64,9 @@ impl From<Failure> for NotConnected {
     }
 }
 
-/// A connection for one request to the endpoint of the permit, and how it was found. `needs_http1` where the rules of HTTP/2
-/// for what is asked (RFC 8441) are such as few upstreams follow. Where this host has run out of what a connection needs,
-/// others are waited for to give theirs back.
+/// A connection for one request to the endpoint of the permit, and how it was found. `needs_http1` for an upgrade: over
+/// HTTP/2 it takes extended CONNECT (RFC 8441), which few upstreams know. Where this host has run out of ports, descriptors
+/// or memory, it waits for other connections to close.
 ///
 /// # Errors
 /// [`NotConnected`].
@@ -102,7 +102,7 @@ async fn obtain<T: Transport>(
         let multiplex = &endpoint.multiplex;
         let is_multiplexed = match to.protocol {
             Protocol::Http1 => false,
-            // Until it is known, the first connection is waited for: it may carry all.
+            // Until the ALPN of the endpoint is known, requests wait for its first connection: it may carry all of them.
             Protocol::Auto => to.tls.is_some() && multiplex.is_spoken.get() != Some(false),
             Protocol::H2 => true,
         };
@@ -228,7 +228,8 @@ fn not_connected(error: &io::Error) -> NotConnected {
     NotConnected { failure: failure_of(error), errno: error.raw_os_error().unwrap_or(0) }
 }
 
-/// What an error of connect(2) means. A Unix socket whose file is missing is refused, as is one whose queue is full.
+/// What an error of connect(2) means. A Unix socket counts as refused where its file is missing (ENOENT) or its queue is
+/// full (EAGAIN).
 pub(crate) fn failure_of(error: &io::Error) -> Failure {
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED | libc::ECONNRESET | libc::ECONNABORTED | libc::ENOENT | libc::EAGAIN) => {

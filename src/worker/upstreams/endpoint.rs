@@ -59,7 +59,7 @@ impl<T: Transport> UpstreamConnection<T> {
         }
     }
 
-    /// What it has behind it.
+    /// How much it was used: requests and age.
     #[must_use]
     pub(crate) const fn wear(&self, now_ms: u64) -> Wear {
         Wear { requests: self.requests, age_ms: now_ms.saturating_sub(self.opened_ms) }
@@ -162,9 +162,9 @@ impl<T: Transport> EndpointPool<T> {
         }
     }
 
-    /// The position of the connection to take, the latest first. Where no look is needed, those that were released since
-    /// the kernel was last asked come after the others: what an upstream sends behind its response, and what would be
-    /// taken for the answer to the next request, comes to light then.
+    /// The position of the connection to take, the latest used first. Where no look is needed, connections come last that
+    /// were released after the kernel was last asked: bytes that an upstream sent behind its response may not have shown on
+    /// them yet, and would be taken for the answer to the next request.
     fn find(&self, now_us: u64, is_repeatable: bool) -> Option<usize> {
         let idle = self.idle.borrow();
         let (oldest, latest) = (idle.front()?, idle.back()?);
@@ -215,7 +215,7 @@ impl<T: Transport> EndpointPool<T> {
                 *self.watcher.borrow_mut() = Some(Waker::noop().clone());
                 kit.transport.spawn(watch(Rc::downgrade(self), Rc::clone(kit), kit.timer()));
             }
-            // While requests come and go the next look is always nearer than this, and nobody is woken.
+            // While requests come and go, the watcher looks sooner than this anyway and need not be woken.
             Some(watcher) if until_ms < self.next_sweep_ms.get() => watcher.wake(),
             Some(_) => {}
         }
@@ -283,7 +283,7 @@ impl<T: Transport> EndpointPool<T> {
         self.tell(kit, flaw);
     }
 
-    /// The one line that names the flaw and the remedy, from the first worker that sees it.
+    /// Logs the flaw and its remedy, once for the process: only the first worker that sees it does.
     fn tell(&self, kit: &Kit<T>, flaw: Option<Flaw>) {
         let Some(flaw) = flaw else { return };
         kit.metrics.borrow_mut().counters.pooling_off += 1;

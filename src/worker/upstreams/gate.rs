@@ -1,6 +1,6 @@
-//! Lets so many requests at once to a service, and keeps the rest waiting: in one worker in the order they came.
+//! Bounds the requests in flight to a service and keeps the rest waiting: within one worker in the order they came.
 //!
-//! The limits are the process's. Whoever makes room wakes the one that has waited for the longest, in whichever worker. Until
+//! Limits hold for the whole process. Whoever makes room wakes the one that has waited for the longest, in any worker. Until
 //! that worker's loop has its turn, the first of another worker may take the place if it looks just then; nobody new goes
 //! before those who wait.
 
@@ -83,7 +83,7 @@ pub(super) struct Ticket<T: Transport> {
 }
 
 impl<T: Transport> Ticket<T> {
-    /// The last place; `None` where as many wait as may.
+    /// Joins the queue at its end; `None` where it is full.
     pub(super) fn new(gate: &Rc<Gate>, kit: &Rc<Kit<T>>, limits: &Limits) -> Option<Self> {
         if !gate.counts.waiting.try_take(limits.queue) {
             return None;
@@ -93,7 +93,7 @@ impl<T: Transport> Ticket<T> {
         }
         let place = gate.waiting.join(kit.transport.coarse_ms());
         gate.note_first();
-        // The queue is not told when an endpoint comes back.
+        // Nothing wakes the queue when an ejected endpoint comes back, so each newcomer lets the first look.
         gate.wake_first();
         Some(Self { gate: Rc::clone(gate), kit: Rc::clone(kit), place })
     }
@@ -138,7 +138,8 @@ struct Counted {
     at_endpoint: Option<Arc<EndpointState>>,
 }
 
-/// Counts one more where there is a limit; whether that was possible, and whether it was counted.
+/// Counts one more where there is a limit: `Ok(true)` where it was counted, `Ok(false)` where there is no limit, `Err`
+/// where the limit is reached.
 fn count(shared: &SharedCount, limit: usize) -> Result<bool, ()> {
     match limit {
         0 => Ok(false),
@@ -161,7 +162,7 @@ impl<T: Transport> Permit<T> {
             Err(()) => {
                 if in_service {
                     gate.counts.in_flight.give_back();
-                    // Somebody may have looked while it was taken.
+                    // Another request may have looked while this one held the place, and found no room: it is woken.
                     gate.pass_on(kit, false);
                 }
                 return None;

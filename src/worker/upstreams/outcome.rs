@@ -1,5 +1,5 @@
-//! What became of a request says something of its connection, its endpoint and its service; evidence says what it may cost
-//! to send it again.
+//! Draws conclusions from how a request ended: about its connection, its endpoint and its service, and from evidence
+//! whether it may be sent again.
 
 use std::rc::Rc;
 
@@ -54,7 +54,7 @@ pub(crate) fn succeeds<T: Transport>(
     }
 }
 
-/// An answer of the upstream's own that counts against its endpoint where the service says so.
+/// Counts a 5xx of the upstream against its endpoint, where the service says so.
 pub(crate) fn answers_with_error<T: Transport>(kit: &Rc<Kit<T>>, to: &Destination<T>, permit: &Permit<T>, status: u16) {
     if status >= 500 && to.snapshot().spec.ejection.server_errors {
         revive::note_failure(kit, &to.members, &permit.endpoint, Failure::UpstreamStatus, permit.began_ms);
@@ -105,8 +105,8 @@ async fn find_evidence<T: Transport>(
             failed.evidence = Evidence::Delivered;
             return;
         }
-        // Where the peer's end came first, the kernel makes EPIPE of the reset that follows it. Any other error, a
-        // timeout among them, is none of the peer's words.
+        // Where the peer's FIN came first, the kernel reports the reset that follows it as EPIPE. After any other error,
+        // ETIMEDOUT among them, no orderly end of the peer is known.
         EvidenceSource::Kernel => match failed.errno {
             _ if exchanged.is_unsent => End::Unsent,
             0 | libc::EPIPE => End::Eof,

@@ -1,6 +1,6 @@
 //! Leaves an endpoint out after failures in a row, and looks whether it takes connections again.
 //!
-//! So that no client's request is the first that finds out: a worker connects by itself when the time is over.
+//! When its time is over a worker connects by itself, so that no client's request has to find out.
 
 use std::pin::pin;
 use std::rc::{Rc, Weak};

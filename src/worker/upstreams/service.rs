@@ -21,7 +21,7 @@ use crate::upstream::retry::Budget;
 pub(crate) struct LiveService<T: Transport> {
     /// How many requests are in flight, and which wait.
     pub gate: Rc<Gate>,
-    /// What it costs to try again.
+    /// Bounds the retries.
     pub budget: RefCell<Budget>,
     /// Whether requests are refused; `None` while nobody asks for a breaker.
     pub breaker: RefCell<Option<Box<Breaker>>>,
@@ -41,7 +41,7 @@ pub(crate) struct Members<T: Transport> {
 /// Why no endpoint was picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotPicked {
-    /// All that could be are as busy as they may.
+    /// Every endpoint that could be picked has as many requests as `limits.endpoint_in_flight` allows.
     Busy,
     /// There is none.
     None(Failure),
@@ -106,7 +106,8 @@ impl<T: Transport> Members<T> {
         let tls = service.tls.as_ref().map(Arc::as_ptr);
         let (mut endpoints, mut saved) = (Vec::with_capacity(service.endpoints.len()), Vec::new());
         for endpoint in &service.endpoints {
-            // A connection that was made on other terms is none of these. The same address twice is one endpoint.
+            // A pool is kept only where TLS is the same: its connections were made with it. An address that is listed twice
+            // is one endpoint.
             let twin = endpoints.iter().find(|other: &&Rc<EndpointPool<T>>| other.address == endpoint.address);
             let pool = match (twin, known.get(&(&endpoint.address, tls))) {
                 (Some(pool), _) => Rc::clone(pool),
@@ -160,10 +161,13 @@ impl<T: Transport> Members<T> {
         if let Some(at) = pick(&view) {
             return Ok(at);
         }
+        // Would one do if it were not busy? Then it pays to wait.
         view.ignores_busy = true;
         if (0..view.count()).any(|at| view.share(at) > 0) {
             return Err(NotPicked::Busy);
         }
+        // All that were not tried are down. To fail open is better than to refuse everything for a health check that is
+        // wrong.
         view.ignores_health = true;
         if (0..view.count()).all(|at| view.share(at) == 0) {
             return Err(NotPicked::None(self.service.unresolved.unwrap_or(Failure::NoEndpoints)));
@@ -221,6 +225,7 @@ impl<T: Transport> Endpoints for View<'_, T> {
         }
         let weight = u32::from(named.weight);
         if self.ignores_health {
+            // The whole share, in the unit of `slow_start`.
             return weight * 64;
         }
         let back_ms = match endpoint.passive.borrow().standing(self.choice.now_ms) {

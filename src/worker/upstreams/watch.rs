@@ -1,4 +1,4 @@
-//! Whoever waits for an upstream may leave: who that is, is not known here.
+//! Watches somebody who waits for an upstream and may leave meanwhile. Who that is does not matter here.
 
 use std::task::{Context, Poll};
 
@@ -6,7 +6,7 @@ use crate::failure::Failure;
 
 /// Looks after somebody while he waits.
 pub(crate) trait Watch {
-    /// Ready with what it means where he has left; else the task is woken when he does.
+    /// Ready with the failure once he has left; else the task is woken when he leaves.
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Failure>;
 }
 

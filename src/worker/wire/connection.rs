@@ -1,4 +1,4 @@
-//! The two ends of a connection, plain or through TLS: which it is, is asked here alone.
+//! The two ends of a connection, plain or with TLS. Most callers need not know which.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
@@ -100,8 +100,8 @@ impl<T: Transport> Transmit for ConnectionOutlet<T> {
 }
 
 impl<T: Transport> ConnectionOutlet<T> {
-    /// Puts bytes at the end of `wire` as they go over it: `plain` and then `parts`. Where they are enciphered they may wait
-    /// in `plain` until there are as many as are worth a record, or `is_last` says that there are no more.
+    /// Appends `plain` and then `parts` to `wire`, enciphered where the connection has TLS. With TLS, bytes wait in `plain`
+    /// until they are enough for a record, or `is_last` says that no more come.
     pub(crate) fn put(
         &self,
         plain: &mut Vec<u8>,
@@ -142,7 +142,7 @@ impl<T: Transport> ConnectionOutlet<T> {
         }
     }
 
-    /// Sends what TLS has to say by itself.
+    /// Sends the records that TLS makes by itself, such as tickets and alerts.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tls(outlet) => outlet.poll_flush(cx),
@@ -150,7 +150,7 @@ impl<T: Transport> ConnectionOutlet<T> {
         }
     }
 
-    /// True where TLS has something to say by itself, which [`Self::put`] puts first.
+    /// True where TLS has records of its own to send, which [`Self::put`] puts first.
     pub(crate) fn has_records(&self) -> bool {
         matches!(self, Self::Tls(outlet) if outlet.has_records())
     }

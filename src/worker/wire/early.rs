@@ -45,6 +45,7 @@ pub(crate) async fn wait_for_handshake<T: Transport>(
         Inlet::Connection(ConnectionInlet::Plain(_)) | Inlet::Request(_) => Poll::Ready(Ok(())),
     });
     let outcome = timer.guard(waited).await;
+    // Whatever ended the wait, its waker must not stay behind.
     poll_fn(|cx| {
         early.forget(cx);
         Poll::Ready(())

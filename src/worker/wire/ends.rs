@@ -1,4 +1,4 @@
-//! The two ends of a message's way: of a connection, or of one stream of HTTP/2. Which it is, is asked here alone.
+//! Where a message comes in and where it goes out: a connection, or one stream of HTTP/2. Most callers need not know which.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -83,7 +83,7 @@ impl<T: Transport> Receive for Inlet<T> {
 }
 
 impl<T: Transport> Inlet<T> {
-    /// No answer came in time: where others use the connection too, no further request shall.
+    /// No answer came in time: a connection that carries many requests takes no further one.
     pub(crate) fn distrust(&self) {
         match self {
             Self::Request(inlet) => inlet.distrust(),
@@ -154,7 +154,7 @@ impl<T: Transport> Outlet<T> {
         }
     }
 
-    /// Nobody is there to whom a head or an end could be sent.
+    /// Drops a head and an end that wait: the client has left.
     pub(crate) fn forget_pending(&mut self) {
         match self {
             Self::Connection(_) => {}
@@ -163,7 +163,7 @@ impl<T: Transport> Outlet<T> {
         }
     }
 
-    /// True where the head of a stream has left: what fails then did not fail unsent.
+    /// True once the head of a stream was sent: a request that fails after that may have arrived.
     pub(crate) fn has_begun(&self) -> bool {
         match self {
             Self::Connection(_) => false,
@@ -180,7 +180,7 @@ impl<T: Transport> Outlet<T> {
         }
     }
 
-    /// True where an end that was not announced looks to the peer like one that an attacker made.
+    /// True for TLS: without a close_notify the peer must take the end of the connection for a truncation (RFC 8446 §6.1).
     pub(crate) const fn announces_its_end(&self) -> bool {
         matches!(self, Self::Connection(ConnectionOutlet::Tls(_)))
     }

@@ -1,4 +1,4 @@
-//! What ends a connection or a stream by the rules of its protocol, in the place of the operating system's error.
+//! Failures by the rules of TLS or HTTP/2, carried in an `io::Error` where the operating system has none to report.
 
 use std::io;
 

@@ -32,7 +32,7 @@ impl<T: Transport> Link<T> {
         self.sender.wire() == Wire::H2
     }
 
-    /// Tells the peer that the end that follows is meant, where it could not know; within a moment.
+    /// Sends a close_notify before a connection with TLS closes, for at most [`Timeout::Linger`]; else does nothing.
     pub(crate) async fn say_goodbye(&mut self) {
         if self.sender.announces_its_end() {
             self.timer.arm_row(Timeout::Linger);

@@ -48,7 +48,8 @@ pub(crate) async fn send_all<T: Transport>(
         let ms = pace.limit_ms(timeout_ms);
         let before_ms = deadline.now_ms();
         let sending = poll_fn(|cx| match sender.poll_send(out, sent, cx) {
-            // A connection takes nothing any more; a stream may have sent what is no byte of `out`.
+            // Nothing sent: a connection takes no more. A stream may have sent a head or an end, which are no bytes of
+            // `out`.
             Poll::Ready(Ok(0)) if sent < length && !sender.has_begun() => {
                 Poll::Ready(Err(io::ErrorKind::WriteZero.into()))
             }

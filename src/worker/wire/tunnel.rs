@@ -22,8 +22,8 @@ pub(crate) struct TunnelBytes {
 /// Ends well when both sides have finished.
 ///
 /// # Errors
-/// [`Failure::TunnelIdle`] after the time for a byte, [`Failure::TunnelTimeout`] after the one for all of them; the side whose
-/// connection failed otherwise.
+/// [`Failure::TunnelIdle`] after too long without a byte, [`Failure::TunnelTimeout`] after the total time; else the failure
+/// of the side whose connection failed.
 pub(crate) async fn carry<T: Transport>(
     client: &mut Link<T>,
     upstream: &mut Link<T>,

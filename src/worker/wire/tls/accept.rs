@@ -1,4 +1,5 @@
-//! The handshake with a client: its first bytes choose the policy, the policy the certificate and what is asked of it.
+//! The handshake with a client: the name in its ClientHello selects the policy, which says what certificate it gets and
+//! whether it must show one.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -92,7 +93,7 @@ async fn shake<T: Transport>(
 ) -> Result<(Connection, Facts), ShakeFault> {
     let mut acceptor = Acceptor::default();
     handshake.receive().await?;
-    // A record of a handshake begins with 22.
+    // A TLS handshake begins with byte 22; a capital letter is the method of a request without TLS.
     if handshake.unread().first().is_some_and(u8::is_ascii_uppercase) {
         return Err(ShakeFault::Plain);
     }

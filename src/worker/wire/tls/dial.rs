@@ -11,7 +11,8 @@ use crate::tls::Facts;
 use crate::tls::client::ClientTls;
 use crate::worker::engine::{Socket, Transport};
 
-/// Makes the handshake with an endpoint, written `host:port`; whoever calls bounds its time. `inbox` is an empty buffer and is so again.
+/// Makes the handshake with an endpoint, written `host:port`. The caller bounds its time. `inbox` is empty before and
+/// after.
 ///
 /// # Errors
 /// [`Failure::UpstreamTls`] with the reason.

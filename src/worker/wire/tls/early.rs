@@ -28,7 +28,7 @@ impl Early {
         self.is_over.get()
     }
 
-    /// The client has shown that it is there now.
+    /// The handshake is over, so the client is there now and what it sent early is no replay.
     pub(super) fn end(&self) {
         self.is_over.set(true);
         self.wakers.take().into_iter().for_each(Waker::wake);

@@ -56,7 +56,7 @@ impl<T: Transport> TlsInlet<T> {
         let received = ready!(self.socket.poll_receive(inbox, cx));
         self.in_flight_from = None;
         if received? == 0 {
-            // An end without notice may be an attacker's: what came before it is not the whole.
+            // An end without close_notify may be the work of an attacker: what came before it is not whole (RFC 8446 §6.1).
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.session.borrow_mut().open(inbox, from);
@@ -97,7 +97,8 @@ impl<T: Transport> Receive for TlsInlet<T> {
         self.socket.peek()
     }
 
-    /// In bytes of plaintext, as far as that can be told: since the peer spoke last all, nothing, or something.
+    /// In bytes of plaintext. The kernel counts ciphertext, so of what was sent since the peer spoke last it is told only
+    /// whether all of it, none, or a part was acknowledged; a part counts as one byte.
     fn delivery(&self) -> Option<Delivery> {
         let delivery = self.socket.delivery()?;
         let session = self.session.borrow();
@@ -117,7 +118,8 @@ pub(crate) struct TlsOutlet<T: Transport> {
     session: Rc<RefCell<TlsSession>>,
     /// Enciphered and not sent; empty while a send is in flight, which has it.
     sealed: Vec<u8>,
-    /// Its length and how much of it is sent, how much plaintext it is and how much of that was said to be sent.
+    /// Of `sealed`: its length, how much of it was sent, how much plaintext it is, and how much plaintext was reported as
+    /// sent.
     length: usize,
     sent: usize,
     plain: usize,
@@ -204,7 +206,7 @@ impl<T: Transport> Transmit for TlsOutlet<T> {
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // In the middle of a send there is nothing to be said that would be understood.
+        // In the middle of a record a close_notify would be taken for a part of it.
         if self.told == self.plain {
             if !self.has_said_goodbye {
                 self.has_said_goodbye = true;

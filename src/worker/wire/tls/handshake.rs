@@ -23,7 +23,7 @@ impl Failed {
 /// A handshake that is going on.
 pub(super) struct Handshake<'a, T: Transport> {
     pub socket: &'a mut Socket<T>,
-    /// `None` where another waits for the whole.
+    /// `None` where the caller bounds the whole handshake.
     pub timer: Option<&'a Timer<T>>,
     pub inbox: &'a mut Vec<u8>,
     /// How much of the inbox rustls has.
@@ -61,7 +61,7 @@ impl<'a, T: Transport> Handshake<'a, T> {
         }
     }
 
-    /// What has come and rustls has not.
+    /// What has come and rustls has not read.
     pub(super) fn unread(&mut self) -> &[u8] {
         &self.inbox[self.read..]
     }

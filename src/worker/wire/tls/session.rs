@@ -18,9 +18,9 @@ pub(super) struct TlsSession {
     backlog: Vec<u8>,
     /// The peer has said that nothing more comes.
     is_ended: bool,
-    /// What is wrong with what came: told once all before it was taken.
+    /// What is wrong with what came; reported once all plaintext before it was taken.
     fault: Option<TlsFault>,
-    /// What was sent when the latest plaintext came, and in all.
+    /// `before`: what had been sent when the latest plaintext came; `sent`: in all. The delivery is told from the two.
     pub(super) before: Sent,
     pub(super) sent: Sent,
     /// What came before the handshake is over, until it is and all of that was taken.
@@ -68,7 +68,8 @@ impl TlsSession {
                 Err(_) => self.fault = Some(TlsFault::Protocol("too_much")),
             }
             self.process();
-            // Plaintext never overtakes the ciphertext that is still to be read.
+            // Plaintext goes only where ciphertext was read already, so it overwrites none that is still to be read. What
+            // finds no room is left to `put_plain`.
             loop {
                 let room = &mut inbox[write..read];
                 let taken = self.take_plain(|part| {
