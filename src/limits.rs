@@ -20,9 +20,9 @@ pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 256;
 /// Most bytes of chunk extensions in one body.
 pub const BODY_EXTENSION_BYTES_MAX: u32 = 4 * 1024;
 /// Most bytes of a trailer section.
-pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+pub const TRAILER_BYTES_MAX: usize = HEAD_BYTES_MAX;
 /// Most fields in a trailer section.
-pub const TRAILER_FIELDS_MAX: usize = 64;
+pub const TRAILER_FIELDS_MAX: usize = FIELDS_MAX;
 
 /// Most interim responses (1xx) before one final response.
 pub const INTERIM_RESPONSES_MAX: u8 = 16;
@@ -68,9 +68,9 @@ pub const SPARE_LONG_BODIES_MAX: usize = 32;
 
 /// Plaintext that is enciphered at once, in bytes: four records of TLS.
 pub const SEALED_BYTES_MAX: usize = 64 * 1024;
-/// Frames of HTTP/2 that are fewer bytes than this wait for others to share a record with, as long as there are others.
-pub const RECORD_BYTES_MIN: usize = 4 * 1024;
-/// Body bytes of one DATA frame: with its head they fill a record (RFC 8446 §5.1).
+/// Bytes of a frame of HTTP/2 without its header: the initial SETTINGS_MAX_FRAME_SIZE, which is neither raised nor exceeded.
+pub const H2_FRAME_BYTES_MAX: usize = 16 * 1024;
+/// Body bytes of one DATA frame: with its header they fill a record (RFC 8446 §5.1).
 pub const H2_DATA_BYTES_MAX: usize = 16 * 1024 - 9;
 /// Bytes of early data of one client.
 pub const EARLY_DATA_BYTES_MAX: u32 = 16 * 1024;
@@ -83,36 +83,59 @@ pub const CERTIFICATE_DAYS_MIN: i64 = 21;
 
 /// Streams of one HTTP/2 connection at a time; a slot is free again once the upstream's side of it is.
 pub const H2_STREAMS_MAX: u32 = 100;
-/// Window of one stream, in bytes.
+/// Window of one stream, in bytes, where nothing is known of its peer: what is measured raises it (`proto/h2/window.rs`).
 pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// Window of a connection, in bytes.
+/// What the window of one stream is raised to at most, in bytes.
+pub const H2_WINDOW_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/// Window of a connection, in bytes, beside what waits in its streams for slow readers.
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Bytes that wait in the streams of a connection before its window pays for them: slow readers then slow down the others.
+pub const H2_HELD_BYTES_MAX: usize = 7 * 1024 * 1024;
+/// Bytes by which all windows of a worker are raised together at most.
+pub const H2_RAISED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// List of header fields, in bytes, each field counted with 32 more (RFC 9113 §6.5.2).
 pub const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
-/// Bytes of answers that wait in one stream until its client's window takes them.
-pub const H2_SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// Bytes of frames that are gathered for one send.
 pub const H2_FRAMES_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of frames that wait to be sent; beyond them nothing is received, for a peer that does not read shall not ask.
+pub const H2_UNSENT_BYTES_MAX: usize = 128 * 1024;
 /// CONTINUATION frames of one block of fields.
 pub const H2_CONTINUATIONS_MAX: u32 = 20;
+/// Streams that were closed of late and are remembered, so that what was on its way is told from an error.
+pub const H2_CLOSED_STREAMS_MAX: usize = 256;
 /// SETTINGS of a client in one second.
 pub const H2_SETTINGS_PER_S: u32 = 50;
-/// PING of a client in one second.
+/// PING of a client in one second, besides those that our frames of a body provoke.
 pub const H2_PINGS_PER_S: u32 = 100;
-/// RST_STREAM of a client in one second.
+/// PING of a client for each frame of a body that was sent to it: clients measure the bandwidth by them.
+pub const H2_PINGS_PER_DATA: u32 = 1;
+/// RST_STREAM of a client in one second, besides one for each stream that it opens.
 pub const H2_RESETS_PER_S: u32 = 100;
-/// PRIORITY of a client in one second.
-pub const H2_PRIORITIES_PER_S: u32 = 200;
+/// PRIORITY of a client in one second, besides those that go with its streams.
+pub const H2_PRIORITIES_PER_S: u32 = 1_000;
+/// PRIORITY of a client for each stream that it opens.
+pub const H2_PRIORITIES_PER_STREAM: u32 = 4;
 /// Frames of unknown kinds in one second; clients send some on purpose (RFC 8701).
 pub const H2_UNKNOWN_PER_S: u32 = 100;
+/// DATA without a byte that does not end its stream, in one second.
+pub const H2_EMPTIES_PER_S: u32 = 100;
 /// WINDOW_UPDATE of a client in one second, besides those for what was sent to it.
 pub const H2_WINDOW_UPDATES_PER_S: u32 = 1_000;
+/// WINDOW_UPDATE of a client for each frame of a body that was sent to it: one of the stream, one of the connection.
+pub const H2_WINDOW_UPDATES_PER_DATA: u32 = 2;
 /// WINDOW_UPDATE of a client for each KiB that was sent to it.
 pub const H2_WINDOW_UPDATES_PER_KIB: u32 = 1;
-/// Streams that a client resets before their answer has begun; each answer that was sent allows another.
-pub const H2_EARLY_RESETS_MAX: u32 = 50;
-/// RST_STREAM that a client's faults make us send over a connection.
-pub const H2_FAULTS_MAX: usize = 100;
+/// Streams that a client resets at once, in one second, before their answer has begun; each stream that is answered allows
+/// another.
+pub const H2_EARLY_RESETS_PER_S: u32 = 100;
+/// How soon a reset is one at once, in milliseconds: who has waited longer has run out of patience, and is no attacker.
+pub const H2_EARLY_RESET_MS: u64 = 50;
+/// Faults of a client that cost a stream of its own, in one second; each stream that is answered allows another.
+pub const H2_FAULTS_PER_S: u32 = 100;
+/// How often a client may be beyond a bound: it is told to leave the first time, and its connection ends the last time.
+pub const H2_EXCESSES_MAX: u32 = 3;
+/// What a client may save up of each of these.
+pub const H2_SAVED_MAX: u32 = 10_000;
 
 /// Accept operations in flight for each listener of a worker: one completes per turn of the loop.
 pub const ACCEPTS_IN_FLIGHT: usize = 4;

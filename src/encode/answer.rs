@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use super::response::with_status;
-use super::wire::{FieldWriter, Fields, H2Head, Text};
+use super::response::begin_h2_response;
+use super::wire::{FieldWriter, H2Head, Text};
 use crate::failure::Failure;
 use crate::filter::context::Answer;
 use crate::proto::h1::encode::{put_status_line, reason};
@@ -97,9 +97,9 @@ pub fn put_answer(out: &mut Vec<u8>, answer: &Answer<'_>, terms: &AnswerTerms<'_
 /// The head for a stream of HTTP/2; [`body`] follows it.
 #[must_use]
 pub fn h2_answer(answer: &Answer<'_>, terms: &AnswerTerms<'_>) -> H2Head {
-    let mut fields = Fields::default();
+    let mut fields = begin_h2_response(answer.status);
     put_fields(&mut fields, answer, terms);
-    H2Head::Response(Box::new(with_status(answer.status, fields)))
+    H2Head { fields, is_interim: false }
 }
 
 /// The body as it is sent: none for HEAD.

@@ -3,23 +3,16 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
-use http::header::{HeaderValue, TE};
-use http::uri::PathAndQuery;
-use http::{Method, Request, Uri};
-
 use super::grpc::is_grpc;
 use super::hop::{Hop, UpstreamHost};
-use super::wire::{FieldWriter, Fields, H2Head, Text};
+use super::wire::{FieldWriter, H2Head, Text};
 use crate::filter::edits::FieldEdits;
 use crate::proto::h1::encode::{AddressText, put_field, put_request_id, put_request_line};
 use crate::proto::h1::field::{Known, KnownSet};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
+use crate::proto::h2::fields::FieldList;
 use crate::proto::version::Version;
-
-/// The request cannot be written in HTTP/2; the name of the part that cannot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotInH2(pub &'static str);
 
 /// Appends the whole head as text. The target is the one that filters left.
 pub fn put_request_head(
@@ -49,17 +42,15 @@ pub fn put_request_head(
 }
 
 /// The whole head for a stream of HTTP/2; `scheme` is `https` or `http`, as it is spoken to the upstream.
-///
-/// # Errors
-/// [`NotInH2`] for a method, an authority, a target or a field that HTTP/2 cannot express.
+#[must_use]
 pub fn h2_request(
     head: &RequestHead,
     hop: &Hop<'_>,
     host: &UpstreamHost<'_>,
     edits: &FieldEdits,
     scheme: &str,
-) -> Result<H2Head, NotInH2> {
-    let mut fields = Fields::default();
+) -> H2Head {
+    let mut fields = begin_h2_request(head.method(), scheme, host.of(head), head.target());
     put_client_fields(&mut fields, head, hop, edits);
     if let Framing::Length(length) = head.framing() {
         fields.number(b"content-length", length);
@@ -69,17 +60,23 @@ pub fn h2_request(
     put_edits(&mut fields, edits);
     if is_grpc(head) {
         // Servers of gRPC take this for the sign that no proxy on the way drops trailers.
-        fields.map.insert(TE, HeaderValue::from_static("trailers"));
+        fields.push(b"te", b"trailers");
     }
-    let mut request = Request::new(());
-    *request.method_mut() = Method::from_bytes(head.method()).map_err(|_| NotInH2("h2_method"))?;
-    let path = PathAndQuery::try_from(head.target()).or_else(|_| PathAndQuery::try_from(encoded(head.target())));
-    let path = path.map_err(|_| NotInH2("h2_target"))?;
-    let uri = Uri::builder().scheme(scheme).authority(host.of(head)).path_and_query(path);
-    *request.uri_mut() = uri.build().map_err(|_| NotInH2("h2_authority"))?;
-    *request.version_mut() = http::Version::HTTP_2;
-    *request.headers_mut() = fields.map;
-    if fields.has_fault { Err(NotInH2("h2_field")) } else { Ok(H2Head::Request(Box::new(request))) }
+    H2Head { fields, is_interim: false }
+}
+
+/// The pseudo-fields of a request.
+pub(super) fn begin_h2_request(method: &[u8], scheme: &str, authority: &[u8], target: &[u8]) -> FieldList {
+    let mut fields = FieldList::default();
+    fields.push(b":method", method);
+    fields.push(b":scheme", scheme.as_bytes());
+    fields.push(b":authority", authority);
+    if target.iter().all(|byte| is_of_path(*byte)) {
+        fields.push(b":path", target);
+    } else {
+        fields.push(b":path", &encoded(target));
+    }
+    fields
 }
 
 fn put_expectation(out: &mut impl FieldWriter, head: &RequestHead) {
@@ -186,12 +183,18 @@ fn is_request_id(value: &[u8]) -> bool {
     !value.is_empty() && value.len() <= 128 && value.iter().all(u8::is_ascii_graphic)
 }
 
-/// The target with those bytes percent-encoded that HTTP/1 lets through and a URI may not hold (RFC 3986 §2.1).
+/// True for what the parsers of upstreams take in a path or a query. Some refuse the rest of what no URI may hold (RFC 3986 §2)
+/// and HTTP/1 lets through.
+const fn is_of_path(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'`' | b'\\' | b'^' | b'{' | b'|' | b'}')
+}
+
+/// A target with what HTTP/1 lets through and no URI may hold as percent-encoded bytes (RFC 3986 §2.1).
 fn encoded(target: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = Vec::with_capacity(target.len() + 16);
     for byte in target {
-        if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(byte) {
+        if is_of_path(*byte) {
             encoded.push(*byte);
         } else {
             encoded.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
@@ -235,14 +238,14 @@ mod tests {
     }
 
     /// The head for HTTP/2: its line, then its fields in the order of their names.
-    fn h2_written(head: &RequestHead, hop: &Hop<'_>, host: &UpstreamHost<'_>) -> Result<String, NotInH2> {
-        let H2Head::Request(request) = h2_request(head, hop, host, &FieldEdits::default(), "https")? else {
-            panic!("it is a request");
-        };
-        let mut fields: Vec<_> =
-            request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
-        fields.sort();
-        Ok(format!("{} {} [{}]", request.method(), request.uri(), fields.join(", ")))
+    fn h2_written(head: &RequestHead, hop: &Hop<'_>, host: &UpstreamHost<'_>) -> String {
+        let fields = h2_request(head, hop, host, &FieldEdits::default(), "https").fields;
+        let text = fields.text();
+        let mut found: Vec<_> = text.split(", ").skip(4).collect();
+        found.sort_unstable();
+        let pseudo = [b":method", &b":scheme"[..], b":authority", b":path"].map(|name| fields.value(name).unwrap());
+        let [method, scheme, authority, path] = pseudo.map(|value| std::str::from_utf8(value).unwrap());
+        format!("{method} {scheme}://{authority}{path} [{}]", found.join(", "))
     }
 
     const SPOOFED: &str = "POST /a HTTP/1.1\nHost: A\nX-Forwarded-For: 1.1.1.1\nX-Forwarded-Proto: https\n\
@@ -297,7 +300,7 @@ mod tests {
     fn a_request_of_http2_names_its_authority_and_has_no_fields_of_a_connection() {
         let text = "POST /a.S/M?q HTTP/1.1\nHost: up.test:81\nContent-Type: application/grpc\nTransfer-Encoding: chunked\n\
             Connection: close\n\n";
-        let found = h2_written(&head(text), &hop(false), &HOST).unwrap();
+        let found = h2_written(&head(text), &hop(false), &HOST);
         assert_eq!(
             found,
             "POST https://up.test:81/a.S/M?q [content-type: application/grpc, te: trailers, via: 1.1 ringress, \
@@ -305,9 +308,9 @@ mod tests {
              x-real-ip: 192.0.2.7, x-request-id: 000000000000000000000000000000ab]"
         );
         let length = head("PUT / HTTP/1.1\nHost: a\nContent-Length: 4\n\n");
-        assert!(h2_written(&length, &hop(false), &HOST).unwrap().contains("content-length: 4"));
+        assert!(h2_written(&length, &hop(false), &HOST).contains("content-length: 4"));
         let odd = head("GET /a<b HTTP/1.1\nHost: a\n\n");
-        assert!(h2_written(&odd, &hop(false), &HOST).unwrap().starts_with("GET https://a/a%3Cb ["));
+        assert!(h2_written(&odd, &hop(false), &HOST).starts_with("GET https://a/a%3Cb ["));
     }
 
     #[test]
@@ -315,7 +318,7 @@ mod tests {
         let fields: Vec<_> = (0..125).map(|at| format!("X-{at}: 1\n")).collect();
         let fields = fields.concat();
         let head = head(&format!("GET / HTTP/1.1\nHost: a\n{fields}\n"));
-        let found = h2_written(&head, &hop(false), &HOST).unwrap();
+        let found = h2_written(&head, &hop(false), &HOST);
         assert_eq!(found.matches(": ").count(), 125 + 7, "our own additions break no limit");
     }
 }

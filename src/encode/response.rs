@@ -1,8 +1,6 @@
 //! Writes the response head that the client gets: the upstream's fields less what ends here, framed for the client.
 
-use http::{Response, StatusCode};
-
-use super::wire::{FieldWriter, Fields, H2Head, Text};
+use super::wire::{FieldWriter, H2Head, Text};
 use crate::filter::edits::{Edits, FieldEdits};
 use crate::proto::grpc_web;
 use crate::proto::h1::encode::put_status_line;
@@ -10,6 +8,7 @@ use crate::proto::h1::field::{Known, KnownSet};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::response::ResponseHead;
 use crate::proto::h2::WEBSOCKET_ACCEPT;
+use crate::proto::h2::fields::FieldList;
 
 /// What becomes of the client's connection after a response (RFC 9112 §9.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,22 +91,22 @@ pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, term
 pub fn h2_response(response: UpstreamResponse<'_>, terms: &ResponseTerms, edits: &Edits) -> Option<H2Head> {
     let head = response.head;
     let edits = edits.of_response(terms.is_secure);
-    let mut fields = Fields::default();
+    let is_switch = head.status() == 101;
+    let mut fields = begin_h2_response(if is_switch { 200 } else { head.status() });
     put_fields(&mut fields, response, terms, edits);
     if let Framing::Length(length) = terms.framing {
         fields.number(b"content-length", length);
     }
     put_edits(&mut fields, edits);
-    let is_switch = head.status() == 101;
     if is_switch {
-        let accepted = fields.map.remove("sec-websocket-accept");
-        fields.map.remove(http::header::CONTENT_LENGTH);
-        if accepted.is_some_and(|accepted| accepted.as_bytes() != WEBSOCKET_ACCEPT) {
+        let is_ours = fields.value(b"sec-websocket-accept").is_none_or(|accepted| accepted == WEBSOCKET_ACCEPT);
+        if !is_ours {
             return None;
         }
+        fields.remove(b"sec-websocket-accept");
+        fields.remove(b"content-length");
     }
-    let head = with_status(if is_switch { 200 } else { head.status() }, fields);
-    Some(H2Head::Response(Box::new(head)))
+    Some(H2Head { fields, is_interim: false })
 }
 
 /// Appends the head of an interim response (100, 103).
@@ -120,23 +119,22 @@ pub fn put_interim_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>) {
 /// The head of an interim response for a stream of HTTP/2.
 #[must_use]
 pub fn h2_interim(response: UpstreamResponse<'_>) -> H2Head {
-    let mut fields = Fields::default();
+    let mut fields = begin_h2_response(response.head.status());
     put_fields(&mut fields, response, &ResponseTerms::INTERIM, [None; 2]);
-    H2Head::Interim(Box::new(with_status(response.head.status(), fields)))
+    H2Head { fields, is_interim: true }
 }
 
 /// The head that tells a client of HTTP/2 to go on.
 #[must_use]
 pub fn h2_continue() -> H2Head {
-    H2Head::Interim(Box::new(with_status(100, Fields::default())))
+    H2Head { fields: begin_h2_response(100), is_interim: true }
 }
 
-/// A head of HTTP/2 with this status, 100 to 599.
-pub(super) fn with_status(status: u16, fields: Fields) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
-    *response.headers_mut() = fields.map;
-    response
+/// The pseudo-field of a response.
+pub(super) fn begin_h2_response(status: u16) -> FieldList {
+    let mut fields = FieldList::default();
+    fields.number(b":status", u64::from(status));
+    fields
 }
 
 /// True where a filter of the route takes this field away, or sets it to a value of its own.
@@ -196,11 +194,9 @@ mod tests {
         let expected = "HTTP/1.1 200 Fine\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\
             Connection: keep-alive\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-        let Some(H2Head::Response(head)) = h2_response(response, &terms, &Edits::default()) else {
-            panic!("a response")
-        };
-        let fields = "{\"server\": \"s\", \"set-cookie\": \"a\", \"set-cookie\": \"b\", \"content-length\": \"3\"}";
-        assert_eq!((head.status().as_u16(), format!("{:?}", head.headers())), (200, fields.to_owned()));
+        let head = h2_response(response, &terms, &Edits::default()).unwrap();
+        let expected = ":status: 200, server: s, set-cookie: a, set-cookie: b, content-length: 3";
+        assert_eq!(head.fields.text(), expected);
     }
 
     #[test]
@@ -212,12 +208,9 @@ mod tests {
             );
             let head = parsed(bytes.as_bytes());
             let response = UpstreamResponse { head: &head, bytes: bytes.as_bytes() };
-            match h2_response(response, &TERMS, &Edits::default()) {
-                Some(H2Head::Response(head)) => Some(format!("{} {:?}", head.status(), head.headers())),
-                Some(H2Head::Request(_) | H2Head::Interim(_)) | None => None,
-            }
+            h2_response(response, &TERMS, &Edits::default()).map(|head| head.fields.text())
         };
-        assert_eq!(said(std::str::from_utf8(WEBSOCKET_ACCEPT).unwrap()).unwrap(), "200 OK {\"x\": \"y\"}");
+        assert_eq!(said(std::str::from_utf8(WEBSOCKET_ACCEPT).unwrap()).unwrap(), ":status: 200, x: y");
         assert_eq!(said("c29tZXRoaW5nIGVsc2U="), None);
     }
 

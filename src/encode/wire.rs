@@ -1,10 +1,8 @@
 //! What heads are written on: the text of HTTP/1.1, or the fields of a frame of HTTP/2.
 
-use http::header::{HeaderName, HeaderValue};
-use http::{HeaderMap, Request, Response};
-
 use crate::proto::h1::encode;
 use crate::proto::h1::field::Field;
+use crate::proto::h2::fields::FieldList;
 
 /// What a connection, or one stream of it, is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +14,12 @@ pub enum Wire {
 }
 
 /// A head of HTTP/2, ready for its frame.
-#[derive(Debug)]
-pub enum H2Head {
-    /// A request, which names its scheme and authority.
-    Request(Box<Request<()>>),
-    /// An interim response (1xx).
-    Interim(Box<Response<()>>),
-    /// The final response.
-    Response(Box<Response<()>>),
+#[derive(Debug, Default)]
+pub struct H2Head {
+    /// Its fields, pseudo-fields first.
+    pub fields: FieldList,
+    /// True for an interim response (1xx), which another head follows.
+    pub is_interim: bool,
 }
 
 /// Takes the fields of a head as they are written.
@@ -68,39 +64,25 @@ impl FieldWriter for Text<'_> {
     }
 }
 
-/// The fields of HTTP/2.
-#[derive(Debug, Default)]
-pub struct Fields {
-    /// What was written.
-    pub map: HeaderMap,
-    /// Something was not a field: a bug of ours, for what comes from peers and configurations is checked before.
-    pub has_fault: bool,
-}
-
-impl FieldWriter for Fields {
+impl FieldWriter for FieldList {
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            (Ok(name), Ok(value)) => _ = self.map.append(name, value),
-            (Ok(_) | Err(_), _) => self.has_fault = true,
-        }
+        self.push(name, value);
     }
 
     fn composed(&mut self, name: &[u8], compose: impl FnOnce(&mut Vec<u8>)) {
-        let mut value = Vec::new();
-        compose(&mut value);
-        self.field(name, &value);
+        self.push_with(name, compose);
     }
 }
 
 /// Trailer lines as fields of HTTP/2, without those that end at a hop; lines that are not fields are left out.
 #[must_use]
-pub fn trailer_fields(lines: &[u8]) -> Option<HeaderMap> {
-    let mut fields = Fields::default();
+pub fn trailer_fields(lines: &[u8]) -> Option<FieldList> {
+    let mut fields = FieldList::default();
     for line in lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         encode::for_trailer(&line[..colon], line[colon + 1..].trim_ascii(), |name, value| fields.field(name, value));
     }
-    (!fields.map.is_empty()).then_some(fields.map)
+    (!fields.is_empty()).then_some(fields)
 }
 
 #[cfg(test)]
@@ -109,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_field_is_the_same_on_both_wires() {
-        let (mut text, mut fields) = (Vec::new(), Fields::default());
+        let (mut text, mut fields) = (Vec::new(), FieldList::default());
         Text(&mut text).field(b"X-Forwarded-Port", b"80");
         Text(&mut text).composed(b"Via", |value| value.extend_from_slice(b"1.1 ringress"));
         Text(&mut text).number(b"Content-Length", 5);
@@ -117,18 +99,14 @@ mod tests {
         fields.composed(b"Via", |value| value.extend_from_slice(b"1.1 ringress"));
         fields.number(b"Content-Length", 5);
         assert_eq!(text, b"X-Forwarded-Port: 80\r\nVia: 1.1 ringress\r\nContent-Length: 5\r\n");
-        let found: Vec<_> =
-            fields.map.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
-        assert_eq!(found.concat().to_ascii_lowercase(), String::from_utf8(text).unwrap().to_ascii_lowercase());
-        assert!(!fields.has_fault);
-        fields.field(b"a b", b"");
-        assert!(fields.has_fault);
+        assert_eq!(fields.text(), "x-forwarded-port: 80, via: 1.1 ringress, content-length: 5");
     }
 
     #[test]
     fn trailers_that_may_be_passed_on_are_fields() {
-        let fields = trailer_fields(b"Grpc-Status: 0\r\nConnection: x\r\nAuthorization: y\r\nbroken\r\n").unwrap();
-        assert_eq!(format!("{fields:?}"), "{\"grpc-status\": \"0\"}");
+        let told = b"Grpc-Status: 0\r\nConnection: x\r\nAuthorization: y\r\nbroken\r\nquota_left: 7\r\n";
+        let fields = trailer_fields(told).unwrap();
+        assert_eq!(fields.text(), "grpc-status: 0, quota_left: 7");
         assert!(trailer_fields(b"").is_none());
     }
 }

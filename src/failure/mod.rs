@@ -80,8 +80,14 @@ pub enum Failure {
     H2Refused,
     /// The upstream sent a GOAWAY that names a last stream below ours, so it did not process the request (HTTP/2).
     H2GoawayUnprocessed,
+    /// The same, but the GOAWAY says that an error made the upstream end the connection.
+    H2GoawayError,
     /// The upstream reset the stream (HTTP/2); its code.
     H2Reset(&'static str),
+    /// The upstream broke a rule of HTTP/2 on our stream; the rule.
+    H2Broken(&'static str),
+    /// The request's head is longer than the upstream said that it takes (HTTP/2, SETTINGS_MAX_HEADER_LIST_SIZE).
+    UpstreamHeadLimit,
     /// The upstream closed without a byte of response.
     UpstreamClosedNoResponse,
     /// The upstream reset the connection while the request was being sent.
@@ -184,7 +190,7 @@ pub enum Resource {
 }
 
 /// Every failure once, with an example of its detail.
-pub const ALL: [Failure; 51] = [
+pub const ALL: [Failure; 54] = [
     Failure::ClientHeaderTimeout,
     Failure::ClientBodyTimeout,
     Failure::ClientBadRequest("RULE"),
@@ -221,7 +227,10 @@ pub const ALL: [Failure; 51] = [
     Failure::UpstreamTls(TlsFault::Certificate("WHAT")),
     Failure::H2Refused,
     Failure::H2GoawayUnprocessed,
+    Failure::H2GoawayError,
     Failure::H2Reset("CODE"),
+    Failure::H2Broken("RULE"),
+    Failure::UpstreamHeadLimit,
     Failure::UpstreamClosedNoResponse,
     Failure::UpstreamResetDuringSend,
     Failure::UpstreamSendTimeout,

@@ -213,6 +213,18 @@ impl Failure {
                 "The upstream closed the connection before it processed the request (GOAWAY).",
                 "An upstream that was stopped, or bounds the age of its connections, on every attempt.",
                 "Nothing, where it comes back; else see why it ends connections that have just begun."]),
+            Self::H2GoawayError => row((502, 14), "h2_goaway_error", GONE, Handling { evidence: EvidenceSource::Proof, ..STALE }, [
+                "The upstream ended the connection with an error before it processed the request (GOAWAY).",
+                "A request that the upstream cannot bear, on a connection that many requests share. Each is sent again on a connection of its own; this one failed there too.",
+                "Look into the upstream's log at that moment."]),
+            Self::H2Broken(_) => row((502, 13), "h2_broken", "http_protocol_error", Handling { retry: RetryClass::Closed, evidence: EvidenceSource::Delivered, ..UPSTREAM }, [
+                "The upstream broke a rule of HTTP/2 on the stream.",
+                "A fault of the upstream's HTTP/2, by the rule that stands behind the name.",
+                "Update the upstream, or speak HTTP/1.1 with it: set the service's `protocol` to \"http1\"."]),
+            Self::UpstreamHeadLimit => row((431, 8), "upstream_head_limit", "http_request_error", CLIENT, [
+                "The head of the request is longer than the upstream takes.",
+                "Large cookies or tokens, and an upstream whose limit is lower than this proxy's (SETTINGS_MAX_HEADER_LIST_SIZE).",
+                "Raise the upstream's limit of header bytes, or send less."]),
             Self::H2Reset(_) => row((502, 14), "h2_reset", "http_protocol_error", Handling { retry: RetryClass::Closed, evidence: EvidenceSource::Delivered, ..UPSTREAM }, [
                 "The upstream reset the stream.",
                 "The upstream gave up the request, with the code that stands behind the name.",
@@ -278,6 +290,20 @@ impl Failure {
         self.row().handling
     }
 
+    /// True where the connection ended while it had the request: where others share the connection, this request may be why.
+    #[must_use]
+    pub const fn ends_connection(self) -> bool {
+        matches!(
+            self,
+            Self::StaleReuseUnsent
+                | Self::StaleReuseProven
+                | Self::StaleReuseLikely
+                | Self::UpstreamClosedNoResponse
+                | Self::UpstreamResetDuringSend
+                | Self::H2GoawayError
+        )
+    }
+
     /// The detail behind the cause's name: the rule, phase, resource or site; empty for most.
     #[must_use]
     pub const fn detail(self) -> &'static str {
@@ -285,6 +311,7 @@ impl Failure {
         | Self::UpstreamBadHeader(detail)
         | Self::UpstreamBadBody(detail)
         | Self::H2Reset(detail)
+        | Self::H2Broken(detail)
         | Self::Internal(detail) = self
         {
             return detail;

@@ -67,8 +67,10 @@ pub enum Reuse {
     Repeatable,
     /// A pooled one that is good for a request that must not be repeated, else a new one.
     Once,
-    /// A new one.
+    /// A new one; where requests share connections, one of those will do.
     Fresh,
+    /// A new one that no other request shares: the connection before ended with this request on it, and the request may be why.
+    Alone,
 }
 
 /// What is known of a request beforehand.
@@ -139,6 +141,8 @@ pub struct Attempts {
     was_closed: bool,
     /// An attempt before may have been executed.
     was_delivered: bool,
+    /// Why the last one failed.
+    last: Option<Failure>,
     /// Attempts beyond the first, not counting the free one.
     retries: u8,
 }
@@ -157,6 +161,7 @@ impl Attempts {
         let is_repeatable = request.is_idempotent && request.is_holdable && !request.is_upgrade;
         match (self.tried.is_empty(), is_repeatable) {
             // A pooled one may be just as stale, and cost another attempt.
+            (false, _) if self.last.is_some_and(Failure::ends_connection) => Reuse::Alone,
             (false, _) => Reuse::Fresh,
             (true, true) => Reuse::Repeatable,
             (true, false) => Reuse::Once,
@@ -188,6 +193,7 @@ impl Attempts {
         options: &mut impl Options,
     ) -> Result<Next, Option<NoRetry>> {
         self.tried.push(failed.endpoint);
+        self.last = Some(failed.failure);
         let of = (failed.failure, failed.evidence, failed.connection.is_reused);
         let again = decide(rules, &self.attempted(of, request, standpoint))?;
         let next = self.place(again, failed.endpoint, options)?;
@@ -286,7 +292,7 @@ mod tests {
         let rules = Retry::default();
         let stale = failed(0, Failure::StaleReuseProven, Evidence::Proven, true);
         assert_eq!(attempts.next(&rules, (POST, NOW), &stale, &mut { TWO }), Ok(Next::Same));
-        assert_eq!(attempts.reuse(GET), Reuse::Fresh);
+        assert_eq!(attempts.reuse(GET), Reuse::Alone);
         assert!(!attempts.may_discard_timeout(GET));
         let refused = failed(0, Failure::ConnectRefused, Evidence::None, false);
         assert_eq!(attempts.next(&rules, (POST, NOW), &refused, &mut { TWO }), Ok(Next::Other(1, false)));

@@ -10,6 +10,7 @@ use super::queue::Queue;
 use super::time::timer::{Timer, Timers};
 use crate::mailbox::Bells;
 use crate::observe::metrics::Metrics;
+use crate::proto::h2::window::WindowBudget;
 use crate::timeouts::Timeout;
 
 /// The tools of one worker.
@@ -20,6 +21,8 @@ pub(crate) struct Kit<T: Transport> {
     timers: Rc<Timers<T>>,
     /// Buffers that are used again.
     pub buffers: Buffers,
+    /// By how much windows of HTTP/2 were raised.
+    pub windows: Rc<WindowBudget>,
     /// The counters.
     pub metrics: RefCell<Metrics>,
     /// TLS handshakes that are not over.
@@ -41,6 +44,7 @@ impl<T: Transport> Kit<T> {
         Rc::new(Self {
             timers,
             buffers: Buffers::default(),
+            windows: Rc::default(),
             metrics: RefCell::default(),
             handshakes: Cell::new(0),
             worker,

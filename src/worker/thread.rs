@@ -71,7 +71,7 @@ fn supervise(settings: ThreadSettings, inbox: Inbox) {
             let _ = settings.started.send(Err(error));
         }
         None => {
-            tracing::error!(worker = settings.worker.index, "the worker panicked too often and is not started again")
+            tracing::error!(worker = settings.worker.index, "the worker panicked too often and is not started again");
         }
     }
 }

@@ -57,7 +57,9 @@ fn an_upstream_is_believed_for_its_authority_and_its_name() {
                 }
             }
             if tls.contains("insecure") {
-                eventually("it is told", || proxy.process_log().contains("insecure_skip_verify: whoever is reached"));
+                eventually("it is told", || {
+                    proxy.process_log().contains("insecure_skip_verify: the upstream is not verified")
+                });
             }
         }
     }

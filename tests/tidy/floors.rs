@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 26] = [
+pub const FLOORS: [Floors; 27] = [
     (
         "",
         &[
@@ -72,7 +72,21 @@ pub const FLOORS: [Floors; 26] = [
             &["mod"],
         ],
     ),
-    ("proto/h2", &[&["meter", "to_h1"], &["mod"]]),
+    (
+        "proto/h2",
+        &[
+            &["connection"],
+            &["data"],
+            &["client", "handle", "server"],
+            &["core"],
+            &["store", "writer"],
+            &["settings", "stream"],
+            &["message", "reader", "window"],
+            &["fields", "frame", "guard", "hpack"],
+            &["mod"],
+        ],
+    ),
+    ("proto/h2/hpack", &[&["decoder", "encoder"], &["huffman", "integer", "table"], &["mod"]]),
     ("route", &[&["mod"], &["path"], &["condition"]]),
     ("sys", &[&["clock", "limits", "memory", "socket"], &["mod"]]),
     ("tls", &[&["client", "server"], &["fault", "identity", "mod", "sessions"]]),
@@ -134,7 +148,7 @@ pub const FLOORS: [Floors; 26] = [
         "worker/wire",
         &[&["early", "tunnel"], &["link", "send"], &["ends"], &["h2"], &["connection"], &["tls"], &["fault"], &["mod"]],
     ),
-    ("worker/wire/h2", &[&["client", "request", "stream"], &["body", "carrier", "outgoing", "pipe"], &["mod"]]),
+    ("worker/wire/h2", &[&["client", "request", "stream"], &["carrier", "outgoing", "pipe"], &["mux"], &["mod"]]),
     ("worker/wire/tls", &[&["accept", "dial"], &["ends"], &["handshake", "session"], &["early"], &["mod"]]),
 ];
 

@@ -156,8 +156,8 @@ fn put_trailer(out: &mut Vec<u8>, line: &[u8]) {
 
 /// Gives a trailer field to `put` where it may be passed on.
 pub fn for_trailer(name: &[u8], value: &[u8], put: impl FnOnce(&[u8], &[u8])) {
-    // `_` collides with `-` where fields become CGI variables.
-    let is_name = super::field::is_token(name) && !name.contains(&b'_');
+    // `_` passes, which names in gRPC have: no trailer becomes a variable of CGI, where it would collide with `-`.
+    let is_name = super::field::is_token(name);
     let is_value = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
     if is_name && is_value && is_allowed_trailer(name) {
         put(name, value);

@@ -27,6 +27,9 @@ pub enum RequestFault {
     TargetPercent,
     TargetCharacter,
     UpgradeWithBody,
+    PseudoField,
+    ConnectionField,
+    BodyLength,
 }
 
 impl RequestFault {
@@ -53,6 +56,9 @@ impl RequestFault {
             Self::TargetPercent => "target_percent",
             Self::TargetCharacter => "target_character",
             Self::UpgradeWithBody => "upgrade_with_body",
+            Self::PseudoField => "pseudo_field",
+            Self::ConnectionField => "connection_field",
+            Self::BodyLength => "body_length",
         }
     }
 }
@@ -78,7 +84,10 @@ impl From<RequestFault> for Failure {
             | RequestFault::TargetForm
             | RequestFault::TargetPercent
             | RequestFault::TargetCharacter
-            | RequestFault::UpgradeWithBody => Self::ClientBadRequest(fault.rule()),
+            | RequestFault::UpgradeWithBody
+            | RequestFault::PseudoField
+            | RequestFault::ConnectionField
+            | RequestFault::BodyLength => Self::ClientBadRequest(fault.rule()),
         }
     }
 }
@@ -95,6 +104,9 @@ pub enum ResponseFault {
     Framing(FramingFault),
     TooManyInterim,
     UpgradeNotAsked,
+    PseudoField,
+    ConnectionField,
+    BodyLength,
 }
 
 impl ResponseFault {
@@ -111,6 +123,9 @@ impl ResponseFault {
             Self::Framing(fault) => fault.rule(),
             Self::TooManyInterim => "too_many_interim",
             Self::UpgradeNotAsked => "upgrade_not_asked",
+            Self::PseudoField => "pseudo_field",
+            Self::ConnectionField => "connection_field",
+            Self::BodyLength => "body_length",
         }
     }
 }
@@ -126,6 +141,9 @@ impl From<ResponseFault> for Failure {
             | ResponseFault::FieldValue
             | ResponseFault::Framing(_)
             | ResponseFault::TooManyInterim
+            | ResponseFault::PseudoField
+            | ResponseFault::ConnectionField
+            | ResponseFault::BodyLength
             | ResponseFault::UpgradeNotAsked => Self::UpstreamBadHeader(fault.rule()),
         }
     }

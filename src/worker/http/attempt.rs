@@ -194,7 +194,7 @@ async fn transfer<T: Transport>(
     };
     let length = (head.bytes().len() + ADDED_FIELDS_BYTES).saturating_add(rest);
     let mut out = kit.buffers.buffer(length.min(BODY_BUFFER_BYTES));
-    let encoded = put_request(exchange, &mut upstream.link, head, (to, permit), &mut out);
+    put_request(exchange, &mut upstream.link, head, (to, permit), &mut out);
     let standpoint = standpoint(exchange, to);
     let may_discard_status = attempts.may_discard_status(&to.snapshot().spec.retry, request, standpoint);
     let transfer = Transfer {
@@ -219,13 +219,8 @@ async fn transfer<T: Transport>(
         progress: &exchange.progress,
         account: &exchange.account,
     };
-    let delivered = match encoded {
-        Ok(()) => {
-            let mut body = exchange.body.borrow_mut();
-            duplex::run(&transfer, client, &mut upstream.link, &mut body, &mut out).await
-        }
-        Err(failure) => Err(failure),
-    };
+    let mut body = exchange.body.borrow_mut();
+    let delivered = duplex::run(&transfer, client, &mut upstream.link, &mut body, &mut out).await;
     exchange.worker.kit.buffers.put_buffer(out);
     delivered
 }
@@ -237,7 +232,7 @@ fn put_request<T: Transport>(
     head: &RequestHead,
     (to, permit): (&Destination<T>, &Permit<T>),
     out: &mut Vec<u8>,
-) -> Result<(), Failure> {
+) {
     let (hop, edits) = (exchange.hop(), &exchange.edits().request);
     let host = upstream_host(to, permit);
     let wire = upstream.sender.wire();
@@ -246,7 +241,6 @@ fn put_request<T: Transport>(
         Wire::H2 => {
             let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
             let request = h2_request(head, &hop, &host, edits, scheme);
-            let request = request.map_err(|fault| Failure::ClientBadRequest(fault.0))?;
             let is_last = matches!(head.framing(), Framing::None | Framing::Length(0));
             upstream.sender.put_head(request, is_last);
         }
@@ -255,7 +249,6 @@ fn put_request<T: Transport>(
     if !held.bytes().is_empty() {
         BodyFraming::of(wire, head.framing()).put(out, held.bytes());
     }
-    Ok(())
 }
 
 /// The `Host` that the endpoint of the permit gets.

@@ -18,7 +18,7 @@ use crate::encode::response::{
     Persistence, ResponseTerms, UpstreamResponse, h2_continue, h2_interim, h2_response, put_interim_head,
     put_response_head,
 };
-use crate::encode::wire::{H2Head, Wire};
+use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
 use crate::filter::transform::Transform;
 use crate::limits::{
@@ -293,8 +293,7 @@ impl<T: Transport> Download<'_, T> {
         match self.client.wire() {
             Wire::Http1 => put_interim_head(&mut self.out, response),
             Wire::H2 => {
-                let head: H2Head = h2_interim(response);
-                self.client.put_head(head, false);
+                self.client.put_head(h2_interim(response), false);
             }
         }
     }

@@ -227,7 +227,7 @@ impl<T: Transport> Errand<'_, T> {
             Wire::Http1 => request.put_head(&mut out, &host),
             Wire::H2 => {
                 let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
-                let head = request.h2_head(&host, scheme).map_err(|_| Failure::Internal("subrequest"))?;
+                let head = request.h2_head(&host, scheme);
                 sender.put_head(head, request.body.is_empty());
                 if !request.body.is_empty() {
                     sender.put_end(None);

@@ -18,7 +18,7 @@ use super::endpoint::{EndpointPool, UpstreamConnection};
 use super::gate::Permit;
 use crate::config::services::Protocol;
 use crate::failure::{Failure, Resource, TlsFault};
-use crate::limits::HEAD_BUFFER_BYTES;
+use crate::limits::{H2_WINDOW_BYTES_MAX, HEAD_BUFFER_BYTES};
 use crate::timeouts::{RESOURCE_WAIT_MS, Timeout};
 use crate::tls::client::ClientTls;
 use crate::upstream::attempts::{ConnectionFacts, Reuse};
@@ -83,7 +83,11 @@ pub(crate) async fn connect<T: Transport>(
         name: to.members.name_of(permit.at),
         tls,
         protocol: if needs_http1 { Protocol::Http1 } else { spec.protocol },
-        keep: Keep { idle_ms: spec.keep_alive.idle.ms(), ping_ms: spec.keep_alive.ping.limit_ms() },
+        keep: Keep {
+            idle_ms: spec.keep_alive.idle.ms(),
+            ping_ms: spec.keep_alive.ping.limit_ms(),
+            window_max: H2_WINDOW_BYTES_MAX,
+        },
         reuse: &spec.keep_alive,
         connect_ms: spec.timeouts.connect.limit_ms(),
     };
@@ -106,10 +110,13 @@ async fn obtain<T: Transport>(
             Protocol::Auto => to.tls.is_some() && multiplex.is_spoken.get() != Some(false),
             Protocol::H2 => true,
         };
-        if is_multiplexed {
+        // The connection before ended with this request on it, which may have been the cause: it gets one of its own, so that
+        // nobody else's goes down with it.
+        let is_alone = reuse == Reuse::Alone;
+        if is_multiplexed && !is_alone {
             let carrier = multiplex.find(to.reuse, kit.transport.coarse_ms());
-            if let Some(found) = carrier.and_then(|carrier| stream(kit, &carrier, 0)) {
-                return Ok(found);
+            if let Some(carrier) = carrier {
+                return Ok(stream(kit, &carrier, 0));
             }
             if multiplex.is_dialling() {
                 deadline.wait(Timeout::Connect, to.connect_ms, Box::pin(multiplex.wait())).await?;
@@ -119,15 +126,14 @@ async fn obtain<T: Transport>(
         if !is_multiplexed && let Some(found) = pooled(kit, endpoint, reuse) {
             return Ok(found);
         }
-        let dialling = is_multiplexed.then(|| multiplex.dial());
+        let dialling = (is_multiplexed && !is_alone).then(|| multiplex.dial());
         match dial(kit, endpoint, deadline, to).await {
             Ok(Dialled { ends, inbox, tls_us, is_h2: true }) => {
                 kit.metrics.borrow_mut().counters.upstream_opened += 1;
                 multiplex.is_spoken.set(Some(true));
-                let begun = begin(kit, multiplex, ends, inbox, to.keep).await;
+                let carrier = begin(kit, (!is_alone).then_some(multiplex), ends, inbox, to.keep);
                 drop(dialling);
-                let carrier = begun.map_err(|_| Failure::ConnectRefused)?;
-                return stream(kit, &carrier, tls_us).ok_or(Failure::ConnectRefused.into());
+                return Ok(stream(kit, &carrier, tls_us));
             }
             Ok(Dialled { ends, inbox, tls_us, is_h2: false }) => {
                 kit.metrics.borrow_mut().counters.upstream_opened += 1;
@@ -147,12 +153,8 @@ async fn obtain<T: Transport>(
     }
 }
 
-/// One more stream of a connection; `None` where it takes no further one.
-fn stream<T: Transport>(
-    kit: &Kit<T>,
-    carrier: &Rc<Carrier>,
-    tls_us: u64,
-) -> Option<(UpstreamConnection<T>, ConnectionFacts)> {
+/// One more stream of a connection.
+fn stream<T: Transport>(kit: &Kit<T>, carrier: &Rc<Carrier>, tls_us: u64) -> (UpstreamConnection<T>, ConnectionFacts) {
     let requests = carrier.requests.get();
     let facts = ConnectionFacts {
         is_reused: requests > 0,
@@ -164,7 +166,7 @@ fn stream<T: Transport>(
         age_ms: kit.transport.coarse_ms().saturating_sub(carrier.opened_ms),
         tls_us,
     };
-    let (inlet, outlet) = request::ends(carrier.take())?;
+    let (inlet, outlet) = request::ends(carrier.take());
     if facts.is_reused {
         kit.metrics.borrow_mut().counters.upstream_reused += 1;
     }
@@ -172,7 +174,7 @@ fn stream<T: Transport>(
     let link = Link::new(ends, kit.buffers.buffer(HEAD_BUFFER_BYTES), kit.timer());
     let mut upstream = UpstreamConnection::new(link, carrier.opened_ms);
     upstream.requests = requests + 1;
-    Some((upstream, facts))
+    (upstream, facts)
 }
 
 /// A pooled connection that is good for the request.
@@ -184,7 +186,7 @@ fn pooled<T: Transport>(
     let is_repeatable = match reuse {
         Reuse::Repeatable => true,
         Reuse::Once => false,
-        Reuse::Fresh => return None,
+        Reuse::Fresh | Reuse::Alone => return None,
     };
     let (mut upstream, idle_us) = endpoint.check_out(kit, is_repeatable)?;
     kit.metrics.borrow_mut().counters.upstream_reused += 1;

@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 
 use super::super::engine::{Receive, Socket, Transmit, Transport};
 use super::tls::ends::{TlsInlet, TlsOutlet};
-use crate::limits::RECORD_BYTES_MIN;
 use crate::upstream::evidence::{Delivery, Peek};
 
 /// Where bytes of a connection come in.
@@ -100,33 +99,20 @@ impl<T: Transport> Transmit for ConnectionOutlet<T> {
 }
 
 impl<T: Transport> ConnectionOutlet<T> {
-    /// Appends `plain` and then `parts` to `wire`, enciphered where the connection has TLS. With TLS, bytes wait in `plain`
-    /// until they are enough for a record, or `is_last` says that no more come.
-    pub(crate) fn put(
-        &self,
-        plain: &mut Vec<u8>,
-        parts: &[IoSlice<'_>],
-        is_last: bool,
-        wire: &mut Vec<u8>,
-    ) -> io::Result<()> {
+    /// Moves `plain` to `wire`, which is empty, as it goes over the wire: enciphered where the connection has TLS.
+    pub(crate) fn put(&self, plain: &mut Vec<u8>, wire: &mut Vec<u8>) -> io::Result<()> {
+        debug_assert!(wire.is_empty(), "what was put before has left");
         let Self::Tls(outlet) = self else {
-            parts.iter().for_each(|part| wire.extend_from_slice(part));
+            std::mem::swap(plain, wire);
             return Ok(());
         };
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        if !is_last && plain.len() + length < RECORD_BYTES_MIN {
-            parts.iter().for_each(|part| plain.extend_from_slice(part));
+        // rustls may have records of its own to send, which then go first.
+        if plain.is_empty() && !outlet.has_records() {
             return Ok(());
         }
-        if plain.is_empty() {
-            return outlet.seal(parts, wire);
-        }
-        let mut all = Vec::with_capacity(1 + parts.len());
-        all.push(IoSlice::new(plain));
-        all.extend_from_slice(parts);
-        outlet.seal(&all, wire)?;
-        *plain = Vec::new();
-        Ok(())
+        let sealed = outlet.seal(&[IoSlice::new(plain)], wire);
+        plain.clear();
+        sealed
     }
 
     /// Sends what [`Self::put`] has put.
@@ -148,10 +134,5 @@ impl<T: Transport> ConnectionOutlet<T> {
             Self::Tls(outlet) => outlet.poll_flush(cx),
             Self::Plain(_) => Poll::Ready(Ok(())),
         }
-    }
-
-    /// True where TLS has records of its own to send, which [`Self::put`] puts first.
-    pub(crate) fn has_records(&self) -> bool {
-        matches!(self, Self::Tls(outlet) if outlet.has_records())
     }
 }

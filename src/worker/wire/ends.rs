@@ -3,13 +3,12 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use http::HeaderMap;
-
 use super::super::engine::{Receive, Transmit, Transport};
 use super::connection::{ConnectionEnds, ConnectionInlet, ConnectionOutlet};
 use super::h2::request::{RequestInlet, RequestOutlet};
 use super::h2::stream::{StreamInlet, StreamOutlet};
 use crate::encode::wire::{H2Head, Wire};
+use crate::proto::h2::fields::FieldList;
 use crate::upstream::evidence::{Delivery, Peek};
 
 /// Where bytes of a message come in. Streams are boxed: an idle connection without them has no room to spare for them.
@@ -137,7 +136,7 @@ impl<T: Transport> Outlet<T> {
     }
 
     /// Tells a stream that its message ends behind the bytes that are sent next, with these trailers.
-    pub(crate) fn put_end(&mut self, trailers: Option<HeaderMap>) {
+    pub(crate) fn put_end(&mut self, trailers: Option<FieldList>) {
         match self {
             Self::Connection(_) => debug_assert!(false, "a connection has the end of its messages among its bytes"),
             Self::Stream(outlet) => outlet.outgoing.put_end(trailers),

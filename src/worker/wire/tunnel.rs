@@ -35,8 +35,8 @@ pub(crate) async fn carry<T: Transport>(
     timer.arm(Timeout::Tunnel, idle_ms);
     whole.arm(Timeout::TunnelTotal, timeouts.tunnel_total.limit_ms());
     let client_gone = Failure::ClientClosed(Phase::Tunnel);
-    let up = Way { timer, idle_ms, bytes: &carried.up, faults: (client_gone, Failure::UpstreamTruncated) };
-    let down = Way { timer, idle_ms, bytes: &carried.down, faults: (Failure::UpstreamTruncated, client_gone) };
+    let up = Direction { timer, idle_ms, bytes: &carried.up, faults: (client_gone, Failure::UpstreamTruncated) };
+    let down = Direction { timer, idle_ms, bytes: &carried.down, faults: (Failure::UpstreamTruncated, client_gone) };
     let mut up = pin!(up.copy::<T>(&mut client.receiver, &mut client.inbox, &mut upstream.sender));
     let mut down = pin!(down.copy::<T>(&mut upstream.receiver, &mut upstream.inbox, &mut client.sender));
     let (mut is_up_done, mut is_down_done) = (false, false);
@@ -61,7 +61,7 @@ pub(crate) async fn carry<T: Transport>(
 }
 
 /// One direction.
-struct Way<'a, T> {
+struct Direction<'a, T> {
     timer: &'a Timer<T>,
     idle_ms: Option<u64>,
     bytes: &'a Cell<u64>,
@@ -69,7 +69,7 @@ struct Way<'a, T> {
     faults: (Failure, Failure),
 }
 
-impl<S: Transport> Way<'_, S> {
+impl<S: Transport> Direction<'_, S> {
     /// Copies until the source ends, then tells the sink.
     async fn copy<T: Transport>(
         self,

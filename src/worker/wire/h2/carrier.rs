@@ -5,34 +5,24 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use bytes::Bytes;
-use h2::client::SendRequest;
-
-use crate::limits::H2_STREAMS_MAX;
+use super::mux::Mux;
+use crate::proto::h2::core::ConnectionStanding;
 use crate::upstream::reuse::KeepAlive;
 
 /// A connection.
+#[derive(Debug)]
 pub(crate) struct Carrier {
-    /// `None` once no further request goes over it: the connection then ends with its last one.
-    sender: RefCell<Option<SendRequest<Bytes>>>,
+    mux: Rc<Mux>,
+    /// No further request goes over it: it ends with its last one.
+    is_closed: Cell<bool>,
     /// Requests that are not over.
     open: Cell<usize>,
-    /// Somebody waited in vain for an answer over it.
-    is_distrusted: Cell<bool>,
     /// Requests so far.
     pub requests: Cell<u32>,
     /// When it was opened, in milliseconds of the coarse clock.
     pub opened_ms: u64,
     /// When its last request ended, in microseconds; 0 while there is one.
     idle_since_us: Cell<u64>,
-    /// Wakes its task when a request ends.
-    driver: RefCell<Option<Waker>>,
-}
-
-impl std::fmt::Debug for Carrier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Carrier")
-    }
 }
 
 /// A request of a connection that counts until this is dropped.
@@ -49,49 +39,43 @@ impl StreamPlace {
 impl Drop for StreamPlace {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
-        if let Some(waker) = self.0.driver.borrow_mut().take() {
-            waker.wake();
-        }
+        // An idle connection has a timer of its own.
+        self.0.mux.wake();
     }
 }
 
 impl Carrier {
     /// A connection that was just opened.
-    pub(crate) fn new(sender: SendRequest<Bytes>, now_ms: u64) -> Rc<Self> {
-        Rc::new(Self {
-            sender: RefCell::new(Some(sender)),
+    pub(crate) const fn new(mux: Rc<Mux>, now_ms: u64) -> Self {
+        Self {
+            mux,
+            is_closed: Cell::new(false),
             open: Cell::new(0),
-            is_distrusted: Cell::new(false),
             requests: Cell::new(0),
             opened_ms: now_ms,
             idle_since_us: Cell::new(0),
-            driver: RefCell::default(),
-        })
+        }
     }
 
-    /// A handle to send one request with; `None` where no further one is taken.
-    pub(crate) fn sender(&self) -> Option<SendRequest<Bytes>> {
-        self.sender.borrow().clone()
+    /// Its protocol.
+    pub(crate) const fn mux(&self) -> &Rc<Mux> {
+        &self.mux
     }
 
     /// True where no further request goes over it.
     pub(crate) fn is_closed(&self) -> bool {
-        self.is_distrusted.get() || self.sender.borrow().is_none()
+        self.is_closed.get() || self.mux.drive(|connection| connection.standing() != ConnectionStanding::Open)
     }
 
     /// Takes no further request; those that it has go on.
     pub(crate) fn close(&self) {
-        *self.sender.borrow_mut() = None;
+        self.is_closed.set(true);
+        self.mux.wake();
     }
 
     /// True while it has requests.
     pub(crate) const fn is_busy(&self) -> bool {
         self.open.get() > 0
-    }
-
-    /// Its task is woken by `waker` when a request ends.
-    pub(crate) fn put_driver(&self, waker: &Waker) {
-        *self.driver.borrow_mut() = Some(waker.clone());
     }
 
     /// It has no request since now.
@@ -100,15 +84,13 @@ impl Carrier {
     }
 
     fn has_room(&self) -> bool {
-        let sender = self.sender.borrow();
-        let Some(sender) = sender.as_ref().filter(|_| !self.is_distrusted.get()) else { return false };
-        // The peer's word of how many it takes comes with its first frame; until then its default holds.
-        self.open.get() < sender.current_max_send_streams().min(H2_STREAMS_MAX as usize)
+        let open = self.open.get();
+        self.mux.drive(|connection| connection.has_room() && open < connection.writer().streams_max())
     }
 
-    /// Lets no further request go over it.
+    /// Lets no further request go over it: somebody waited in vain for an answer.
     pub(crate) fn distrust(&self) {
-        self.is_distrusted.set(true);
+        self.close();
     }
 
     /// True where it may carry another request, by what the service bounds.

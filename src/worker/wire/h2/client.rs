@@ -1,21 +1,16 @@
 //! One HTTP/2 connection to an upstream: how it begins, how it is kept, how it ends.
 
-use std::future::{Future as _, poll_fn};
-use std::io;
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use h2::client::{Builder, Connection};
-use h2::{Ping, PingPong};
-
 use super::super::connection::ConnectionEnds;
 use super::carrier::{Carrier, Multiplex};
+use super::mux::Mux;
 use super::pipe::Pipe;
-use crate::limits::{
-    H2_CONNECTION_WINDOW_BYTES, H2_HEADER_LIST_BYTES_MAX, H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES, H2_STREAMS_MAX,
-};
+use crate::proto::h2::Role;
+use crate::proto::h2::connection::Connection;
+use crate::proto::h2::core::ConnectionStanding;
 use crate::timeouts::Timeout;
 use crate::worker::engine::Transport;
 use crate::worker::kit::Kit;
@@ -28,40 +23,38 @@ pub(crate) struct Keep {
     pub idle_ms: u64,
     /// How often a peer with requests is asked whether it is there, in milliseconds.
     pub ping_ms: Option<u64>,
+    /// What the window of one of its streams is raised to at most, in bytes.
+    pub window_max: u32,
 }
 
-/// Begins HTTP/2 over a connection and adds it to those of its peer.
-pub(crate) async fn begin<T: Transport>(
+/// Begins HTTP/2 over a connection and adds it to those of its peer; `multiplex` is `None` where no other request shall share
+/// it.
+pub(crate) fn begin<T: Transport>(
     kit: &Rc<Kit<T>>,
-    multiplex: &Multiplex,
+    multiplex: Option<&Multiplex>,
     ends: ConnectionEnds<T>,
     inbox: Vec<u8>,
     keep: Keep,
-) -> io::Result<Rc<Carrier>> {
-    let pipe = Pipe::new(kit.transport.clone(), ends, inbox, None);
-    let mut builder = Builder::new();
-    builder
-        .initial_window_size(H2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
-        .max_header_list_size(H2_HEADER_LIST_BYTES_MAX)
-        .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
-        .initial_max_send_streams(H2_STREAMS_MAX as usize)
-        .enable_push(false);
-    let (sender, mut connection) = builder.handshake::<_, Bytes>(pipe).await.map_err(io::Error::other)?;
-    let ping_pong = connection.ping_pong();
-    let carrier = Carrier::new(sender, kit.transport.coarse_ms());
-    multiplex.add(&carrier);
+) -> Rc<Carrier> {
+    let mux = Mux::new(Role::Client, keep.window_max, Rc::clone(&kit.windows));
+    let mut pipe = Pipe::new(kit.transport.clone(), ends, inbox);
+    pipe.give_first(&mux);
+    let carrier = Rc::new(Carrier::new(Rc::clone(&mux), kit.transport.coarse_ms()));
+    if let Some(multiplex) = multiplex {
+        multiplex.add(&carrier);
+    }
     let mut driver = ClientDriver {
         timer: kit.timer(),
         kit: Rc::clone(kit),
-        carrier: Some(Rc::clone(&carrier)),
+        carrier: Rc::clone(&carrier),
+        is_shared: multiplex.is_some(),
         keep,
-        ping_pong,
-        connection: Box::pin(connection),
+        mux,
+        pipe,
         waiting: ClientWait::Nothing,
     };
     kit.transport.spawn(poll_fn(move |cx| driver.poll(cx)));
-    Ok(carrier)
+    carrier
 }
 
 /// What a connection's timer runs for.
@@ -82,76 +75,91 @@ enum ClientWait {
 struct ClientDriver<T: Transport> {
     timer: Timer<T>,
     kit: Rc<Kit<T>>,
-    /// `None` once no further request goes over it: the connection then ends with its last one.
-    carrier: Option<Rc<Carrier>>,
+    carrier: Rc<Carrier>,
+    /// Others than its first request may use it.
+    is_shared: bool,
     keep: Keep,
-    ping_pong: Option<PingPong>,
-    connection: Pin<Box<Connection<Pipe<T>, Bytes>>>,
+    mux: Rc<Mux>,
+    pipe: Pipe<T>,
     waiting: ClientWait,
 }
 
 impl<T: Transport> ClientDriver<T> {
+    /// Ready when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_pong = self.waiting == ClientWait::Pong
-            && self.ping_pong.as_mut().is_some_and(|ping_pong| ping_pong.poll_pong(cx).is_ready());
-        if is_pong {
-            self.waiting = ClientWait::Nothing;
+        self.mux.begin_turn(cx.waker());
+        let polled = self.turn(cx);
+        if polled.is_ready() {
+            self.carrier.close();
+            self.mux.drive(Connection::end);
         }
-        if self.connection.as_mut().poll(cx).is_ready() {
-            self.give_up();
+        polled
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if matches!(self.pipe.poll_flush(&self.mux, cx), Poll::Ready(Err(_))) {
             return Poll::Ready(());
         }
+        if !self.mux.drive(|connection| connection.is_stuffed()) {
+            match self.pipe.poll_receive(&self.mux, cx) {
+                Poll::Ready(Ok(1..)) => {
+                    // Whoever was woken puts its frames first; the next turn sends them all, and receives again.
+                    self.mux.wake();
+                    if self.waiting == ClientWait::Pong && !self.mux.drive(|connection| connection.is_pong_due()) {
+                        self.waiting = ClientWait::Nothing;
+                    }
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
+        }
+        let standing = self.mux.drive(|connection| connection.standing());
+        let is_exhausted = !self.is_shared && self.carrier.requests.get() > 0;
         // After a GOAWAY those that it spares go on, and no other begins.
-        let is_going = |one: &Rc<Carrier>| match one.sender() {
-            Some(mut sender) => matches!(sender.poll_ready(cx), Poll::Ready(Err(_))),
-            None => true,
-        };
-        if self.carrier.as_ref().is_some_and(is_going) {
-            self.give_up();
+        let is_idle = !self.carrier.is_busy();
+        if standing == ConnectionStanding::Over || is_idle && (is_exhausted || self.carrier.is_closed()) {
+            return self.part(cx);
         }
-        self.arm(cx);
-        while self.timer.poll_expired(cx).is_some() {
-            match self.waiting {
-                ClientWait::Ping
-                    if self.ping_pong.as_mut().is_some_and(|one| one.send_ping(Ping::opaque()).is_ok()) =>
-                {
-                    self.waiting = ClientWait::Pong;
-                    self.timer.arm_row(Timeout::UpstreamPong);
-                }
-                ClientWait::Idle => {
-                    self.give_up();
-                    self.waiting = ClientWait::End;
-                    self.timer.arm_row(Timeout::Linger);
-                }
-                // Nobody is there: its requests learn of it as of a connection that ends.
-                ClientWait::Ping | ClientWait::Pong | ClientWait::End => {
-                    self.give_up();
-                    return Poll::Ready(());
-                }
-                ClientWait::Nothing => break,
-            }
-            if self.connection.as_mut().poll(cx).is_ready() {
-                self.give_up();
-                return Poll::Ready(());
-            }
+        self.arm();
+        if self.timer.poll_expired(cx).is_none() {
+            return Poll::Pending;
         }
+        match self.waiting {
+            ClientWait::Ping => {
+                self.mux.with(Connection::ask_alive);
+                self.waiting = ClientWait::Pong;
+                self.timer.arm_row(Timeout::UpstreamPong);
+            }
+            ClientWait::Idle => return self.part(cx),
+            // Nobody is there: its requests learn of it as of a connection that ends.
+            ClientWait::Pong | ClientWait::End => return Poll::Ready(()),
+            ClientWait::Nothing => {}
+        }
+        // The timer is asked again, for this is when it is told whom to wake.
+        self.mux.wake();
         Poll::Pending
     }
 
-    /// Lets nobody else use the connection.
-    fn give_up(&mut self) {
-        if let Some(carrier) = self.carrier.take() {
-            carrier.close();
+    /// Tells the upstream that the connection ends, within a moment.
+    fn part(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.carrier.close();
+        if self.waiting != ClientWait::End {
+            self.waiting = ClientWait::End;
+            self.timer.arm_row(Timeout::Linger);
         }
+        match self.pipe.poll_flush(&self.mux, cx) {
+            Poll::Ready(Ok(())) if self.pipe.poll_finish(cx).is_pending() => {}
+            Poll::Ready(_) => return Poll::Ready(()),
+            Poll::Pending => {}
+        }
+        self.timer.poll_expired(cx).map_or(Poll::Pending, |_| Poll::Ready(()))
     }
 
     /// Starts the timer anew where something else is waited for.
-    fn arm(&mut self, cx: &Context<'_>) {
-        let Some(carrier) = &self.carrier else { return };
-        carrier.put_driver(cx.waker());
+    fn arm(&mut self) {
         let waiting = match self.waiting {
             ClientWait::Pong | ClientWait::End => return,
-            ClientWait::Nothing | ClientWait::Idle | ClientWait::Ping if !carrier.is_busy() => ClientWait::Idle,
+            ClientWait::Nothing | ClientWait::Idle | ClientWait::Ping if !self.carrier.is_busy() => ClientWait::Idle,
             ClientWait::Nothing | ClientWait::Idle | ClientWait::Ping if self.keep.ping_ms.is_some() => {
                 ClientWait::Ping
             }
@@ -163,7 +171,7 @@ impl<T: Transport> ClientDriver<T> {
         self.waiting = waiting;
         match waiting {
             ClientWait::Idle => {
-                carrier.note_idle(self.kit.transport.now_us());
+                self.carrier.note_idle(self.kit.transport.now_us());
                 self.timer.arm(Timeout::UpstreamIdle, Some(self.keep.idle_ms));
             }
             ClientWait::Ping => self.timer.arm(Timeout::UpstreamPing, self.keep.ping_ms),

@@ -1,8 +1,9 @@
-//! HTTP/2: a connection's frames are the `h2` crate's; each of its streams has two ends like any other message.
+//! HTTP/2 on its socket: `pipe` has the socket, `mux` the protocol (`proto/h2`), and each stream has two ends like any other
+//! message.
 
-mod body;
 pub(crate) mod carrier;
 pub(crate) mod client;
+pub(crate) mod mux;
 mod outgoing;
 pub(crate) mod pipe;
 pub(crate) mod request;

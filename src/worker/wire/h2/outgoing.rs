@@ -3,19 +3,17 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use h2::SendStream;
-use http::HeaderMap;
-
 use super::super::fault::gone;
 use crate::encode::wire::H2Head;
-use crate::limits::H2_DATA_BYTES_MAX;
+use crate::proto::h2::fields::FieldList;
+use crate::proto::h2::handle::Handle;
+use crate::proto::h2::stream::StreamEnd;
 
 /// How a message ends.
 #[derive(Debug)]
-enum StreamEnd {
+enum MessageEnd {
     Plain,
-    Trailers(HeaderMap),
+    Trailers(FieldList),
 }
 
 /// What is left to be sent of a message.
@@ -24,20 +22,20 @@ pub(crate) struct Outgoing {
     /// The head, and whether it is all.
     head: Option<(H2Head, bool)>,
     /// The end, once it is known.
-    end: Option<StreamEnd>,
+    end: Option<MessageEnd>,
     is_ended: bool,
 }
 
 /// Where a message goes: a stream that its head begins.
-pub(super) trait Stream {
-    /// Sends a head, once that can be. `is_last` where nothing follows it.
-    fn poll_begin(&mut self, head: &mut Option<H2Head>, is_last: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+pub(super) trait MessageStream {
+    /// Sends a head. `is_last` where nothing follows it.
+    fn begin(&mut self, head: &H2Head, is_last: bool) -> io::Result<()>;
 
-    /// The stream; `None` while no head has begun it.
-    fn begun(&mut self) -> Option<&mut SendStream<Bytes>>;
+    /// Does something with the stream; `None` while no head has begun it.
+    fn with<R>(&mut self, act: impl FnOnce(Handle<'_>) -> R) -> Option<R>;
 
-    /// The error of a stream as one of I/O.
-    fn fault(&self, error: &h2::Error) -> io::Error;
+    /// The end of a stream as an error of I/O.
+    fn fault(&self, end: StreamEnd) -> io::Error;
 }
 
 impl Outgoing {
@@ -48,9 +46,9 @@ impl Outgoing {
     }
 
     /// The message ends behind the bytes that are sent next, with these trailers.
-    pub(crate) fn put_end(&mut self, trailers: Option<HeaderMap>) {
+    pub(crate) fn put_end(&mut self, trailers: Option<FieldList>) {
         if !self.is_ended {
-            self.end = Some(trailers.map_or(StreamEnd::Plain, StreamEnd::Trailers));
+            self.end = Some(trailers.map_or(MessageEnd::Plain, MessageEnd::Trailers));
         }
     }
 
@@ -58,11 +56,6 @@ impl Outgoing {
     pub(crate) fn forget_pending(&mut self) {
         self.head = None;
         self.end = None;
-    }
-
-    /// True where the end was sent.
-    pub(super) const fn is_ended(&self) -> bool {
-        self.is_ended
     }
 
     /// True where a head or the end waits to be sent.
@@ -74,74 +67,52 @@ impl Outgoing {
     /// sent before it: who hears of it must not believe that nothing was.
     pub(super) fn poll_send(
         &mut self,
-        to: &mut impl Stream,
+        to: &mut impl MessageStream,
         out: &[u8],
         from: usize,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
     ) -> Poll<io::Result<usize>> {
         if let Some((head, is_last)) = self.head.take() {
-            let mut head = Some(head);
-            let polled = to.poll_begin(&mut head, is_last, cx);
-            self.head = head.map(|head| (head, is_last));
-            ready!(polled)?;
+            to.begin(&head, is_last)?;
             self.is_ended |= is_last;
         }
         let mut at = from;
         while at < out.len() {
-            match self.poll_data(to, &out[at..], cx) {
+            let is_last = matches!(self.end, Some(MessageEnd::Plain));
+            let sent = to.with(|mut stream| stream.poll_send(&out[at..], is_last, cx)).ok_or_else(gone)?;
+            match sent {
                 Poll::Ready(Ok(bytes)) => at += bytes,
                 Poll::Ready(Err(_)) | Poll::Pending if at > from => return Poll::Ready(Ok(at - from)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                // A peer that waits for nothing any more opens no window either.
-                Poll::Pending => {
-                    let Some(stream) = to.begun() else { return Poll::Pending };
-                    return stream.poll_reset(cx).map(|_| Err(gone()));
-                }
+                Poll::Ready(Err(end)) => return Poll::Ready(Err(to.fault(end))),
+                Poll::Pending => return Poll::Pending,
             }
+            self.is_ended |= is_last && at == out.len();
         }
-        match self.end.take() {
-            Some(end) if !self.is_ended => self.send_end(to, end).map_or_else(
-                |error| if at > from { Poll::Ready(Ok(at - from)) } else { Poll::Ready(Err(error)) },
-                |()| Poll::Ready(Ok(at - from)),
-            ),
-            Some(_) | None => Poll::Ready(Ok(at - from)),
+        let Some(end) = self.end.take().filter(|_| !self.is_ended) else { return Poll::Ready(Ok(at - from)) };
+        match self.send_end(to, end, cx) {
+            Poll::Ready(Err(error)) if at == from => Poll::Ready(Err(error)),
+            Poll::Ready(_) | Poll::Pending => Poll::Ready(Ok(at - from)),
         }
     }
 
-    /// Sends a first part of the body, as far as the peer's windows are open. The last part ends the stream where nothing
-    /// follows it: the end then costs no frame of its own.
-    fn poll_data(&mut self, to: &mut impl Stream, out: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(stream) = to.begun() else { return Poll::Ready(Err(gone())) };
-        let wanted = out.len().min(H2_DATA_BYTES_MAX);
-        stream.reserve_capacity(wanted);
-        while stream.capacity() == 0 {
-            match ready!(stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(gone())),
-            }
-        }
-        let length = wanted.min(stream.capacity());
-        let is_last = length == out.len() && matches!(self.end, Some(StreamEnd::Plain));
-        stream.send_data(Bytes::copy_from_slice(&out[..length]), is_last).map_err(|_| gone())?;
-        self.is_ended |= is_last;
-        Poll::Ready(Ok(length))
-    }
-
-    fn send_end(&mut self, to: &mut impl Stream, end: StreamEnd) -> io::Result<()> {
+    fn send_end(&mut self, to: &mut impl MessageStream, end: MessageEnd, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.is_ended = true;
-        let Some(stream) = to.begun() else { return Err(gone()) };
-        let sent = match end {
-            StreamEnd::Trailers(trailers) => stream.send_trailers(trailers),
-            StreamEnd::Plain => stream.send_data(Bytes::new(), true),
-        };
-        sent.map_err(|error| to.fault(&error))
+        let sent = to.with(|mut stream| match end {
+            MessageEnd::Trailers(trailers) => Poll::Ready(stream.put_trailers(&trailers)),
+            // An empty frame needs no window.
+            MessageEnd::Plain => stream.poll_send(b"", true, cx).map_ok(drop),
+        });
+        Poll::Ready(match ready!(sent.ok_or_else(gone)?) {
+            Ok(()) => Ok(()),
+            Err(end) => Err(to.fault(end)),
+        })
     }
 
     /// Ends a stream whose message has no other end: that of a tunnel.
-    pub(super) fn finish(&mut self, to: &mut impl Stream) {
+    pub(super) fn finish(&mut self, to: &mut impl MessageStream, cx: &Context<'_>) {
         if !self.is_ended {
             // Whoever receives hears of it where the stream is gone.
-            let _ = self.send_end(to, StreamEnd::Plain);
+            let _ = self.send_end(to, MessageEnd::Plain, cx);
         }
     }
 }

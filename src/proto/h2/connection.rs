@@ -1,0 +1,366 @@
+//! One connection of HTTP/2, on either side, without its socket: bytes that were received go in, frames that are to be sent
+//! come out, and whoever has a stream reads and writes it by its key.
+//!
+//! A fault of a message or a stream stays with it: it is answered or reset, and the others go on (RFC 9113 §5.4.2, §8.1.1).
+//! Only what makes the connection itself unreadable ends it.
+
+use std::rc::Rc;
+
+use super::core::{ConnectionStanding, Core, NewRequest};
+use super::fields::FieldList;
+use super::frame::{ErrorCode, put_settings};
+use super::guard::Bounded;
+use super::handle::Handle;
+use super::hpack::decoder::Decoder;
+use super::message::BlockFields;
+use super::reader::{ConnectionFault, Frame, FrameReader};
+use super::settings::{OURS_OF_CLIENT, OURS_OF_SERVER, Settings};
+use super::store::ClosedBy;
+use super::stream::{SentPart, StreamEnd, StreamKey};
+use super::window::WindowBudget;
+use super::writer::FrameWriter;
+use super::{PREFACE, Role, client, data, server};
+use crate::limits::H2_UNSENT_BYTES_MAX;
+
+/// Payloads of our own PING.
+const MEASURE: [u8; 8] = *b"measure\0";
+const LEAVE: [u8; 8] = *b"leave\0\0\0";
+const ALIVE: [u8; 8] = *b"alive\0\0\0";
+/// The table of fields that we keep for a peer: the initial SETTINGS_HEADER_TABLE_SIZE.
+const TABLE_BYTES: usize = 4096;
+/// How long a request without a usual body waits until it is known whether it has one, in milliseconds.
+const UNDECIDED_MS: u64 = 500;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Connection {
+    core: Core,
+    reader: FrameReader,
+    preface_left: usize,
+    decoder: Decoder,
+    fields: BlockFields,
+    unacknowledged_settings: u32,
+    is_pong_due: bool,
+}
+
+impl Connection {
+    /// A connection that begins. `window_max` is what the window of a stream is raised to at most, in bytes.
+    #[must_use]
+    pub fn new(role: Role, window_max: u32, budget: Rc<WindowBudget>) -> Self {
+        let mut writer = FrameWriter::default();
+        let ours: &[_] = match role {
+            Role::Client => {
+                writer.out().extend_from_slice(PREFACE);
+                &OURS_OF_CLIENT
+            }
+            Role::Server => &OURS_OF_SERVER,
+        };
+        put_settings(writer.out(), ours);
+        Self {
+            core: Core::new(role, window_max, budget, writer),
+            reader: FrameReader::default(),
+            preface_left: if role == Role::Server { PREFACE.len() } else { 0 },
+            decoder: Decoder::new(TABLE_BYTES),
+            fields: BlockFields::default(),
+            unacknowledged_settings: 1,
+            is_pong_due: false,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub const fn standing(&self) -> ConnectionStanding {
+        self.core.standing
+    }
+
+    /// True where nothing is left to be done but to send what waits and to part.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.core.is_over()
+    }
+
+    /// What the peer did that made us end it, or tell it to leave.
+    #[must_use]
+    pub const fn fault(&self) -> Option<ConnectionFault> {
+        self.core.fault
+    }
+
+    /// Frames that wait to be sent.
+    pub const fn writer(&mut self) -> &mut FrameWriter {
+        &mut self.core.writer
+    }
+
+    /// Streams that somebody holds.
+    #[must_use]
+    pub const fn held(&self) -> usize {
+        self.core.held
+    }
+
+    /// True where a further stream to an upstream may begin.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.core.has_room()
+    }
+
+    /// The stream of this key.
+    pub const fn stream(&mut self, key: StreamKey) -> Handle<'_> {
+        Handle::new(&mut self.core, key)
+    }
+
+    /// Opens a stream to an upstream with this head; `is_last` where nothing follows it.
+    ///
+    /// # Errors
+    /// [`client::NotOpened`]: nothing was sent.
+    pub fn open(&mut self, head: &FieldList, is_last: bool) -> Result<StreamKey, client::NotOpened> {
+        client::open(&mut self.core, head, is_last)
+    }
+
+    /// True where nothing shall be received: too much waits to be sent, or the connection is over.
+    #[must_use]
+    pub fn is_stuffed(&self) -> bool {
+        self.core.standing == ConnectionStanding::Over || self.core.writer.waiting() >= H2_UNSENT_BYTES_MAX
+    }
+
+    /// True where something that has begun must come to its end soon: the preface, a frame other than one of a body, a block
+    /// of fields.
+    #[must_use]
+    pub const fn is_unfinished(&self) -> bool {
+        self.preface_left > 0 || self.reader.is_unfinished()
+    }
+
+    /// Ends the connection: nothing more is read, and the peer is told why.
+    pub fn abort(&mut self, fault: ConnectionFault) {
+        self.core.abort(fault);
+    }
+
+    /// The connection is gone.
+    pub fn end(&mut self) {
+        self.core.end();
+    }
+
+    /// Wakes all who wait to send: there is room for frames again.
+    pub fn wake_senders(&mut self) {
+        self.core.wake_senders();
+    }
+
+    /// The next request of a client.
+    pub fn accept(&mut self) -> Option<NewRequest> {
+        self.core.accepted.pop_front()
+    }
+
+    /// Takes bytes that were received.
+    pub fn receive(&mut self, mut bytes: &[u8], now_ms: u64) {
+        self.core.now_ms = now_ms;
+        self.core.guard.turn(now_ms);
+        let of_preface = self.preface_left.min(bytes.len());
+        let (preface, rest) = bytes.split_at(of_preface);
+        if !PREFACE[PREFACE.len() - self.preface_left..].starts_with(preface) {
+            return self.core.abort(ConnectionFault::protocol("preface"));
+        }
+        self.preface_left -= of_preface;
+        bytes = rest;
+        let mut reader = std::mem::take(&mut self.reader);
+        while self.core.standing != ConnectionStanding::Over {
+            let taken = match reader.next(&mut bytes) {
+                Ok(Some(frame)) => self.take(frame),
+                Ok(None) => break,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = taken {
+                self.core.abort(fault);
+            }
+        }
+        self.reader = reader;
+        let increment = self.core.window.replenish(self.core.bandwidth.window());
+        self.core.writer.put_window_update(0, increment);
+    }
+
+    fn take(&mut self, frame: Frame<'_>) -> Result<(), ConnectionFault> {
+        if !self.core.writer.is_told && !matches!(frame, Frame::Settings(_)) {
+            return Err(ConnectionFault::protocol("no_settings"));
+        }
+        match frame {
+            Frame::Data { .. } => data::take_data(&mut self.core, MEASURE, frame),
+            Frame::Block { stream, block, ends_stream, is_own_parent } => {
+                let mut fields = std::mem::take(&mut self.fields);
+                fields.clear();
+                let decoded = self.decoder.decode(block, |name, value| fields.add(name, value));
+                decoded.map_err(|_| ConnectionFault { name: "hpack", code: ErrorCode::Compression })?;
+                let taken = match self.core.role {
+                    Role::Server => {
+                        server::take_block(&mut self.core, stream, &mut fields, (ends_stream, is_own_parent))
+                    }
+                    Role::Client => client::take_block(&mut self.core, stream, &fields, ends_stream),
+                };
+                self.fields = fields;
+                taken
+            }
+            Frame::Malformed { stream, code } => match self.core.store.find(stream) {
+                Some(key) => self.core.break_stream(key, code, "frame"),
+                None if self.core.is_idle(stream) => Err(ConnectionFault { name: "frame", code }),
+                None => self.core.bound(Bounded::Fault),
+            },
+            Frame::Priority => self.core.bound(Bounded::Priority),
+            Frame::Reset { stream, code } => self.take_reset(stream, code),
+            Frame::Settings(payload) => self.take_settings(payload),
+            Frame::SettingsAck if self.unacknowledged_settings > 0 => {
+                self.unacknowledged_settings -= 1;
+                Ok(())
+            }
+            Frame::SettingsAck => self.core.bound(Bounded::Settings),
+            Frame::Ping(said) => {
+                self.core.bound(Bounded::Ping)?;
+                self.core.writer.put_ping(said, true);
+                Ok(())
+            }
+            Frame::Pong(said) => self.take_pong(said),
+            Frame::GoAway { last, code } => self.take_goaway(last, code),
+            Frame::WindowUpdate { stream, increment } => self.take_window_update(stream, increment),
+            Frame::Unknown => self.core.bound(Bounded::Unknown),
+        }
+    }
+
+    fn take_reset(&mut self, id: u32, code: ErrorCode) -> Result<(), ConnectionFault> {
+        if self.core.is_idle(id) {
+            return Err(ConnectionFault::protocol("idle_stream"));
+        }
+        self.core.bound(Bounded::Reset)?;
+        let Some(key) = self.core.store.find(id) else { return Ok(()) };
+        let Some(stream) = self.core.store.get(key) else { return Ok(()) };
+        // What ends because we ended it is nobody's fault.
+        let is_early = stream.outgoing == SentPart::Nothing && stream.end.is_none();
+        let age_ms = self.core.now_ms.saturating_sub(stream.opened_ms);
+        stream.end(StreamEnd::Reset(code));
+        if stream.drains_until_ms.is_some() {
+            self.core.forget(key, ClosedBy::Peer);
+        } else if is_early && self.core.role == Role::Server {
+            self.core.abandon(key);
+            let excess = self.core.guard.take_early_reset(age_ms);
+            return self.core.act(excess);
+        }
+        Ok(())
+    }
+
+    fn take_settings(&mut self, payload: &[u8]) -> Result<(), ConnectionFault> {
+        self.core.bound(Bounded::Settings)?;
+        let settings = Settings::read(payload, self.core.role)?;
+        self.core.writer.is_told = true;
+        if let Some(window) = settings.initial_window {
+            let streams = self.core.store.iter();
+            self.core.writer.change_initial_window(window, streams).map_err(|_| ConnectionFault::WINDOW)?;
+        }
+        if let Some(size) = settings.table_bytes {
+            self.core.writer.resize_table(size);
+        }
+        if let Some(streams_max) = settings.streams_max {
+            self.core.writer.put_streams_max(streams_max);
+        }
+        if let Some(bytes) = settings.list_bytes_max {
+            self.core.writer.put_list_bytes_max(bytes);
+        }
+        self.core.writer.put_settings_ack();
+        Ok(())
+    }
+
+    fn take_pong(&mut self, said: [u8; 8]) -> Result<(), ConnectionFault> {
+        match said {
+            MEASURE => _ = self.core.bandwidth.note_pong(self.core.now_ms),
+            ALIVE if self.is_pong_due => self.is_pong_due = false,
+            // The client has seen that it shall leave: what it has sent since then it would not have begun.
+            LEAVE if self.core.last_told == Some(u32::MAX >> 1) => {
+                self.core.last_told = Some(self.core.last_of_peer);
+                self.core.writer.put_goaway(self.core.last_of_peer, ErrorCode::NoError);
+            }
+            _ => return self.core.bound(Bounded::Ping),
+        }
+        Ok(())
+    }
+
+    fn take_goaway(&mut self, last: u32, code: ErrorCode) -> Result<(), ConnectionFault> {
+        self.core.bound(Bounded::Unknown)?;
+        if self.core.role == Role::Client {
+            self.core.standing = ConnectionStanding::Leaving;
+            let is_graceful = code == ErrorCode::NoError;
+            for stream in self.core.store.iter().filter(|stream| stream.id > last) {
+                stream.end(StreamEnd::Unprocessed { is_graceful });
+            }
+        }
+        Ok(())
+    }
+
+    fn take_window_update(&mut self, id: u32, increment: u32) -> Result<(), ConnectionFault> {
+        self.core.bound(Bounded::WindowUpdate)?;
+        if id == 0 {
+            if increment == 0 {
+                return Err(ConnectionFault::protocol("window_update_of_0"));
+            }
+            self.core.writer.open_window(increment).map_err(|_| ConnectionFault::WINDOW)?;
+            self.core.wake_senders();
+            return Ok(());
+        }
+        if self.core.is_idle(id) {
+            return Err(ConnectionFault::protocol("idle_stream"));
+        }
+        let Some(key) = self.core.store.find(id) else { return Ok(()) };
+        if increment == 0 {
+            return self.core.break_stream(key, ErrorCode::Protocol, "window_update_of_0");
+        }
+        let opened = self.core.store.get(key).map(|stream| FrameWriter::open_stream(stream, increment));
+        if opened.is_some_and(|opened| opened.is_err()) {
+            return self.core.break_stream(key, ErrorCode::FlowControl, "window");
+        }
+        Ok(())
+    }
+
+    /// When [`Self::expire`] has something to do, in milliseconds of the clock that [`Self::receive`] is told.
+    #[must_use]
+    pub fn expires_ms(&mut self) -> Option<u64> {
+        let Core { store, draining, undecided, .. } = &mut self.core;
+        let drains = draining.first().and_then(|key| store.get(*key)?.drains_until_ms);
+        let decides = undecided.first().and_then(|one| Some(store.get(one.key)?.opened_ms + UNDECIDED_MS));
+        drains.into_iter().chain(decides).min()
+    }
+
+    /// Ends what has been waited for long enough: the end of a body whose bytes are all here, and the first byte of one that
+    /// may come to nothing.
+    pub fn expire(&mut self, now_ms: u64) {
+        self.core.now_ms = now_ms;
+        let is_due = |until: Option<u64>| until.is_none_or(|until| until <= now_ms);
+        while let Some(key) = self.core.draining.first().copied() {
+            if !is_due(self.core.store.get(key).and_then(|stream| stream.drains_until_ms)) {
+                break;
+            }
+            self.core.writer.put_reset(key.id, ErrorCode::NoError);
+            self.core.forget(key, ClosedBy::Us);
+        }
+        while let Some(key) = self.core.undecided.first().map(|one| one.key) {
+            if !is_due(self.core.store.get(key).map(|stream| stream.opened_ms + UNDECIDED_MS)) {
+                break;
+            }
+            // A fault is counted, and has nobody else's frame to end.
+            let _ = server::decide(&mut self.core, key, true);
+        }
+    }
+
+    /// Asks a client to leave: in two steps, so that no request is lost that was on its way (RFC 9113 §6.8).
+    pub fn leave(&mut self) {
+        if self.core.standing == ConnectionStanding::Open && self.core.role == Role::Server {
+            self.core.standing = ConnectionStanding::Leaving;
+            self.core.last_told = Some(u32::MAX >> 1);
+            self.core.writer.put_goaway(u32::MAX >> 1, ErrorCode::NoError);
+            self.core.writer.put_ping(LEAVE, false);
+        }
+    }
+
+    /// Asks whether the peer is there.
+    pub fn ask_alive(&mut self) {
+        self.is_pong_due = true;
+        self.core.writer.put_ping(ALIVE, false);
+    }
+
+    /// True where it was asked and has not answered.
+    #[must_use]
+    pub const fn is_pong_due(&self) -> bool {
+        self.is_pong_due
+    }
+}
