@@ -86,10 +86,12 @@ impl StreamWindow {
             self.budget.give_back(self.raised - still_raised);
             self.raised = still_raised;
         }
-        // Who does not keep up gets no more than everybody.
-        let target = if self.held < first / 2 { first.max(wanted as usize) } else { first };
+        // Of who does not keep up most of the window waits: that one gets no more than everybody.
+        let keeps_up = self.held <= open.max(first) / 2;
+        let target = if keeps_up { first.max(wanted as usize) } else { first };
         let missing = target.saturating_sub(open);
-        if missing < target / 2 {
+        // Where all has gone on, the peer may be waiting for what is left over.
+        if missing < if self.held == 0 { target / 8 } else { target / 2 } {
             return 0;
         }
         let within_first = first.saturating_sub(open).min(missing);
@@ -206,8 +208,8 @@ impl Bandwidth {
     /// The PING was answered. Returns true where the windows are larger from now on.
     pub fn note_pong(&mut self, now_ms: u64) -> bool {
         let Some(sample) = self.sample.take() else { return false };
-        // Two thirds: the peer hears of what it may send in steps of a half.
-        let fills = sample.saturating_mul(3) >= u64::from(self.window) * 2;
+        // Half of it: a peer that fills its window hears of what it may send besides in steps.
+        let fills = sample >= u64::from(self.window) / 2;
         if fills {
             // A stream that fills its window could send more by an unknown factor; four finds it within a few round trips.
             let larger = u64::from(self.window).max(sample).saturating_mul(4);
@@ -243,9 +245,10 @@ mod tests {
         let budget = Rc::new(WindowBudget::default());
         let mut window = StreamWindow::new(Rc::clone(&budget));
         window.receive(FIRST).unwrap();
-        assert_eq!(window.release(FIRST / 2, 1 << 20) as usize, FIRST / 2, "half of it still waits");
+        assert_eq!(window.release(FIRST / 4, 1 << 20) as usize, 0, "most of it still waits");
         assert_eq!(budget.raised(), 0);
-        assert!(window.release(FIRST / 2, 1 << 20) as usize > FIRST);
+        assert!(window.release(FIRST / 4, 1 << 20) as usize > FIRST);
+        assert!(window.held() > 0);
         assert_eq!(budget.raised(), (1 << 20) - FIRST);
         drop(window);
         assert_eq!(budget.raised(), 0);
