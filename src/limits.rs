@@ -95,6 +95,8 @@ pub const H2_HELD_BYTES_MAX: usize = 7 * 1024 * 1024;
 pub const H2_RAISED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// List of header fields, in bytes, each field counted with 32 more (RFC 9113 §6.5.2).
 pub const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+/// List of header fields that goes to an upstream before it has said how much it takes, in bytes counted so too.
+pub const H2_USUAL_HEAD_BYTES: usize = 4 * 1024;
 /// Bytes of frames that are gathered for one send.
 pub const H2_FRAMES_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of frames that wait to be sent; beyond them nothing is received, for a peer that does not read shall not ask.

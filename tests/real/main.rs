@@ -18,6 +18,7 @@ mod health;
 mod hostile;
 #[path = "../misbehaving/mod.rs"]
 mod misbehaving;
+mod neighbours;
 mod overload;
 mod process;
 mod reload;

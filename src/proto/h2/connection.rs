@@ -5,6 +5,7 @@
 //! Only what makes the connection itself unreadable ends it.
 
 use std::rc::Rc;
+use std::task::{Context, Waker};
 
 use super::core::{ConnectionStanding, Core, NewRequest};
 use super::fields::FieldList;
@@ -100,6 +101,15 @@ impl Connection {
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.core.has_room()
+    }
+
+    /// True where the peer has said what it takes, or never will; else who asks is woken once it has.
+    pub fn is_told(&mut self, cx: &Context<'_>) -> bool {
+        let is_told = self.core.writer.is_told || self.core.standing == ConnectionStanding::Over;
+        if !is_told {
+            self.core.untold.push(cx.waker().clone());
+        }
+        is_told
     }
 
     /// The stream of this key.
@@ -245,6 +255,7 @@ impl Connection {
         self.core.bound(Bounded::Settings)?;
         let settings = Settings::read(payload, self.core.role)?;
         self.core.writer.is_told = true;
+        self.core.untold.drain(..).for_each(Waker::wake);
         if let Some(window) = settings.initial_window {
             let streams = self.core.store.iter();
             self.core.writer.change_initial_window(window, streams).map_err(|_| ConnectionFault::WINDOW)?;

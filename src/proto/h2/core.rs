@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::task::Waker;
 
 use super::Role;
 use super::frame::ErrorCode;
@@ -62,6 +63,8 @@ pub(super) struct Core {
     pub next_id: u32,
     /// Streams that somebody holds.
     pub held: usize,
+    /// Those who wait until the peer has said what it takes.
+    pub untold: Vec<Waker>,
     /// Streams of a client that nobody has accepted yet.
     pub accepted: VecDeque<NewRequest>,
     /// Those that wait until it is known whether they have a body.
@@ -92,6 +95,7 @@ impl Core {
             last_told: None,
             next_id: 1,
             held: 0,
+            untold: Vec::new(),
             accepted: VecDeque::new(),
             undecided: Vec::new(),
             draining: Vec::new(),
@@ -216,6 +220,7 @@ impl Core {
 
     fn end_streams(&mut self) {
         self.accepted.clear();
+        self.untold.drain(..).for_each(Waker::wake);
         self.store.iter().for_each(|stream| stream.end(StreamEnd::ConnectionOver));
     }
 

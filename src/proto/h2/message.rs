@@ -213,7 +213,7 @@ impl BlockFields {
     pub fn put_request(&self, out: &mut Vec<u8>, body: Body) -> Result<Carried, RequestFault> {
         // What is known of a request that is refused is told with it.
         let method = self.pseudo(METHOD).filter(|method| is_token(method));
-        let path = self.pseudo(PATH).filter(|path| path.iter().all(u8::is_ascii_graphic));
+        let path = self.pseudo(PATH);
         let protocol = self.pseudo(PROTOCOL);
         let is_connect = method == Some(b"CONNECT");
         let is_extended = is_connect && protocol.is_some();
@@ -222,7 +222,7 @@ impl BlockFields {
         let target = if is_connect && !is_extended { Some(authority) } else { path };
         out.extend_from_slice(line.unwrap_or(b"-"));
         out.push(b' ');
-        out.extend_from_slice(target.filter(|target| target.iter().all(u8::is_ascii_graphic)).unwrap_or(b"-"));
+        out.extend_from_slice(target.filter(|target| target.iter().all(|byte| is_of_line(*byte))).unwrap_or(b"-"));
         out.extend_from_slice(b" HTTP/1.1\r\n");
         if let Some(fault) = self.fault {
             return Err(fault.into());
@@ -371,10 +371,15 @@ impl BlockFields {
     }
 }
 
+/// True for a byte that does not end the line that it stands in, or a part of it.
+const fn is_of_line(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f
+}
+
 /// A path begins with a slash, or is the asterisk of OPTIONS: nothing else may be taken for a whole URI behind it. Which
 /// characters it may have is asked of every version alike, when the head is parsed; here are those that would end the line.
 fn check_path(path: &[u8]) -> Result<(), RequestFault> {
-    if path.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+    if !path.iter().all(|byte| is_of_line(*byte)) {
         return Err(RequestFault::TargetCharacter);
     }
     match path {

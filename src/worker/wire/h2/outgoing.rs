@@ -28,8 +28,8 @@ pub(crate) struct Outgoing {
 
 /// Where a message goes: a stream that its head begins.
 pub(super) trait MessageStream {
-    /// Sends a head. `is_last` where nothing follows it.
-    fn begin(&mut self, head: &H2Head, is_last: bool) -> io::Result<()>;
+    /// Sends a head, once that can be. `is_last` where nothing follows it.
+    fn poll_begin(&mut self, head: &H2Head, is_last: bool, cx: &Context<'_>) -> Poll<io::Result<()>>;
 
     /// Does something with the stream; `None` while no head has begun it.
     fn with<R>(&mut self, act: impl FnOnce(Handle<'_>) -> R) -> Option<R>;
@@ -72,9 +72,11 @@ impl Outgoing {
         from: usize,
         cx: &Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        if let Some((head, is_last)) = self.head.take() {
-            to.begin(&head, is_last)?;
-            self.is_ended |= is_last;
+        if let Some((head, is_last)) = &self.head {
+            let begun = ready!(to.poll_begin(head, *is_last, cx));
+            self.is_ended |= *is_last;
+            self.head = None;
+            begun?;
         }
         let mut at = from;
         while at < out.len() {

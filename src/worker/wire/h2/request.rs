@@ -11,6 +11,7 @@ use super::mux::HeldStream;
 use super::outgoing::{MessageStream, Outgoing};
 use crate::encode::wire::H2Head;
 use crate::failure::Failure;
+use crate::limits::H2_USUAL_HEAD_BYTES;
 use crate::proto::h2::client::NotOpened;
 use crate::proto::h2::frame::ErrorCode;
 use crate::proto::h2::handle::Handle;
@@ -118,8 +119,13 @@ impl RequestOutlet {
 struct Opening<'a>(&'a RequestState);
 
 impl MessageStream for Opening<'_> {
-    fn begin(&mut self, head: &H2Head, is_last: bool) -> io::Result<()> {
+    fn poll_begin(&mut self, head: &H2Head, is_last: bool, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let mux = self.0.place.carrier().mux();
+        // A usual head is taken by everybody. Of a larger one the upstream shall first have said whether it takes it: some end
+        // the whole connection over it.
+        if head.fields.size() > H2_USUAL_HEAD_BYTES && !mux.drive(|connection| connection.is_told(cx)) {
+            return Poll::Pending;
+        }
         let opened = mux.with(|connection| connection.open(&head.fields, is_last));
         let key = opened.map_err(|why| {
             io::Error::other(StreamFault(match why {
@@ -129,7 +135,7 @@ impl MessageStream for Opening<'_> {
             }))
         })?;
         *self.0.held.borrow_mut() = Some(HeldStream { mux: Rc::clone(mux), key });
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     fn with<R>(&mut self, act: impl FnOnce(Handle<'_>) -> R) -> Option<R> {

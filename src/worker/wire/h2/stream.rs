@@ -100,10 +100,10 @@ impl Receive for StreamInlet {
 struct Answering<'a>(&'a StreamState);
 
 impl MessageStream for Answering<'_> {
-    fn begin(&mut self, head: &H2Head, is_last: bool) -> io::Result<()> {
+    fn poll_begin(&mut self, head: &H2Head, is_last: bool, _: &Context<'_>) -> Poll<io::Result<()>> {
         let put = self.0.with(|mut stream| stream.put_head(&head.fields, head.is_interim, is_last));
         self.0.has_begun.set(self.0.has_begun.get() || !head.is_interim);
-        put.map_err(broken)
+        Poll::Ready(put.map_err(broken))
     }
 
     fn with<R>(&mut self, act: impl FnOnce(Handle<'_>) -> R) -> Option<R> {
