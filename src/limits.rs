@@ -85,7 +85,7 @@ pub const CERTIFICATE_DAYS_MIN: i64 = 21;
 pub const H2_STREAMS_MAX: u32 = 100;
 /// Window of one stream, in bytes, where nothing is known of its peer: what is measured raises it (`proto/h2/window.rs`).
 pub const H2_STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// What the window of one stream is raised to at most, in bytes.
+/// What the window of one stream is raised to at most where nothing else is configured, in bytes.
 pub const H2_WINDOW_BYTES_MAX: u32 = 4 * 1024 * 1024;
 /// Window of a connection, in bytes, beside what waits in its streams for slow readers.
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -138,6 +138,9 @@ pub const H2_FAULTS_PER_S: u32 = 100;
 pub const H2_EXCESSES_MAX: u32 = 3;
 /// What a client may save up of each of these.
 pub const H2_SAVED_MAX: u32 = 10_000;
+
+/// How much sooner than ours an upstream's clock may say that a deadline is over, in milliseconds: two ticks of our timers.
+pub const DEADLINE_SLACK_MS: u64 = 32;
 
 /// Accept operations in flight for each listener of a worker: one completes per turn of the loop.
 pub const ACCEPTS_IN_FLIGHT: usize = 4;

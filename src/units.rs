@@ -9,6 +9,8 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::limits::{H2_STREAM_WINDOW_BYTES, H2_WINDOW_BYTES_MAX};
+
 /// A duration in milliseconds, written `"500ms"`, `"15s"`, `"2m"` or `"1h"`. `"0s"` switches a timeout off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(u64);
@@ -82,6 +84,18 @@ impl Size {
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
+    }
+
+    /// The window of a stream of HTTP/2 where nothing is said.
+    #[must_use]
+    pub const fn h2_window() -> Self {
+        Self(H2_WINDOW_BYTES_MAX as u64)
+    }
+
+    /// As the window of a stream, in bytes; `None` where it is out of the range of one: 64 KiB to 1 GiB.
+    #[must_use]
+    pub fn window_bytes(self) -> Option<u32> {
+        u32::try_from(self.bytes()).ok().filter(|bytes| (H2_STREAM_WINDOW_BYTES..=1 << 30).contains(bytes))
     }
 
     /// The bound in bytes, `None` for no limit.

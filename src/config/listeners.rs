@@ -22,6 +22,10 @@ pub struct ListenerSpec {
     /// Speak HTTP/2: with TLS where the client agrees (ALPN), without where it begins so (prior knowledge).
     #[serde(default = "yes")]
     pub http2: bool,
+    /// The window that a stream of HTTP/2 gets at most, from 64 KiB: what its client may have on its way. It begins with 64 KiB
+    /// and grows with what is measured.
+    #[serde(default = "Size::h2_window")]
+    pub http2_window_max: Size,
     /// How long clients are waited for.
     #[serde(default)]
     pub timeouts: ClientTimeouts,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::health::Health;
 use super::tls::ServiceTls;
 use crate::timeouts::UpstreamTimeouts;
-use crate::units::EndpointAddress;
+use crate::units::{EndpointAddress, Size};
 use crate::upstream::breaker::CircuitBreaker;
 use crate::upstream::ejection::Ejection;
 use crate::upstream::gate::Limits;
@@ -37,6 +37,10 @@ pub struct ServiceSpec {
     /// Upstream connections that stay open between requests.
     #[serde(default)]
     pub keep_alive: KeepAlive,
+    /// The window that a stream of HTTP/2 gets at most, from 64 KiB: what its upstream may have on its way. It begins with 64 KiB
+    /// and grows with what is measured.
+    #[serde(default = "Size::h2_window")]
+    pub http2_window_max: Size,
     /// How long upstreams are waited for.
     #[serde(default)]
     pub timeouts: UpstreamTimeouts,

@@ -78,7 +78,7 @@ fn grpc_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
     let message = format!("{} cause: {failure}", row.meaning);
     let fields = vec![
         (&b"Content-Type"[..], content_type),
-        (b"grpc-status", Cow::Owned(row.grpc_status.to_string().into_bytes())),
+        (b"grpc-status", Cow::Owned(failure.grpc_status().to_string().into_bytes())),
         (b"grpc-message", Cow::Owned(message.into_bytes())),
     ];
     Answer { status: 200, fields, body: Cow::Borrowed(b"") }

@@ -290,6 +290,20 @@ impl Failure {
         self.row().handling
     }
 
+    /// The status that a client of gRPC gets: the row's, and for a stream that the upstream reset the one that gRPC over HTTP/2
+    /// gives to its code (PROTOCOL-HTTP2.md, "Errors"), which says whether to try again.
+    #[must_use]
+    pub fn grpc_status(self) -> u8 {
+        let Self::H2Reset(code) = self else { return self.row().grpc_status };
+        match code {
+            "cancel" => 1,
+            "stream_closed" | "http_1_1_required" | "unknown" => 2,
+            "inadequate_security" => 7,
+            "enhance_your_calm" => 8,
+            _ => 13,
+        }
+    }
+
     /// True where the connection ended while it had the request: where others share the connection, this request may be why.
     #[must_use]
     pub const fn ends_connection(self) -> bool {

@@ -6,7 +6,7 @@ import sys
 import grpc
 
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
-           ("grpc.ssl_target_name_override", "a.test")]
+           ("grpc.max_metadata_size", 1 << 16), ("grpc.ssl_target_name_override", "a.test")]
 target = f"127.0.0.1:{sys.argv[1]}"
 if len(sys.argv) > 2:
     with open(sys.argv[2], "rb") as ca:
@@ -31,6 +31,12 @@ assert ("x-trailer", "1") in [tuple(pair) for pair in call.trailing_metadata()],
 for size in [0, 1, 16384, 65536, 5_000_000]:
     assert unary(b"z" * size, timeout=30) == b"z" * size, size
 assert fault(channel.unary_unary("/test.Test/Fail")) == (grpc.StatusCode.FAILED_PRECONDITION, "not so")
+try:
+    channel.unary_unary("/test.Test/Details")(b"", timeout=10)
+    raise AssertionError("it succeeded")
+except grpc.RpcError as error:
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT and error.details() == "see the details", error
+    assert sum(name.startswith("x_detail_") for name, _ in error.trailing_metadata()) == 100
 assert fault(channel.unary_unary("/test.Test/None"))[0] is grpc.StatusCode.UNIMPLEMENTED
 assert fault(channel.unary_unary("/test.Test/Slow"), timeout=0.5)[0] is grpc.StatusCode.DEADLINE_EXCEEDED
 # No upstream is there: the failure is told in gRPC's own words.

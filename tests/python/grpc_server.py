@@ -6,7 +6,7 @@ from concurrent import futures
 
 import grpc
 
-OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1), ("grpc.max_metadata_size", 1 << 16)]
 
 
 def unary(request, context):
@@ -21,6 +21,12 @@ def slow(request, context):
 
 def fail(request, context):
     context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not so")
+
+
+def details(request, context):
+    """A status with details: trailers beyond what HTTP/1 has room for."""
+    context.set_trailing_metadata(tuple((f"x_detail_{at}", "d" * 200) for at in range(100)))
+    context.abort(grpc.StatusCode.INVALID_ARGUMENT, "see the details")
 
 
 def down(request, context):
@@ -51,6 +57,7 @@ class Handler(grpc.GenericRpcHandler):
         "/test.Test/Unary": grpc.unary_unary_rpc_method_handler(unary),
         "/test.Test/Slow": grpc.unary_unary_rpc_method_handler(slow),
         "/test.Test/Fail": grpc.unary_unary_rpc_method_handler(fail),
+        "/test.Test/Details": grpc.unary_unary_rpc_method_handler(details),
         "/test.Test/Down": grpc.unary_stream_rpc_method_handler(down),
         "/test.Test/Up": grpc.stream_unary_rpc_method_handler(up),
         "/test.Test/Both": grpc.stream_stream_rpc_method_handler(both),

@@ -3,6 +3,7 @@
     refuses-first   the first stream of each connection is refused (REFUSED_STREAM)
     goes-away       a connection says GOAWAY before it has looked at its second stream, then ends
     resets          every stream is executed, then reset (INTERNAL_ERROR)
+    resets-as-asked every stream is reset, by the code that its path ends with, after the milliseconds before that
     truncates       the answer's body ends in a reset
     ignores         answers 200 to everything
 """
@@ -10,6 +11,7 @@
 import socket
 import sys
 import threading
+import time
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -24,11 +26,12 @@ def serve(stream):
     connection = H2Connection(H2Configuration(client_side=False))
     connection.initiate_connection()
     stream.sendall(connection.data_to_send())
-    seen = 0
+    seen, paths = 0, {}
     while data := stream.recv(65536):
         for event in connection.receive_data(data):
             if isinstance(event, RequestReceived):
                 seen += 1
+                paths[event.stream_id] = dict(event.headers)[b":path"].decode()
             if isinstance(event, DataReceived):
                 connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             if not isinstance(event, StreamEnded):
@@ -42,6 +45,11 @@ def serve(stream):
                 stream.shutdown(socket.SHUT_WR)
                 return
             executed += 1
+            if manner == "resets-as-asked":
+                _, delay_ms, code = paths[event.stream_id].rsplit("/", 2)
+                time.sleep(int(delay_ms) / 1000)
+                connection.reset_stream(event.stream_id, int(code))
+                continue
             if manner == "resets":
                 connection.reset_stream(event.stream_id, 2)
                 continue

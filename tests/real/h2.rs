@@ -217,6 +217,31 @@ fn a_deadline_of_grpc_is_kept_whoever_else_does_not() {
     }
 }
 
+/// The status of gRPC that a call of this path ends with.
+fn grpc_status(proxy: &Proxy, path: &str, timeout: &str) -> String {
+    let url = format!("http://{}{path}", proxy.address);
+    let mut curl = tool("curl", "curl");
+    curl.args(["-sS", "-i", "-m", "4", "--http2-prior-knowledge", "-X", "POST", &url, "-H", timeout]);
+    let told = output(curl.args(["-H", "content-type: application/grpc"]));
+    let line = told.lines().find(|line| line.starts_with("grpc-status: ")).unwrap_or_default();
+    line.trim_start_matches("grpc-status: ").to_owned()
+}
+
+#[test]
+fn a_stream_that_a_server_of_grpc_resets_has_the_status_of_its_code() {
+    for engine in ENGINES {
+        let (_server, proxy) = before(engine, "resets-as-asked");
+        // PROTOCOL-HTTP2.md of gRPC, "Errors": CANCEL, ENHANCE_YOUR_CALM, and those that are bugs. REFUSED_STREAM is sent again
+        // until there are no attempts left.
+        for (code, status) in [(8, "1"), (11, "8"), (1, "13"), (2, "13"), (3, "13"), (12, "7"), (7, "14")] {
+            let found = grpc_status(&proxy, &format!("/test.Test/0/{code}"), "grpc-timeout: 5S");
+            assert_eq!(found, status, "{engine}: code {code}");
+        }
+        // The server's clock runs as ours does: it cancels when the deadline is over.
+        assert_eq!(grpc_status(&proxy, "/test.Test/300/8", "grpc-timeout: 300m"), "4", "{engine}");
+    }
+}
+
 #[test]
 fn upstreams_are_asked_by_the_health_protocol_of_grpc() {
     let (_server, upstream) = grpc_server();

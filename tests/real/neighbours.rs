@@ -57,7 +57,7 @@ fn innocents(proxy: &Proxy, clients: usize, requests: usize, offence: usize) -> 
                 for number in 0..requests {
                     let is_offence = at == 0 && number % offence == 0;
                     let large = if is_offence { format!("X-Large: {}\r\n", "x".repeat(20_000)) } else { String::new() };
-                    client.send(&format!("GET /{at} HTTP/1.1\r\nHost: a\r\n{large}\r\n"));
+                    client.send(format!("GET /{at} HTTP/1.1\r\nHost: a\r\n{large}\r\n"));
                     let status = client.response("GET").status;
                     if !is_offence {
                         statuses.push(status);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::compiler::{Compiler, KeptRoute};
+use super::resilience::check_window;
 use super::tls;
 use crate::config::listeners::ListenerSpec;
 use crate::route::Router;
@@ -23,6 +24,7 @@ pub(super) fn entrance(
 }
 
 fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -> Arc<Listener> {
+    check_window(compiler, &format!("listeners.{name}"), spec.http2_window_max);
     let tls = tls::of_listener(compiler, name, spec);
     let before = compiler.kept.parts.entrances.get(name).map(|entrance| &entrance.listener);
     if let Some(before) = before

@@ -6,6 +6,7 @@ use crate::config::health::Health;
 use crate::limits::{REPLAY_BYTES_MAX, RETRY_ATTEMPTS_MAX};
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
+use crate::units::Size;
 use crate::upstream::breaker::CircuitBreaker;
 use crate::upstream::ejection::Ejection;
 use crate::upstream::gate::Limits;
@@ -28,6 +29,13 @@ pub(super) fn check_retry(compiler: &mut Compiler<'_>, key: &str, retry: &Retry)
     if buffer_bytes > REPLAY_BYTES_MAX as u64 {
         let what = format!("{buffer_bytes} bytes for each request are more than a worker has for all");
         compiler.problem(&format!("{key}.retry.buffer"), what, "write at most 64MiB");
+    }
+}
+
+pub(super) fn check_window(compiler: &mut Compiler<'_>, key: &str, window_max: Size) {
+    if window_max.window_bytes().is_none() {
+        let what = "it is not a window of HTTP/2";
+        compiler.problem(&format!("{key}.http2_window_max"), what, "write 64KiB to 1GiB");
     }
 }
 

@@ -104,6 +104,7 @@ fn check(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, endpoints: 
         let what = format!("`{name}` is not a host");
         compiler.problem(&format!("{key}.host"), what, "write \"keep\", \"endpoint\", or host[:port]");
     }
+    resilience::check_window(compiler, key, spec.http2_window_max);
     resilience::check_retry(compiler, key, &spec.retry);
     resilience::check_ejection(compiler, key, &spec.ejection);
     resilience::check_limits(compiler, key, &spec.limits);

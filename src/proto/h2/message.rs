@@ -97,7 +97,8 @@ pub struct BlockFields {
     length_lines: Vec<u8>,
     length: Option<u64>,
     websocket_key: Vec<u8>,
-    is_grpc: bool,
+    /// Its trailers matter more than its length: it is gRPC, or says which trailers it has.
+    has_trailers: bool,
     has_fields: bool,
     size: usize,
     fault: Option<MessageFault>,
@@ -122,10 +123,10 @@ impl BlockFields {
         self.length
     }
 
-    /// True for a message of gRPC: its trailers matter more than its length, and a body with a length has none in HTTP/1.
+    /// True where its trailers matter more than its length, as for gRPC: a body with a length has none in HTTP/1.
     #[must_use]
-    pub const fn is_grpc(&self) -> bool {
-        self.is_grpc
+    pub const fn has_trailers(&self) -> bool {
+        self.has_trailers
     }
 
     /// Adds the next field of the block.
@@ -182,7 +183,7 @@ impl BlockFields {
             }
             b"sec-websocket-key" => self.websocket_key = value.to_vec(),
             _ => {
-                self.is_grpc |= name == b"content-type" && is_grpc(value);
+                self.has_trailers |= name == b"content-type" && is_grpc(value) || name == b"trailer";
                 put_field(&mut self.lines, name, value);
             }
         }
@@ -199,7 +200,7 @@ impl BlockFields {
         let is_usual = matches!(self.pseudo(METHOD), Some(b"POST" | b"PUT" | b"PATCH"));
         if ends_stream {
             Body::None
-        } else if is_usual || self.length.is_some() || self.is_grpc || self.pseudo(PROTOCOL).is_some() {
+        } else if is_usual || self.length.is_some() || self.has_trailers || self.pseudo(PROTOCOL).is_some() {
             Body::Some
         } else {
             Body::Unknown
@@ -269,7 +270,7 @@ impl BlockFields {
         body: Body,
         protocol: Option<&[u8]>,
     ) -> Result<Carried, RequestFault> {
-        let is_counted = body == Body::None || !self.is_grpc;
+        let is_counted = body == Body::None || !self.has_trailers;
         self.put_fields(out, is_counted);
         let carried = if let Some(protocol) = protocol {
             if !is_token(protocol) {
@@ -339,7 +340,7 @@ impl BlockFields {
         for host in &self.hosts {
             put_field(out, b"host", host);
         }
-        let is_counted = is_ended || !self.is_grpc;
+        let is_counted = is_ended || !self.has_trailers;
         self.put_fields(out, is_counted);
         let has_no_body = is_head || status < 200 || matches!(status, 204 | 304);
         let carried = if has_no_body || is_counted && !self.length_lines.is_empty() {

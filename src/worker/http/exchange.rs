@@ -34,9 +34,11 @@ use crate::failure::{Failure, Phase, Resource};
 use crate::filter;
 use crate::filter::context::Verdict;
 use crate::filter::transform::Transform;
+use crate::limits::DEADLINE_SLACK_MS;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
+use crate::proto::h2::frame::ErrorCode;
 use crate::snapshot::{Listener, Service};
 use crate::timeouts::Timeout;
 use crate::tls::Facts;
@@ -154,8 +156,9 @@ async fn run<T: Transport>(
     let permit = admit(exchange, client, &to).await?;
     let mut passing = Passing { exchange, client: &mut *client, head, to: &to };
     let outcome = attempts(exchange.kit(), &to, &mut passing, permit).await;
-    let (Answered { delivered, mut upstream }, permit) =
-        outcome.inspect_err(|failure| note_failure(exchange, *failure))?;
+    let (Answered { delivered, mut upstream }, permit) = outcome
+        .map_err(|failure| in_time(exchange, &to, failure))
+        .inspect_err(|failure| note_failure(exchange, *failure))?;
     exchange.account.enter(Phase::Body);
     match delivered {
         Delivered::Response { keep_alive, word } => {
@@ -258,6 +261,14 @@ async fn admit<T: Transport>(
     };
     exchange.account.note_admitted(permit.at, exchange.kit().transport.now_us());
     Ok(permit)
+}
+
+/// A server of gRPC whose deadline for the call is over cancels it, which may reach us just before our own timer: the deadline
+/// is what it is, and not a failure that invites another attempt.
+fn in_time<T: Transport>(exchange: &Exchange<'_, T>, to: &Destination<T>, failure: Failure) -> Failure {
+    let is_cancelled = exchange.is_grpc.get() && failure == Failure::H2Reset(ErrorCode::Cancel.name());
+    let soon_ms = exchange.kit().transport.coarse_ms() + DEADLINE_SLACK_MS;
+    if is_cancelled && to.total_at_ms.is_some_and(|at_ms| at_ms <= soon_ms) { Failure::RouteTimeout } else { failure }
 }
 
 /// Tells the circuit breaker of a request that ended without an answer.

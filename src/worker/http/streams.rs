@@ -17,7 +17,7 @@ use super::super::wire::tls::early::Early;
 use super::exchange::exchange;
 use super::session::Session;
 use crate::failure::Failure;
-use crate::limits::{H2_WINDOW_BYTES_MAX, HEAD_BUFFER_BYTES};
+use crate::limits::{H2_STREAM_WINDOW_BYTES, HEAD_BUFFER_BYTES};
 use crate::proto::h2::Role;
 use crate::proto::h2::connection::Connection;
 use crate::proto::h2::core::ConnectionStanding;
@@ -58,7 +58,8 @@ pub(super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session
     let Session { link, peer, slot, tls, early, .. } = session;
     let Link { receiver, sender, inbox, timer } = link;
     let (Inlet::Connection(inlet), Outlet::Connection(outlet)) = (receiver, sender) else { return };
-    let mux = Mux::new(Role::Server, H2_WINDOW_BYTES_MAX, Rc::clone(&worker.kit.windows));
+    let window_max = slot.listener().spec.http2_window_max.window_bytes().unwrap_or(H2_STREAM_WINDOW_BYTES);
+    let mux = Mux::new(Role::Server, window_max, Rc::clone(&worker.kit.windows));
     let streams = Rc::new(Streams { peer, slot, tls, early, mux });
     let mut pipe = Pipe::new(worker.kit.transport.clone(), (inlet, outlet), inbox);
     pipe.give_first(&streams.mux);

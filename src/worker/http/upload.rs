@@ -6,6 +6,7 @@ use std::task::Poll;
 use super::super::engine::{Receive as _, Transport, receive};
 use super::super::time::timer::Deadline;
 use super::super::wire::ends::{Inlet, Outlet};
+use super::super::wire::fault::fault_of;
 use super::super::wire::send::{SendFault, SendTerms, send_all};
 use super::body::BodyFraming;
 use super::held::RequestBody;
@@ -139,8 +140,15 @@ impl<T: Transport> Upload<'_, T> {
                 let ms = pace.limit_ms(body_ms);
                 let received = receive(source.receiver, source.inbox);
                 let received = source.deadline.wait(Timeout::ClientBody, ms, received).await.map_err(Broken::Client)?;
-                let bytes = received.ok().filter(|bytes| *bytes > 0);
-                let bytes = bytes.ok_or(Broken::Client(Failure::ClientClosed(account.phase())))?;
+                let bytes = match received {
+                    Ok(bytes) if bytes > 0 => bytes,
+                    Ok(_) => return Err(Broken::Client(Failure::ClientClosed(account.phase()))),
+                    // A stream may end by a fault of the client's, which is told by its name.
+                    Err(error) => {
+                        let failure = fault_of(&error).unwrap_or(Failure::ClientClosed(account.phase()));
+                        return Err(Broken::Client(failure));
+                    }
+                };
                 pace.advance(source.deadline.now_ms().saturating_sub(before_ms), bytes);
             }
             self.take_body(source.inbox)?;

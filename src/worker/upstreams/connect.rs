@@ -18,7 +18,7 @@ use super::endpoint::{EndpointPool, UpstreamConnection};
 use super::gate::Permit;
 use crate::config::services::Protocol;
 use crate::failure::{Failure, Resource, TlsFault};
-use crate::limits::{H2_WINDOW_BYTES_MAX, HEAD_BUFFER_BYTES};
+use crate::limits::{H2_STREAM_WINDOW_BYTES, HEAD_BUFFER_BYTES};
 use crate::timeouts::{RESOURCE_WAIT_MS, Timeout};
 use crate::tls::client::ClientTls;
 use crate::upstream::attempts::{ConnectionFacts, Reuse};
@@ -86,7 +86,7 @@ pub(crate) async fn connect<T: Transport>(
         keep: Keep {
             idle_ms: spec.keep_alive.idle.ms(),
             ping_ms: spec.keep_alive.ping.limit_ms(),
-            window_max: H2_WINDOW_BYTES_MAX,
+            window_max: spec.http2_window_max.window_bytes().unwrap_or(H2_STREAM_WINDOW_BYTES),
         },
         reuse: &spec.keep_alive,
         connect_ms: spec.timeouts.connect.limit_ms(),
