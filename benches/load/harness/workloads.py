@@ -37,6 +37,8 @@ WORKLOADS = [
     Workload("h2_8_16", "TLS, HTTP/2, GET 200 B, 8 connections × 16 streams", "h2load -c 8 -m 16 /200", front="tls"),
     Workload("h2_64_100", "TLS, HTTP/2, GET 200 B, 64 × 100", "h2load -c 64 -m 100 /200", front="tls"),
     Workload("h2_1m", "TLS, HTTP/2, GET 1 MiB, 8 × 2", "h2load -c 8 -m 2 /1m", front="tls"),
+    *(Workload(f"h2_pieces_{size}", f"TLS, HTTP/2, 2 MB in chunks of {size:,} B, 4 × 2", f"h2load -c 4 -m 2 /pieces-{size}", front="tls")
+      for size in [100, 1_000, 4_096, 16_384]),
     Workload("h2c_8_16", "HTTP/2 without TLS, GET 200 B, 8 × 16", "h2load -c 8 -m 16 /200", front="h2c"),
     Workload("h2c_64_100", "HTTP/2 without TLS, GET 200 B, 64 × 100", "h2load -c 64 -m 100 /200", front="h2c"),
     Workload("grpc", "gRPC unary over TLS, 8 × 16",

@@ -23,7 +23,16 @@ fn answers() -> Vec<Answer> {
     };
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunk = format!("400\r\n{}\r\n", "x".repeat(1024));
+    // 2 MB in chunks of this size, which a server writes that renders or compresses while it sends.
+    let pieces = |path, size: usize| {
+        let chunk = format!("{size:x}\r\n{}\r\n", "x".repeat(size));
+        (path, format!("{head}{}0\r\n\r\n", chunk.repeat(2_000_000 / size)).into_bytes())
+    };
     vec![
+        pieces("/pieces-100", 100),
+        pieces("/pieces-1000", 1_000),
+        pieces("/pieces-4096", 4_096),
+        pieces("/pieces-16384", 16_384),
         sized("/200", 200),
         sized("/1k", 1 << 10),
         sized("/4k", 4 << 10),
