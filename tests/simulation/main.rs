@@ -6,6 +6,7 @@
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
 mod origin;
+mod pair;
 mod peers;
 mod world;
 
