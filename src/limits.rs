@@ -92,7 +92,7 @@ pub const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Bytes that wait in the streams of a connection before its window pays for them: slow readers then slow down the others.
 pub const H2_HELD_BYTES_MAX: usize = 7 * 1024 * 1024;
 /// Bytes by which all windows of a worker are raised together at most.
-pub const H2_RAISED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const H2_RAISED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// List of header fields, in bytes, each field counted with 32 more (RFC 9113 §6.5.2).
 pub const H2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// List of header fields that goes to an upstream before it has said how much it takes, in bytes counted so too.

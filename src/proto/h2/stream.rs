@@ -159,6 +159,15 @@ impl Stream {
 
     /// Bytes of the body came.
     pub(super) fn put_body(&mut self, data: &[u8]) {
+        // A reader that is always behind never empties the buffer: what it has read makes room in it, before it would grow.
+        if self.body.len() + data.len() > self.body.capacity() && self.read > 0 {
+            self.body.drain(..self.read);
+            self.read = 0;
+        }
+        if self.body.len() + data.len() > self.body.capacity() {
+            // By a quarter: doubled, a thousand readers that are behind would hold twice their windows.
+            self.body.reserve_exact(data.len() + self.body.len() / 4);
+        }
         self.body.extend_from_slice(data);
     }
 
@@ -248,5 +257,32 @@ fn keep(waker: &mut Option<Waker>, cx: &Context<'_>) {
     match waker {
         Some(known) => known.clone_from(cx.waker()),
         None => *waker = Some(cx.waker().clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_is_always_behind_holds_no_more_than_what_waits() {
+        let mut stream = Stream::new(1, 0, &Rc::default(), 0);
+        stream.incoming = Incoming::Body;
+        stream.carried = Carried::Plain;
+        let cx = Context::from_waker(Waker::noop());
+        let (mut next, mut read) = (0_u32, 0_u32);
+        for _ in 0..5_000 {
+            let data: Vec<u8> = (0..1_000).map(|at| ((next + at) % 251).to_le_bytes()[0]).collect();
+            stream.put_body(&data);
+            next += 1_000;
+            // It reads as much as comes, and leaves the first 20,000 bytes waiting.
+            let mut inbox = Vec::with_capacity(if next > 20_000 { 1_000 } else { 1 });
+            let Poll::Ready(Ok(bytes)) = stream.poll_read(&mut inbox, &cx) else { panic!("there is something") };
+            for byte in &inbox[..bytes] {
+                assert_eq!(u32::from(*byte), read % 251);
+                read += 1;
+            }
+        }
+        assert!(stream.body.capacity() < 100_000, "{}", stream.body.capacity());
     }
 }
