@@ -221,7 +221,7 @@ impl Failure {
                 "The upstream broke a rule of HTTP/2 on the stream.",
                 "A fault of the upstream's HTTP/2, by the rule that stands behind the name.",
                 "Update the upstream, or speak HTTP/1.1 with it: set the service's `protocol` to \"http1\"."]),
-            Self::UpstreamHeadLimit => row((431, 8), "upstream_head_limit", BAD, Handling { closes_client: false, ..CLIENT }, [
+            Self::UpstreamHeadLimit => row((431, 8), "upstream_head_limit", BAD, OURS, [
                 "The head of the request is longer than the upstream takes.",
                 "Large cookies or tokens, and an upstream whose limit is lower than this proxy's (SETTINGS_MAX_HEADER_LIST_SIZE).",
                 "Raise the upstream's limit of header bytes, or send less."]),
