@@ -134,6 +134,10 @@ pub const H2_EARLY_RESETS_PER_S: u32 = 100;
 pub const H2_EARLY_RESET_MS: u64 = 50;
 /// Faults of a client that cost a stream of its own, in one second; each stream that is answered allows another.
 pub const H2_FAULTS_PER_S: u32 = 100;
+/// Blocks of fields of a client that begin nothing, in one second; each stream that is answered allows another.
+pub const H2_DROPPED_PER_S: u32 = 500;
+/// Bytes of a frame of a body from which on it earns WINDOW_UPDATE.
+pub const H2_EARNING_BYTES_MIN: usize = 512;
 /// How often a client may be beyond a bound: it is told to leave the first time, and its connection ends the last time.
 pub const H2_EXCESSES_MAX: u32 = 3;
 /// What a client may save up of each of these.

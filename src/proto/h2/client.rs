@@ -7,6 +7,7 @@ use super::frame::ErrorCode;
 use super::message::BlockFields;
 use super::reader::ConnectionFault;
 use super::stream::{Incoming, SentPart, Stream, StreamEnd, StreamKey};
+use crate::limits::HEAD_BYTES_MAX;
 use crate::proto::h1::fault::ResponseFault;
 
 /// A request cannot be sent over this connection.
@@ -64,7 +65,14 @@ fn take_head(core: &mut Core, key: StreamKey, fields: &BlockFields, ends_stream:
         let has_no_body = stream.is_head || status == 304;
         let is_short = ends_stream && !has_no_body && fields.length().is_some_and(|length| length > 0);
         // An interim head never ends a stream (RFC 9113 §8.1).
-        if is_short || ends_stream && status < 200 { Err(ResponseFault::BodyLength) } else { Ok(status) }
+        // Nobody has read those before: more of them come than anybody would.
+        if stream.head.len() > HEAD_BYTES_MAX {
+            Err(ResponseFault::TooManyInterim)
+        } else if is_short || ends_stream && status < 200 {
+            Err(ResponseFault::BodyLength)
+        } else {
+            Ok(status)
+        }
     });
     match status {
         Err(fault) => {

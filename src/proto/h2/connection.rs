@@ -21,7 +21,7 @@ use super::stream::{SentPart, StreamEnd, StreamKey};
 use super::window::WindowBudget;
 use super::writer::FrameWriter;
 use super::{PREFACE, Role, client, data, server};
-use crate::limits::H2_UNSENT_BYTES_MAX;
+use crate::limits::{H2_STREAMS_MAX, H2_UNSENT_BYTES_MAX};
 
 /// Payloads of our own PING.
 const MEASURE: [u8; 8] = *b"measure\0";
@@ -29,6 +29,8 @@ const LEAVE: [u8; 8] = *b"leave\0\0\0";
 const ALIVE: [u8; 8] = *b"alive\0\0\0";
 /// The table of fields that we keep for a peer: the initial SETTINGS_HEADER_TABLE_SIZE.
 const TABLE_BYTES: usize = 4096;
+/// How long the end of a body is waited for that is here but for its end, in milliseconds.
+const DRAIN_MS: u64 = 2_000;
 /// How long a request without a usual body waits until it is known whether it has one, in milliseconds.
 const UNDECIDED_MS: u64 = 500;
 
@@ -42,6 +44,8 @@ pub struct Connection {
     fields: BlockFields,
     unacknowledged_settings: u32,
     is_pong_due: bool,
+    /// The window of the connection was opened since those who wait were woken.
+    is_opened: bool,
 }
 
 impl Connection {
@@ -65,6 +69,7 @@ impl Connection {
             fields: BlockFields::default(),
             unacknowledged_settings: 1,
             is_pong_due: false,
+            is_opened: false,
         }
     }
 
@@ -181,6 +186,9 @@ impl Connection {
             }
         }
         self.reader = reader;
+        if std::mem::take(&mut self.is_opened) {
+            self.core.wake_senders();
+        }
         let increment = self.core.window.replenish(self.core.bandwidth.window());
         self.core.writer.put_window_update(0, increment);
     }
@@ -193,7 +201,6 @@ impl Connection {
             Frame::Data { .. } => data::take_data(&mut self.core, MEASURE, frame),
             Frame::Block { stream, block, ends_stream, is_own_parent } => {
                 let mut fields = std::mem::take(&mut self.fields);
-                fields.clear();
                 let decoded = self.decoder.decode(block, |name, value| fields.add(name, value));
                 decoded.map_err(|_| ConnectionFault { name: "hpack", code: ErrorCode::Compression })?;
                 let taken = match self.core.role {
@@ -202,6 +209,7 @@ impl Connection {
                     }
                     Role::Client => client::take_block(&mut self.core, stream, &fields, ends_stream),
                 };
+                fields.clear();
                 self.fields = fields;
                 taken
             }
@@ -264,7 +272,8 @@ impl Connection {
             self.core.writer.resize_table(size);
         }
         if let Some(streams_max) = settings.streams_max {
-            self.core.writer.put_streams_max(streams_max);
+            // More than some hundred are better off on another connection, and are not looked through here.
+            self.core.writer.put_streams_max(streams_max.min(H2_STREAMS_MAX as usize));
         }
         if let Some(bytes) = settings.list_bytes_max {
             self.core.writer.put_list_bytes_max(bytes);
@@ -275,7 +284,7 @@ impl Connection {
 
     fn take_pong(&mut self, said: [u8; 8]) -> Result<(), ConnectionFault> {
         match said {
-            MEASURE => _ = self.core.bandwidth.note_pong(self.core.now_ms),
+            MEASURE if self.core.bandwidth.is_measuring() => _ = self.core.bandwidth.note_pong(self.core.now_ms),
             ALIVE if self.is_pong_due => self.is_pong_due = false,
             // The client has seen that it shall leave: what it has sent since then it would not have begun.
             LEAVE if self.core.last_told == Some(u32::MAX >> 1) => {
@@ -306,7 +315,7 @@ impl Connection {
                 return Err(ConnectionFault::protocol("window_update_of_0"));
             }
             self.core.writer.open_window(increment).map_err(|_| ConnectionFault::WINDOW)?;
-            self.core.wake_senders();
+            self.is_opened = true;
             return Ok(());
         }
         if self.core.is_idle(id) {
@@ -325,9 +334,18 @@ impl Connection {
 
     /// When [`Self::expire`] has something to do, in milliseconds of the clock that [`Self::receive`] is told.
     #[must_use]
-    pub fn expires_ms(&mut self) -> Option<u64> {
+    pub fn expires_ms(&mut self, now_ms: u64) -> Option<u64> {
         let Core { store, draining, undecided, .. } = &mut self.core;
-        let drains = draining.first().and_then(|key| store.get(*key)?.drains_until_ms);
+        // The clock runs from now for those that were just begun to be waited for.
+        for key in draining.iter().rev() {
+            match store.get(*key) {
+                Some(stream) if stream.drains_until_ms == Some(u64::MAX) => {
+                    stream.drains_until_ms = Some(now_ms + DRAIN_MS);
+                }
+                Some(_) | None => break,
+            }
+        }
+        let drains = draining.front().and_then(|key| store.get(*key)?.drains_until_ms);
         let decides = undecided.first().and_then(|one| Some(store.get(one.key)?.opened_ms + UNDECIDED_MS));
         drains.into_iter().chain(decides).min()
     }
@@ -337,7 +355,7 @@ impl Connection {
     pub fn expire(&mut self, now_ms: u64) {
         self.core.now_ms = now_ms;
         let is_due = |until: Option<u64>| until.is_none_or(|until| until <= now_ms);
-        while let Some(key) = self.core.draining.first().copied() {
+        while let Some(key) = self.core.draining.front().copied() {
             if !is_due(self.core.store.get(key).and_then(|stream| stream.drains_until_ms)) {
                 break;
             }
@@ -368,10 +386,191 @@ impl Connection {
         self.is_pong_due = true;
         self.core.writer.put_ping(ALIVE, false);
     }
+}
 
-    /// True where it was asked and has not answered.
-    #[must_use]
-    pub const fn is_pong_due(&self) -> bool {
-        self.is_pong_due
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{
+        HEADER_BYTES, flag, kind, put_block, put_frame, put_reset, put_settings, put_window_update,
+    };
+    use super::super::hpack::encoder::Encoder;
+    use super::super::stream::StreamKey;
+    use super::*;
+    use crate::proto::h1::fault::{RequestFault, ResponseFault};
+
+    /// A peer that writes frames by hand.
+    struct Peer {
+        connection: Connection,
+        encoder: Encoder,
+    }
+
+    impl Peer {
+        fn new(role: Role) -> Self {
+            let mut connection = Connection::new(role, 1 << 20, Rc::default());
+            let mut first = if role == Role::Server { PREFACE.to_vec() } else { Vec::new() };
+            put_settings(&mut first, &[]);
+            connection.receive(&first, 0);
+            connection.writer().out().clear();
+            Self { connection, encoder: Encoder::default() }
+        }
+
+        fn block(&mut self, stream: u32, fields: &[(&str, &str)], is_last: bool) {
+            let (mut block, mut out) = (Vec::new(), Vec::new());
+            self.encoder.encode(fields.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())), &mut block);
+            put_block(&mut out, stream, &block, is_last);
+            self.connection.receive(&out, 0);
+        }
+
+        fn request(&mut self, stream: u32, more: &[(&str, &str)], is_last: bool) {
+            let usual = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+            self.block(stream, &[&usual, more].concat(), is_last);
+        }
+
+        fn send(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+            let mut out = Vec::new();
+            put(&mut out);
+            self.connection.receive(&out, 0);
+        }
+
+        fn data(&mut self, stream: u32, data: &[u8]) {
+            for part in data.chunks(16_384) {
+                self.send(|out| put_frame(out, kind::DATA, 0, stream, part));
+            }
+        }
+
+        fn answer(&mut self, key: StreamKey) {
+            let mut fields = FieldList::default();
+            fields.push(b":status", b"200");
+            self.connection.stream(key).put_head(&fields, false, true).unwrap();
+            self.connection.stream(key).release();
+        }
+
+        /// Frames that were put since, by kind and stream.
+        fn sent(&mut self) -> Vec<(u8, u32)> {
+            let out = std::mem::take(self.connection.writer().out());
+            let (mut rest, mut found) = (&out[..], Vec::new());
+            while let Some((header, behind)) = rest.split_first_chunk::<HEADER_BYTES>() {
+                let header = super::super::frame::FrameHeader::read(*header);
+                found.push((header.kind, header.stream));
+                rest = &behind[header.length..];
+            }
+            found
+        }
+    }
+
+    #[test]
+    fn what_comes_behind_a_request_that_nobody_looks_at_ends_nothing() {
+        let mut peer = Peer::new(Role::Server);
+        peer.request(1, &[], true);
+        peer.connection.leave();
+        peer.send(|out| put_frame(out, kind::PING, flag::ACK, 0, &LEAVE));
+        peer.request(3, &[], false);
+        peer.data(3, b"body");
+        peer.send(|out| put_window_update(out, 3, 5));
+        peer.send(|out| put_reset(out, 3, ErrorCode::Cancel));
+        assert_eq!((peer.connection.fault(), peer.connection.standing()), (None, ConnectionStanding::Leaving));
+        let key = peer.connection.accept().unwrap().key;
+        assert!(peer.connection.accept().is_none());
+        peer.answer(key);
+        assert!(peer.connection.is_over());
+    }
+
+    #[test]
+    fn streams_whose_end_is_waited_for_are_few_and_end_in_time() {
+        let mut peer = Peer::new(Role::Server);
+        for at in 0..1_000 {
+            peer.request(2 * at + 1, &[("content-length", "0")], false);
+            let key = peer.connection.accept().unwrap().key;
+            peer.answer(key);
+        }
+        assert_eq!((peer.connection.held(), peer.connection.core.store.iter().count()), (0, H2_STREAMS_MAX as usize));
+        assert_eq!(
+            peer.connection.expires_ms(5_000),
+            Some(5_000 + DRAIN_MS),
+            "the clock runs from when somebody looks"
+        );
+        // The end of one comes; the others are let go.
+        peer.send(|out| put_frame(out, kind::DATA, flag::END_STREAM, 1_999, b""));
+        peer.sent();
+        peer.connection.expire(5_000 + DRAIN_MS);
+        assert_eq!(peer.sent().iter().filter(|(of, _)| *of == kind::RST_STREAM).count(), H2_STREAMS_MAX as usize - 1);
+        assert_eq!((peer.connection.expires_ms(9_000), peer.connection.fault()), (None, None));
+    }
+
+    #[test]
+    fn what_an_ended_stream_held_is_given_to_the_others() {
+        let mut peer = Peer::new(Role::Server);
+        let mut keys = Vec::new();
+        // The windows of so many streams are more than that of the connection.
+        for at in 0..100 {
+            peer.request(2 * at + 1, &[], false);
+            keys.push(peer.connection.accept().unwrap().key);
+            peer.data(2 * at + 1, &[b'x'; 65_536]);
+        }
+        assert_eq!(peer.connection.fault(), None);
+        peer.sent();
+        for key in keys {
+            peer.connection.stream(key).release();
+        }
+        peer.request(201, &[], false);
+        peer.data(201, &[b'x'; 65_536]);
+        assert_eq!(peer.connection.fault(), None, "its window is open again");
+    }
+
+    #[test]
+    fn a_body_that_cannot_be_as_long_as_its_head_says_is_refused() {
+        for more in [("content-type", "application/grpc"), ("trailer", "x"), ("accept", "*/*")] {
+            let mut peer = Peer::new(Role::Server);
+            peer.request(1, &[("content-length", "10"), more], true);
+            assert_eq!(peer.connection.accept().unwrap().carried, Err(RequestFault::BodyLength));
+        }
+    }
+
+    #[test]
+    fn a_tunnel_of_a_protocol_that_is_none_is_refused() {
+        let mut peer = Peer::new(Role::Server);
+        let connect =
+            [(":method", "CONNECT"), (":protocol", "h2c"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
+        peer.block(1, &connect, false);
+        assert_eq!(peer.connection.accept().unwrap().carried, Err(RequestFault::PseudoField));
+    }
+
+    #[test]
+    fn interim_heads_without_end_end_their_stream() {
+        let mut peer = Peer::new(Role::Client);
+        let mut head = FieldList::default();
+        head.push(b":method", b"GET");
+        let key = peer.connection.open(&head, true).unwrap();
+        let value = "v".repeat(400);
+        let fields: Vec<_> =
+            std::iter::once((":status", "103")).chain((0..100).map(|_| ("link", &value[..]))).collect();
+        for _ in 0..1_000 {
+            peer.block(1, &fields, false);
+        }
+        let cx = Context::from_waker(Waker::noop());
+        let (mut inbox, mut read) = (Vec::with_capacity(1 << 20), 0);
+        let end = loop {
+            match peer.connection.stream(key).poll_read(&mut inbox, &cx) {
+                std::task::Poll::Ready(Ok(bytes)) => read += bytes,
+                other => break other,
+            }
+        };
+        assert_eq!(end, std::task::Poll::Ready(Err(StreamEnd::BadHead(ResponseFault::TooManyInterim))));
+        assert!(read < 200_000, "{read}");
+    }
+
+    #[test]
+    fn a_flood_of_blocks_that_begin_nothing_is_stopped() {
+        let mut peer = Peer::new(Role::Server);
+        for at in 0..100 {
+            peer.request(2 * at + 1, &[], false);
+        }
+        let mut stream = 201;
+        while peer.connection.standing() != ConnectionStanding::Over {
+            peer.request(stream, &[], true);
+            stream += 2;
+            assert!(stream < 10_000);
+        }
+        assert_eq!(peer.connection.fault().unwrap().name, "dropped_stream");
     }
 }

@@ -13,7 +13,7 @@ use super::store::{ClosedBy, StreamStore};
 use super::stream::{Incoming, Stream, StreamEnd, StreamKey};
 use super::window::{Bandwidth, ConnectionWindow, WindowBudget};
 use super::writer::FrameWriter;
-use crate::limits::H2_CONNECTION_WINDOW_BYTES;
+use crate::limits::{H2_CONNECTION_WINDOW_BYTES, H2_STREAMS_MAX};
 use crate::proto::h1::fault::RequestFault;
 
 /// Where a connection stands.
@@ -58,6 +58,8 @@ pub(super) struct Core {
     pub standing: ConnectionStanding,
     /// Streams of the peer up to this one were or will be looked at; above it none, once it was told so.
     pub last_of_peer: u32,
+    /// The highest stream that the peer has begun, looked at or not.
+    pub highest_of_peer: u32,
     pub last_told: Option<u32>,
     /// The next stream of ours.
     pub next_id: u32,
@@ -70,7 +72,7 @@ pub(super) struct Core {
     /// Those that wait until it is known whether they have a body.
     pub undecided: Vec<Undecided>,
     /// Those whose end alone is still to come.
-    pub draining: Vec<StreamKey>,
+    pub draining: VecDeque<StreamKey>,
     /// The clock that [`super::connection::Connection::receive`] is told, in milliseconds.
     pub now_ms: u64,
     /// Why the peer was told to leave, or the connection ended.
@@ -89,16 +91,17 @@ impl Core {
             window,
             bandwidth: Bandwidth::new(window_max),
             guard: Guard::default(),
-            budget,
+            budget: WindowBudget::share(budget),
             standing: ConnectionStanding::Open,
             last_of_peer: 0,
+            highest_of_peer: 0,
             last_told: None,
             next_id: 1,
             held: 0,
             untold: Vec::new(),
             accepted: VecDeque::new(),
             undecided: Vec::new(),
-            draining: Vec::new(),
+            draining: VecDeque::new(),
             now_ms: 0,
             fault: None,
         }
@@ -119,7 +122,7 @@ impl Core {
     /// True for a stream that has not begun.
     pub(super) const fn is_idle(&self, id: u32) -> bool {
         match (self.role, id % 2) {
-            (Role::Server, 1) => id > self.last_of_peer,
+            (Role::Server, 1) => id > self.highest_of_peer,
             (Role::Client, 1) => id >= self.next_id,
             _ => true,
         }
@@ -180,7 +183,12 @@ impl Core {
     /// Nobody reads a stream any more.
     pub(super) fn throw_away(&mut self, key: StreamKey) {
         let held = self.store.get(key).map_or(0, Stream::forget_body);
-        self.window.release(held);
+        if held > 0 {
+            // Others may be waiting for what this one held.
+            self.window.release(held);
+            let increment = self.window.replenish(self.bandwidth.window());
+            self.writer.put_window_update(0, increment);
+        }
     }
 
     /// Nobody has a stream any more, and nothing of it is waited for.
@@ -190,13 +198,27 @@ impl Core {
         self.store.remove(key, by);
     }
 
+    /// All of a stream has come but its end, which is waited for: from when the task that has the socket looks next.
+    pub(super) fn drain(&mut self, key: StreamKey) {
+        if self.draining.len() >= H2_STREAMS_MAX as usize
+            && let Some(oldest) = self.draining.pop_front()
+        {
+            self.writer.put_reset(oldest.id, ErrorCode::NoError);
+            self.forget(oldest, ClosedBy::Us);
+        }
+        if let Some(stream) = self.store.get(key) {
+            stream.drains_until_ms = Some(u64::MAX);
+        }
+        self.draining.push_back(key);
+    }
+
     /// So much of what a stream received was passed on.
     pub(super) fn pass_on(&mut self, key: StreamKey, bytes: usize) {
         self.window.release(bytes);
         let wanted = self.bandwidth.window();
         if let Some(stream) = self.store.get(key) {
             let increment = stream.window.release(bytes, wanted);
-            if stream.incoming != Incoming::Ended {
+            if stream.incoming != Incoming::Ended && stream.end.is_none() {
                 self.writer.put_window_update(key.id, increment);
             }
         }
@@ -226,7 +248,8 @@ impl Core {
 
     /// Wakes all who wait to send: there is room for frames again, or a window was opened.
     pub(super) fn wake_senders(&mut self) {
-        self.store.iter().for_each(Stream::wake_sender);
+        // Who waits for the window of its own stream is woken by that.
+        self.store.iter().filter(|stream| stream.send_window > 0).for_each(Stream::wake_sender);
     }
     /// A stream ended before anybody took its request: it is forgotten.
     pub(super) fn abandon(&mut self, key: StreamKey) {

@@ -6,9 +6,10 @@
 //! on is an attacker, whose connection ends.
 
 use crate::limits::{
-    H2_EARLY_RESET_MS, H2_EARLY_RESETS_PER_S, H2_EMPTIES_PER_S, H2_EXCESSES_MAX, H2_FAULTS_PER_S, H2_PINGS_PER_DATA,
-    H2_PINGS_PER_S, H2_PRIORITIES_PER_S, H2_PRIORITIES_PER_STREAM, H2_RESETS_PER_S, H2_SAVED_MAX, H2_SETTINGS_PER_S,
-    H2_UNKNOWN_PER_S, H2_WINDOW_UPDATES_PER_DATA, H2_WINDOW_UPDATES_PER_KIB, H2_WINDOW_UPDATES_PER_S,
+    H2_DROPPED_PER_S, H2_EARLY_RESET_MS, H2_EARLY_RESETS_PER_S, H2_EARNING_BYTES_MIN, H2_EMPTIES_PER_S,
+    H2_EXCESSES_MAX, H2_FAULTS_PER_S, H2_PINGS_PER_DATA, H2_PINGS_PER_S, H2_PRIORITIES_PER_S, H2_PRIORITIES_PER_STREAM,
+    H2_RESETS_PER_S, H2_SAVED_MAX, H2_SETTINGS_PER_S, H2_UNKNOWN_PER_S, H2_WINDOW_UPDATES_PER_DATA,
+    H2_WINDOW_UPDATES_PER_KIB, H2_WINDOW_UPDATES_PER_S,
 };
 
 /// What is bounded.
@@ -32,10 +33,12 @@ pub enum Bounded {
     EarlyReset,
     /// A fault that cost a stream.
     Fault,
+    /// A block of fields that begins nothing: a stream too many, or one that nobody looks at any more.
+    Dropped,
 }
 
 impl Bounded {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Settings,
         Self::Ping,
         Self::Reset,
@@ -45,6 +48,7 @@ impl Bounded {
         Self::Empty,
         Self::EarlyReset,
         Self::Fault,
+        Self::Dropped,
     ];
 
     /// The name in metrics and logs.
@@ -60,6 +64,7 @@ impl Bounded {
             Self::Empty => "empty_data",
             Self::EarlyReset => "early_reset",
             Self::Fault => "fault",
+            Self::Dropped => "dropped_stream",
         }
     }
 
@@ -75,6 +80,7 @@ impl Bounded {
             Self::Empty => H2_EMPTIES_PER_S,
             Self::EarlyReset => H2_EARLY_RESETS_PER_S,
             Self::Fault => H2_FAULTS_PER_S,
+            Self::Dropped => H2_DROPPED_PER_S,
         }
     }
 }
@@ -153,12 +159,15 @@ impl Guard {
     pub fn note_answered(&mut self) {
         self.earn(Bounded::EarlyReset, 1);
         self.earn(Bounded::Fault, 1);
+        self.earn(Bounded::Dropped, 1);
     }
 
     /// A DATA frame with so many bytes went to the client, which may measure by it and says when it has read it.
     pub fn note_sent(&mut self, bytes: usize) {
         let by_bytes = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).saturating_mul(H2_WINDOW_UPDATES_PER_KIB);
-        self.earn(Bounded::WindowUpdate, by_bytes.saturating_add(H2_WINDOW_UPDATES_PER_DATA));
+        // What a client lets us send byte by byte earns it no further such frames.
+        let by_frame = if bytes >= H2_EARNING_BYTES_MIN { H2_WINDOW_UPDATES_PER_DATA } else { 0 };
+        self.earn(Bounded::WindowUpdate, by_bytes.saturating_add(by_frame));
         self.earn(Bounded::Ping, H2_PINGS_PER_DATA);
     }
 

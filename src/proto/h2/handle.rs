@@ -10,9 +10,6 @@ use super::store::ClosedBy;
 use super::stream::{Incoming, SentPart, Stream, StreamEnd, StreamKey};
 use crate::limits::H2_DATA_BYTES_MAX;
 
-/// How long the end of a body is waited for that is here but for its end, in milliseconds.
-const DRAIN_MS: u64 = 2_000;
-
 /// A stream of a core.
 #[derive(Debug)]
 pub struct Handle<'a> {
@@ -158,7 +155,7 @@ impl<'a> Handle<'a> {
     pub fn release(self) {
         let Self { core, key } = self;
         core.throw_away(key);
-        let (role, now_ms) = (core.role, core.now_ms);
+        let role = core.role;
         let Some(stream) = core.store.get(key) else { return };
         let (end, is_sent, is_refused) = (stream.end, stream.outgoing == SentPart::All, stream.is_refused);
         let has_ended = stream.incoming == Incoming::Ended;
@@ -174,11 +171,7 @@ impl<'a> Handle<'a> {
             (_, true) if has_ended => None,
             // All bytes are here but not the end, which most clients send by a frame of its own: it is on its way.
             (Role::Server, true) if is_whole => {
-                if let Some(stream) = core.store.get(key) {
-                    stream.drains_until_ms = Some(now_ms + DRAIN_MS);
-                }
-                core.draining.push(key);
-                return;
+                return core.drain(key);
             }
             // The answer is whole; what is left of the request is not wanted (RFC 9113 §8.1).
             (Role::Server, true) => Some(ErrorCode::NoError),

@@ -107,8 +107,11 @@ pub struct BlockFields {
 impl BlockFields {
     /// Forgets everything.
     pub fn clear(&mut self) {
-        *self = Self { lines: std::mem::take(&mut self.lines), ..Self::default() };
-        self.lines.clear();
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.clear();
+        // An idle connection holds nothing of a long one.
+        lines.shrink_to(2048);
+        *self = Self { lines, ..Self::default() };
     }
 
     /// What is wrong with it.
@@ -273,7 +276,8 @@ impl BlockFields {
         let is_counted = body == Body::None || !self.has_trailers;
         self.put_fields(out, is_counted);
         let carried = if let Some(protocol) = protocol {
-            if !is_token(protocol) {
+            // What is read as HTTP/1.1 without it would not be a tunnel.
+            if !is_token(protocol) || protocol.eq_ignore_ascii_case(b"h2c") {
                 return Err(RequestFault::PseudoField);
             }
             put_field(out, b"connection", b"upgrade");

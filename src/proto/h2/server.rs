@@ -26,15 +26,16 @@ pub(super) fn take_block(
     }
     if !core.is_idle(id) {
         return match core.store.closed_by(id) {
-            Some(ClosedBy::Us) => Ok(()),
+            Some(ClosedBy::Us) => core.bound(Bounded::Dropped),
             Some(ClosedBy::Peer) => Err(CLOSED),
             None => Err(ConnectionFault::protocol("old_stream")),
         };
     }
-    core.guard.note_stream();
+    core.highest_of_peer = id;
     if core.last_told.is_some_and(|last| id > last) {
         // It was told that nobody will look at it (RFC 9113 §6.8).
-        return Ok(());
+        core.store.note_closed(id, ClosedBy::Us);
+        return core.bound(Bounded::Dropped);
     }
     core.last_of_peer = id;
     if is_own_parent {
@@ -46,8 +47,9 @@ pub(super) fn take_block(
         // The client may have reset some of which the upstream's side is not over: these count on.
         core.writer.put_reset(id, ErrorCode::RefusedStream);
         core.store.note_closed(id, ClosedBy::Us);
-        return Ok(());
+        return core.bound(Bounded::Dropped);
     }
+    core.guard.note_stream();
     let window = core.writer.initial_window();
     let mut stream = Stream::new(id, window, &core.budget, core.now_ms);
     stream.length_left = if fields.has_trailers() { None } else { fields.length() };
@@ -60,7 +62,7 @@ pub(super) fn take_block(
         core.undecided.push(Undecided { key, fields: std::mem::take(fields) });
         return Ok(());
     }
-    let is_short = ends_stream && stream.length_left.is_some_and(|length| length > 0);
+    let is_short = ends_stream && fields.length().is_some_and(|length| length > 0);
     let fault = if is_short { Some(MessageFault::Length) } else { fields.fault() };
     if is_short {
         stream.length_left = None;

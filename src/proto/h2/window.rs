@@ -14,13 +14,21 @@ use crate::limits::{H2_HELD_BYTES_MAX, H2_RAISED_BYTES_MAX, H2_STREAM_WINDOW_BYT
 const PAUSE_MS_MIN: u64 = 50;
 const PAUSE_MS_MAX: u64 = 5_000;
 
-/// The bytes by which windows of one worker were raised above where they began.
+/// The bytes by which windows of one worker, or of one of its connections, were raised above where they began.
 #[derive(Debug, Default)]
 pub struct WindowBudget {
     raised: Cell<usize>,
+    /// The worker's, of which this connection has a share.
+    of: Option<Rc<Self>>,
 }
 
 impl WindowBudget {
+    /// The share of one connection: a quarter, so that none takes all.
+    #[must_use]
+    pub fn share(of: Rc<Self>) -> Rc<Self> {
+        Rc::new(Self { raised: Cell::new(0), of: Some(of) })
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn raised(&self) -> usize {
@@ -29,7 +37,9 @@ impl WindowBudget {
 
     /// Takes up to `wanted` bytes; how many there were.
     fn take(&self, wanted: usize) -> usize {
-        let taken = wanted.min(H2_RAISED_BYTES_MAX.saturating_sub(self.raised.get()));
+        let most = if self.of.is_some() { H2_RAISED_BYTES_MAX / 4 } else { H2_RAISED_BYTES_MAX };
+        let left = wanted.min(most.saturating_sub(self.raised.get()));
+        let taken = self.of.as_ref().map_or(left, |of| of.take(left));
         self.raised.set(self.raised.get() + taken);
         taken
     }
@@ -37,6 +47,9 @@ impl WindowBudget {
     fn give_back(&self, bytes: usize) {
         debug_assert!(bytes <= self.raised.get(), "nothing is given back that was not taken");
         self.raised.set(self.raised.get().saturating_sub(bytes));
+        if let Some(of) = &self.of {
+            of.give_back(bytes);
+        }
     }
 }
 
@@ -189,6 +202,12 @@ impl Bandwidth {
     #[must_use]
     pub const fn window(&self) -> u32 {
         self.window
+    }
+
+    /// True while a PING is not answered.
+    #[must_use]
+    pub const fn is_measuring(&self) -> bool {
+        self.sample.is_some()
     }
 
     /// So many bytes came. Returns true where a PING shall be sent to measure the next ones.

@@ -146,7 +146,7 @@ impl<T: Transport> ServerDriver<'_, T> {
     fn await_rest(&mut self, cx: &mut Context<'_>) {
         let now_ms = self.worker.kit.transport.coarse_ms();
         let mux = &self.streams.mux;
-        let Some(expires_ms) = mux.drive(Connection::expires_ms) else { return };
+        let Some(expires_ms) = mux.drive(|connection| connection.expires_ms(now_ms)) else { return };
         if expires_ms <= now_ms {
             mux.with(|connection| connection.expire(now_ms));
             mux.wake();

@@ -69,8 +69,10 @@ impl Carrier {
 
     /// Takes no further request; those that it has go on.
     pub(crate) fn close(&self) {
-        self.is_closed.set(true);
-        self.mux.wake();
+        // Once: its task closes it too, and must not wake itself for ever.
+        if !self.is_closed.replace(true) {
+            self.mux.wake();
+        }
     }
 
     /// True while it has requests.

@@ -105,7 +105,8 @@ impl<T: Transport> ClientDriver<T> {
                 Poll::Ready(Ok(1..)) => {
                     // Whoever was woken puts its frames first; the next turn sends them all, and receives again.
                     self.mux.wake();
-                    if self.waiting == ClientWait::Pong && !self.mux.drive(|connection| connection.is_pong_due()) {
+                    if self.waiting == ClientWait::Pong {
+                        // Whatever comes shows that somebody is there: the answer to a PING may stand behind much else.
                         self.waiting = ClientWait::Nothing;
                     }
                 }
