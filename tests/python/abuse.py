@@ -13,7 +13,7 @@ import re
 import sys
 import time
 
-from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import DataFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from frames import CANCEL, PREFACE, Client, Ended, raw_frame
 
@@ -269,8 +269,25 @@ class Process:
         return {"cpu_ms": round((self.cpu_seconds() - self.cpu) * 1000, 1), "kib": max(self.kib("VmHWM") - self.memory, 0)}
 
 
+def warm_up(address):
+    """As many requests at once as one connection may have: what they cost is no attack's."""
+    client = Client(address)
+    streams = range(1, 200, 2)
+    for stream in streams:
+        client.request(stream, client.fields(extra=[("x-usual", "x" * 8000)]))
+    ended = set()
+    while len(ended) < len(streams):
+        frame = client.receive()
+        if "END_STREAM" in frame.flags:
+            ended.add(frame.stream_id)
+        if isinstance(frame, DataFrame) and frame.flow_controlled_length:
+            client.send(WindowUpdateFrame(0, frame.flow_controlled_length))
+    client.close()
+
+
 def main():
     address, pid = (sys.argv[1:] + [None])[:2]
+    warm_up(address)
     for name, run, arguments in ATTACKS:
         process = Process(pid) if pid else None
         attack = Attack(address, **arguments)
