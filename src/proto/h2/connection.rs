@@ -390,8 +390,10 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::super::frame::{
-        HEADER_BYTES, flag, kind, put_block, put_frame, put_reset, put_settings, put_window_update,
+        FrameHeader, HEADER_BYTES, flag, kind, put_block, put_frame, put_reset, put_settings, put_window_update,
     };
     use super::super::hpack::encoder::Encoder;
     use super::super::stream::StreamKey;
@@ -450,7 +452,7 @@ mod tests {
             let out = std::mem::take(self.connection.writer().out());
             let (mut rest, mut found) = (&out[..], Vec::new());
             while let Some((header, behind)) = rest.split_first_chunk::<HEADER_BYTES>() {
-                let header = super::super::frame::FrameHeader::read(*header);
+                let header = FrameHeader::read(*header);
                 found.push((header.kind, header.stream));
                 rest = &behind[header.length..];
             }
@@ -505,7 +507,7 @@ mod tests {
         for at in 0..100 {
             peer.request(2 * at + 1, &[], false);
             keys.push(peer.connection.accept().unwrap().key);
-            peer.data(2 * at + 1, &[b'x'; 65_536]);
+            peer.data(2 * at + 1, &vec![b'x'; 65_536]);
         }
         assert_eq!(peer.connection.fault(), None);
         peer.sent();
@@ -513,7 +515,7 @@ mod tests {
             peer.connection.stream(key).release();
         }
         peer.request(201, &[], false);
-        peer.data(201, &[b'x'; 65_536]);
+        peer.data(201, &vec![b'x'; 65_536]);
         assert_eq!(peer.connection.fault(), None, "its window is open again");
     }
 
@@ -549,13 +551,11 @@ mod tests {
         }
         let cx = Context::from_waker(Waker::noop());
         let (mut inbox, mut read) = (Vec::with_capacity(1 << 20), 0);
-        let end = loop {
-            match peer.connection.stream(key).poll_read(&mut inbox, &cx) {
-                std::task::Poll::Ready(Ok(bytes)) => read += bytes,
-                other => break other,
-            }
-        };
-        assert_eq!(end, std::task::Poll::Ready(Err(StreamEnd::BadHead(ResponseFault::TooManyInterim))));
+        while let Poll::Ready(Ok(bytes)) = peer.connection.stream(key).poll_read(&mut inbox, &cx) {
+            read += bytes;
+        }
+        let end = peer.connection.stream(key).poll_end(&cx);
+        assert_eq!(end, Poll::Ready(StreamEnd::BadHead(ResponseFault::TooManyInterim)));
         assert!(read < 200_000, "{read}");
     }
 
