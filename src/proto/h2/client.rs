@@ -54,7 +54,7 @@ pub(super) fn take_block(
             take_head(core, key, fields, ends_stream);
             Ok(())
         }
-        (None, Incoming::Body) => take_trailers(core, key, fields, ends_stream),
+        (None, Incoming::Body) => core.end_by_trailers(key, fields, ends_stream).map(drop),
         (None, Incoming::Ended) => core.break_stream(key, ErrorCode::StreamClosed, "head_behind_the_end"),
     }
 }
@@ -89,22 +89,4 @@ fn take_head(core: &mut Core, key: StreamKey, fields: &BlockFields, ends_stream:
             stream.wake_receiver();
         }
     }
-}
-
-fn take_trailers(
-    core: &mut Core,
-    key: StreamKey,
-    fields: &BlockFields,
-    ends_stream: bool,
-) -> Result<(), ConnectionFault> {
-    let Some(stream) = core.store.get(key) else { return Ok(()) };
-    let mut lines = Vec::new();
-    let is_whole = stream.length_left.is_none_or(|left| left == 0);
-    if !ends_stream || !is_whole || fields.put_trailers(&mut lines).is_err() {
-        return core.break_stream(key, ErrorCode::Protocol, "trailers");
-    }
-    stream.trailers = lines;
-    stream.incoming = Incoming::Ended;
-    stream.wake_receiver();
-    Ok(())
 }

@@ -174,6 +174,25 @@ impl Core {
         self.bound(Bounded::Fault)
     }
 
+    /// A message ends by these trailers. Returns false where they are wrong, and the stream was reset.
+    pub(super) fn end_by_trailers(
+        &mut self,
+        key: StreamKey,
+        fields: &BlockFields,
+        ends_stream: bool,
+    ) -> Result<bool, ConnectionFault> {
+        let Some(stream) = self.store.get(key) else { return Ok(false) };
+        let mut lines = Vec::new();
+        let is_whole = stream.length_left.is_none_or(|left| left == 0);
+        if !ends_stream || !is_whole || fields.put_trailers(&mut lines).is_err() {
+            return self.break_stream(key, ErrorCode::Protocol, "trailers").map(|()| false);
+        }
+        stream.trailers = lines;
+        stream.incoming = Incoming::Ended;
+        stream.wake_receiver();
+        Ok(true)
+    }
+
     /// A frame behind the end that the peer itself put to its stream.
     pub(super) fn refuse_closed(&mut self, id: u32) -> Result<(), ConnectionFault> {
         self.writer.put_reset(id, ErrorCode::StreamClosed);

@@ -118,16 +118,10 @@ fn take_trailers(
     if stream.incoming == Incoming::Ended {
         return core.break_stream(key, ErrorCode::StreamClosed, "head_behind_the_end");
     }
-    let mut lines = Vec::new();
-    let is_whole = stream.length_left.is_none_or(|left| left == 0);
-    if !ends_stream || !is_whole || fields.put_trailers(&mut lines).is_err() {
-        return core.break_stream(key, ErrorCode::Protocol, "trailers");
+    let (was_held, is_drained) = (stream.incoming == Incoming::Held, stream.drains_until_ms.is_some());
+    if !core.end_by_trailers(key, fields, ends_stream)? {
+        return Ok(());
     }
-    let was_held = stream.incoming == Incoming::Held;
-    stream.trailers = lines;
-    stream.incoming = Incoming::Ended;
-    stream.wake_receiver();
-    let is_drained = stream.drains_until_ms.is_some();
     if is_drained {
         core.forget(key, ClosedBy::Peer);
     }
