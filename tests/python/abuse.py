@@ -287,7 +287,9 @@ def warm_up(address):
 
 def main():
     address, pid = (sys.argv[1:] + [None])[:2]
-    warm_up(address)
+    # So many connections that each worker has had one.
+    for _ in range(12):
+        warm_up(address)
     for name, run, arguments in ATTACKS:
         process = Process(pid) if pid else None
         attack = Attack(address, **arguments)
