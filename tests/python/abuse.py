@@ -257,7 +257,7 @@ class Process:
         # The high-water mark of its memory begins anew.
         with open(f"/proc/{pid}/clear_refs", "w") as clear:
             clear.write("5")
-        self.cpu, self.memory = self.cpu_seconds(), self.kib("VmRSS")
+        self.cpu, self.memory = self.cpu_seconds(), self.kib("VmHWM")
 
     def cpu_seconds(self):
         return sum(int(open(file).read().split()[0]) for file in glob.glob(f"/proc/{self.pid}/task/*/schedstat")) / 1e9

@@ -17,7 +17,7 @@ use super::super::wire::tls::early::Early;
 use super::exchange::exchange;
 use super::session::Session;
 use crate::failure::Failure;
-use crate::limits::{H2_STREAM_WINDOW_BYTES, HEAD_BUFFER_BYTES};
+use crate::limits::{H2_STREAM_WINDOW_BYTES, HEAD_BUFFER_BYTES, LINGER_BYTES_MAX};
 use crate::proto::h2::Role;
 use crate::proto::h2::connection::Connection;
 use crate::proto::h2::core::ConnectionStanding;
@@ -64,7 +64,7 @@ pub(super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session
     let mut pipe = Pipe::new(worker.kit.transport.clone(), (inlet, outlet), inbox);
     pipe.give_first(&streams.mux);
     let rest = worker.kit.timer();
-    let mut driver = ServerDriver { worker, streams, timer, rest, pipe, waiting: ServerWait::Nothing };
+    let mut driver = ServerDriver { worker, streams, timer, rest, pipe, waiting: ServerWait::Nothing, discarded: 0 };
     poll_fn(|cx| driver.poll(cx)).await;
     if let Some(fault) = driver.streams.mux.drive(|connection| connection.fault()) {
         worker.kit.metrics.borrow_mut().count_excess(driver.streams.slot.label, fault.name);
@@ -79,6 +79,8 @@ struct ServerDriver<'a, T: Transport> {
     rest: Timer<T>,
     pipe: Pipe<T>,
     waiting: ServerWait,
+    /// Bytes that came once the connection was over.
+    discarded: u64,
 }
 
 impl<T: Transport> ServerDriver<'_, T> {
@@ -166,7 +168,9 @@ impl<T: Transport> ServerDriver<'_, T> {
         }
         if is_flushed && self.pipe.poll_finish(cx).is_ready() {
             while let Poll::Ready(discarded) = self.pipe.poll_discard(cx) {
-                if !matches!(discarded, Ok(1..)) {
+                self.discarded += discarded.as_ref().map_or(0, |bytes| *bytes as u64);
+                // Who goes on sending without end has had its time as well.
+                if !matches!(discarded, Ok(1..)) || self.discarded > LINGER_BYTES_MAX {
                     return Poll::Ready(());
                 }
             }
