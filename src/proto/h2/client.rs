@@ -64,10 +64,10 @@ fn take_head(core: &mut Core, key: StreamKey, fields: &BlockFields, ends_stream:
     let status = fields.status().and_then(|status| {
         let has_no_body = stream.is_head || status == 304;
         let is_short = ends_stream && !has_no_body && fields.length().is_some_and(|length| length > 0);
-        // An interim head never ends a stream (RFC 9113 §8.1).
         // Nobody has read those before: more of them come than anybody would.
         if stream.head.len() > HEAD_BYTES_MAX {
             Err(ResponseFault::TooManyInterim)
+        // An interim head never ends a stream (RFC 9113 §8.1).
         } else if is_short || ends_stream && status < 200 {
             Err(ResponseFault::BodyLength)
         } else {

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use super::core::{ConnectionStanding, Core, NewRequest};
+use super::core::{ConnectionStanding, Core, MEASURE, NewRequest};
 use super::fields::FieldList;
 use super::frame::{ErrorCode, put_settings};
 use super::guard::Bounded;
@@ -24,7 +24,6 @@ use super::{PREFACE, Role, client, data, server};
 use crate::limits::{H2_STREAMS_MAX, H2_UNSENT_BYTES_MAX};
 
 /// Payloads of our own PING.
-const MEASURE: [u8; 8] = *b"measure\0";
 const LEAVE: [u8; 8] = *b"leave\0\0\0";
 const ALIVE: [u8; 8] = *b"alive\0\0\0";
 /// The table of fields that we keep for a peer: the initial SETTINGS_HEADER_TABLE_SIZE.
@@ -43,7 +42,6 @@ pub struct Connection {
     decoder: Decoder,
     fields: BlockFields,
     unacknowledged_settings: u32,
-    is_pong_due: bool,
     /// The window of the connection was opened since those who wait were woken.
     is_opened: bool,
 }
@@ -68,7 +66,6 @@ impl Connection {
             decoder: Decoder::new(TABLE_BYTES),
             fields: BlockFields::default(),
             unacknowledged_settings: 1,
-            is_pong_due: false,
             is_opened: false,
         }
     }
@@ -189,8 +186,7 @@ impl Connection {
         if std::mem::take(&mut self.is_opened) {
             self.core.wake_senders();
         }
-        let increment = self.core.window.replenish(self.core.bandwidth.window());
-        self.core.writer.put_window_update(0, increment);
+        self.core.replenish();
     }
 
     fn take(&mut self, frame: Frame<'_>) -> Result<(), ConnectionFault> {
@@ -198,7 +194,7 @@ impl Connection {
             return Err(ConnectionFault::protocol("no_settings"));
         }
         match frame {
-            Frame::Data { .. } => data::take_data(&mut self.core, MEASURE, frame),
+            Frame::Data { .. } => data::take_data(&mut self.core, frame),
             Frame::Block { stream, block, ends_stream, is_own_parent } => {
                 let mut fields = std::mem::take(&mut self.fields);
                 let decoded = self.decoder.decode(block, |name, value| fields.add(name, value));
@@ -285,7 +281,6 @@ impl Connection {
     fn take_pong(&mut self, said: [u8; 8]) -> Result<(), ConnectionFault> {
         match said {
             MEASURE if self.core.bandwidth.is_measuring() => _ = self.core.bandwidth.note_pong(self.core.now_ms),
-            ALIVE if self.is_pong_due => self.is_pong_due = false,
             // The client has seen that it shall leave: what it has sent since then it would not have begun.
             LEAVE if self.core.last_told == Some(u32::MAX >> 1) => {
                 self.core.last_told = Some(self.core.last_of_peer);
@@ -381,9 +376,8 @@ impl Connection {
         }
     }
 
-    /// Asks whether the peer is there.
+    /// Asks whether the peer is there, which anything that comes then shows.
     pub fn ask_alive(&mut self) {
-        self.is_pong_due = true;
         self.core.writer.put_ping(ALIVE, false);
     }
 }

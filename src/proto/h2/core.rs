@@ -16,6 +16,9 @@ use super::writer::FrameWriter;
 use crate::limits::{H2_CONNECTION_WINDOW_BYTES, H2_STREAMS_MAX};
 use crate::proto::h1::fault::RequestFault;
 
+/// The payload of a PING that measures a round trip.
+pub(super) const MEASURE: [u8; 8] = *b"measure\0";
+
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionStanding {
@@ -205,9 +208,14 @@ impl Core {
         if held > 0 {
             // Others may be waiting for what this one held.
             self.window.release(held);
-            let increment = self.window.replenish(self.bandwidth.window());
-            self.writer.put_window_update(0, increment);
+            self.replenish();
         }
+    }
+
+    /// Lets the peer send over the connection what it may.
+    pub(super) fn replenish(&mut self) {
+        let increment = self.window.replenish(self.bandwidth.window());
+        self.writer.put_window_update(0, increment);
     }
 
     /// Nobody has a stream any more, and nothing of it is waited for.
@@ -241,8 +249,7 @@ impl Core {
                 self.writer.put_window_update(key.id, increment);
             }
         }
-        let increment = self.window.replenish(wanted);
-        self.writer.put_window_update(0, increment);
+        self.replenish();
     }
 
     /// Ends the connection: nothing more is read, and the peer is told why.

@@ -1,7 +1,7 @@
 //! What DATA means: bytes of a message within its length and its windows, for a stream that still takes them.
 
 use super::Role;
-use super::core::Core;
+use super::core::{Core, MEASURE};
 use super::frame::ErrorCode;
 use super::guard::Bounded;
 use super::reader::{ConnectionFault, Frame};
@@ -9,8 +9,8 @@ use super::server;
 use super::store::ClosedBy;
 use super::stream::{Incoming, StreamEnd};
 
-/// Takes a part of a frame. `measure` is the payload of a PING that measures a round trip.
-pub(super) fn take_data(core: &mut Core, measure: [u8; 8], frame: Frame<'_>) -> Result<(), ConnectionFault> {
+/// Takes a part of a frame.
+pub(super) fn take_data(core: &mut Core, frame: Frame<'_>) -> Result<(), ConnectionFault> {
     let Frame::Data { stream: id, data, counted, ends_stream, is_empty } = frame else { return Ok(()) };
     core.window.receive(counted).map_err(|_| ConnectionFault::WINDOW)?;
     if is_empty && !ends_stream {
@@ -23,7 +23,7 @@ pub(super) fn take_data(core: &mut Core, measure: [u8; 8], frame: Frame<'_>) -> 
         return take_late(core, id);
     };
     if core.bandwidth.note_data(data.len(), core.now_ms) {
-        core.writer.put_ping(measure, false);
+        core.writer.put_ping(MEASURE, false);
     }
     let Some(stream) = core.store.get(key) else { return Ok(()) };
     if stream.end.is_some() || !matches!(stream.incoming, Incoming::Held | Incoming::Body) {

@@ -60,18 +60,6 @@ impl<'a> Handle<'a> {
         }
     }
 
-    /// How the stream was over before its time.
-    #[must_use]
-    pub fn end(&mut self) -> Option<StreamEnd> {
-        self.stream().map_or(Some(StreamEnd::ConnectionOver), |stream| stream.end)
-    }
-
-    /// True where all of the peer's message has come and was read.
-    #[must_use]
-    pub fn is_read(&mut self) -> bool {
-        self.stream().is_ok_and(|stream| stream.is_read())
-    }
-
     /// Sends a head: an interim one, or the one that begins the answer. `is_last` where nothing follows it.
     ///
     /// # Errors

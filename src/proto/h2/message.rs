@@ -289,18 +289,9 @@ impl BlockFields {
             if !self.websocket_key.is_empty() {
                 put_field(out, b"sec-websocket-key", &self.websocket_key);
             }
-            if is_counted && !self.length_lines.is_empty() {
-                Carried::Plain
-            } else if body == Body::None {
-                // A method that means a body has an empty one, and not none that its server would wait for.
-                if matches!(self.pseudo(METHOD), Some(b"POST" | b"PUT" | b"PATCH")) {
-                    put_number_field(out, b"content-length", 0);
-                }
-                Carried::Plain
-            } else {
-                put_field(out, b"transfer-encoding", b"chunked");
-                Carried::Chunked
-            }
+            // A method that means a body has an empty one, and not none that its server would wait for.
+            let tells_empty = matches!(self.pseudo(METHOD), Some(b"POST" | b"PUT" | b"PATCH"));
+            self.put_framing(out, is_counted, body == Body::None, tells_empty)
         };
         out.extend_from_slice(b"\r\n");
         Ok(carried)
@@ -314,6 +305,21 @@ impl BlockFields {
         if is_counted {
             out.extend_from_slice(&self.length_lines);
         }
+    }
+
+    /// Writes how the body is framed, where its length is not among the fields already. `tells_empty` where a length of 0 is said.
+    fn put_framing(&self, out: &mut Vec<u8>, is_counted: bool, is_ended: bool, tells_empty: bool) -> Carried {
+        if is_counted && !self.length_lines.is_empty() {
+            return Carried::Plain;
+        }
+        if !is_ended {
+            put_field(out, b"transfer-encoding", b"chunked");
+            return Carried::Chunked;
+        }
+        if tells_empty {
+            put_number_field(out, b"content-length", 0);
+        }
+        Carried::Plain
     }
 
     /// The status of a response: 100 to 999, but not 101, which HTTP/2 has no use for (RFC 9113 §8.6).
@@ -347,15 +353,7 @@ impl BlockFields {
         let is_counted = is_ended || !self.has_trailers;
         self.put_fields(out, is_counted);
         let has_no_body = is_head || status < 200 || matches!(status, 204 | 304);
-        let carried = if has_no_body || is_counted && !self.length_lines.is_empty() {
-            Carried::Plain
-        } else if is_ended {
-            put_number_field(out, b"content-length", 0);
-            Carried::Plain
-        } else {
-            put_field(out, b"transfer-encoding", b"chunked");
-            Carried::Chunked
-        };
+        let carried = if has_no_body { Carried::Plain } else { self.put_framing(out, is_counted, is_ended, true) };
         out.extend_from_slice(b"\r\n");
         carried
     }

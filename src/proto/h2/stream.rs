@@ -245,12 +245,6 @@ impl Stream {
             inbox.extend_from_slice(b"\r\n");
         }
     }
-
-    /// True where nothing is left to be read but the end.
-    pub(super) fn is_read(&self) -> bool {
-        let is_end_told = self.carried != Carried::Chunked || self.is_end_told;
-        self.incoming == Incoming::Ended && self.head.is_empty() && self.read == self.body.len() && is_end_told
-    }
 }
 
 fn keep(waker: &mut Option<Waker>, cx: &Context<'_>) {

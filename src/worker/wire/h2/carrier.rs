@@ -90,11 +90,6 @@ impl Carrier {
         self.mux.drive(|connection| connection.has_room() && open < connection.writer().streams_max())
     }
 
-    /// Lets no further request go over it: somebody waited in vain for an answer.
-    pub(crate) fn distrust(&self) {
-        self.close();
-    }
-
     /// True where it may carry another request, by what the service bounds.
     fn is_within(&self, bounds: &KeepAlive, now_ms: u64) -> bool {
         let age_max = bounds.age_max.limit_ms();

@@ -72,7 +72,7 @@ pub(crate) fn ends(place: StreamPlace) -> (RequestInlet, RequestOutlet) {
 impl RequestInlet {
     /// Nothing came for too long: no further request goes over the connection, for nobody may be there.
     pub(crate) fn distrust(&self) {
-        self.0.place.carrier().distrust();
+        self.0.place.carrier().close();
     }
 }
 
