@@ -37,6 +37,11 @@ if [[ ! -x installed/sozu ]]; then
     cargo install sozu --version 2.3.3 --locked --quiet --root "$here/installed/sozu-root"
     install -m 755 installed/sozu-root/bin/sozu installed/sozu
 fi
+if type -P go >/dev/null; then
+    (cd streams && go build -o ../installed/ringress-streams .)
+else
+    echo "go is not installed (https://go.dev/dl): rows of streams over HTTP/2 are left out" >&2
+fi
 cargo build --release --quiet --manifest-path pingora/Cargo.toml
 cargo build --release --quiet --manifest-path tool/Cargo.toml
 cargo build --release --quiet --manifest-path ../../Cargo.toml

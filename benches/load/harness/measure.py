@@ -61,19 +61,22 @@ class Bench:
         self.origin = Process(setup.load_cpus, [self.tool, "origin", "--listen", self.port, "--threads", setup.load_threads],
                               self.folder)
         self.origin.wait_for(self.port)
-        self.grpc_origin = None
+        # Origins that speak HTTP/2, by name, started when first asked for: their port and process.
+        self.h2_origins = {}
         self.message = self.folder / "message"
 
     def close(self):
         self.origin.stop()
-        if self.grpc_origin:
-            self.grpc_origin[1].stop()
+        for _, origin in self.h2_origins.values():
+            origin.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, peer, workload=PLAIN):
         if workload.front != "plain":
             self.make_certificate()
-        port = self.start_grpc_origin() if workload.front == "grpc" else self.port
+        port = self.port
+        if workload.front == "grpc":
+            port = self.start_h2_origin("streams" if workload.load.startswith("streams ") else "unary")
         return Running(peer, self.setup, port, self.folder, workload)
 
     def make_certificate(self):
@@ -85,33 +88,51 @@ class Bench:
                            check=True, capture_output=True)
             (self.folder / "server.pem").write_text(certificate.read_text() + key.read_text())
 
-    def start_grpc_origin(self):
-        """Answers any call with one message of 32 bytes and its status in a trailer, over HTTP/2 without TLS."""
-        if not self.grpc_origin:
-            if not shutil.which("nghttpd"):
-                raise RuntimeError("nghttpd is not installed (Debian: nghttp2-server)")
-            self.message.write_bytes(b"\0" + (32).to_bytes(4, "big") + b"m" * 32)
-            served = self.folder / "served"
-            served.mkdir()
-            shutil.copy(self.message, served / "unary")
+    def start_h2_origin(self, name):
+        """Speaks HTTP/2 without TLS: `unary` answers any call with one message of 32 bytes, `streams` is of Go."""
+        if name not in self.h2_origins:
             port = free_ports(1)[0]
-            command = ["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", served, "-n", self.setup.load_threads, "--trailer",
-                       "grpc-status: 0", port]
-            self.grpc_origin = port, Process(self.setup.load_cpus, command, self.folder)
-            self.grpc_origin[1].wait_for(port, "h2c", "/unary")
-        return self.grpc_origin[0]
+            command = self.unary_origin(port) if name == "unary" else [streams_program(), "origin", port]
+            process = Process(self.setup.load_cpus, command, self.folder)
+            self.h2_origins[name] = port, process
+            process.wait_for(port, "h2c", "/unary")
+        return self.h2_origins[name][0]
+
+    def unary_origin(self, port):
+        """A server of files whose one file is a message, its status in a trailer."""
+        if not shutil.which("nghttpd"):
+            raise RuntimeError("nghttpd is not installed (Debian: nghttp2-server)")
+        self.message.write_bytes(b"\0" + (32).to_bytes(4, "big") + b"m" * 32)
+        served = self.folder / "served"
+        served.mkdir()
+        shutil.copy(self.message, served / "unary")
+        return ["nghttpd", "--no-tls", "-a", "127.0.0.1", "-d", served, "-n", self.setup.load_threads, "--trailer", "grpc-status: 0",
+                port]
 
     def load(self, running, load, seconds=None, during=None):
         """One run against a peer, or against the origin where `running` is none. Errors are in the outcome."""
         if load.startswith("h2load "):
             return self.load_by_h2load(running, load.split()[1:], seconds or self.setup.seconds)
         port = running.port if running else self.port
+        if load.startswith("streams "):
+            arguments = self.streams_arguments(port, load, seconds)
+            return self.run_tool(running, arguments, seconds, during)
         program, *options = load.split() if load.startswith("handshakes") else ["generate", "--threads",
                                                                                 str(self.setup.load_threads), *load.split()]
         arguments = ["taskset", "-c", self.setup.load_cpus, self.tool, program, "--connect", str(port),
                      "--seconds", str(seconds or self.setup.seconds), *options]
         if running:
             arguments += ["--pids", ",".join(map(str, running.pids()))]
+        return self.run_tool(running, arguments, seconds, during)
+
+    def streams_arguments(self, port, load, seconds):
+        """`streams CONNECTIONS STREAMS KIND SIZE` as a command."""
+        _, connections, streams, kind, size = load.split()
+        return ["taskset", "-c", self.setup.load_cpus, streams_program(), "generate", str(port),
+                str(int((seconds or self.setup.seconds) * 1e3)), connections, streams, kind, size]
+
+    def run_tool(self, running, arguments, seconds, during):
+        """What a load tool says that waits for a line of input. CPU time is read here where the tool does not."""
         tool = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         # A peer that is silent must not hold the whole run up.
         alarm = threading.Timer(LONGEST_SECONDS + (seconds or self.setup.seconds), tool.kill)
@@ -120,10 +141,13 @@ class Bench:
             if tool.stdout.readline() != "ready\n":
                 tool.stdin.close()
                 raise RuntimeError((tool.stderr.read().strip().splitlines() or ["the load tool was ended: no answer"])[0])
+            before = running.cpu_seconds() if running else None
             tool.stdin.write("\n")
             tool.stdin.flush()
             with during(running) if during else contextlib.nullcontext():
                 outcome = json.loads(tool.stdout.readline() or '{"errors": 1, "requests": 0, "first_error": "no answer"}')
+            if running:
+                outcome.setdefault("cpu_seconds", running.cpu_seconds() - before)
             tool.stdin.close()
         finally:
             alarm.cancel()
@@ -228,6 +252,13 @@ class Bench:
 
         outcome = self.load(running, load, during=count)
         return {name: counts[name] / (PERF_SHARE * outcome["requests"]) for name in counts} or None
+
+
+def streams_program():
+    program = shutil.which("ringress-streams", path=programs_path())
+    if not program:
+        raise RuntimeError("ringress-streams is not built: benches/load/install.sh builds it, with Go")
+    return program
 
 
 def per_request(outcome):

@@ -4,7 +4,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """A row of the table: the load tool's arguments or a line for h2load, and what a peer needs for it."""
+    """A row of the table: the load tool's arguments, a line for h2load or for `streams/`, and what a peer needs for it."""
 
     key: str
     title: str
@@ -43,6 +43,11 @@ WORKLOADS = [
     Workload("h2c_64_100", "HTTP/2 without TLS, GET 200 B, 64 × 100", "h2load -c 64 -m 100 /200", front="h2c"),
     Workload("grpc", "gRPC unary over TLS, 8 × 16",
              "h2load -c 8 -m 16 -d {message} -H content-type:application/grpc -H te:trailers /unary", front="grpc"),
+    *(Workload(f"h2_up_{kind}_{size}", f"HTTP/2 on both sides, {way} in frames of {size:,} B, 2 MB or 2,000 of them, 4 × 2", f"streams 4 2 {kind} {size}",
+               front="grpc")
+      for kind, way in [("download", "an answer"), ("upload", "an upload")] for size in [100, 1_000, 4_096, 16_384]),
+    Workload("grpc_messages", "gRPC server streaming, 1,000 messages of 100 B, 4 × 4", "streams 4 4 messages 100", front="grpc"),
+    Workload("grpc_pingpong", "gRPC ping-pong of 100 B, 4 × 16 streams", "streams 4 16 pingpong 100", front="grpc"),
 ]
 
 # Curves: what grows, and the rows that it makes.

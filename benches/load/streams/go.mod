@@ -1,0 +1,3 @@
+module ringress-streams
+
+go 1.25
