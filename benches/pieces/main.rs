@@ -23,6 +23,7 @@ use ringress::encode::hop::{Hop, HopFields, UpstreamHost};
 use ringress::encode::request::put_request_head;
 use ringress::encode::response::{Persistence, ResponseTerms, UpstreamResponse, put_response_head};
 use ringress::filter::edits::Edits;
+use ringress::proto::h1::chunked::BodyOf;
 use ringress::proto::h1::encode::put_chunk;
 use ringress::proto::h1::framing::{BodyDecoder, Framing};
 use ringress::proto::h1::request::{RequestHead, Underscores};
@@ -184,7 +185,7 @@ fn chunks() -> Run {
     let mut out = Vec::with_capacity(8192);
     Box::new(move |times| {
         for _ in 0..times {
-            let mut decoder = BodyDecoder::new(Framing::Chunked);
+            let mut decoder = BodyDecoder::new(BodyOf::Request, Framing::Chunked);
             let (mut taken, mut trailers) = (0, Vec::new());
             out.clear();
             while !decoder.is_done() {

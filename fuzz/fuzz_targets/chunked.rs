@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ringress::proto::h1::chunked::{ChunkDecoder, ChunkFault};
+use ringress::proto::h1::chunked::{BodyOf, ChunkDecoder, ChunkFault};
 use ringress::proto::h1::encode::{put_chunk, put_last_chunk};
 
-fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>, usize, bool), ChunkFault> {
-    let mut decoder = ChunkDecoder::default();
+fn decode(of: BodyOf, input: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>, usize, bool), ChunkFault> {
+    let mut decoder = ChunkDecoder::new(of);
     let (mut body, mut trailers, mut at) = (Vec::new(), Vec::new(), 0);
     while at < input.len() && !decoder.is_done() {
         let window = &input[at..input.len().min(at + step)];
@@ -19,13 +19,15 @@ fn decode(input: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>, usize, bool), 
 }
 
 fuzz_target!(|data: &[u8]| {
-    let whole = decode(data, usize::MAX >> 1);
+    let whole = decode(BodyOf::Response, data, usize::MAX >> 1);
     let step = 1 + data.first().map_or(0, |byte| usize::from(*byte % 16));
-    assert_eq!(whole, decode(data, step));
+    assert_eq!(whole, decode(BodyOf::Response, data, step));
+    let strict = decode(BodyOf::Request, data, step);
+    assert!(strict.is_err() || strict == whole, "what a request may say, an answer says alike");
     let Ok((body, trailers, _, true)) = whole else { return };
     let mut out = Vec::new();
     body.chunks(100).for_each(|piece| put_chunk(&mut out, piece));
     put_last_chunk(&mut out, &trailers);
-    let (again, _, length, is_done) = decode(&out, usize::MAX >> 1).expect("what is written is accepted");
+    let (again, _, length, is_done) = decode(BodyOf::Request, &out, usize::MAX >> 1).expect("what is written is accepted");
     assert!(again == body && length == out.len() && is_done);
 });

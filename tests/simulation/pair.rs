@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use fastrand::Rng;
+use ringress::proto::h1::chunked::BodyOf;
 use ringress::proto::h1::framing::{BodyDecoder, Framing};
 use ringress::proto::h1::scan::HeadScan;
 use ringress::proto::h2::Role;
@@ -80,7 +81,7 @@ impl Message {
             let head: Vec<u8> = self.text.drain(..end).collect();
             let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-            self.decoder = Some(BodyDecoder::new(length.map_or(Framing::Chunked, Framing::Length)));
+            self.decoder = Some(BodyDecoder::new(BodyOf::Request, length.map_or(Framing::Chunked, Framing::Length)));
         }
         let Some(decoder) = &mut self.decoder else { return Ok(false) };
         let (mut taken, mut trailers) = (0, Vec::new());

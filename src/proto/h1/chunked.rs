@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::field::is_token_byte;
 use super::hex;
 use crate::limits::{
     BODY_EXTENSION_BYTES_MAX, CHUNK_EXTENSION_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, TRAILER_BYTES_MAX, TRAILER_FIELDS_MAX,
@@ -12,7 +13,7 @@ use crate::limits::{
 pub enum ChunkFault {
     /// A size that is empty, not hexadecimal, or longer than 16 digits.
     Size,
-    /// Extensions beyond their limit, or with control characters.
+    /// Extensions beyond their limit, or not in their grammar.
     Extension,
     /// A line that does not end in CR LF.
     LineEnd,
@@ -42,27 +43,65 @@ pub struct Piece {
     pub data: Range<usize>,
 }
 
+/// Whose body it is. What can be read in one way only is read in a response; a request is held to the grammar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BodyOf {
+    /// A client's.
+    #[default]
+    Request,
+    /// An upstream's. Spaces behind a chunk size and around the parts of an extension (BWS), and before a trailer's colon, are
+    /// taken away (RFC 9112 §7.1.1, §5.1).
+    Response,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ChunkState {
     #[default]
     Size,
-    Extension,
+    Extension(ExtensionState),
     SizeLf,
     Data,
     DataCr,
     DataLf,
-    /// At the start of a trailer line.
-    Trailer,
-    TrailerLine,
+    Trailer(TrailerState),
     TrailerLf,
     LastLf,
     Done,
+}
+
+/// Where in an extension the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ExtensionState {
+    /// Behind `;`: a name must come.
+    Start,
+    Name,
+    /// Behind `=`: a token or a quoted string must come.
+    ValueStart,
+    Value,
+    Quoted,
+    /// Behind a backslash in a quoted string.
+    Escaped,
+    /// Behind a name that is over: a value may come.
+    NamePadding,
+    /// Behind the size, or a value that is over: another extension may come.
+    Padding,
+}
+
+/// Where in a trailer line the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TrailerState {
+    Start,
+    Name,
+    /// Between the name and its colon.
+    Padding,
+    Value,
 }
 
 /// The state between two receives.
 #[derive(Clone, Debug, Default)]
 pub struct ChunkDecoder {
     state: ChunkState,
+    of: BodyOf,
     left: u64,
     digits: u8,
     extension_bytes: u32,
@@ -71,6 +110,12 @@ pub struct ChunkDecoder {
 }
 
 impl ChunkDecoder {
+    /// A decoder for a body of this side.
+    #[must_use]
+    pub fn new(of: BodyOf) -> Self {
+        Self { of, ..Self::default() }
+    }
+
     /// True once the last chunk and the trailer section have passed.
     #[must_use]
     pub const fn is_done(&self) -> bool {
@@ -107,20 +152,18 @@ impl ChunkDecoder {
     fn step(&mut self, byte: u8, trailers: &mut Vec<u8>) -> Result<(), ChunkFault> {
         self.state = match (self.state, byte) {
             (ChunkState::Size, _) => self.size_byte(byte)?,
-            (ChunkState::Extension, b'\r') => ChunkState::SizeLf,
-            (ChunkState::Extension, _) => self.extension_byte(byte)?,
-            (ChunkState::SizeLf, b'\n') if self.left == 0 => ChunkState::Trailer,
-            (ChunkState::SizeLf, b'\n') => ChunkState::Data,
+            (ChunkState::Extension(state), _) => self.extension_byte(state, byte)?,
+            (ChunkState::SizeLf, b'\n') if self.left > 0 => ChunkState::Data,
+            (ChunkState::SizeLf, b'\n') => ChunkState::Trailer(TrailerState::Start),
             (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
             (ChunkState::DataLf, b'\n') => {
                 self.digits = 0;
                 ChunkState::Size
             }
-            (ChunkState::Trailer, b'\r') => ChunkState::LastLf,
-            (ChunkState::Trailer | ChunkState::TrailerLine, _) => self.trailer_byte(byte, trailers)?,
+            (ChunkState::Trailer(state), _) => self.trailer_byte(state, byte, trailers)?,
             (ChunkState::TrailerLf, b'\n') => {
                 trailers.extend_from_slice(b"\r\n");
-                ChunkState::Trailer
+                ChunkState::Trailer(TrailerState::Start)
             }
             (ChunkState::LastLf, b'\n') => ChunkState::Done,
             (
@@ -130,23 +173,27 @@ impl ChunkDecoder {
                 | ChunkState::TrailerLf
                 | ChunkState::LastLf,
                 _,
-            ) => {
-                return Err(ChunkFault::LineEnd);
-            }
+            ) => return Err(ChunkFault::LineEnd),
             (ChunkState::Data | ChunkState::Done, _) => self.state,
         };
         Ok(())
     }
 
+    /// True for a space that may stand here (BWS).
+    const fn is_padding(&self, byte: u8) -> bool {
+        matches!((self.of, byte), (BodyOf::Response, b' ' | b'\t'))
+    }
+
     fn size_byte(&mut self, byte: u8) -> Result<ChunkState, ChunkFault> {
-        let digit = match (hex(byte), byte) {
-            (Some(digit), _) => digit,
-            (None, b'\r') if self.digits > 0 => return Ok(ChunkState::SizeLf),
-            (None, b';') if self.digits > 0 => {
-                self.extension_bytes = 0;
-                return Ok(ChunkState::Extension);
-            }
-            (None, _) => return Err(ChunkFault::Size),
+        let Some(digit) = hex(byte) else {
+            self.extension_bytes = 0;
+            return match byte {
+                _ if self.digits == 0 => Err(ChunkFault::Size),
+                b'\r' => Ok(ChunkState::SizeLf),
+                b';' => Ok(ChunkState::Extension(ExtensionState::Start)),
+                _ if self.is_padding(byte) => Ok(ChunkState::Extension(ExtensionState::Padding)),
+                _ => Err(ChunkFault::Size),
+            };
         };
         if self.digits == 0 {
             self.left = 0;
@@ -159,31 +206,67 @@ impl ChunkDecoder {
         Ok(ChunkState::Size)
     }
 
-    fn extension_byte(&mut self, byte: u8) -> Result<ChunkState, ChunkFault> {
+    /// One byte of chunk extensions (RFC 9112 §7.1.1): `;name`, `;name=token` or `;name="quoted"`, in ASCII.
+    fn extension_byte(&mut self, state: ExtensionState, byte: u8) -> Result<ChunkState, ChunkFault> {
         self.extension_bytes += 1;
         self.body_extension_bytes += 1;
-        let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
-        if !is_text
-            || self.extension_bytes > CHUNK_EXTENSION_BYTES_MAX
-            || self.body_extension_bytes > BODY_EXTENSION_BYTES_MAX
-        {
+        if self.extension_bytes > CHUNK_EXTENSION_BYTES_MAX || self.body_extension_bytes > BODY_EXTENSION_BYTES_MAX {
             return Err(ChunkFault::Extension);
         }
-        Ok(ChunkState::Extension)
+        let is_text = byte == b'\t' || byte == b' ' || byte.is_ascii_graphic();
+        let next = match (state, byte) {
+            (ExtensionState::Quoted, b'"') => ExtensionState::Padding,
+            (ExtensionState::Quoted, b'\\') => ExtensionState::Escaped,
+            (ExtensionState::Quoted | ExtensionState::Escaped, _) if is_text => ExtensionState::Quoted,
+            (ExtensionState::ValueStart, b'"') => ExtensionState::Quoted,
+            (ExtensionState::ValueStart | ExtensionState::Value, _) if is_token_byte(byte) => ExtensionState::Value,
+            (ExtensionState::Start | ExtensionState::Name, _) if is_token_byte(byte) => ExtensionState::Name,
+            (ExtensionState::Name | ExtensionState::NamePadding, b'=') => ExtensionState::ValueStart,
+            (ExtensionState::Start | ExtensionState::ValueStart, _) if self.is_padding(byte) => state,
+            (ExtensionState::Name | ExtensionState::NamePadding, _) if self.is_padding(byte) => {
+                ExtensionState::NamePadding
+            }
+            (ExtensionState::Value | ExtensionState::Padding, _) if self.is_padding(byte) => ExtensionState::Padding,
+            (
+                ExtensionState::Name | ExtensionState::NamePadding | ExtensionState::Value | ExtensionState::Padding,
+                b';',
+            ) => ExtensionState::Start,
+            (
+                ExtensionState::Name | ExtensionState::NamePadding | ExtensionState::Value | ExtensionState::Padding,
+                b'\r',
+            ) => return Ok(ChunkState::SizeLf),
+            (_, _) => return Err(ChunkFault::Extension),
+        };
+        Ok(ChunkState::Extension(next))
     }
 
-    fn trailer_byte(&mut self, byte: u8, trailers: &mut Vec<u8>) -> Result<ChunkState, ChunkFault> {
-        if self.state == ChunkState::Trailer {
+    /// One byte of the trailer section: field lines, as strict as those of a head.
+    fn trailer_byte(
+        &mut self,
+        state: TrailerState,
+        byte: u8,
+        trailers: &mut Vec<u8>,
+    ) -> Result<ChunkState, ChunkFault> {
+        if state == TrailerState::Start && byte != b'\r' {
             self.trailer_lines += 1;
         }
-        if self.trailer_lines > TRAILER_FIELDS_MAX || trailers.len() >= TRAILER_BYTES_MAX || byte == b'\n' {
+        if self.trailer_lines > TRAILER_FIELDS_MAX || trailers.len() >= TRAILER_BYTES_MAX {
             return Err(ChunkFault::Trailer);
         }
-        if byte == b'\r' {
-            return Ok(ChunkState::TrailerLf);
-        }
+        let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
+        let next = match (state, byte) {
+            (TrailerState::Start, b'\r') => return Ok(ChunkState::LastLf),
+            (TrailerState::Value, b'\r') => return Ok(ChunkState::TrailerLf),
+            (TrailerState::Value, _) if is_text => TrailerState::Value,
+            (TrailerState::Start | TrailerState::Name, _) if is_token_byte(byte) => TrailerState::Name,
+            (TrailerState::Name | TrailerState::Padding, b':') => TrailerState::Value,
+            (TrailerState::Name | TrailerState::Padding, _) if self.is_padding(byte) => {
+                return Ok(ChunkState::Trailer(TrailerState::Padding));
+            }
+            (_, _) => return Err(ChunkFault::Trailer),
+        };
         trailers.push(byte);
-        Ok(ChunkState::TrailerLine)
+        Ok(ChunkState::Trailer(next))
     }
 }
 
@@ -193,7 +276,11 @@ mod tests {
 
     /// The body, the trailers and what was left over, or the fault; fed in pieces of `step` bytes.
     fn decode(input: &[u8], step: usize) -> Result<[Vec<u8>; 3], ChunkFault> {
-        let mut decoder = ChunkDecoder::default();
+        decode_of(BodyOf::Request, input, step)
+    }
+
+    fn decode_of(of: BodyOf, input: &[u8], step: usize) -> Result<[Vec<u8>; 3], ChunkFault> {
+        let mut decoder = ChunkDecoder::new(of);
         let (mut body, mut trailers) = (Vec::new(), Vec::new());
         let mut start = 0;
         while start < input.len() && !decoder.is_done() {
@@ -222,8 +309,8 @@ mod tests {
     fn broken_framing_is_refused_at_every_cut() {
         let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "e".repeat(257));
         let many = format!("{}0\r\n\r\n", format!("1;{}\r\nx\r\n", "e".repeat(200)).repeat(21));
-        let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(129));
-        let cases: [(&str, ChunkFault); 18] = [
+        let trailers = format!("0\r\n{}\r\n", "a: b\r\n".repeat(TRAILER_FIELDS_MAX + 1));
+        let cases: [(&str, ChunkFault); 35] = [
             ("\r\n", ChunkFault::Size),
             (";x\r\n", ChunkFault::Size),
             ("g\r\n", ChunkFault::Size),
@@ -240,13 +327,56 @@ mod tests {
             ("5;a\nb\r\nhello\r\n", ChunkFault::Extension),
             (&long, ChunkFault::Extension),
             (&many, ChunkFault::Extension),
+            ("5;a=\"b\r\nhello\r\n", ChunkFault::Extension),
+            ("5;a=\"b\\\r\nhello\r\n", ChunkFault::Extension),
+            ("5;;\r\nhello\r\n", ChunkFault::Extension),
+            ("5;\r\nhello\r\n", ChunkFault::Extension),
+            ("5;=\r\nhello\r\n", ChunkFault::Extension),
+            ("5;a=\r\nhello\r\n", ChunkFault::Extension),
+            ("5;a=b=c\r\nhello\r\n", ChunkFault::Extension),
+            ("5;a=\"b\"c\r\nhello\r\n", ChunkFault::Extension),
+            ("5;a b\r\nhello\r\n", ChunkFault::Extension),
+            ("5;\u{e9}\r\nhello\r\n", ChunkFault::Extension),
+            ("5;a=\"\u{e9}\"\r\nhello\r\n", ChunkFault::Extension),
             ("0\r\na: b\n\r\n", ChunkFault::Trailer),
+            ("0\r\na: b\r\n c\r\n\r\n", ChunkFault::Trailer),
+            ("0\r\na\r\n\r\n", ChunkFault::Trailer),
+            ("0\r\n: b\r\n\r\n", ChunkFault::Trailer),
+            ("0\r\na : b\r\n\r\n", ChunkFault::Trailer),
+            ("0\r\na: \0\r\n\r\n", ChunkFault::Trailer),
+            ("0\r\na(: b\r\n\r\n", ChunkFault::Trailer),
             (&trailers, ChunkFault::Trailer),
         ];
         for (input, fault) in cases {
             for step in [1, 2, 3, 7, 10_000] {
                 assert_eq!(decode(input.as_bytes(), step).unwrap_err(), fault, "{input:?} by {step}");
             }
+        }
+    }
+
+    #[test]
+    fn extensions_in_their_grammar_are_passed_over() {
+        for extension in [";a", ";a=b", ";a=b;c", ";a=\"\"", ";a=\"x;\\\"=\ty\";b=1"] {
+            let input = format!("2{extension}\r\nab\r\n0{extension}\r\n\r\n");
+            for step in [1, 3, 10_000] {
+                assert_eq!(decode(input.as_bytes(), step).unwrap()[0], b"ab", "{extension}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_in_one_way_is_read_in_a_response() {
+        for size in ["2 ", "2\t ", "2 ; a", "2;a = b ", "2;a=\"b\" ;c "] {
+            let input = format!("{size}\r\nab\r\n0 \r\nX-A : 1\r\n\r\n");
+            for step in [1, 3, 10_000] {
+                let [body, trailers, _] = decode_of(BodyOf::Response, input.as_bytes(), step).unwrap();
+                assert_eq!((&body[..], &trailers[..]), (&b"ab"[..], &b"X-A: 1\r\n"[..]), "{size}");
+                assert!(decode(input.as_bytes(), step).is_err(), "{size}");
+            }
+        }
+        for size in ["2 2", "2 a=b", "2;a b", "2 =b", " 2"] {
+            let input = format!("{size}\r\nab\r\n");
+            assert!(decode_of(BodyOf::Response, input.as_bytes(), 100).is_err(), "{size}");
         }
     }
 

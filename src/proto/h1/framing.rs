@@ -1,6 +1,6 @@
 //! How long a body is and where it ends (RFC 9112 §6), decided once and followed as bytes come.
 
-use super::chunked::{ChunkDecoder, ChunkFault, Piece};
+use super::chunked::{BodyOf, ChunkDecoder, ChunkFault, Piece};
 use super::field::{Field, Known};
 use crate::proto::version::Version;
 
@@ -102,13 +102,13 @@ pub enum BodyDecoder {
 }
 
 impl BodyDecoder {
-    /// A decoder for a body framed so.
+    /// A decoder for a body of this side, framed so.
     #[must_use]
-    pub fn new(framing: Framing) -> Self {
+    pub fn new(of: BodyOf, framing: Framing) -> Self {
         match framing {
             Framing::None | Framing::Length(0) => Self::Done,
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(ChunkDecoder::default()),
+            Framing::Chunked => Self::Chunked(ChunkDecoder::new(of)),
             Framing::UntilClose => Self::UntilClose,
         }
     }
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_length_body_ends_at_its_last_byte() {
-        let mut body = BodyDecoder::new(Framing::Length(5));
+        let mut body = BodyDecoder::new(BodyOf::Request, Framing::Length(5));
         let mut trailers = Vec::new();
         assert_eq!(body.decode(b"abc", &mut trailers), Ok(Piece { consumed: 3, data: 0..3 }));
         assert!(!body.is_done());

@@ -25,6 +25,7 @@ use crate::limits::{
     ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX,
     INTERIM_RESPONSES_MAX, JOINED_SEND_BYTES_MAX, SEND_GRACE_MS,
 };
+use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
@@ -93,7 +94,7 @@ impl<T: Transport> Download<'_, T> {
             return Ok(Delivered::Upgrade);
         }
         let mut body = ResponseBody {
-            decoder: BodyDecoder::new(head.framing),
+            decoder: BodyDecoder::new(BodyOf::Response, head.framing),
             framing: BodyFraming::of(self.client.wire(), head.terms.framing),
             transform: Transform::of_response(head.terms.grpc_web),
             trailers: Vec::new(),

@@ -35,6 +35,7 @@ use crate::filter;
 use crate::filter::context::Verdict;
 use crate::filter::transform::Transform;
 use crate::limits::DEADLINE_SLACK_MS;
+use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
@@ -65,7 +66,7 @@ pub(super) async fn exchange<T: Transport>(
         is_grpc: Cell::new(grpc::is_grpc(head)),
         progress: Progress::default(),
         body: RefCell::new(RequestBody {
-            decoder: BodyDecoder::new(head.framing()),
+            decoder: BodyDecoder::new(BodyOf::Request, head.framing()),
             trailers: Vec::new(),
             transform: Transform::None,
         }),

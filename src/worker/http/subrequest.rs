@@ -23,6 +23,7 @@ use crate::encode::subrequest::Subrequest;
 use crate::encode::wire::Wire;
 use crate::failure::Failure;
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX};
+use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::framing::BodyDecoder;
 use crate::proto::h1::response::ResponseHead;
@@ -305,7 +306,7 @@ impl<T: Transport> Errand<'_, T> {
             return Err(Failure::UpstreamUnsolicited);
         }
         self.check_status(&reply, permit, attempts)?;
-        let decoder = BodyDecoder::new(reply.head.framing());
+        let decoder = BodyDecoder::new(BodyOf::Response, reply.head.framing());
         Ok((reply, decoder))
     }
 
