@@ -9,7 +9,8 @@ use std::time::Instant;
 use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Kept, Resolved, compile};
-use ringress::proto::h1::request::{RequestHead, Underscores};
+use ringress::proto::h1::request::RequestHead;
+use ringress::proto::h1::rules::HeadRules;
 
 /// As many routes, each with a host of its own and two paths; every tenth is a wildcard.
 fn config(routes: usize) -> String {
@@ -53,7 +54,7 @@ fn main() {
                 let host = if n % 10 == 0 { format!("a.wild{n}.example.com") } else { format!("host{n}.example.com") };
                 let mut head = RequestHead::default();
                 let text = format!("GET /api/v{}/users/17?x=1 HTTP/1.1\r\nHost: {host}\r\n\r\n", n % 7);
-                head.parse(text.into_bytes(), Underscores::Drop).unwrap();
+                head.parse(text.into_bytes(), HeadRules::default()).unwrap();
                 assert_eq!(snapshot.listeners[0].table.router.find(&head), Some(n));
                 head
             })

@@ -6,8 +6,11 @@
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest request target, in bytes. RFC 9110 §4.1 asks for at least 8,000.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
-/// Most fields in one head.
-pub const FIELDS_MAX: usize = 128;
+/// Most fields in one head: as many as a list of [`HEAD_BYTES_MAX`] has where each is counted with 32 bytes more, as HTTP/2 counts
+/// them (RFC 9113 §6.5.2).
+pub const FIELDS_MAX: usize = HEAD_BYTES_MAX / 32;
+/// Fields of a head that has no more than usual, for which nothing is allocated.
+pub const FIELDS_USUAL: usize = 128;
 /// Longest host in an authority, in bytes (RFC 1035 §2.3.4).
 pub const HOST_BYTES_MAX: usize = 255;
 /// Most empty lines skipped before a request line (RFC 9112 §2.2 asks for at least one).
@@ -24,18 +27,17 @@ pub const TRAILER_BYTES_MAX: usize = HEAD_BYTES_MAX;
 /// Most fields in a trailer section.
 pub const TRAILER_FIELDS_MAX: usize = FIELDS_MAX;
 
-/// Most interim responses (1xx) before one final response.
-pub const INTERIM_RESPONSES_MAX: u8 = 16;
+/// Most bytes of interim responses (1xx) before one final response: an upload that is told its progress (104) has hundreds.
+pub const INTERIM_BYTES_MAX: usize = 1024 * 1024;
 /// Requests answered on one client connection before it is closed.
 pub const REQUESTS_PER_CONNECTION_MAX: u32 = 100_000;
 /// Most bytes of an unread request body that are read and thrown away to keep a connection usable.
 pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// Most bytes read after the last answer, so that closing does not reset the connection.
 pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Slowest client body, in bytes per second, once [`RATE_GRACE_MS`] of waiting has passed.
-pub const CLIENT_BODY_BYTES_PER_S_MIN: u64 = 500;
-/// Slowest client receiving a response, in bytes per second, once the grace has passed.
-pub const CLIENT_SEND_BYTES_PER_S_MIN: u64 = 500;
+/// Slowest client body where nothing else is configured, in bytes per second, once [`RATE_GRACE_MS`] of waiting has passed, and
+/// slowest client receiving a response, once [`SEND_GRACE_MS`] has.
+pub const CLIENT_BYTES_PER_S_MIN: u64 = 500;
 /// Waiting for body bytes that is allowed before the slowest body rate counts, in milliseconds.
 pub const RATE_GRACE_MS: u64 = 10_000;
 /// Waiting for a client to take the response before the slowest send rate counts, in milliseconds.

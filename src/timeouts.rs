@@ -256,8 +256,9 @@ impl UpstreamTimeouts {
 
 /// A slowest rate over the time spent waiting: a drip cannot stretch a timeout without end.
 ///
-/// Only waiting counts, so back-pressure from the other side is not held against the peer. A quick start earns
-/// no more than the grace: what was saved up is bounded.
+/// It judges what has come, and never ends a wait: how long a pause may be is the timeout's to say. Only waiting counts, so
+/// back-pressure from the other side is not held against the peer; one pause counts as half the grace at most, for it is not a low
+/// rate. A quick start earns no more than the grace: what was saved up is bounded.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     grace_ms: u64,
@@ -266,7 +267,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// `grace_ms` of waiting are free; then `bytes_per_s` must have come (1 or more).
+    /// `grace_ms` of waiting are free; then `bytes_per_s` must come. 0 holds nobody to anything.
     #[must_use]
     pub const fn new(grace_ms: u64, bytes_per_s: u64) -> Self {
         Self { grace_ms, bytes_per_s, left_ms: grace_ms }
@@ -275,26 +276,20 @@ impl Pace {
     /// A pace that holds nobody to anything.
     #[must_use]
     pub const fn unbounded() -> Self {
-        Self::new(u64::MAX, 1)
+        Self::new(0, 0)
     }
 
-    /// Notes that a wait of `waited_ms` brought `bytes`.
-    pub fn advance(&mut self, waited_ms: u64, bytes: usize) {
+    /// Notes that a wait of `waited_ms` brought `bytes`; false where the peer is too slow.
+    #[must_use]
+    pub fn advance(&mut self, waited_ms: u64, bytes: usize) -> bool {
+        if self.bytes_per_s == 0 {
+            return true;
+        }
         let earned_ms = (bytes as u64).saturating_mul(1_000) / self.bytes_per_s;
-        self.left_ms = self.left_ms.saturating_sub(waited_ms).saturating_add(earned_ms).min(self.grace_ms);
-    }
-
-    /// How long the next wait may last, in milliseconds; 0 when the peer is already too slow.
-    #[must_use]
-    pub const fn allowed_ms(&self) -> u64 {
-        self.left_ms
-    }
-
-    /// The shorter of a timeout and what the pace allows; `None` without either.
-    #[must_use]
-    pub fn limit_ms(&self, timeout_ms: Option<u64>) -> Option<u64> {
-        let allowed = Some(self.left_ms).filter(|_| self.grace_ms < u64::MAX);
-        allowed.into_iter().chain(timeout_ms).min()
+        let budget_ms = self.left_ms.saturating_add(earned_ms);
+        let waited_ms = waited_ms.min(self.grace_ms / 2);
+        self.left_ms = budget_ms.saturating_sub(waited_ms).min(self.grace_ms);
+        budget_ms >= waited_ms
     }
 }
 
@@ -305,30 +300,31 @@ mod tests {
     #[test]
     fn a_drip_of_one_byte_a_second_runs_out_after_its_grace() {
         let mut pace = Pace::new(10_000, 500);
-        let mut waited = 0;
-        while pace.allowed_ms() >= 1_000 {
-            pace.advance(1_000, 1);
-            waited += 1;
-        }
-        assert_eq!(waited, 10);
+        let waits = (1..100).find(|_| !pace.advance(1_000, 1));
+        assert_eq!(waits, Some(11));
+        let mut pace = Pace::new(30_000, 500);
+        let waits = (1..100).find(|_| !pace.advance(29_000, 1));
+        assert_eq!(waits, Some(3), "one byte behind each pause is a drip");
     }
 
     #[test]
     fn a_body_above_the_slowest_rate_never_runs_out() {
         let mut pace = Pace::new(10_000, 500);
         for _ in 0..100_000 {
-            pace.advance(1_000, 600);
-            assert!(pace.allowed_ms() >= 9_000);
+            assert!(pace.advance(1_000, 600));
         }
     }
 
     #[test]
-    fn a_quick_start_does_not_buy_an_endless_drip() {
+    fn a_pause_is_no_low_rate_and_a_quick_start_buys_no_endless_drip() {
         let mut pace = Pace::new(10_000, 500);
-        pace.advance(10, 100_000_000);
-        assert_eq!(pace.allowed_ms(), 10_000);
-        assert_eq!(pace.limit_ms(None), Some(10_000));
-        assert_eq!(Pace::unbounded().limit_ms(None), None);
+        assert!(pace.advance(10, 100_000_000));
+        for _ in 0..100 {
+            assert!(pace.advance(600_000, 5_000));
+        }
+        assert!((1..100).any(|_| !pace.advance(1_000, 1)));
+        let mut off = Pace::new(10_000, 0);
+        assert!((0..100).all(|_| off.advance(600_000, 0) && Pace::unbounded().advance(600_000, 0)));
     }
 
     #[test]

@@ -74,7 +74,13 @@ impl Size {
     /// No limit.
     pub const OFF: Self = Self(0);
 
-    /// In bytes, `None` where it is off.
+    /// So many bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// So many KiB.
     #[must_use]
     pub const fn from_kib(kib: u64) -> Self {
         Self(kib * 1024)

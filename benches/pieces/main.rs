@@ -19,15 +19,16 @@ use memory::{FarEnd, Memory};
 use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Kept, Resolved, compile};
-use ringress::encode::hop::{Hop, HopFields, UpstreamHost};
+use ringress::encode::hop::{Asked, Hop, HopFields, UpstreamTarget};
 use ringress::encode::request::put_request_head;
 use ringress::encode::response::{Persistence, ResponseTerms, UpstreamResponse, put_response_head};
 use ringress::filter::edits::Edits;
 use ringress::proto::h1::chunked::BodyOf;
 use ringress::proto::h1::encode::put_chunk;
 use ringress::proto::h1::framing::{BodyDecoder, Framing};
-use ringress::proto::h1::request::{RequestHead, Underscores};
+use ringress::proto::h1::request::RequestHead;
 use ringress::proto::h1::response::ResponseHead;
+use ringress::proto::h1::rules::{ForwardedPath, HeadRules, Leniency};
 use ringress::proto::h1::scan::HeadScan;
 use ringress::snapshot::{Peer, Snapshot};
 use ringress::worker::http::serve::serve;
@@ -105,7 +106,7 @@ fn main() {
 
 fn parsed(text: &str) -> RequestHead {
     let mut head = RequestHead::default();
-    head.parse(text.as_bytes().to_vec(), Underscores::Drop).unwrap();
+    head.parse(text.as_bytes().to_vec(), HeadRules::default()).unwrap();
     head
 }
 
@@ -123,7 +124,7 @@ fn parse(text: &'static str) -> Run {
         for _ in 0..times {
             let mut bytes = head.take_bytes();
             bytes.extend_from_slice(black_box(text.as_bytes()));
-            head.parse(bytes, Underscores::Drop).unwrap();
+            head.parse(bytes, HeadRules::default()).unwrap();
         }
     })
 }
@@ -132,7 +133,7 @@ fn parse_response() -> Run {
     let mut head = ResponseHead::default();
     Box::new(move |times| {
         for _ in 0..times {
-            head.parse(black_box(RESPONSE.as_bytes()), false).unwrap();
+            head.parse(black_box(RESPONSE.as_bytes()), false, Leniency::default()).unwrap();
         }
     })
 }
@@ -146,23 +147,23 @@ fn write_request(text: &'static str) -> Run {
                 peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 client: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 is_trusted: false,
+                asked: Asked { scheme: "http", port: 80 },
                 scheme: "http",
                 client_certificate: None,
                 is_early: false,
-                port: 80,
                 request_id: 1 << 100,
                 writes: HopFields { forwarded: false, via: false },
             };
-            let host = UpstreamHost { set: None, fallback: b"origin" };
+            let target = UpstreamTarget { host: None, fallback: b"origin", path: ForwardedPath::default() };
             out.clear();
-            put_request_head(black_box(&mut out), &head, &hop, &host, &Edits::NONE.request);
+            put_request_head(black_box(&mut out), &head, &hop, &target, &Edits::NONE.request, true);
         }
     })
 }
 
 fn write_response() -> Run {
     let mut head = ResponseHead::default();
-    head.parse(RESPONSE.as_bytes(), false).unwrap();
+    head.parse(RESPONSE.as_bytes(), false, Leniency::default()).unwrap();
     let mut out = Vec::with_capacity(4096);
     Box::new(move |times| {
         for _ in 0..times {
@@ -172,6 +173,7 @@ fn write_response() -> Run {
                 passes_length: false,
                 is_secure: false,
                 grpc_web: None,
+                now: None,
             };
             out.clear();
             let response = UpstreamResponse { head: &head, bytes: RESPONSE.as_bytes() };

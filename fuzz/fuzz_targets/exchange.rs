@@ -15,7 +15,8 @@ use libfuzzer_sys::fuzz_target;
 use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Kept, Resolved, compile};
-use ringress::proto::h1::request::{RequestHead, Underscores};
+use ringress::proto::h1::request::RequestHead;
+use ringress::proto::h1::rules::{HeadRules, Underscores};
 use ringress::proto::h1::scan::HeadScan;
 use ringress::snapshot::{Peer, Snapshot};
 use ringress::worker::{Worker, WorkerSettings};
@@ -94,7 +95,7 @@ fuzz_target!(|data: &[u8]| {
         let heard = heard.borrow();
         if let Ok(Some(length)) = HeadScan::default().advance(&heard) {
             let mut head = RequestHead::default();
-            if let Err(fault) = head.parse(heard[..length].to_vec(), Underscores::Reject) {
+            if let Err(fault) = head.parse(heard[..length].to_vec(), HeadRules { underscores: Underscores::Reject, ..HeadRules::default() }) {
                 let text = String::from_utf8_lossy(&heard[..length]).into_owned();
                 assert!(head.fields().count() > 100, "{fault:?}: {text}");
             }

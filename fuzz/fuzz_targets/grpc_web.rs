@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use ringress::proto::grpc_web::{GrpcWebKind, NotText, TextDecoder};
-use ringress::proto::h1::request::{RequestHead, Underscores};
+use ringress::proto::h1::request::RequestHead;
+use ringress::proto::h1::rules::HeadRules;
 
 fn decode(text: &[u8], step: usize) -> Result<(Vec<u8>, bool), NotText> {
     let (mut decoder, mut out) = (TextDecoder::default(), Vec::new());
@@ -20,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
 
     let mut head = RequestHead::default();
     let message = [b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web", data, b"\r\n\r\n"].concat();
-    if head.parse(message, Underscores::Drop).is_ok() {
+    if head.parse(message, HeadRules::default()).is_ok() {
         head.bridge_grpc_web();
         if head.grpc_web().is_some() {
             let value = head.value(b"content-type").expect("it has one");

@@ -7,14 +7,16 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use libfuzzer_sys::fuzz_target;
-use ringress::encode::hop::{Hop, HopFields, UpstreamHost};
+use ringress::encode::hop::{Asked, Hop, HopFields, UpstreamTarget};
 use ringress::encode::request::h2_request;
 use ringress::encode::response::{Persistence, ResponseTerms, UpstreamResponse, h2_response};
 use ringress::encode::wire::trailer_fields;
 use ringress::filter::edits::{Edits, FieldEdits};
-use ringress::proto::h1::request::{RequestHead, Underscores};
+use ringress::proto::h1::request::RequestHead;
+use ringress::proto::h1::rules::{ForwardedPath, HeadRules, Leniency, Underscores};
 use ringress::proto::h1::response::ResponseHead;
 use ringress::proto::h1::scan::HeadScan;
+use ringress::proto::h1::target::HiddenDots;
 use ringress::proto::h2::connection::Connection;
 use ringress::proto::h2::fields::FieldList;
 use ringress::proto::h2::hpack::decoder::Decoder;
@@ -123,6 +125,8 @@ fn check_block(data: &[u8]) {
     check_message(&block);
 }
 
+const KEEP: HeadRules = HeadRules { underscores: Underscores::Keep, hidden_dots: HiddenDots::Keep };
+
 /// What would be two heads, or a head and something behind it, must not be taken for one.
 fn check_message(block: &BlockFields) {
     for ends_stream in [true, false] {
@@ -131,7 +135,7 @@ fn check_message(block: &BlockFields) {
             continue;
         }
         let is_one = HeadScan::default().advance(&out) == Ok(Some(out.len()));
-        if RequestHead::default().parse(out, Underscores::Keep).is_ok() {
+        if RequestHead::default().parse(out, KEEP).is_ok() {
             assert!(is_one, "one head and nothing behind it");
         }
     }
@@ -158,7 +162,7 @@ fn check_huffman(data: &[u8]) {
 /// A request of HTTP/1.1 that is taken can be said in HTTP/2, and is read there as what it was.
 fn check_h2_request(data: &[u8]) {
     let mut head = RequestHead::default();
-    if head.parse(data.to_vec(), Underscores::Keep).is_err() {
+    if head.parse(data.to_vec(), KEEP).is_err() {
         return;
     }
     let peer = IpAddr::from([127, 0, 0, 1]);
@@ -166,15 +170,15 @@ fn check_h2_request(data: &[u8]) {
         peer,
         client: peer,
         is_trusted: true,
+        asked: Asked { scheme: "http", port: 80 },
         scheme: "http",
         client_certificate: None,
         is_early: false,
-        port: 80,
         request_id: 1,
         writes: HopFields { forwarded: true, via: true },
     };
-    let host = UpstreamHost { set: None, fallback: b"localhost" };
-    let request = h2_request(&head, &hop, &host, &FieldEdits::default(), "https");
+    let target = UpstreamTarget { host: None, fallback: b"localhost", path: ForwardedPath::default() };
+    let request = h2_request(&head, &hop, &target, &FieldEdits::default(), "https");
     let mut block = BlockFields::default();
     request.fields.iter().for_each(|(name, value)| block.add(name, value));
     if request.fields.size() <= 64 * 1024 {
@@ -186,7 +190,7 @@ fn check_h2_request(data: &[u8]) {
 /// A response of HTTP/1.1 that is taken can be said in HTTP/2.
 fn check_h2_response(data: &[u8]) {
     let mut head = ResponseHead::default();
-    if head.parse(data, false).is_err() {
+    if head.parse(data, false, Leniency::default()).is_err() {
         return;
     }
     let terms = ResponseTerms {
@@ -195,6 +199,7 @@ fn check_h2_response(data: &[u8]) {
         passes_length: false,
         is_secure: true,
         grpc_web: None,
+        now: None,
     };
     let response = h2_response(UpstreamResponse { head: &head, bytes: data }, &terms, &Edits::NONE);
     assert!(response.is_some() || head.status() == 101);

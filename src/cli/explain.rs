@@ -30,7 +30,7 @@ pub(super) fn explain(path: &Path, method: &str, url: &str, fields: &[String]) -
             timeouts.header, timeouts.body, timeouts.idle, timeouts.send
         );
         let mut head = RequestHead::default();
-        match head.parse(text.clone().into_bytes(), listener.spec.underscores) {
+        match head.parse(text.clone().into_bytes(), listener.spec.head_rules()) {
             Ok(()) => explain_route(&source, entrance, &mut head),
             Err(fault) => println!("  answered {} {}", Failure::from(fault).row().status, Failure::from(fault)),
         }
@@ -56,7 +56,7 @@ fn request_text(method: &str, url: &str, fields: &[String]) -> anyhow::Result<St
 fn explain_route(source: &Source, entrance: &Entrance, head: &mut RequestHead) {
     let config = &source.config;
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    println!("  normal form: {} {}{}", lossy(head.method()), lossy(head.authority()), lossy(head.target()));
+    println!("  normal form: {} {}{}", lossy(head.method()), lossy(head.authority()), lossy(head.target().matched()));
     let table = &entrance.table;
     let route = table.router.find(head).and_then(|at| table.routes.get(at));
     let written = |name: &str| config.routes.iter().find(|written| written.name == name);
@@ -69,7 +69,8 @@ fn explain_route(source: &Source, entrance: &Entrance, head: &mut RequestHead) {
     for filter in &written.filters {
         println!("    filter {}", serde_json::to_string(filter).unwrap_or_default());
     }
-    let context = Context { client: std::net::Ipv4Addr::LOCALHOST.into(), scheme: "http", tls: None };
+    let context =
+        Context { client: std::net::Ipv4Addr::LOCALHOST.into(), scheme: "http", is_trusted: false, tls: None };
     match route.chain.on_request(head, &context) {
         Verdict::Answer(Answer { status, fields, .. }) => {
             let fields: Vec<_> =
@@ -77,7 +78,11 @@ fn explain_route(source: &Source, entrance: &Entrance, head: &mut RequestHead) {
             println!("  answered {status} {}", fields.join(", "));
             return;
         }
-        Verdict::Pass => println!("    forwarded as {}", lossy(head.target())),
+        Verdict::Pass => {
+            let service = written.service.as_ref().and_then(|name| config.services.get(name));
+            let path = service.map(|service| service.path).unwrap_or_default();
+            println!("    forwarded as {}", lossy(head.forwarded(path)));
+        }
         Verdict::Fail(failure) => {
             println!("  answered {failure}");
             return;

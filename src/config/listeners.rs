@@ -5,8 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tls::ListenerTls;
-use crate::proto::h1::request::Underscores;
-use crate::timeouts::ClientTimeouts;
+use crate::limits::{CLIENT_BYTES_PER_S_MIN, RATE_GRACE_MS, SEND_GRACE_MS};
+use crate::proto::h1::rules::{HeadRules, Underscores};
+use crate::proto::h1::target::HiddenDots;
+use crate::timeouts::{ClientTimeouts, Pace};
 use crate::units::{ListenAddress, Size};
 
 /// Where clients connect.
@@ -36,6 +38,21 @@ pub struct ListenerSpec {
     /// Field names with `_`: `"drop"`, `"reject"` or `"keep"`.
     #[serde(default)]
     pub underscores: Underscores,
+    /// Dot segments that only some servers see, as `..%2F` and `..;/`: `"reject"` or `"keep"`.
+    #[serde(default)]
+    pub hidden_dots: HiddenDots,
+    /// The slowest that a request body may come, in bytes a second, once 10 s were waited for it; `"0B"` for no such limit. A pause
+    /// is bounded by `timeouts.body` and counts for 5 s of these at most.
+    #[serde(default = "slowest_rate")]
+    pub body_rate: Size,
+    /// The slowest that a client may take an answer, in bytes a second, once 30 s were waited for it; `"0B"` for no such limit. A
+    /// pause is bounded by `timeouts.send` and counts for 15 s of these at most.
+    #[serde(default = "slowest_rate")]
+    pub send_rate: Size,
+    /// What a client gets that ends its side of the connection behind its request: `"answer"`, as scripts and old clients expect
+    /// it, or `"abort"`, as nginx has it: it counts as gone. One that resets its connection, or its stream of HTTP/2, is gone.
+    #[serde(default)]
+    pub half_close: HalfClose,
     /// Largest request body; `"0B"` for no limit.
     #[serde(default = "no_size")]
     pub body_max: Size,
@@ -51,6 +68,41 @@ pub struct ListenerSpec {
     /// Write `Proxy-Status` (RFC 9209) on answers that are not the upstream's own.
     #[serde(default = "yes")]
     pub proxy_status: bool,
+}
+
+impl ListenerSpec {
+    /// The slowest that a body may come.
+    #[must_use]
+    pub fn body_pace(&self) -> Pace {
+        Pace::new(RATE_GRACE_MS, self.body_rate.bytes())
+    }
+
+    /// The slowest that an answer may be taken.
+    #[must_use]
+    pub fn send_pace(&self) -> Pace {
+        Pace::new(SEND_GRACE_MS, self.send_rate.bytes())
+    }
+
+    /// How its requests are read.
+    #[must_use]
+    pub const fn head_rules(&self) -> HeadRules {
+        HeadRules { underscores: self.underscores, hidden_dots: self.hidden_dots }
+    }
+}
+
+const fn slowest_rate() -> Size {
+    Size::from_bytes(CLIENT_BYTES_PER_S_MIN)
+}
+
+/// What becomes of a client that ends its side of the connection behind its request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HalfClose {
+    /// It is answered.
+    #[default]
+    Answer,
+    /// It has left.
+    Abort,
 }
 
 const fn no_size() -> Size {

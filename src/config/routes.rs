@@ -26,7 +26,7 @@ pub struct RouteSpec {
     /// Methods; empty for any.
     #[serde(default)]
     pub methods: Vec<String>,
-    /// Fields that the request must carry.
+    /// Fields that the request must carry. One that is repeated is one value, joined by `, ` in the order it came.
     #[serde(default)]
     pub headers: Vec<ValueMatch>,
     /// Query parameters that the request must carry.

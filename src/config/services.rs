@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::health::Health;
 use super::tls::ServiceTls;
+use crate::proto::h1::rules::{ForwardedPath, Leniency, Lenient};
 use crate::timeouts::UpstreamTimeouts;
 use crate::units::{EndpointAddress, Size};
 use crate::upstream::breaker::CircuitBreaker;
@@ -47,6 +48,14 @@ pub struct ServiceSpec {
     /// The `Host` that upstreams get: `"keep"` for the client's, `"endpoint"` for the endpoint's, or a name.
     #[serde(default)]
     pub host: HostRule,
+    /// The form of the path that upstreams get: `"resolved"` as the client sent it less its dot segments, `"matched"` as routes
+    /// match it, with slashes merged and unreserved characters decoded, or `"as_sent"` byte for byte, as signed requests need it.
+    /// Routes see the strictest reading of it in any case.
+    #[serde(default)]
+    pub path: ForwardedPath,
+    /// What is read in answers although the rules forbid it, for servers that cannot be mended.
+    #[serde(default)]
+    pub lenient: Vec<Lenient>,
     /// When a failed attempt is followed by another.
     #[serde(default)]
     pub retry: Retry,
@@ -81,6 +90,12 @@ pub enum Protocol {
 }
 
 impl ServiceSpec {
+    /// How its answers are read.
+    #[must_use]
+    pub fn leniency(&self) -> Leniency {
+        Leniency::of(&self.lenient)
+    }
+
     /// True where its upstreams are, or may be, spoken to in HTTP/2.
     #[must_use]
     pub fn may_speak_h2(&self) -> bool {

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use super::response::begin_h2_response;
+use super::response::{EditsOfResponse, begin_h2_response, is_removed, put_edits};
 use super::wire::{FieldWriter, H2Head, Text};
 use crate::failure::Failure;
 use crate::filter::context::Answer;
 use crate::proto::h1::encode::{put_status_line, reason};
-use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 
 /// How an answer of our own goes out.
@@ -24,6 +23,8 @@ pub struct AnswerTerms<'a> {
     pub now: SystemTime,
     /// True for a request of gRPC, which is answered in its own fields.
     pub is_grpc: bool,
+    /// What the route changes in every answer; nothing where none was found.
+    pub edits: EditsOfResponse<'a>,
 }
 
 /// The answer to a failure: text, HTML or JSON, as the client accepts, or the fields of gRPC.
@@ -44,7 +45,7 @@ pub fn failure_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'stat
 fn told_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
     let row = failure.row();
     let title = reason(row.status);
-    let (content_type, body) = match form(terms.head.known(Known::Accept).unwrap_or_default()) {
+    let (content_type, body) = match form(&terms.head.value(b"accept").unwrap_or_default()) {
         Form::Text => {
             ("text/plain; charset=utf-8", format!("{} {title}\n{}\ncause: {failure}\n", row.status, row.meaning))
         }
@@ -109,10 +110,13 @@ pub fn body<'a>(answer: &'a Answer<'_>, terms: &AnswerTerms<'_>) -> &'a [u8] {
 }
 
 fn put_fields(out: &mut impl FieldWriter, answer: &Answer<'_>, terms: &AnswerTerms<'_>) {
-    out.field(b"Date", httpdate::fmt_http_date(terms.now).as_bytes());
-    for (name, value) in &answer.fields {
+    if !is_removed(terms.edits, b"date") {
+        out.field(b"Date", httpdate::fmt_http_date(terms.now).as_bytes());
+    }
+    for (name, value) in answer.fields.iter().filter(|(name, _)| !is_removed(terms.edits, name)) {
         out.field(name, value);
     }
+    put_edits(out, terms.edits);
     // Neither has a body whose length could be told (RFC 9110 §8.6).
     if !matches!(answer.status, 204 | 304) {
         out.number(b"Content-Length", answer.body.len() as u64);
@@ -138,14 +142,21 @@ fn form(accept: &[u8]) -> Form {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::h1::request::Underscores;
+    use crate::filter::edits::{FieldEdits, NameSet};
+    use crate::proto::h1::rules::HeadRules;
 
     fn told(accept: &str, method: &str, is_grpc: bool) -> String {
         let mut head = RequestHead::default();
         let text = format!("{method} / HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n");
-        head.parse(text.into_bytes(), Underscores::Drop).unwrap();
-        let terms =
-            AnswerTerms { head: &head, proxy_status: true, keep_alive: false, now: SystemTime::UNIX_EPOCH, is_grpc };
+        head.parse(text.into_bytes(), HeadRules::default()).unwrap();
+        let terms = AnswerTerms {
+            head: &head,
+            proxy_status: true,
+            keep_alive: false,
+            now: SystemTime::UNIX_EPOCH,
+            is_grpc,
+            edits: [None; 2],
+        };
         let mut out = Vec::new();
         put_answer(&mut out, &failure_answer(Failure::ConnectRefused, &terms), &terms);
         String::from_utf8(out).unwrap()
@@ -155,7 +166,8 @@ mod tests {
     fn an_answer_that_has_no_body_tells_no_length() {
         let head = RequestHead::default();
         let now = SystemTime::UNIX_EPOCH;
-        let terms = AnswerTerms { head: &head, proxy_status: true, keep_alive: true, now, is_grpc: false };
+        let terms =
+            AnswerTerms { head: &head, proxy_status: true, keep_alive: true, now, is_grpc: false, edits: [None; 2] };
         let answer = |status| {
             let mut out = Vec::new();
             put_answer(&mut out, &Answer { status, fields: Vec::new(), body: Cow::Borrowed(b"") }, &terms);
@@ -176,6 +188,22 @@ mod tests {
         let body = json.split_once("\r\n\r\n").unwrap().1;
         let value: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(value["cause"], "connect_refused");
+    }
+
+    #[test]
+    fn what_a_route_changes_in_answers_holds_for_ours() {
+        let edits = FieldEdits {
+            remove: NameSet::of(["proxy-status", "x-frame-options"]),
+            put: vec![(b"X-Frame-Options"[..].into(), b"DENY"[..].into())],
+        };
+        let head = RequestHead::default();
+        let now = SystemTime::UNIX_EPOCH;
+        let edits = [Some(&edits), None];
+        let terms = AnswerTerms { head: &head, proxy_status: true, keep_alive: true, now, is_grpc: false, edits };
+        let mut out = Vec::new();
+        put_answer(&mut out, &failure_answer(Failure::ConnectRefused, &terms), &terms);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\r\nX-Frame-Options: DENY\r\n") && !text.contains("Proxy-Status"), "{text}");
     }
 
     #[test]

@@ -3,11 +3,18 @@
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h2;
+use crate::proto::version::Version;
 
 /// True for a request of gRPC, by its content type.
 #[must_use]
 pub fn is_grpc(head: &RequestHead) -> bool {
-    head.known(Known::ContentType).is_some_and(h2::is_grpc)
+    head.only(Known::ContentType).is_some_and(h2::is_grpc)
+}
+
+/// True for a request of gRPC that speaks it: over HTTP/2, or as gRPC-web. What a field says alone, in HTTP/1, allows nothing.
+#[must_use]
+pub fn speaks_grpc(head: &RequestHead) -> bool {
+    is_grpc(head) && (head.version() == Version::H2 || head.grpc_web().is_some())
 }
 
 /// `grpc-timeout` in milliseconds, rounded up; `None` where it is missing or malformed.
@@ -33,12 +40,12 @@ pub fn timeout_ms(head: &RequestHead) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::h1::request::Underscores;
+    use crate::proto::h1::rules::HeadRules;
 
     fn head(fields: &str) -> RequestHead {
         let mut head = RequestHead::default();
         let text = format!("POST /s/m HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
-        head.parse(text.into_bytes(), Underscores::Drop).unwrap();
+        head.parse(text.into_bytes(), HeadRules::default()).unwrap();
         head
     }
 

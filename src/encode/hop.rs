@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::proto::h1::authority::{default_port, parts};
 use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::request::RequestHead;
+use crate::proto::h1::rules::ForwardedPath;
 
 /// What this hop knows of a request. Each fact is asked once.
 #[derive(Clone, Copy, Debug)]
@@ -16,18 +18,71 @@ pub struct Hop<'a> {
     pub client: IpAddr,
     /// True where the peer is a trusted proxy, whose word is believed.
     pub is_trusted: bool,
-    /// `http` or `https`.
+    /// What the client used, by a trusted proxy's word or by its connection.
+    pub asked: Asked,
+    /// What was spoken to us: `http` or `https`.
     pub scheme: &'static str,
     /// The client's certificate as RFC 9440 §2.2 writes it.
     pub client_certificate: Option<&'a str>,
     /// The request came before its client had shown that it is there now (RFC 8470 §5.1).
     pub is_early: bool,
-    /// The port of our listener.
-    pub port: u16,
     /// Our identifier of this request, for a client that sent none that is trusted.
     pub request_id: u128,
     /// What it writes of itself beside the usual fields.
     pub writes: HopFields,
+}
+
+/// What the client used to reach the service: the one place that redirects, fields of the request, `Strict-Transport-Security` and
+/// filters ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// `http` or `https`.
+    pub scheme: &'static str,
+    /// The port.
+    pub port: u16,
+}
+
+impl Asked {
+    /// What a request says of it. `own` is what was spoken to us; a trusted proxy's word goes before it: `X-Forwarded-Proto`, or
+    /// `Forwarded` where there is none, `X-Forwarded-Port`, the port in `X-Forwarded-Host` or `Host`, the scheme's own.
+    #[must_use]
+    pub fn of(head: &RequestHead, own: Self, is_trusted: bool) -> Self {
+        if !is_trusted {
+            return own;
+        }
+        let told = head.values(Known::XForwardedProto).flat_map(list_elements).last();
+        let Some(scheme) = told.or_else(|| forwarded_proto(head)).and_then(scheme_of) else { return own };
+        let port = head.only(Known::XForwardedPort).and_then(|port| std::str::from_utf8(port).ok()?.parse().ok());
+        let port = port.or_else(|| parts(head.asked_host(true))?.1);
+        Self { scheme, port: port.unwrap_or_else(|| default_port(scheme.as_bytes())) }
+    }
+
+    /// True where the client came by TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.scheme == "https"
+    }
+}
+
+/// The scheme that a proxy names. `ws` and `wss` are how some name the WebSocket's.
+fn scheme_of(told: &[u8]) -> Option<&'static str> {
+    let is = |name: &str| told.eq_ignore_ascii_case(name.as_bytes());
+    if is("https") || is("wss") {
+        Some("https")
+    } else if is("http") || is("ws") {
+        Some("http")
+    } else {
+        None
+    }
+}
+
+/// `proto=` of the last element of `Forwarded` (RFC 7239 §5.4): what the hop next to us says.
+fn forwarded_proto(head: &RequestHead) -> Option<&[u8]> {
+    let element = head.values(Known::Forwarded).flat_map(list_elements).last()?;
+    let mut pairs = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let told =
+        pairs.find_map(|pair| pair.split_at_checked(6).filter(|(name, _)| name.eq_ignore_ascii_case(b"proto=")))?.1;
+    Some(told.strip_prefix(b"\"").and_then(|told| told.strip_suffix(b"\"")).unwrap_or(told))
 }
 
 /// Fields that a hop may write.
@@ -39,22 +94,30 @@ pub struct HopFields {
     pub via: bool,
 }
 
-/// The `Host` that an upstream gets.
+/// What a service asks to be told of the target.
 #[derive(Clone, Copy, Debug)]
-pub struct UpstreamHost<'a> {
-    /// In place of the client's.
-    pub set: Option<&'a [u8]>,
-    /// Where the client sent none (HTTP/1.0): upstreams get HTTP/1.1 or HTTP/2, which must have one.
+pub struct UpstreamTarget<'a> {
+    /// The host in place of the client's.
+    pub host: Option<&'a [u8]>,
+    /// The host where the client sent none (HTTP/1.0): upstreams get HTTP/1.1 or HTTP/2, which must have one.
     pub fallback: &'a [u8],
+    /// The form of the path.
+    pub path: ForwardedPath,
 }
 
-impl<'a> UpstreamHost<'a> {
+impl<'a> UpstreamTarget<'a> {
     /// The host for this request.
     #[must_use]
-    pub fn of(&self, head: &'a RequestHead) -> &'a [u8] {
+    pub fn host_of(&self, head: &'a RequestHead) -> &'a [u8] {
         let of_client = if head.authority().is_empty() { self.fallback } else { head.authority() };
-        self.set.unwrap_or(of_client)
+        self.host.unwrap_or(of_client)
     }
+}
+
+/// An authority without the port that goes without saying for the scheme.
+#[must_use]
+pub fn without_default_port(authority: &str, is_secure: bool) -> &str {
+    authority.strip_suffix(if is_secure { ":443" } else { ":80" }).unwrap_or(authority)
 }
 
 /// True where the address is in one of the networks.
@@ -70,8 +133,7 @@ pub fn client_address(head: &RequestHead, peer: IpAddr, networks: &[IpNet]) -> I
         return peer;
     }
     let mut client = peer;
-    let fields = head.fields().filter(|(field, ..)| field.known == Known::XForwardedFor);
-    for (_, _, value) in fields {
+    for value in head.values(Known::XForwardedFor) {
         // Read from left to right, so that the last untrusted address wins. Something that is no address leaves open who
         // wrote what stands before it, so the peer counts.
         for element in list_elements(value) {
@@ -94,11 +156,11 @@ fn address_of(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::h1::request::Underscores;
+    use crate::proto::h1::rules::HeadRules;
 
     fn head(text: &str) -> RequestHead {
         let mut head = RequestHead::default();
-        head.parse(text.replace('\n', "\r\n").into_bytes(), Underscores::Drop).unwrap();
+        head.parse(text.replace('\n', "\r\n").into_bytes(), HeadRules::default()).unwrap();
         head
     }
 
@@ -116,5 +178,29 @@ mod tests {
         };
         assert_eq!(through("1.2.3.4:5678"), peer("1.2.3.4"));
         assert_eq!(through("unknown"), peer("10.0.0.1"), "what stands before it may be the client's invention");
+    }
+
+    #[test]
+    fn what_the_client_used_is_a_trusted_proxys_word() {
+        let own = Asked { scheme: "http", port: 8080 };
+        let asked = |fields: &str, is_trusted| {
+            let asked = Asked::of(&head(&format!("GET / HTTP/1.1\nHost: a\n{fields}\n")), own, is_trusted);
+            (asked.scheme, asked.port)
+        };
+        for (fields, expected) in [
+            ("", ("http", 8080)),
+            ("X-Forwarded-Proto: https\n", ("https", 443)),
+            ("X-Forwarded-Proto: http, WSS\n", ("https", 443)),
+            ("X-Forwarded-Proto: gopher\n", ("http", 8080)),
+            ("X-Forwarded-Proto: https\nX-Forwarded-Port: 8443\n", ("https", 8443)),
+            ("X-Forwarded-Proto: https\nX-Forwarded-Host: b:444\n", ("https", 444)),
+            ("Forwarded: for=1, for=2;Proto=\"https\"\n", ("https", 443)),
+            ("Forwarded: proto=http\nX-Forwarded-Proto: https\n", ("https", 443)),
+        ] {
+            assert_eq!(asked(fields, true), expected, "{fields}");
+            assert_eq!(asked(fields, false), ("http", 8080), "{fields}");
+        }
+        assert_eq!(without_default_port("a:80", false), "a");
+        assert_eq!(without_default_port("a:80", true), "a:80");
     }
 }

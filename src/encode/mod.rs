@@ -9,4 +9,5 @@ pub mod hop;
 pub mod request;
 pub mod response;
 pub mod subrequest;
+pub mod trailers;
 pub mod wire;

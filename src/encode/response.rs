@@ -1,5 +1,7 @@
 //! Writes the response head that the client gets: the upstream's fields less what ends here, framed for the client.
 
+use std::time::SystemTime;
+
 use super::wire::{FieldWriter, H2Head, Text};
 use crate::filter::edits::{Edits, FieldEdits};
 use crate::proto::grpc_web;
@@ -34,6 +36,8 @@ pub struct ResponseTerms {
     pub is_secure: bool,
     /// How gRPC goes to a client of gRPC-web.
     pub grpc_web: Option<grpc_web::GrpcWebKind>,
+    /// For a `Date` where the upstream said none (RFC 9110 §6.6.1); `None` for an interim response.
+    pub now: Option<SystemTime>,
 }
 
 impl ResponseTerms {
@@ -44,6 +48,7 @@ impl ResponseTerms {
         passes_length: false,
         is_secure: false,
         grpc_web: None,
+        now: None,
     };
 }
 
@@ -57,7 +62,7 @@ pub struct UpstreamResponse<'a> {
 }
 
 /// What a route changes in the fields of one response.
-type EditsOfResponse<'a> = [Option<&'a FieldEdits>; 2];
+pub type EditsOfResponse<'a> = [Option<&'a FieldEdits>; 2];
 
 /// Appends the whole head as text.
 pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, terms: &ResponseTerms, edits: &Edits) {
@@ -71,15 +76,17 @@ pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, term
         Framing::Chunked => text.field(b"Transfer-Encoding", b"chunked"),
         Framing::None | Framing::UntilClose => {}
     }
-    if head.status() == 101 {
-        text.field(b"Connection", b"upgrade");
-        text.field(b"Upgrade", head.known(Known::Upgrade, bytes).unwrap_or_default());
-    } else {
-        match terms.persistence {
-            Persistence::Close => text.field(b"Connection", b"close"),
-            Persistence::SaysKeepAlive => text.field(b"Connection", b"keep-alive"),
-            Persistence::KeepAlive => {}
-        }
+    // A 426 says what to change to (RFC 9110 §15.5.22).
+    let protocols = head.known(Known::Upgrade, bytes).filter(|_| matches!(head.status(), 101 | 426));
+    if let Some(protocols) = protocols {
+        text.field(b"Upgrade", protocols);
+    }
+    match (protocols.is_some(), terms.persistence) {
+        (true, Persistence::Close) if head.status() == 426 => text.field(b"Connection", b"close, upgrade"),
+        (true, _) => text.field(b"Connection", b"upgrade"),
+        (false, Persistence::Close) => text.field(b"Connection", b"close"),
+        (false, Persistence::SaysKeepAlive) => text.field(b"Connection", b"keep-alive"),
+        (false, Persistence::KeepAlive) => {}
     }
     put_edits(&mut text, edits);
     out.extend_from_slice(b"\r\n");
@@ -109,18 +116,18 @@ pub fn h2_response(response: UpstreamResponse<'_>, terms: &ResponseTerms, edits:
     Some(H2Head { fields, is_interim: false })
 }
 
-/// Appends the head of an interim response (100, 103).
-pub fn put_interim_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>) {
+/// Appends the head of an interim response (100, 103). What a route takes away is left out of it, too.
+pub fn put_interim_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, edits: &Edits) {
     put_status_line(out, response.head.status(), response.head.reason(response.bytes));
-    put_fields(&mut Text(out), response, &ResponseTerms::INTERIM, [None; 2]);
+    put_fields(&mut Text(out), response, &ResponseTerms::INTERIM, edits.of_response(true));
     out.extend_from_slice(b"\r\n");
 }
 
 /// The head of an interim response for a stream of HTTP/2.
 #[must_use]
-pub fn h2_interim(response: UpstreamResponse<'_>) -> H2Head {
+pub fn h2_interim(response: UpstreamResponse<'_>, edits: &Edits) -> H2Head {
     let mut fields = begin_h2_response(response.head.status());
-    put_fields(&mut fields, response, &ResponseTerms::INTERIM, [None; 2]);
+    put_fields(&mut fields, response, &ResponseTerms::INTERIM, edits.of_response(true));
     H2Head { fields, is_interim: true }
 }
 
@@ -138,11 +145,11 @@ pub(super) fn begin_h2_response(status: u16) -> FieldList {
 }
 
 /// True where a filter of the route takes this field away, or sets it to a value of its own.
-fn is_removed(edits: EditsOfResponse<'_>, name: &[u8]) -> bool {
+pub(super) fn is_removed(edits: EditsOfResponse<'_>, name: &[u8]) -> bool {
     edits.into_iter().flatten().any(|edits| edits.removes(name))
 }
 
-fn put_edits(out: &mut impl FieldWriter, edits: EditsOfResponse<'_>) {
+pub(super) fn put_edits(out: &mut impl FieldWriter, edits: EditsOfResponse<'_>) {
     let lines = edits.into_iter().flatten().flat_map(|edits| &edits.put);
     lines.for_each(|(name, value)| out.field(name, value));
 }
@@ -162,6 +169,9 @@ fn put_fields(
         !is_left_out
     });
     out.fields(bytes, passing.map(|(field, ..)| field));
+    if let Some(now) = terms.now.filter(|_| head.known(Known::Date, bytes).is_none() && !is_removed(edits, b"date")) {
+        out.field(b"Date", httpdate::fmt_http_date(now).as_bytes());
+    }
     if let Some(kind) = terms.grpc_web
         && !is_removed(edits, b"content-type")
     {
@@ -173,12 +183,13 @@ fn put_fields(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::h1::rules::Leniency;
 
     const TERMS: ResponseTerms = ResponseTerms { persistence: Persistence::SaysKeepAlive, ..ResponseTerms::INTERIM };
 
     fn parsed(bytes: &[u8]) -> ResponseHead {
         let mut head = ResponseHead::default();
-        head.parse(bytes, false).unwrap();
+        head.parse(bytes, false, Leniency::default()).unwrap();
         head
     }
 
@@ -215,11 +226,30 @@ mod tests {
     }
 
     #[test]
+    fn what_a_recipient_must_add_is_there() {
+        let written = |bytes: &[u8], persistence| {
+            let head = parsed(bytes);
+            let terms = ResponseTerms { now: Some(SystemTime::UNIX_EPOCH), persistence, ..TERMS };
+            let mut out = Vec::new();
+            put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, &Edits::default());
+            String::from_utf8(out).unwrap()
+        };
+        let undated = written(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n", Persistence::KeepAlive);
+        assert_eq!(undated, "HTTP/1.1 200 OK\r\nX: y\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n");
+        let required = b"HTTP/1.1 426 Upgrade Required\r\nDate: x\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\n";
+        for (persistence, connection) in [(Persistence::KeepAlive, "upgrade"), (Persistence::Close, "close, upgrade")] {
+            let text = written(required, persistence);
+            let end = format!("Date: x\r\nUpgrade: foo\r\nConnection: {connection}\r\n\r\n");
+            assert!(text.ends_with(&end), "{text}");
+        }
+    }
+
+    #[test]
     fn a_response_edit_has_the_last_word_on_both_wires() {
         let bytes = b"HTTP/1.1 200 OK\r\nServer: s\r\nX: 1\r\nContent-Length: 0\r\n\r\n";
         let head = parsed(bytes);
         let mut edits = Edits::default();
-        edits.response.remove.push(b"server"[..].into());
+        edits.response.remove.add(b"server");
         edits.secure_response.put.push((b"X-Secure"[..].into(), b"yes"[..].into()));
         let response = UpstreamResponse { head: &head, bytes };
         for (is_secure, expected) in [(false, "X: 1\r\n\r\n"), (true, "X: 1\r\nX-Secure: yes\r\n\r\n")] {

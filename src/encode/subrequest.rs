@@ -1,6 +1,6 @@
 //! A request of our own: what it says, and how it is written for the endpoint that gets it.
 
-use super::hop::UpstreamHost;
+use super::hop::UpstreamTarget;
 use super::request::begin_h2_request;
 use super::wire::{FieldWriter, H2Head, Text};
 use crate::proto::h1::encode::{put_field, put_request_line};
@@ -44,8 +44,8 @@ impl Subrequest {
             && self.fields.iter().all(|(name, value)| is_token(name) && !is_ours(name) && is_value(value))
     }
 
-    fn host<'a>(&'a self, host: &UpstreamHost<'a>) -> &'a [u8] {
-        host.set.or(self.host.as_deref()).unwrap_or(host.fallback)
+    fn host<'a>(&'a self, to: &UpstreamTarget<'a>) -> &'a [u8] {
+        to.host.or(self.host.as_deref()).unwrap_or(to.fallback)
     }
 
     fn put_fields(&self, out: &mut impl FieldWriter) {
@@ -57,17 +57,17 @@ impl Subrequest {
     }
 
     /// Appends the whole head as text.
-    pub fn put_head(&self, out: &mut Vec<u8>, host: &UpstreamHost<'_>) {
+    pub fn put_head(&self, out: &mut Vec<u8>, to: &UpstreamTarget<'_>) {
         put_request_line(out, &self.method, &self.target);
-        put_field(out, b"Host", self.host(host));
+        put_field(out, b"Host", self.host(to));
         self.put_fields(&mut Text(out));
         out.extend_from_slice(b"\r\n");
     }
 
     /// The whole head for a stream of HTTP/2; `scheme` is `https` or `http`, as it is spoken to the endpoint.
     #[must_use]
-    pub fn h2_head(&self, host: &UpstreamHost<'_>, scheme: &str) -> H2Head {
-        let mut fields = begin_h2_request(&self.method, scheme, self.host(host), &self.target);
+    pub fn h2_head(&self, to: &UpstreamTarget<'_>, scheme: &str) -> H2Head {
+        let mut fields = begin_h2_request(&self.method, scheme, self.host(to), &self.target);
         self.put_fields(&mut fields);
         H2Head { fields, is_interim: false }
     }
@@ -76,6 +76,7 @@ impl Subrequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::h1::rules::ForwardedPath;
 
     #[test]
     fn it_says_the_same_on_both_wires() {
@@ -86,11 +87,11 @@ mod tests {
             fields: vec![(b"x-a".to_vec(), b"1".to_vec())],
             body: b"12345".to_vec(),
         };
-        let host = UpstreamHost { set: None, fallback: b"endpoint:80" };
+        let to = UpstreamTarget { host: None, fallback: b"endpoint:80", path: ForwardedPath::default() };
         let mut out = Vec::new();
-        request.put_head(&mut out, &host);
+        request.put_head(&mut out, &to);
         assert_eq!(out, b"POST /a?b HTTP/1.1\r\nHost: own.test\r\nx-a: 1\r\ncontent-length: 5\r\n\r\n");
-        let fields = request.h2_head(&host, "https").fields.text();
+        let fields = request.h2_head(&to, "https").fields.text();
         let expected = ":method: POST, :scheme: https, :authority: own.test, :path: /a?b, x-a: 1, content-length: 5";
         assert_eq!(fields, expected);
         assert!(request.is_valid());
@@ -106,9 +107,9 @@ mod tests {
     #[test]
     fn a_service_that_names_the_host_has_the_last_word() {
         let request = Subrequest { method: b"GET".to_vec(), target: b"/".to_vec(), ..Subrequest::default() };
-        let text = |set: Option<&'static [u8]>| {
+        let text = |host: Option<&'static [u8]>| {
             let mut out = Vec::new();
-            request.put_head(&mut out, &UpstreamHost { set, fallback: b"e:1" });
+            request.put_head(&mut out, &UpstreamTarget { host, fallback: b"e:1", path: ForwardedPath::default() });
             String::from_utf8(out).unwrap()
         };
         assert_eq!(text(None), "GET / HTTP/1.1\r\nHost: e:1\r\n\r\n");

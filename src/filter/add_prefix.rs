@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::Verdict;
+use crate::proto::h1::fault::RequestFault;
 use crate::proto::h1::request::RequestHead;
 
 /// The prefix.
@@ -20,8 +21,8 @@ impl AddPrefix {
 }
 
 pub(super) fn on_request(prefix: &[u8], head: &mut RequestHead) -> Verdict<'static> {
-    let path = [prefix, head.path()].concat();
-    head.rewrite_path(&path).map_or_else(|fault| Verdict::Fail(fault.into()), |()| Verdict::Pass)
+    let added = head.target_mut().add_prefix(prefix).map_err(RequestFault::from);
+    added.map_or_else(|fault| Verdict::Fail(fault.into()), |()| Verdict::Pass)
 }
 
 #[cfg(test)]

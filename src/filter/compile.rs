@@ -40,7 +40,8 @@ pub(super) mod tests {
     use super::super::Chain;
     use super::super::context::{Answer, Context, Verdict};
     use crate::failure::Failure;
-    use crate::proto::h1::request::{RequestHead, Underscores};
+    use crate::proto::h1::request::RequestHead;
+    use crate::proto::h1::rules::HeadRules;
 
     /// Filters as a configuration writes them, and every fault of theirs.
     pub(in super::super) fn compiled(filters: &str) -> (Chain, Vec<String>) {
@@ -58,10 +59,11 @@ pub(super) mod tests {
         let (chain, faults) = compiled(filters);
         assert!(faults.is_empty(), "{faults:?}");
         let mut head = RequestHead::default();
-        head.parse(format!("GET {target} HTTP/1.1\r\nHost: a:81\r\n\r\n").into_bytes(), Underscores::Drop).unwrap();
-        let context = Context { client: std::net::Ipv4Addr::LOCALHOST.into(), scheme: "http", tls: None };
+        head.parse(format!("GET {target} HTTP/1.1\r\nHost: a:81\r\n\r\n").into_bytes(), HeadRules::default()).unwrap();
+        let context =
+            Context { client: std::net::Ipv4Addr::LOCALHOST.into(), scheme: "http", is_trusted: false, tls: None };
         match chain.on_request(&mut head, &context) {
-            Verdict::Pass => Ok(String::from_utf8(head.target().to_vec()).unwrap()),
+            Verdict::Pass => Ok(String::from_utf8(head.target().resolved().to_vec()).unwrap()),
             Verdict::Fail(failure) => Err(Some(failure)),
             Verdict::Answer(Answer { status, fields, body }) => {
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

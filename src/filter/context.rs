@@ -10,8 +10,10 @@ use crate::failure::Failure;
 pub struct Context<'a> {
     /// Who asks, behind trusted proxies.
     pub client: IpAddr,
-    /// The scheme that the client used: `http` or `https`.
+    /// The scheme that the client used, behind trusted proxies: `http` or `https`.
     pub scheme: &'static str,
+    /// True where a trusted proxy's word of the client is believed.
+    pub is_trusted: bool,
     /// What the TLS handshake came to, where there was one.
     pub tls: Option<&'a crate::tls::Facts>,
 }

@@ -1,13 +1,49 @@
 //! What all filters of a route change in fields, compiled to one value that the encoders take.
 
+use crate::proto::h1::field::by_name;
+
 /// A name and its value: a token, and bytes without control characters but tabs.
 pub type FieldLine = (Box<[u8]>, Box<[u8]>);
+
+/// Names of fields, in which case does not count. A message may ask it of each of its fields.
+#[derive(Clone, Debug, Default)]
+pub struct NameSet(Vec<Box<[u8]>>);
+
+impl NameSet {
+    const NONE: Self = Self(Vec::new());
+
+    /// These names.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut set = Self::NONE;
+        names.into_iter().for_each(|name| set.add(name.as_bytes()));
+        set
+    }
+
+    /// Adds a name.
+    pub fn add(&mut self, name: &[u8]) {
+        if let Err(at) = self.0.binary_search_by(|own| by_name(own, name)) {
+            self.0.insert(at, name.into());
+        }
+    }
+
+    /// True where the name is one of them.
+    #[must_use]
+    pub fn has(&self, name: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.binary_search_by(|own| by_name(own, name)).is_ok()
+    }
+
+    /// True where there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 /// Changes to the fields of one message: what is removed first, then what is written.
 #[derive(Clone, Debug, Default)]
 pub struct FieldEdits {
-    /// Names in lower case that are left out, those that are set among them.
-    pub remove: Vec<Box<[u8]>>,
+    /// Names that are left out, those that are set among them.
+    pub remove: NameSet,
     /// Names and values that are written.
     pub put: Vec<FieldLine>,
 }
@@ -16,7 +52,7 @@ impl FieldEdits {
     /// True where this field is left out.
     #[must_use]
     pub fn removes(&self, name: &[u8]) -> bool {
-        self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
+        self.remove.has(name)
     }
 }
 
@@ -32,7 +68,7 @@ pub struct Edits {
 }
 
 impl FieldEdits {
-    const NONE: Self = Self { remove: Vec::new(), put: Vec::new() };
+    const NONE: Self = Self { remove: NameSet::NONE, put: Vec::new() };
 
     const fn unless_empty(&self) -> Option<&Self> {
         if self.remove.is_empty() && self.put.is_empty() { None } else { Some(self) }

@@ -10,8 +10,18 @@ use super::edits::FieldEdits;
 use crate::proto::h1::field::is_token;
 
 /// Fields that the proxy writes itself.
-const OURS: [&str; 7] =
-    ["connection", "content-length", "early-data", "host", "transfer-encoding", "upgrade", "keep-alive"];
+const OURS: [&str; 10] = [
+    "connection",
+    "content-length",
+    "early-data",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Changes to fields: removed first, then set, then added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -36,7 +46,7 @@ impl HeaderEdit {
             check_value(name, value, place);
         }
         let removed = self.remove.iter().chain(self.set.keys());
-        edits.remove.extend(removed.map(|name| name.to_ascii_lowercase().into_bytes().into()));
+        removed.for_each(|name| edits.remove.add(name.as_bytes()));
         edits.put.extend(puts.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())));
     }
 }

@@ -31,7 +31,7 @@ impl Hsts {
             value.push_str("; preload");
         }
         let bytes = |text: &str| text.as_bytes().into();
-        edits.secure_response.remove.push(bytes("strict-transport-security"));
+        edits.secure_response.remove.add(b"strict-transport-security");
         edits.secure_response.put.push((bytes("Strict-Transport-Security"), bytes(&value)));
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::compile::FilterPlace;
 use super::context::{Answer, Context, Verdict};
 use crate::proto::h1::authority::host_length;
+use crate::proto::h1::fault::RequestFault;
 use crate::proto::h1::request::RequestHead;
 
 /// Where to send the client; what is left out stays as in the request.
@@ -65,13 +66,23 @@ impl Redirect {
 
 impl CompiledRedirect {
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
-        let mut location = Vec::new();
-        location.extend_from_slice(self.scheme.as_deref().unwrap_or(context.scheme.as_bytes()));
-        location.extend_from_slice(b"://");
+        // The asterisk is no resource that could be elsewhere.
+        if head.target().is_asterisk() {
+            return Verdict::Pass;
+        }
+        let asked = head.asked_host(context.is_trusted);
+        let scheme = self.scheme.as_deref().unwrap_or(context.scheme.as_bytes());
         // Another scheme has another default port: the one of the request would lead nowhere.
-        let host = if self.scheme.is_some() { head.host() } else { head.authority() };
+        let host = if self.scheme.is_some() { &asked[..host_length(asked).unwrap_or(asked.len())] } else { asked };
+        if host.is_empty() && self.host.is_none() {
+            // HTTP/1.0 without a host: nobody knows where to.
+            return Verdict::Fail(RequestFault::HostMissing.into());
+        }
+        let mut location = Vec::new();
+        location.extend_from_slice(scheme);
+        location.extend_from_slice(b"://");
         location.extend_from_slice(self.host.as_deref().unwrap_or(host));
-        location.extend_from_slice(self.path.as_deref().unwrap_or(head.target()));
+        location.extend_from_slice(self.path.as_deref().unwrap_or(head.target().resolved()));
         let fields = vec![(&b"Location"[..], Cow::Owned(location))];
         Verdict::Answer(Answer { status: self.status, fields, body: Cow::Borrowed(b"") })
     }

@@ -7,7 +7,7 @@ use super::compile::FilterPlace;
 use super::context::Verdict;
 use crate::proto::h1::request::RequestHead;
 
-/// The prefix.
+/// The prefix. The upstream is told of it by `X-Forwarded-Prefix`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct StripPrefix(pub String);
@@ -19,14 +19,9 @@ impl StripPrefix {
     }
 }
 
+/// Another element that begins alike is no match: `/apiary` is not below `/api`.
 pub(super) fn on_request(prefix: &[u8], head: &mut RequestHead) -> Verdict<'static> {
-    let rest = match head.path().strip_prefix(prefix) {
-        Some([]) => b"/".to_vec(),
-        Some(rest @ [b'/', ..]) => rest.to_vec(),
-        // Another element that begins alike: `/apiary` is not below `/api`.
-        Some(_) | None => return Verdict::Pass,
-    };
-    head.rewrite_path(&rest).map_or_else(|fault| Verdict::Fail(fault.into()), |()| Verdict::Pass)
+    head.strip_prefix(prefix).map_or_else(|fault| Verdict::Fail(fault.into()), |_| Verdict::Pass)
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ impl Line<'_> {
 
     fn put_quoted_field(&self, out: &mut Vec<u8>, known: Known) {
         out.extend_from_slice(b" \"");
-        match self.head.known(known) {
+        match self.head.values(known).next() {
             Some(value) => put_escaped(out, value),
             None => out.push(b'-'),
         }
@@ -232,7 +232,7 @@ impl Line<'_> {
         out.push(b'"');
         self.put_json_attempts(out);
         for (key, known) in [("user_agent", Known::UserAgent), ("referer", Known::Referer)] {
-            if let Some(value) = self.head.known(known) {
+            if let Some(value) = self.head.values(known).next() {
                 put_text(out, key, value);
             }
         }
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
     use crate::failure::Failure;
     use crate::filter::Chain;
-    use crate::proto::h1::request::Underscores;
+    use crate::proto::h1::rules::HeadRules;
     use crate::snapshot::{Label, Route};
     use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
     use crate::upstream::evidence::Evidence;
@@ -336,7 +336,7 @@ mod tests {
     fn line(format: LogFormat) -> String {
         let mut head = RequestHead::default();
         let text = "GET /a\"b?c HTTP/1.1\r\nHost: h\r\nUser-Agent: \"x\\\u{e9}\r\n\r\n";
-        head.parse(text.as_bytes().to_vec(), Underscores::Drop).unwrap();
+        head.parse(text.as_bytes().to_vec(), HeadRules::default()).unwrap();
         let mut record = Record::new(Label::default(), "192.0.2.1".parse().unwrap(), 1_000);
         record.status = 502;
         record.failure = Some(Failure::ConnectRefused);

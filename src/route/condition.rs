@@ -46,7 +46,7 @@ impl Conditions {
     pub(super) fn are_met(&self, head: &RequestHead) -> bool {
         let method = self.methods.is_empty() || self.methods.iter().any(|method| **method == *head.method());
         method
-            && self.headers.iter().all(|(name, test)| head.value(name).is_some_and(|value| test.passes(value)))
+            && self.headers.iter().all(|(name, test)| head.value(name).is_some_and(|value| test.passes(&value)))
             && self.query.iter().all(|(name, test)| has_parameter(head.query(), name, test))
     }
 }

@@ -124,12 +124,12 @@ impl Tier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::h1::request::Underscores;
+    use crate::proto::h1::rules::HeadRules;
 
     fn head(method: &str, host: &str, target: &str, fields: &str) -> RequestHead {
         let text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n");
         let mut head = RequestHead::default();
-        head.parse(text.into_bytes(), Underscores::Drop).unwrap();
+        head.parse(text.into_bytes(), HeadRules::default()).unwrap();
         head
     }
 

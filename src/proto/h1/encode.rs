@@ -164,8 +164,10 @@ pub fn for_trailer(name: &[u8], value: &[u8], put: impl FnOnce(&[u8], &[u8])) {
     }
 }
 
-/// Fields for framing, routing, authentication and control do not belong in trailers.
-fn is_allowed_trailer(name: &[u8]) -> bool {
+/// True for a field that may stand in a trailer section: those for framing, routing, authentication and control may not (RFC 9110
+/// §6.5.1).
+#[must_use]
+pub fn is_allowed_trailer(name: &[u8]) -> bool {
     use super::field::Known;
     const FORBIDDEN: [&[u8]; 14] = [
         b"authorization",

@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "the variants are the rules' names, described in `rule`")]
 
 use super::framing::FramingFault;
+use super::target::TargetFault;
 use crate::failure::Failure;
 
 /// A way for a request head to be wrong. The fault is the client's.
@@ -26,10 +27,22 @@ pub enum RequestFault {
     TargetForm,
     TargetPercent,
     TargetCharacter,
-    UpgradeWithBody,
+    HiddenDots,
+    Protocol,
     PseudoField,
     ConnectionField,
     BodyLength,
+}
+
+impl From<TargetFault> for RequestFault {
+    fn from(fault: TargetFault) -> Self {
+        match fault {
+            TargetFault::Percent => Self::TargetPercent,
+            TargetFault::Character => Self::TargetCharacter,
+            TargetFault::Form => Self::TargetForm,
+            TargetFault::HiddenDots => Self::HiddenDots,
+        }
+    }
 }
 
 impl RequestFault {
@@ -55,7 +68,8 @@ impl RequestFault {
             Self::TargetForm => "target_form",
             Self::TargetPercent => "target_percent",
             Self::TargetCharacter => "target_character",
-            Self::UpgradeWithBody => "upgrade_with_body",
+            Self::HiddenDots => "hidden_dots",
+            Self::Protocol => "protocol",
             Self::PseudoField => "pseudo_field",
             Self::ConnectionField => "connection_field",
             Self::BodyLength => "body_length",
@@ -67,7 +81,7 @@ impl From<RequestFault> for Failure {
     fn from(fault: RequestFault) -> Self {
         match fault {
             RequestFault::Version => Self::ClientVersion,
-            RequestFault::Method => Self::ClientMethod,
+            RequestFault::Method | RequestFault::Protocol => Self::ClientMethod,
             RequestFault::Expectation => Self::ClientExpectation,
             RequestFault::TargetTooLong => Self::ClientUriTooLong,
             RequestFault::HeadTooLarge => Self::ClientHeadTooLarge,
@@ -84,7 +98,7 @@ impl From<RequestFault> for Failure {
             | RequestFault::TargetForm
             | RequestFault::TargetPercent
             | RequestFault::TargetCharacter
-            | RequestFault::UpgradeWithBody
+            | RequestFault::HiddenDots
             | RequestFault::PseudoField
             | RequestFault::ConnectionField
             | RequestFault::BodyLength => Self::ClientBadRequest(fault.rule()),

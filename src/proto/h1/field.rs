@@ -72,11 +72,17 @@ pub enum Known {
     ContentLength,
     ContentType,
     Cookie,
+    Date,
     EarlyData,
     Expect,
     Forwarded,
     Host,
+    Http2Settings,
     KeepAlive,
+    MaxForwards,
+    Proxy,
+    ProxyAuthenticate,
+    ProxyAuthorization,
     ProxyConnection,
     Referer,
     RetryAfter,
@@ -86,9 +92,13 @@ pub enum Known {
     Upgrade,
     UserAgent,
     Via,
+    WwwAuthenticate,
     XForwardedFor,
     XForwardedHost,
+    /// Any other name that begins with `X-Forwarded-`.
+    XForwardedOther,
     XForwardedPort,
+    XForwardedPrefix,
     XForwardedProto,
     XRealIp,
     XRequestId,
@@ -102,6 +112,7 @@ impl KnownSet {
     /// Fields that end at this hop in every message (RFC 9110 §7.6.1).
     pub const HOP_BY_HOP: Self = Self::of(&[
         Known::Connection,
+        Known::Http2Settings,
         Known::KeepAlive,
         Known::ProxyConnection,
         Known::Te,
@@ -152,7 +163,8 @@ impl Known {
         let candidates: &[(&[u8], Self)] = match name.len() {
             2 => &[(b"te", Self::Te)],
             3 => &[(b"via", Self::Via)],
-            4 => &[(b"host", Self::Host)],
+            4 => &[(b"host", Self::Host), (b"date", Self::Date)],
+            5 => &[(b"proxy", Self::Proxy)],
             6 => &[(b"accept", Self::Accept), (b"cookie", Self::Cookie), (b"expect", Self::Expect)],
             7 => &[(b"referer", Self::Referer), (b"trailer", Self::Trailer), (b"upgrade", Self::Upgrade)],
             9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::XRealIp)],
@@ -163,23 +175,49 @@ impl Known {
                 (b"early-data", Self::EarlyData),
             ],
             11 => &[(b"retry-after", Self::RetryAfter), (b"client-cert", Self::ClientCert)],
-            12 => &[(b"x-request-id", Self::XRequestId), (b"content-type", Self::ContentType)],
+            12 => &[
+                (b"x-request-id", Self::XRequestId),
+                (b"content-type", Self::ContentType),
+                (b"max-forwards", Self::MaxForwards),
+            ],
             13 => &[(b"authorization", Self::Authorization)],
-            14 => &[(b"content-length", Self::ContentLength)],
+            14 => &[(b"content-length", Self::ContentLength), (b"http2-settings", Self::Http2Settings)],
             15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
             16 => &[
                 (b"x-forwarded-host", Self::XForwardedHost),
                 (b"x-forwarded-port", Self::XForwardedPort),
                 (b"proxy-connection", Self::ProxyConnection),
+                (b"www-authenticate", Self::WwwAuthenticate),
             ],
             17 => &[
                 (b"transfer-encoding", Self::TransferEncoding),
                 (b"x-forwarded-proto", Self::XForwardedProto),
                 (b"client-cert-chain", Self::ClientCertChain),
             ],
+            18 => &[(b"x-forwarded-prefix", Self::XForwardedPrefix), (b"proxy-authenticate", Self::ProxyAuthenticate)],
+            19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
             _ => &[],
         };
-        candidates.iter().find(|(known, _)| is_same(name, known)).map_or(Self::Other, |(_, known)| *known)
+        candidates
+            .iter()
+            .find(|(known, _)| is_same(name, known))
+            .map_or_else(|| Self::of_family(name), |(_, known)| *known)
+    }
+
+    /// A name that is known by how it begins.
+    fn of_family(name: &[u8]) -> Self {
+        const FORWARDED: &[u8] = b"x-forwarded-";
+        match name.split_at_checked(FORWARDED.len()) {
+            Some((start, [_, ..])) if is_same(start, FORWARDED) => Self::XForwardedOther,
+            Some(_) | None => Self::Other,
+        }
+    }
+
+    /// Tells a name as the variables of CGI know it, in which `_` and `-` are one.
+    #[must_use]
+    pub fn of_variable(name: &[u8]) -> Self {
+        let dashed: Vec<_> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+        Self::of(&dashed)
     }
 
     /// True for fields that `Connection` may not take away: framing, routing, identity.
@@ -190,13 +228,17 @@ impl Known {
             Self::ContentLength
                 | Self::Host
                 | Self::Authorization
+                | Self::ClientCert
+                | Self::ClientCertChain
                 | Self::Cookie
                 | Self::EarlyData
                 | Self::Forwarded
                 | Self::Via
                 | Self::XForwardedFor
                 | Self::XForwardedHost
+                | Self::XForwardedOther
                 | Self::XForwardedPort
+                | Self::XForwardedPrefix
                 | Self::XForwardedProto
                 | Self::XRealIp
                 | Self::XRequestId
@@ -225,33 +267,44 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
 }
 
-/// Marks the fields that `Connection` names, so that they end at this hop.
+/// Marks the fields that `Connection` names, so that they end at this hop. Names are sorted once, so that neither a long list
+/// nor many fields cost more than their bytes.
 pub(crate) fn mark_nominated(fields: &mut [Field], bytes: &[u8]) {
-    for at in 0..fields.len() {
-        if fields[at].known != Known::Connection {
-            continue;
-        }
-        let value = fields[at].value;
-        for element in list_elements(value.bytes(bytes)) {
-            nominate(fields, element, bytes);
-        }
+    let mut nominated: Vec<&[u8]> = fields
+        .iter()
+        .filter(|field| field.known == Known::Connection)
+        .flat_map(|field| list_elements(field.value.bytes(bytes)))
+        .filter(|element| !is_option(element) && !Known::of(element).cannot_be_nominated())
+        .collect();
+    if nominated.is_empty() {
+        return;
+    }
+    nominated.sort_unstable_by(|one, other| by_name(one, other));
+    for field in fields {
+        let name = field.name.bytes(bytes);
+        field.nominated = nominated.binary_search_by(|element| by_name(element, name)).is_ok();
     }
 }
 
-fn nominate(fields: &mut [Field], element: &[u8], bytes: &[u8]) {
-    let is_option =
-        [&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|option| element.eq_ignore_ascii_case(option));
-    if is_option || Known::of(element).cannot_be_nominated() {
-        return;
-    }
-    for field in fields.iter_mut() {
-        field.nominated |= field.name.bytes(bytes).eq_ignore_ascii_case(element);
-    }
+fn is_option(element: &[u8]) -> bool {
+    [&b"close"[..], b"keep-alive", b"upgrade"].iter().any(|option| element.eq_ignore_ascii_case(option))
+}
+
+/// The order of names, in which case does not count.
+#[must_use]
+pub fn by_name(one: &[u8], other: &[u8]) -> std::cmp::Ordering {
+    one.iter().map(u8::to_ascii_lowercase).cmp(other.iter().map(u8::to_ascii_lowercase))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Span {
+        fn into_field(self, bytes: &[u8]) -> Field {
+            Field { name: self, value: Self::default(), known: Known::of(self.bytes(bytes)), nominated: false }
+        }
+    }
 
     #[test]
     fn a_span_finds_its_bytes_again() {
@@ -267,7 +320,10 @@ mod tests {
     fn names_are_told_whatever_their_case() {
         assert_eq!(Known::of(b"TRANSFER-encoding"), Known::TransferEncoding);
         assert_eq!(Known::of(b"X-Forwarded-Proto"), Known::XForwardedProto);
-        assert_eq!(Known::of(b"X-Forwarded-Prato"), Known::Other);
+        assert_eq!(Known::of(b"X-Forwarded-Prato"), Known::XForwardedOther);
+        assert_eq!(Known::of(b"x-forwarded-tls-client-cert"), Known::XForwardedOther);
+        assert_eq!((Known::of(b"X-Forwarded-"), Known::of(b"X-Forwarder-A")), (Known::Other, Known::Other));
+        assert_eq!(Known::of_variable(b"X_Forwarded_For"), Known::XForwardedFor);
         assert_eq!(Known::of(b""), Known::Other);
         let name = b"x-forwarded-proto";
         for (at, byte) in (0..name.len()).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
@@ -276,6 +332,16 @@ mod tests {
             let is_same = changed.eq_ignore_ascii_case(name);
             assert!(!is_token(&changed) || (Known::of(&changed) == Known::XForwardedProto) == is_same, "{changed:?}");
         }
+    }
+
+    #[test]
+    fn nomination_takes_a_name_whatever_its_case_and_leaves_identity_alone() {
+        let bytes = b"X-A X-Bb X-B Cookie close Connection x-b, CLOSE,cookie,x-a,,x-a";
+        let at = |from: u32, to: u32| Span { start: from, end: to }.into_field(bytes);
+        let mut fields = [at(0, 3), at(4, 8), at(9, 12), at(13, 19), at(20, 25), at(26, 36)];
+        fields[5].value = Span::of(&bytes[37..], bytes);
+        mark_nominated(&mut fields, bytes);
+        assert_eq!(fields.map(|field| field.nominated), [true, false, true, false, false, false]);
     }
 
     #[test]

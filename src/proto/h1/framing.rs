@@ -2,6 +2,7 @@
 
 use super::chunked::{BodyOf, ChunkDecoder, ChunkFault, Piece};
 use super::field::{Field, Known};
+use super::rules::{Leniency, Lenient};
 use crate::proto::version::Version;
 
 /// How a message says where its body ends.
@@ -51,21 +52,29 @@ impl FramingFault {
 ///
 /// # Errors
 /// [`FramingFault`] for everything that two parsers might read differently.
-pub fn stated(fields: &[Field], bytes: &[u8], version: Version) -> Result<Option<Framing>, FramingFault> {
+pub fn stated(
+    fields: &[Field],
+    bytes: &[u8],
+    version: Version,
+    leniency: Leniency,
+) -> Result<Option<Framing>, FramingFault> {
     let mut length = None;
     let mut is_chunked = false;
     for field in fields {
         if field.known == Known::ContentLength {
-            if length.is_some() {
+            let stated = Some(decimal(field.value.bytes(bytes)).ok_or(FramingFault::LengthInvalid)?);
+            let is_allowed = length == stated && leniency.has(Lenient::RepeatedContentLength);
+            if length.is_some() && !is_allowed {
                 return Err(FramingFault::LengthRepeated);
             }
-            length = Some(decimal(field.value.bytes(bytes)).ok_or(FramingFault::LengthInvalid)?);
+            length = stated;
         } else if field.known == Known::TransferEncoding {
             if version == Version::Http10 {
                 return Err(FramingFault::EncodingInHttp10);
             }
             let is_exact = field.value.bytes(bytes).eq_ignore_ascii_case(b"chunked");
-            if is_chunked || !is_exact {
+            let is_repeated = is_chunked && !leniency.has(Lenient::RepeatedTransferEncoding);
+            if is_repeated || !is_exact {
                 return Err(FramingFault::EncodingInvalid);
             }
             is_chunked = true;
@@ -80,7 +89,8 @@ pub fn stated(fields: &[Field], bytes: &[u8], version: Version) -> Result<Option
 }
 
 /// Digits and nothing else, without overflow.
-fn decimal(digits: &[u8]) -> Option<u64> {
+#[must_use]
+pub fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -168,6 +178,14 @@ mod tests {
     use crate::proto::h1::field::Span;
 
     fn framing(lines: &[(&str, &str)], version: Version) -> Result<Option<Framing>, FramingFault> {
+        framing_with(lines, version, Leniency::default())
+    }
+
+    fn framing_with(
+        lines: &[(&str, &str)],
+        version: Version,
+        leniency: Leniency,
+    ) -> Result<Option<Framing>, FramingFault> {
         let mut bytes = Vec::new();
         let places: Vec<_> = lines
             .iter()
@@ -186,7 +204,7 @@ mod tests {
                 nominated: false,
             })
             .collect();
-        stated(&fields, &bytes, version)
+        stated(&fields, &bytes, version, leniency)
     }
 
     #[test]
@@ -211,6 +229,18 @@ mod tests {
         }
         let old = framing(&[("Transfer-Encoding", "chunked")], Version::Http10);
         assert_eq!(old, Err(FramingFault::EncodingInHttp10));
+    }
+
+    #[test]
+    fn what_an_old_server_repeats_counts_once_where_that_is_allowed() {
+        let all = Leniency::of(&[Lenient::RepeatedContentLength, Lenient::RepeatedTransferEncoding]);
+        let said = |name, values: [&str; 2]| framing_with(&values.map(|value| (name, value)), Version::Http11, all);
+        assert_eq!(said("Content-Length", ["7", "7"]), Ok(Some(Framing::Length(7))));
+        assert_eq!(said("Content-Length", ["7", "8"]), Err(FramingFault::LengthRepeated));
+        assert_eq!(said("Transfer-Encoding", ["chunked", "Chunked"]), Ok(Some(Framing::Chunked)));
+        assert_eq!(said("Transfer-Encoding", ["chunked", "gzip"]), Err(FramingFault::EncodingInvalid));
+        let both = [("Content-Length", "7"), ("Transfer-Encoding", "chunked")];
+        assert_eq!(framing_with(&both, Version::Http11, all), Err(FramingFault::LengthWithEncoding));
     }
 
     #[test]

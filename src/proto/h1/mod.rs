@@ -9,8 +9,10 @@ pub mod encode;
 pub mod fault;
 pub mod field;
 pub mod framing;
+mod lines;
 pub mod request;
 pub mod response;
+pub mod rules;
 pub mod scan;
 pub mod target;
 

@@ -2,32 +2,18 @@
 //!
 //! The head keeps its buffer; fields are places in it. Nothing is allocated once the vectors have grown.
 
-use std::mem::MaybeUninit;
-
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 use super::authority::host_length;
 use super::fault::RequestFault;
-use super::field::{Field, Known, Span, list_elements, mark_nominated};
+use super::field::{Field, Known, Span, is_token_byte, list_elements, mark_nominated};
 use super::framing::{Framing, stated};
-use super::target::{TargetFault, absolute_form, normalize};
-use crate::limits::{FIELDS_MAX, TARGET_BYTES_MAX};
+use super::lines::with_places;
+use super::rules::{ForwardedPath, HeadRules, Leniency, Underscores};
+use super::target::{Target, absolute_form};
+use crate::limits::{FIELDS_USUAL, TARGET_BYTES_MAX};
 use crate::proto::grpc_web;
 use crate::proto::version::Version;
-
-/// What to do with field names that contain `_`: CGI-like upstreams cannot tell them from `-`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Underscores {
-    /// Leave the field out.
-    #[default]
-    Drop,
-    /// Refuse the request.
-    Reject,
-    /// Pass it on.
-    Keep,
-}
 
 /// A parsed request head. Reusable: [`Self::parse`] replaces what was there.
 #[derive(Debug, Default)]
@@ -37,14 +23,18 @@ pub struct RequestHead {
     version: Version,
     method: Span,
     raw_target: Span,
-    target: Vec<u8>,
-    path_length: usize,
+    /// Path and query within it, as they came.
+    sent_target: Span,
+    target: Target,
+    /// What filters took off the path, in its strict form.
+    stripped: Vec<u8>,
     authority: Span,
     host_length: usize,
     framing: Framing,
     keep_alive: bool,
     expects_continue: bool,
-    upgrade: Option<Span>,
+    /// The protocols that the client offers to change to, with commas; empty where there are none.
+    upgrade: Vec<u8>,
     /// It came as gRPC-web, and is read as gRPC.
     grpc_web: Option<grpc_web::GrpcWebKind>,
 }
@@ -54,16 +44,17 @@ impl RequestHead {
     ///
     /// # Errors
     /// The first [`RequestFault`]. The head then knows method and target as far as they were read.
-    pub fn parse(&mut self, bytes: Vec<u8>, underscores: Underscores) -> Result<(), RequestFault> {
+    pub fn parse(&mut self, bytes: Vec<u8>, rules: HeadRules) -> Result<(), RequestFault> {
         self.clear();
         self.bytes = bytes;
-        self.parse_lines(underscores)?;
-        self.framing =
-            stated(&self.fields, &self.bytes, self.version).map_err(RequestFault::Framing)?.unwrap_or_default();
+        self.parse_lines(rules.underscores)?;
+        self.framing = stated(&self.fields, &self.bytes, self.version, Leniency::default())
+            .map_err(RequestFault::Framing)?
+            .unwrap_or_default();
         if self.method() == b"CONNECT" {
             return Err(RequestFault::Method);
         }
-        self.parse_target()?;
+        self.parse_target(rules)?;
         self.parse_connection()?;
         self.bytes[self.authority.range()].make_ascii_lowercase();
         mark_nominated(&mut self.fields, &self.bytes);
@@ -84,78 +75,92 @@ impl RequestHead {
     /// Forgets everything and gives the buffer back for reuse.
     pub fn take_bytes(&mut self) -> Vec<u8> {
         self.clear();
+        // A head with a thousand fields is rare, and what it grew is not kept for others.
+        self.fields.shrink_to(FIELDS_USUAL);
         std::mem::take(&mut self.bytes)
     }
 
     fn clear(&mut self) {
         self.fields.clear();
         self.target.clear();
+        self.stripped.clear();
         self.version = Version::Http11;
         self.method = Span::default();
         self.raw_target = Span::default();
-        self.path_length = 0;
+        self.sent_target = Span::default();
         self.authority = Span::default();
         self.host_length = 0;
         self.framing = Framing::None;
         self.keep_alive = false;
         self.expects_continue = false;
-        self.upgrade = None;
+        self.upgrade.clear();
         self.grpc_web = None;
     }
 
     fn parse_lines(&mut self, underscores: Underscores) -> Result<(), RequestFault> {
-        let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-        let mut request = httparse::Request::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        match config.parse_request_with_uninit_headers(&mut request, &self.bytes, &mut lines) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(RequestFault::RequestLine),
-            Err(error) => return Err(fault_of(error, &self.bytes)),
-        }
-        let (method, target) = request.method.zip(request.path).ok_or(RequestFault::RequestLine)?;
-        self.method = Span::of(method.as_bytes(), &self.bytes);
-        self.raw_target = Span::of(target.as_bytes(), &self.bytes);
-        self.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        if target.len() > TARGET_BYTES_MAX {
-            return Err(RequestFault::TargetTooLong);
-        }
-        for line in request.headers.iter() {
-            if line.name.contains('_') && underscores != Underscores::Keep {
-                if underscores == Underscores::Reject {
-                    return Err(RequestFault::FieldUnderscore);
-                }
-                continue;
-            }
-            self.fields.push(Field {
-                name: Span::of(line.name.as_bytes(), &self.bytes),
-                value: Span::of(line.value, &self.bytes),
+        let Self { bytes, fields, .. } = self;
+        let (method, target, version) = with_places(bytes, |lines| {
+            fields.clear();
+            let mut request = httparse::Request::new(&mut []);
+            let config = httparse::ParserConfig::default();
+            let status = config.parse_request_with_uninit_headers(&mut request, bytes, lines)?;
+            let whole = status.is_complete().then_some(()).and(request.method.zip(request.path));
+            fields.extend(request.headers.iter().map(|line| Field {
+                name: Span::of(line.name.as_bytes(), bytes),
+                value: Span::of(line.value, bytes),
                 known: Known::of(line.name.as_bytes()),
                 nominated: false,
+            }));
+            let places = whole.map(|(method, target)| {
+                (Span::of(method.as_bytes(), bytes), Span::of(target.as_bytes(), bytes), request.version)
             });
+            Ok(places)
+        })
+        .map_err(|error| fault_of(error, bytes))?
+        .ok_or(RequestFault::RequestLine)?;
+        (self.method, self.raw_target) = (method, target);
+        self.version = if version == Some(0) { Version::Http10 } else { Version::Http11 };
+        if target.range().len() > TARGET_BYTES_MAX {
+            return Err(RequestFault::TargetTooLong);
+        }
+        self.judge_names(underscores)
+    }
+
+    /// What is done with names that the variables of CGI cannot tell from others.
+    fn judge_names(&mut self, underscores: Underscores) -> Result<(), RequestFault> {
+        let Self { bytes, fields, .. } = self;
+        let has_underscore = |field: &Field| field.known == Known::Other && field.name.bytes(bytes).contains(&b'_');
+        match underscores {
+            Underscores::Drop => fields.retain(|field| !has_underscore(field)),
+            Underscores::Reject if fields.iter().any(has_underscore) => return Err(RequestFault::FieldUnderscore),
+            // No name may pass for one that says who the client is, or how long the body is.
+            Underscores::Keep => fields
+                .retain(|field| !has_underscore(field) || Known::of_variable(field.name.bytes(bytes)) == Known::Other),
+            Underscores::Reject => {}
         }
         Ok(())
     }
 
     /// Origin-form, absolute-form and `OPTIONS *` (RFC 9112 §3.2), and the authority that goes with them.
-    fn parse_target(&mut self) -> Result<(), RequestFault> {
+    fn parse_target(&mut self, rules: HeadRules) -> Result<(), RequestFault> {
         let host = self.host_field()?;
         let raw = self.raw_target.bytes(&self.bytes);
         if raw == b"*" {
             if self.method.bytes(&self.bytes) != b"OPTIONS" {
                 return Err(RequestFault::TargetForm);
             }
-            self.target.push(b'*');
-            self.path_length = 1;
+            self.target.put_asterisk();
             self.authority = host.unwrap_or_default();
         } else {
             let (authority, from) = absolute_form(raw).unwrap_or((0..0, 0));
-            let authority = self.raw_target.part(authority.start, authority.end);
-            self.path_length = normalize(&raw[from..], &mut self.target).map_err(|fault| match fault {
-                TargetFault::Percent => RequestFault::TargetPercent,
-                TargetFault::Character => RequestFault::TargetCharacter,
-                TargetFault::Form => RequestFault::TargetForm,
-            })?;
-            self.authority = self.agreed_authority(from > 0, authority, host)?;
+            // The target's authority wins over `Host`, whatever that says (RFC 9112 §3.2.2).
+            self.authority = match from {
+                0 => host.unwrap_or_default(),
+                _ if authority.is_empty() => return Err(RequestFault::HostInvalid),
+                _ => self.raw_target.part(authority.start, authority.end),
+            };
+            self.sent_target = self.raw_target.part(from, raw.len());
+            self.target.parse(&raw[from..], rules.hidden_dots).map_err(RequestFault::from)?;
         }
         if !self.authority.is_empty() {
             self.host_length = host_length(self.authority.bytes(&self.bytes)).ok_or(RequestFault::HostInvalid)?;
@@ -176,24 +181,8 @@ impl RequestHead {
         }
     }
 
-    /// The target's authority wins over `Host`, and must agree with it (RFC 9112 §3.2.2).
-    fn agreed_authority(&self, is_absolute: bool, target: Span, host: Option<Span>) -> Result<Span, RequestFault> {
-        if !is_absolute {
-            return Ok(host.unwrap_or_default());
-        }
-        if target.is_empty() {
-            return Err(RequestFault::HostInvalid);
-        }
-        let agrees = |host: Span| host.bytes(&self.bytes).eq_ignore_ascii_case(target.bytes(&self.bytes));
-        if host.is_some_and(|host| !agrees(host)) {
-            return Err(RequestFault::HostDisagrees);
-        }
-        Ok(target)
-    }
-
     fn parse_connection(&mut self) -> Result<(), RequestFault> {
         let (mut close, mut keep_alive, mut upgrade) = (false, false, false);
-        let mut protocol = None;
         for field in &self.fields {
             let value = field.value.bytes(&self.bytes);
             if field.known == Known::Connection {
@@ -207,17 +196,34 @@ impl RequestHead {
                     return Err(RequestFault::Expectation);
                 }
                 self.expects_continue = self.version == Version::Http11;
-            } else if field.known == Known::Upgrade && !value.eq_ignore_ascii_case(b"h2c") {
-                // A cleartext upgrade to HTTP/2 is deprecated (RFC 9113 §3.1): answered without it.
-                protocol = Some(field.value);
+            } else if field.known == Known::Upgrade {
+                let offered = list_elements(value).filter(|protocol| is_offered(protocol));
+                put_list(&mut self.upgrade, offered);
             }
         }
         self.keep_alive = !close && (self.version == Version::Http11 || keep_alive);
-        self.upgrade = protocol.filter(|_| upgrade && self.version == Version::Http11);
-        if self.upgrade.is_some() && !matches!(self.framing, Framing::None | Framing::Length(0)) {
-            return Err(RequestFault::UpgradeWithBody);
+        if !upgrade || self.version != Version::Http11 {
+            self.upgrade.clear();
         }
         Ok(())
+    }
+}
+
+/// True for a protocol that may be offered on to the upstream. One that a hop speaks is an offer to this hop, which does not take it
+/// (RFC 9110 §7.8): the cleartext upgrade to HTTP/2 is deprecated (RFC 9113 §3.1), and TLS is begun at once or never.
+fn is_offered(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_of_hop = [&b"h2c"[..], b"h2", b"http", b"tls"].iter().any(|own| name.eq_ignore_ascii_case(own));
+    let is_protocol = protocol.iter().all(|byte| is_token_byte(*byte) || *byte == b'/');
+    is_protocol && !is_of_hop
+}
+
+fn put_list<'a>(out: &mut Vec<u8>, elements: impl Iterator<Item = &'a [u8]>) {
+    for element in elements {
+        if !out.is_empty() {
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(element);
     }
 }
 
@@ -241,22 +247,64 @@ impl RequestHead {
         self.raw_target.bytes(&self.bytes)
     }
 
-    /// The normalised target: path and query, or `*`.
+    /// Path and query in both of their forms, or `*`.
     #[must_use]
-    pub fn target(&self) -> &[u8] {
+    pub const fn target(&self) -> &Target {
         &self.target
     }
 
-    /// The normalised path.
+    /// The target, which filters may change.
+    pub const fn target_mut(&mut self) -> &mut Target {
+        &mut self.target
+    }
+
+    /// Takes a prefix, without final slash, off the path; false where it does not begin so.
+    ///
+    /// # Errors
+    /// [`RequestFault`]: what is left is no path.
+    pub fn strip_prefix(&mut self, prefix: &[u8]) -> Result<bool, RequestFault> {
+        let is_stripped = self.target.strip_prefix(prefix)?;
+        if is_stripped {
+            self.stripped.extend_from_slice(prefix);
+        }
+        Ok(is_stripped)
+    }
+
+    /// What [`Self::strip_prefix`] took off the path.
+    #[must_use]
+    pub fn stripped_prefix(&self) -> &[u8] {
+        &self.stripped
+    }
+
+    /// `Max-Forwards` of the methods that count them (RFC 9110 §7.6.2).
+    #[must_use]
+    pub fn forwards_left(&self) -> Option<u64> {
+        let digits = self.only(Known::MaxForwards).filter(|_| matches!(self.method(), b"OPTIONS" | b"TRACE"))?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    }
+
+    /// The target that goes to the upstream.
+    #[must_use]
+    pub fn forwarded(&self, form: ForwardedPath) -> &[u8] {
+        match form {
+            ForwardedPath::AsSent if !self.target.is_rewritten() && !self.sent_target.is_empty() => {
+                self.sent_target.bytes(&self.bytes)
+            }
+            ForwardedPath::Resolved | ForwardedPath::AsSent => self.target.resolved(),
+            ForwardedPath::Matched => self.target.matched(),
+        }
+    }
+
+    /// The path as it is matched.
     #[must_use]
     pub fn path(&self) -> &[u8] {
-        self.target.get(..self.path_length).unwrap_or_default()
+        self.target.path()
     }
 
     /// The query without its `?`, empty where there is none.
     #[must_use]
     pub fn query(&self) -> &[u8] {
-        self.target.get(self.path_length + 1..).unwrap_or_default()
+        self.target.query()
     }
 
     /// Host and port in lower case; empty for HTTP/1.0 without `Host`.
@@ -270,6 +318,13 @@ impl RequestHead {
     pub fn host(&self) -> &[u8] {
         let host = self.authority().get(..self.host_length).unwrap_or_default();
         host.strip_suffix(b".").unwrap_or(host)
+    }
+
+    /// The host that the client used, with its port where it said one: by a trusted proxy's word, or what came.
+    #[must_use]
+    pub fn asked_host(&self, is_trusted: bool) -> &[u8] {
+        let told = self.only(Known::XForwardedHost).filter(|host| is_trusted && host_length(host).is_some());
+        told.unwrap_or_else(|| self.authority())
     }
 
     /// How long the body is.
@@ -301,13 +356,25 @@ impl RequestHead {
     /// True where the client waits for `100 Continue` before it sends the body.
     #[must_use]
     pub const fn expects_continue(&self) -> bool {
-        self.expects_continue && !matches!(self.framing, Framing::None | Framing::Length(0))
+        self.expects_continue && !self.framing_is_empty()
     }
 
-    /// The protocol the client asks to change to.
+    /// The protocols that the client offers to change to.
     #[must_use]
     pub fn upgrade(&self) -> Option<&[u8]> {
-        self.upgrade.map(|protocol| protocol.bytes(&self.bytes))
+        Some(&self.upgrade[..]).filter(|protocols| !protocols.is_empty())
+    }
+
+    /// True where the client offers the WebSocket, which cannot be answered otherwise. Any other protocol is an offer that an
+    /// upstream may leave alone (RFC 9110 §7.8).
+    #[must_use]
+    pub fn demands_upgrade(&self) -> bool {
+        self.framing_is_empty()
+            && list_elements(&self.upgrade).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+    }
+
+    const fn framing_is_empty(&self) -> bool {
+        matches!(self.framing, Framing::None | Framing::Length(0))
     }
 
     /// The fields, each with name and value, in the order they came.
@@ -315,33 +382,33 @@ impl RequestHead {
         self.fields.iter().map(|field| (field, field.name.bytes(&self.bytes), field.value.bytes(&self.bytes)))
     }
 
-    /// The value of the first field with this known name.
-    #[must_use]
-    pub fn known(&self, known: Known) -> Option<&[u8]> {
-        let field = self.fields.iter().find(|field| field.known == known)?;
-        Some(field.value.bytes(&self.bytes))
+    /// The values of the fields with this known name, in the order they came.
+    pub fn values(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.fields.iter().filter(move |field| field.known == known).map(|field| field.value.bytes(&self.bytes))
     }
 
-    /// The value of the first field with this name, whatever its case.
+    /// The value of the one field with this known name, for names that are said once; `None` where there are more, which say
+    /// nothing for sure.
     #[must_use]
-    pub fn value(&self, name: &[u8]) -> Option<&[u8]> {
-        self.fields().find(|(_, field, _)| field.eq_ignore_ascii_case(name)).map(|(_, _, value)| value)
+    pub fn only(&self, known: Known) -> Option<&[u8]> {
+        let mut values = self.values(known);
+        values.next().filter(|_| values.next().is_none())
     }
 
-    /// Puts another path in place of the path; the query stays. `path` is normalised once more.
-    ///
-    /// # Errors
-    /// [`RequestFault::TargetForm`] where the result is no path.
-    pub fn rewrite_path(&mut self, path: &[u8]) -> Result<(), RequestFault> {
-        let mut target = Vec::with_capacity(path.len() + self.target.len());
-        let length = normalize(path, &mut target).map_err(|_| RequestFault::TargetForm)?;
-        if length != target.len() {
-            return Err(RequestFault::TargetForm);
+    /// The value of all fields with this name, whatever its case, joined by commas in the order they came: one reading of repeated
+    /// fields, wherever one is asked for (RFC 9110 §5.3).
+    #[must_use]
+    pub fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let mut values =
+            self.fields().filter(|(_, field, _)| field.eq_ignore_ascii_case(name)).map(|(_, _, value)| value);
+        let first = values.next()?;
+        let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+        let mut joined = first.to_vec();
+        for value in std::iter::once(second).chain(values) {
+            joined.extend_from_slice(b", ");
+            joined.extend_from_slice(value);
         }
-        target.extend_from_slice(&self.target[self.path_length..]);
-        self.target = target;
-        self.path_length = length;
-        Ok(())
+        Some(Cow::Owned(joined))
     }
 }
 
@@ -395,11 +462,13 @@ fn has_version_form(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::target::TargetFault;
     use super::*;
+    use crate::limits::FIELDS_MAX;
 
     fn parse(head: &str) -> Result<RequestHead, RequestFault> {
         let mut request = RequestHead::default();
-        request.parse(head.as_bytes().to_vec(), Underscores::Drop)?;
+        request.parse(head.as_bytes().to_vec(), HeadRules::default())?;
         Ok(request)
     }
 
@@ -412,7 +481,7 @@ mod tests {
         let head = parse("POST /a/../b?x=1 HTTP/1.1\r\nHost: EXAMPLE.com:80\r\nContent-Length: 7\r\n\r\n").unwrap();
         assert_eq!(head.method(), b"POST");
         assert_eq!(head.raw_target(), b"/a/../b?x=1");
-        assert_eq!(head.target(), b"/b?x=1");
+        assert_eq!(head.target().matched(), b"/b?x=1");
         assert_eq!(head.path(), b"/b");
         assert_eq!(head.query(), b"x=1");
         assert_eq!(head.authority(), b"example.com:80");
@@ -422,12 +491,17 @@ mod tests {
     }
 
     #[test]
-    fn absolute_form_wins_and_must_agree_with_host() {
+    fn absolute_form_wins_and_host_is_ignored_beside_it() {
         let head = parse("GET http://A.b/c HTTP/1.1\r\nHost: a.B\r\n\r\n").unwrap();
-        assert_eq!((head.host(), head.target()), (&b"a.b"[..], &b"/c"[..]));
+        assert_eq!((head.host(), head.target().matched()), (&b"a.b"[..], &b"/c"[..]));
         let head = parse("GET HTTP://a.b?q HTTP/1.1\r\nHost: a.b\r\n\r\n").unwrap();
-        assert_eq!(head.target(), b"/?q");
-        assert_eq!(fault("GET http://a/ HTTP/1.1\r\nHost: b"), RequestFault::HostDisagrees);
+        assert_eq!(head.target().matched(), b"/?q");
+        for host in ["a.test", "a.test:80", "other"] {
+            let head = parse(&format!("GET http://a.test:80/ HTTP/1.1\r\nHost: {host}\r\n\r\n")).unwrap();
+            assert_eq!(head.authority(), b"a.test:80");
+        }
+        assert_eq!(fault("GET http://a/ HTTP/1.1"), RequestFault::HostMissing);
+        assert_eq!(fault("GET http://a/ HTTP/1.1\r\nHost: a\r\nHost: a"), RequestFault::HostRepeated);
         assert_eq!(fault("GET http:///x HTTP/1.1\r\nHost: b"), RequestFault::HostInvalid);
         assert_eq!(fault("GET ftp://a/ HTTP/1.1\r\nHost: a"), RequestFault::TargetForm);
     }
@@ -458,8 +532,9 @@ mod tests {
         assert_eq!(fault("GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok"), RequestFault::Expectation);
         assert_eq!(fault("PUT * HTTP/1.1\r\nHost: a"), RequestFault::TargetForm);
         assert_eq!(fault("GET /a#b HTTP/1.1\r\nHost: a"), RequestFault::TargetCharacter);
-        let many = "A: b\r\n".repeat(FIELDS_MAX);
-        assert_eq!(fault(&format!("GET / HTTP/1.1\r\n{many}Host: a")), RequestFault::HeadTooLarge);
+        let many = |count| format!("GET / HTTP/1.1\r\n{}Host: a", "A: b\r\n".repeat(count));
+        assert_eq!(parse(&format!("{}\r\n\r\n", many(FIELDS_MAX - 1))).unwrap().fields().count(), FIELDS_MAX);
+        assert_eq!(fault(&many(FIELDS_MAX)), RequestFault::HeadTooLarge);
     }
 
     #[test]
@@ -484,33 +559,65 @@ mod tests {
     }
 
     #[test]
-    fn upgrades_need_both_fields_and_no_body() {
-        let head = |extra: &str| parse(&format!("GET / HTTP/1.1\r\nHost: a\r\n{extra}\r\n\r\n"));
-        let asked = head("Connection: Upgrade\r\nUpgrade: websocket").unwrap();
-        assert_eq!(asked.upgrade(), Some(&b"websocket"[..]));
-        assert_eq!(head("Upgrade: websocket").unwrap().upgrade(), None);
-        assert_eq!(head("Connection: Upgrade\r\nUpgrade: h2c").unwrap().upgrade(), None);
-        let body = head("Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 1");
-        assert_eq!(body.unwrap_err(), RequestFault::UpgradeWithBody);
+    fn an_upgrade_needs_both_fields_and_is_an_offer() {
+        let head = |extra: &str| parse(&format!("POST / HTTP/1.1\r\nHost: a\r\n{extra}\r\n\r\n")).unwrap();
+        let asked = head("Connection: Upgrade\r\nUpgrade: websocket");
+        assert!(asked.upgrade() == Some(&b"websocket"[..]) && asked.demands_upgrade());
+        assert_eq!(head("Upgrade: websocket").upgrade(), None);
+        for (upgrade, offered) in [
+            ("h2c", None),
+            ("TLS/1.2", None),
+            ("h2c, x", Some("x")),
+            ("x,H2C , HTTP/2.0,tls/1.3, y/2", Some("x, y/2")),
+            ("x\r\nUpgrade: y", Some("x, y")),
+            ("(x)", None),
+        ] {
+            let head = head(&format!("Connection: Upgrade\r\nUpgrade: {upgrade}"));
+            assert_eq!(head.upgrade(), offered.map(str::as_bytes), "{upgrade}");
+            assert!(!head.demands_upgrade());
+        }
+        let with_body = head("Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 1");
+        assert!(with_body.upgrade().is_some() && with_body.framing() == Framing::Length(1));
+    }
+
+    #[test]
+    fn a_field_that_is_repeated_has_one_reading() {
+        let head = parse("GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\nx: 0\r\nTe: a\r\n\r\n").unwrap();
+        assert_eq!(head.value(b"x").as_deref(), Some(&b"1, 0"[..]));
+        assert_eq!((head.value(b"te").as_deref(), head.value(b"y")), (Some(&b"a"[..]), None));
+        assert_eq!((head.only(Known::Te), head.only(Known::Host)), (Some(&b"a"[..]), Some(&b"a"[..])));
+        let twice = parse("GET / HTTP/1.1\r\nHost: a\r\nDate: 1\r\nDate: 1\r\n\r\n").unwrap();
+        assert_eq!(twice.only(Known::Date), None);
     }
 
     #[test]
     fn names_with_underscores_follow_the_setting() {
-        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nContent_Length: 5\r\n\r\n".to_vec();
+        let bytes =
+            b"GET / HTTP/1.1\r\nHost: a\r\nmy_name: 5\r\nContent_Length: 5\r\nX_Forwarded-For: b\r\n\r\n".to_vec();
+        let rules = |underscores| HeadRules { underscores, ..HeadRules::default() };
         let mut head = RequestHead::default();
-        head.parse(bytes.clone(), Underscores::Drop).unwrap();
+        head.parse(bytes.clone(), HeadRules::default()).unwrap();
         assert_eq!(head.fields().count(), 1);
-        head.parse(bytes.clone(), Underscores::Keep).unwrap();
+        head.parse(bytes.clone(), rules(Underscores::Keep)).unwrap();
         assert_eq!(head.fields().count(), 2);
-        assert_eq!(head.parse(bytes, Underscores::Reject), Err(RequestFault::FieldUnderscore));
+        assert_eq!(head.parse(bytes, rules(Underscores::Reject)), Err(RequestFault::FieldUnderscore));
     }
 
     #[test]
     fn a_rewritten_path_is_normal_and_keeps_the_query() {
         let mut head = parse("GET /api/x?q=1 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        head.rewrite_path(b"//y/../x").unwrap();
-        assert_eq!((head.target(), head.path()), (&b"/x?q=1"[..], &b"/x"[..]));
-        assert_eq!(head.rewrite_path(b"no"), Err(RequestFault::TargetForm));
-        assert_eq!(head.rewrite_path(b"/a?b"), Err(RequestFault::TargetForm));
+        head.target_mut().rewrite(b"//y/../x").unwrap();
+        assert_eq!((head.target().matched(), head.path()), (&b"/x?q=1"[..], &b"/x"[..]));
+        assert_eq!(head.forwarded(ForwardedPath::AsSent), b"//x?q=1");
+        assert_eq!(head.target_mut().rewrite(b"no"), Err(TargetFault::Form));
+        assert_eq!(head.target_mut().rewrite(b"/a?b"), Err(TargetFault::Form));
+    }
+
+    #[test]
+    fn a_path_goes_on_in_the_form_that_is_asked_for() {
+        let head = parse("GET http://a/x//%2d/../\u{e9}?b//c HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert_eq!(head.forwarded(ForwardedPath::Matched), b"/x/%C3%A9?b//c");
+        assert_eq!(head.forwarded(ForwardedPath::Resolved), b"/x//%C3%A9?b//c");
+        assert_eq!(head.forwarded(ForwardedPath::AsSent), "/x//%2d/../\u{e9}?b//c".as_bytes());
     }
 }

@@ -1,11 +1,11 @@
 //! Parses a response head of an upstream, as strictly as a request's.
 
-use std::mem::MaybeUninit;
-
 use super::fault::ResponseFault;
 use super::field::{Field, Known, Span, list_elements, mark_nominated};
 use super::framing::{Framing, stated};
-use crate::limits::FIELDS_MAX;
+use super::lines::with_places;
+use super::rules::{Leniency, Lenient};
+use crate::limits::FIELDS_USUAL;
 use crate::proto::version::Version;
 
 /// A parsed response head: places in the upstream's receive buffer, which the caller keeps unchanged.
@@ -26,15 +26,15 @@ impl ResponseHead {
     ///
     /// # Errors
     /// The first [`ResponseFault`].
-    pub fn parse(&mut self, bytes: &[u8], is_head: bool) -> Result<(), ResponseFault> {
-        self.fields.clear();
-        self.parse_lines(bytes)?;
+    pub fn parse(&mut self, bytes: &[u8], is_head: bool, leniency: Leniency) -> Result<(), ResponseFault> {
+        self.fields.shrink_to(FIELDS_USUAL);
+        self.parse_lines(bytes, leniency)?;
         self.keep_alive = self.version == Version::Http11;
         self.idle_s_max = None;
         self.requests_max = None;
         self.parse_connection(bytes);
         mark_nominated(&mut self.fields, bytes);
-        let stated = stated(&self.fields, bytes, self.version).map_err(ResponseFault::Framing)?;
+        let stated = stated(&self.fields, bytes, self.version, leniency).map_err(ResponseFault::Framing)?;
         self.framing = if is_head || self.status < 200 || matches!(self.status, 204 | 304) {
             Framing::None
         } else {
@@ -44,26 +44,31 @@ impl ResponseHead {
         Ok(())
     }
 
-    fn parse_lines(&mut self, bytes: &[u8]) -> Result<(), ResponseFault> {
-        let mut lines = [const { MaybeUninit::uninit() }; FIELDS_MAX];
-        let mut response = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        match config.parse_response_with_uninit_headers(&mut response, bytes, &mut lines) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(ResponseFault::StatusLine),
-            Err(error) => return Err(fault_of(error)),
-        }
-        self.version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
-        self.status = response.code.filter(|code| (100..=599).contains(code)).ok_or(ResponseFault::Status)?;
-        self.reason = response.reason.map(|reason| Span::of(reason.as_bytes(), bytes)).unwrap_or_default();
-        for line in response.headers.iter() {
-            self.fields.push(Field {
+    fn parse_lines(&mut self, bytes: &[u8], leniency: Leniency) -> Result<(), ResponseFault> {
+        let fields = &mut self.fields;
+        let (version, code, reason) = with_places(bytes, |lines| {
+            fields.clear();
+            let mut response = httparse::Response::new(&mut []);
+            let mut config = httparse::ParserConfig::default();
+            // They can be read in one way only, and are taken away (RFC 9112 §5.1).
+            config.allow_spaces_after_header_name_in_responses(true);
+            let status = config.parse_response_with_uninit_headers(&mut response, bytes, lines)?;
+            fields.extend(response.headers.iter().map(|line| Field {
                 name: Span::of(line.name.as_bytes(), bytes),
                 value: Span::of(line.value, bytes),
                 known: Known::of(line.name.as_bytes()),
                 nominated: false,
-            });
-        }
+            }));
+            Ok((response.version.filter(|_| status.is_complete()), response.code, response.reason))
+        })
+        .map_err(fault_of)?;
+        self.version = match version.ok_or(ResponseFault::StatusLine)? {
+            0 => Version::Http10,
+            _ => Version::Http11,
+        };
+        let highest = if leniency.has(Lenient::StatusAbove599) { 999 } else { 599 };
+        self.status = code.filter(|code| (100..=highest).contains(code)).ok_or(ResponseFault::Status)?;
+        self.reason = reason.map(|reason| Span::of(reason.as_bytes(), bytes)).unwrap_or_default();
         Ok(())
     }
 
@@ -92,7 +97,7 @@ impl ResponseHead {
 
 /// What the head says.
 impl ResponseHead {
-    /// The status, 100 to 599.
+    /// The status, 100 to 599, or to 999 where that is allowed.
     #[must_use]
     pub const fn status(&self) -> u16 {
         self.status
@@ -165,11 +170,12 @@ const fn fault_of(error: httparse::Error) -> ResponseFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::FIELDS_MAX;
     use crate::proto::h1::framing::FramingFault;
 
     fn parse(head: &str, is_head: bool) -> Result<ResponseHead, ResponseFault> {
         let mut response = ResponseHead::default();
-        response.parse(format!("{head}\r\n\r\n").as_bytes(), is_head)?;
+        response.parse(format!("{head}\r\n\r\n").as_bytes(), is_head, Leniency::default())?;
         Ok(response)
     }
 
@@ -198,6 +204,28 @@ mod tests {
     }
 
     #[test]
+    fn a_space_before_a_colon_is_no_part_of_the_name() {
+        let bytes = b"HTTP/1.1 200 OK\r\nX-Frame-Options \t: DENY\r\nContent-Length : 3\r\n\r\n";
+        let mut head = ResponseHead::default();
+        head.parse(bytes, false, Leniency::default()).unwrap();
+        let fields: Vec<_> = head.fields(bytes).map(|(_, name, value)| (name, value)).collect();
+        assert_eq!(fields, [(&b"X-Frame-Options"[..], &b"DENY"[..]), (b"Content-Length", b"3")]);
+        assert_eq!(head.framing(), Framing::Length(3));
+    }
+
+    #[test]
+    fn many_small_fields_are_read_and_what_old_servers_say_where_that_is_allowed() {
+        let many = format!("HTTP/1.1 200 OK{}", "\r\nA: b".repeat(FIELDS_MAX));
+        assert_eq!(parse(&many, false).unwrap().fields.len(), FIELDS_MAX);
+        assert_eq!(parse(&format!("{many}\r\nA: b"), false).unwrap_err(), ResponseFault::HeadTooLarge);
+        let bytes = b"HTTP/1.1 999 Request denied\nContent-Length: 3\n\n";
+        let mut head = ResponseHead::default();
+        assert_eq!(head.parse(bytes, false, Leniency::default()), Err(ResponseFault::Status));
+        head.parse(bytes, false, Leniency::of(&[Lenient::StatusAbove599])).unwrap();
+        assert_eq!((head.status(), head.framing()), (999, Framing::Length(3)));
+    }
+
+    #[test]
     fn malformed_heads_are_told_by_their_rule() {
         let fault = |head: &str| parse(head, false).expect_err(head);
         assert_eq!(fault("HTTP/2.0 200 OK"), ResponseFault::StatusLine);
@@ -205,7 +233,8 @@ mod tests {
         assert_eq!(fault("HTTP/1.1 99 Low"), ResponseFault::Status);
         assert_eq!(fault("HTTP/1.1 600 High"), ResponseFault::Status);
         assert_eq!(fault("HTTP/1.1 2x0 OK"), ResponseFault::Status);
-        assert_eq!(fault("HTTP/1.1 200 OK\r\nX : y"), ResponseFault::FieldName);
+        assert_eq!(fault("HTTP/1.1 200 OK\r\nX y: z"), ResponseFault::FieldName);
+        assert_eq!(fault("HTTP/1.1 200 OK\r\n : y"), ResponseFault::FieldName);
         assert_eq!(fault("HTTP/1.1 200 OK\r\nX: a\r\n folded"), ResponseFault::FieldName);
         assert_eq!(fault("HTTP/1.1 200 OK\r\nX: \0"), ResponseFault::FieldValue);
         let both = fault("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked");

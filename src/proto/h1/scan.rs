@@ -5,11 +5,14 @@
 
 use memchr::memchr;
 
+use super::rules::{Leniency, Lenient};
+
 /// How far a growing head has been looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadScan {
     line_start: usize,
     scanned: usize,
+    takes_bare_lf: bool,
 }
 
 /// A line ended in LF without CR.
@@ -17,6 +20,12 @@ pub struct HeadScan {
 pub struct BareLf;
 
 impl HeadScan {
+    /// Of an answer that is read so.
+    #[must_use]
+    pub fn of_response(leniency: Leniency) -> Self {
+        Self { takes_bare_lf: leniency.has(Lenient::BareLineFeed), ..Self::default() }
+    }
+
     /// The length of the head, its empty line included, once it is complete.
     ///
     /// `bytes` is the whole buffer from the start of the head; it may only grow between calls.
@@ -26,10 +35,11 @@ impl HeadScan {
     pub fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, BareLf> {
         while let Some(offset) = memchr(b'\n', bytes.get(self.scanned..).unwrap_or_default()) {
             let line_feed = self.scanned + offset;
-            if line_feed == 0 || bytes[line_feed - 1] != b'\r' {
+            let has_cr = line_feed > self.line_start && bytes[line_feed - 1] == b'\r';
+            if !has_cr && !self.takes_bare_lf {
                 return Err(BareLf);
             }
-            let is_empty_line = line_feed - 1 == self.line_start;
+            let is_empty_line = line_feed - usize::from(has_cr) == self.line_start;
             self.scanned = line_feed + 1;
             self.line_start = line_feed + 1;
             if is_empty_line {
@@ -71,6 +81,15 @@ mod tests {
         assert_eq!(HeadScan::default().advance(b"GET / HTTP/1.1\n"), Err(BareLf));
         assert_eq!(HeadScan::default().advance(b"\n"), Err(BareLf));
         assert_eq!(HeadScan::default().advance(b"GET / HTTP/1.1\r\nHost: a\r\n\n"), Err(BareLf));
+    }
+
+    #[test]
+    fn a_bare_line_feed_ends_a_line_where_that_is_allowed() {
+        let scan = || HeadScan::of_response(Leniency::of(&[Lenient::BareLineFeed]));
+        assert_eq!(scan().advance(b"HTTP/1.0 200 OK\nA: b\r\n\nrest"), Ok(Some(23)));
+        assert_eq!(scan().advance(b"HTTP/1.0 200 OK\nA: b\n\r\n"), Ok(Some(23)));
+        assert_eq!(scan().advance(b"HTTP/1.0 200 OK\n"), Ok(None));
+        assert_eq!(HeadScan::of_response(Leniency::default()).advance(b"HTTP/1.0 200 OK\n"), Err(BareLf));
     }
 
     #[test]

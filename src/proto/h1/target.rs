@@ -1,4 +1,8 @@
-//! Normalises a request path once (RFC 3986 §6.2.2), so that one form is routed, filtered and forwarded.
+//! The target of a request in its two forms: the strictest reading of it, which is matched and filtered, and what is sent on, which
+//! is what the client sent less its dot segments (RFC 3986 §6.2.2).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::hex;
 
@@ -11,35 +15,178 @@ pub enum TargetFault {
     Character,
     /// Neither `/path`, `http://…`, nor `*`.
     Form,
+    /// A dot segment that only some servers see.
+    HiddenDots,
 }
 
-/// Appends the normal form of `path_and_query` to `out` and returns the length of the path in it.
-///
-/// Percent-encoded unreserved characters are decoded, dot segments resolved, doubled slashes merged,
-/// bytes outside ASCII percent-encoded. Encoded slashes stay encoded. The query stays as it is.
-///
-/// # Errors
-/// [`TargetFault`]; `out` then holds a part.
-pub fn normalize(path_and_query: &[u8], out: &mut Vec<u8>) -> Result<usize, TargetFault> {
-    let path_end = path_and_query.iter().position(|byte| *byte == b'?').unwrap_or(path_and_query.len());
-    let (path, query) = path_and_query.split_at(path_end);
-    if path.first().is_some_and(|first| *first != b'/') {
-        return Err(TargetFault::Form);
+/// What to do with a dot segment that only some servers see: `..%2F`, `..%5C`, `..\`, `..;`. They decode it behind the routes
+/// that it has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenDots {
+    /// Refuse the request.
+    #[default]
+    Reject,
+    /// Pass it on as any other segment.
+    Keep,
+}
+
+/// A target in origin form, or `*`. Reusable: [`Self::parse`] replaces what was there.
+#[derive(Debug, Default)]
+pub struct Target {
+    /// The path as it is matched, and the query.
+    matched: Vec<u8>,
+    matched_path: usize,
+    /// The path as it is sent on, and the query; empty where that is the same.
+    resolved: Vec<u8>,
+    resolved_path: usize,
+    hidden_dots: HiddenDots,
+    is_rewritten: bool,
+}
+
+impl Target {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.matched.clear();
+        self.resolved.clear();
+        self.matched_path = 0;
+        self.is_rewritten = false;
     }
-    let start = out.len();
-    if is_normal(path) {
-        out.extend_from_slice(path);
-    } else {
-        decode_unreserved(path, out)?;
-        let length = resolve_segments(&mut out[start..]);
-        out.truncate(start + length);
+
+    /// Reads a path and its query.
+    ///
+    /// # Errors
+    /// [`TargetFault`]; a part of it is then known.
+    pub fn parse(&mut self, path_and_query: &[u8], hidden_dots: HiddenDots) -> Result<(), TargetFault> {
+        self.clear();
+        self.hidden_dots = hidden_dots;
+        let path_end = memchr::memchr(b'?', path_and_query).unwrap_or(path_and_query.len());
+        let (path, query) = path_and_query.split_at(path_end);
+        self.put_path(path)?;
+        push_encoded(query, &mut self.matched)?;
+        if !self.resolved.is_empty() {
+            push_encoded(query, &mut self.resolved)?;
+        }
+        Ok(())
     }
-    if out.len() == start {
-        out.push(b'/');
+
+    /// Puts both forms of a path.
+    fn put_path(&mut self, path: &[u8]) -> Result<(), TargetFault> {
+        if path.first().is_some_and(|first| *first != b'/') {
+            return Err(TargetFault::Form);
+        }
+        self.matched.clear();
+        self.resolved.clear();
+        if is_normal(path) {
+            self.matched.extend_from_slice(if path.is_empty() { b"/" } else { path });
+        } else {
+            if self.hidden_dots == HiddenDots::Reject && has_hidden_dots(path) {
+                return Err(TargetFault::HiddenDots);
+            }
+            push_encoded(path, &mut self.resolved)?;
+            let length = resolve_dots(&mut self.resolved);
+            self.resolved.truncate(length);
+            put_strict(&self.resolved, &mut self.matched)?;
+            if self.matched == self.resolved {
+                self.resolved.clear();
+            }
+        }
+        (self.matched_path, self.resolved_path) = (self.matched.len(), self.resolved.len());
+        Ok(())
     }
-    let path_length = out.len() - start;
-    push_encoded(query, out)?;
-    Ok(path_length)
+
+    /// Makes it the asterisk of OPTIONS (RFC 9112 §3.2.4).
+    pub fn put_asterisk(&mut self) {
+        self.clear();
+        self.matched.push(b'*');
+        self.matched_path = 1;
+    }
+
+    /// True for the asterisk.
+    #[must_use]
+    pub fn is_asterisk(&self) -> bool {
+        self.matched == b"*"
+    }
+
+    /// The path as it is matched: unreserved characters decoded, dot segments resolved, doubled slashes merged, bytes outside
+    /// ASCII percent-encoded. Encoded slashes stay encoded.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        self.matched.get(..self.matched_path).unwrap_or_default()
+    }
+
+    /// The query without its `?`, empty where there is none.
+    #[must_use]
+    pub fn query(&self) -> &[u8] {
+        self.matched.get(self.matched_path + 1..).unwrap_or_default()
+    }
+
+    /// The path as it is matched, and the query.
+    #[must_use]
+    pub fn matched(&self) -> &[u8] {
+        &self.matched
+    }
+
+    /// The path as the client sent it less its dot segments, and the query.
+    #[must_use]
+    pub fn resolved(&self) -> &[u8] {
+        if self.resolved.is_empty() { &self.matched } else { &self.resolved }
+    }
+
+    /// True where a filter has put another path in place of the client's.
+    #[must_use]
+    pub const fn is_rewritten(&self) -> bool {
+        self.is_rewritten
+    }
+
+    /// Takes a prefix of the path as it is matched off both forms, by whole elements; false where it is none. The prefix ends
+    /// without a slash.
+    ///
+    /// # Errors
+    /// [`TargetFault`]: what is left is no path.
+    pub fn strip_prefix(&mut self, prefix: &[u8]) -> Result<bool, TargetFault> {
+        if !matches!(self.path().strip_prefix(prefix), Some([] | [b'/', ..])) {
+            return Ok(false);
+        }
+        let resolved =
+            &self.resolved()[..if self.resolved.is_empty() { self.matched_path } else { self.resolved_path }];
+        let rest = &resolved[length_of(resolved, prefix.len())..];
+        let rest = if rest.is_empty() { b"/".to_vec() } else { rest.to_vec() };
+        self.rewrite(&rest)?;
+        Ok(true)
+    }
+
+    /// Puts a prefix before the path.
+    ///
+    /// # Errors
+    /// [`TargetFault`]: the result is no path.
+    pub fn add_prefix(&mut self, prefix: &[u8]) -> Result<(), TargetFault> {
+        let resolved =
+            &self.resolved()[..if self.resolved.is_empty() { self.matched_path } else { self.resolved_path }];
+        let path = [prefix, resolved].concat();
+        self.rewrite(&path)
+    }
+
+    /// Puts another path in place of the path; the query stays.
+    ///
+    /// # Errors
+    /// [`TargetFault`]: it is no path.
+    pub fn rewrite(&mut self, path: &[u8]) -> Result<(), TargetFault> {
+        if self.is_asterisk() {
+            return Ok(());
+        }
+        if path.is_empty() || path.contains(&b'?') {
+            return Err(TargetFault::Form);
+        }
+        let query = self.matched.split_off(self.matched_path);
+        self.put_path(path)?;
+        self.matched.extend_from_slice(&query);
+        if !self.resolved.is_empty() {
+            self.resolved.extend_from_slice(&query);
+        }
+        self.is_rewritten = true;
+        Ok(())
+    }
 }
 
 /// Where in an absolute-form target the authority is and the path begins.
@@ -58,7 +205,7 @@ fn is_normal(path: &[u8]) -> bool {
     for byte in path {
         let is_special = match byte {
             b'/' | b'.' => previous == b'/',
-            b'%' | b'#' => true,
+            b'%' | b'#' | b'\\' => true,
             _ => *byte <= b' ' || *byte >= 0x7f,
         };
         if is_special {
@@ -69,12 +216,73 @@ fn is_normal(path: &[u8]) -> bool {
     true
 }
 
-fn decode_unreserved(path: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> {
+/// How many dots a segment is, each plain or encoded, where it is nothing else: 1 for `.`, 2 for `..`.
+fn dots(segment: &[u8]) -> Option<usize> {
+    let (mut rest, mut count) = (segment, 0);
+    while !rest.is_empty() {
+        rest = match rest {
+            [b'.', after @ ..] | [b'%', b'2', b'e' | b'E', after @ ..] => after,
+            [..] => return None,
+        };
+        count += 1;
+    }
+    Some(count).filter(|count| matches!(count, 1 | 2))
+}
+
+/// True where a server that takes `\`, `%2F` or `%5C` for a slash, or drops what follows `;`, finds a dot segment that is none at
+/// first sight, or resolves one otherwise.
+fn has_hidden_dots(path: &[u8]) -> bool {
+    let mut has_nameless = false;
+    for segment in path.split(|byte| *byte == b'/') {
+        match dots(segment) {
+            // Where `;x` counts for nothing, it takes another element away.
+            Some(2) if has_nameless => return true,
+            Some(_) => continue,
+            None => {}
+        }
+        let mut rest = segment;
+        while !rest.is_empty() {
+            let (part, after) = behind_slash(rest);
+            let name = &part[..part_end(part, b';', *b"%3b")];
+            if dots(name).is_some() {
+                return true;
+            }
+            has_nameless |= name.is_empty();
+            rest = after;
+        }
+    }
+    false
+}
+
+/// The part before what some servers take for a slash, and what is behind it.
+fn behind_slash(segment: &[u8]) -> (&[u8], &[u8]) {
+    let at = part_end(segment, b'\\', *b"%2f").min(part_end(segment, b'\\', *b"%5c"));
+    let width = match segment.get(at) {
+        Some(b'%') => 3,
+        Some(_) => 1,
+        None => 0,
+    };
+    (&segment[..at], &segment[at + width..])
+}
+
+/// Where a character first stands, plain or as this encoding in lower case; the length where it does not.
+fn part_end(segment: &[u8], plain: u8, encoded: [u8; 3]) -> usize {
+    let is_here = |at: &usize| {
+        let rest = &segment[*at..];
+        rest[0] == plain || rest.get(..3).is_some_and(|three| three.eq_ignore_ascii_case(&encoded))
+    };
+    (0..segment.len()).find(is_here).unwrap_or(segment.len())
+}
+
+/// Appends a path whose dot segments are resolved as it is matched: unreserved characters decoded, slashes merged.
+fn put_strict(path: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> {
     let mut rest = path;
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
         if *byte != b'%' {
-            push_encoded(&[*byte], out)?;
+            if *byte != b'/' || out.last() != Some(&b'/') {
+                out.push(*byte);
+            }
             continue;
         }
         let (decoded, after) = match after {
@@ -91,30 +299,44 @@ fn decode_unreserved(path: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> 
     Ok(())
 }
 
-/// Resolves `.` and `..` and merges slashes in place; returns the new length. A path never leaves its root.
-fn resolve_segments(path: &mut [u8]) -> usize {
+/// The length of the start of a path whose strict form is `strict` bytes long.
+fn length_of(path: &[u8], strict: usize) -> usize {
+    let (mut at, mut written) = (0, 0);
+    while written < strict && at < path.len() {
+        let (taken, gives) = match &path[at..] {
+            [b'%', high, low, ..] => {
+                let byte = hex(*high).zip(hex(*low)).map_or(0, |(high, low)| high * 16 + low);
+                (3, if is_unreserved(byte) { 1 } else { 3 })
+            }
+            [b'/', ..] if at > 0 && path[at - 1] == b'/' => (1, 0),
+            [..] => (1, 1),
+        };
+        at += taken;
+        written += gives;
+    }
+    at
+}
+
+/// Resolves `.` and `..` in place, plain or encoded, and leaves all else as it is; returns the new length. A path never leaves its
+/// root.
+fn resolve_dots(path: &mut [u8]) -> usize {
     let mut written = 0;
     let mut read = 0;
     while read < path.len() {
         // `read` is at a slash: every segment is `/` and what follows it.
-        let end = path[read + 1..].iter().position(|byte| *byte == b'/').map_or(path.len(), |at| read + 1 + at);
+        let end = memchr::memchr(b'/', &path[read + 1..]).map_or(path.len(), |at| read + 1 + at);
         let is_last = end == path.len();
-        match &path[read + 1..end] {
-            b"." | b"" if !is_last => {}
-            b".." => {
-                written = path[..written].iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-                if is_last {
-                    path[written] = b'/';
-                    written += 1;
-                }
+        let dots = dots(&path[read + 1..end]);
+        if dots.is_none() {
+            path.copy_within(read..end, written);
+            written += end - read;
+        } else {
+            if dots == Some(2) {
+                written = memchr::memrchr(b'/', &path[..written]).unwrap_or(0);
             }
-            b"." => {
+            if is_last {
                 path[written] = b'/';
                 written += 1;
-            }
-            _ => {
-                path.copy_within(read..end, written);
-                written += end - read;
             }
         }
         read = end;
@@ -150,74 +372,130 @@ const fn is_unreserved(byte: u8) -> bool {
 /// neither query nor fragment.
 #[must_use]
 pub fn normal_path(path: &str) -> Option<String> {
-    let mut normal = Vec::new();
-    let length = normalize(path.as_bytes(), &mut normal).ok()?;
-    let is_path = path.starts_with('/') && length == normal.len();
-    is_path.then(|| String::from_utf8(normal).ok()).flatten()
+    let mut target = Target::default();
+    target.parse(path.as_bytes(), HiddenDots::Reject).ok()?;
+    let is_path = path.starts_with('/') && target.path().len() == target.matched().len();
+    is_path.then(|| String::from_utf8(target.matched).ok()).flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn normal(target: &str) -> Result<(String, usize), TargetFault> {
-        let mut out = Vec::new();
-        let length = normalize(target.as_bytes(), &mut out)?;
-        Ok((String::from_utf8_lossy(&out).into_owned(), length))
+    /// As it is matched, and as it is sent on.
+    fn forms(target: &str) -> Result<[String; 2], TargetFault> {
+        forms_with(target, HiddenDots::Reject)
+    }
+
+    fn forms_with(target: &str, hidden_dots: HiddenDots) -> Result<[String; 2], TargetFault> {
+        let mut parsed = Target::default();
+        parsed.parse(target.as_bytes(), hidden_dots)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok([text(parsed.matched()), text(parsed.resolved())])
     }
 
     #[test]
-    fn paths_take_their_normal_form() {
-        for (given, expected) in [
-            ("/", "/"),
-            ("/a/b", "/a/b"),
-            ("/a/./b", "/a/b"),
-            ("/a/../b", "/b"),
-            ("/a/..", "/"),
-            ("/a/b/..", "/a/"),
-            ("/a/b/.", "/a/b/"),
-            ("/../../a", "/a"),
-            ("/..", "/"),
-            ("//a///b//", "/a/b/"),
-            ("/%61%2e%2E/b", "/a../b"),
-            ("/x/%2e%2e/b", "/b"),
-            ("/a%2fb", "/a%2Fb"),
-            ("/a%2Fb/%2e./c", "/c"),
-            ("/.hidden", "/.hidden"),
-            ("/a...", "/a..."),
-            ("/...", "/..."),
-            ("/~user/%7E", "/~user/~"),
-            ("/\u{e9}", "/%C3%A9"),
-            ("", "/"),
-            ("/a;b=c|{}", "/a;b=c|{}"),
+    fn paths_are_matched_in_their_strictest_form_and_sent_on_as_they_came() {
+        for (given, matched, resolved) in [
+            ("/", "/", "/"),
+            ("", "/", "/"),
+            ("/a/b", "/a/b", "/a/b"),
+            ("/a/./b", "/a/b", "/a/b"),
+            ("/a/../b", "/b", "/b"),
+            ("/a/..", "/", "/"),
+            ("/a/b/..", "/a/", "/a/"),
+            ("/a/b/.", "/a/b/", "/a/b/"),
+            ("/../../a", "/a", "/a"),
+            ("/..", "/", "/"),
+            ("//a///b//", "/a/b/", "//a///b//"),
+            ("/a//../b", "/a/b", "/a/b"),
+            ("/fetch/https://img.test/x.png", "/fetch/https:/img.test/x.png", "/fetch/https://img.test/x.png"),
+            ("/%61%2e%2E/b", "/a../b", "/%61%2e%2E/b"),
+            ("/x/%2e%2e/b", "/b", "/b"),
+            ("/x/.%2E/%2e/%2d", "/-", "/%2d"),
+            ("/a%2fb", "/a%2Fb", "/a%2fb"),
+            ("/a%2Fb/%2e./c", "/c", "/c"),
+            ("/.hidden", "/.hidden", "/.hidden"),
+            ("/a...", "/a...", "/a..."),
+            ("/...", "/...", "/..."),
+            ("/~user/%7E", "/~user/~", "/~user/%7E"),
+            ("/\u{e9}", "/%C3%A9", "/%C3%A9"),
+            ("/a;b=c|{}", "/a;b=c|{}", "/a;b=c|{}"),
+            ("/a\\b", "/a\\b", "/a\\b"),
+            ("/;v=1", "/;v=1", "/;v=1"),
+            ("/a/../b?x=/../%zz//", "/b?x=/../%zz//", "/b?x=/../%zz//"),
+            ("?q", "/?q", "/?q"),
         ] {
-            assert_eq!(normal(given).map(|(path, _)| path), Ok(expected.to_owned()), "{given}");
+            assert_eq!(forms(given), Ok([matched.to_owned(), resolved.to_owned()]), "{given}");
         }
     }
 
     #[test]
-    fn the_query_stays_as_it_is() {
-        assert_eq!(normal("/a/../b?x=/../%zz//"), Ok(("/b?x=/../%zz//".to_owned(), 2)));
-        assert_eq!(normal("?q"), Ok(("/?q".to_owned(), 1)));
+    fn a_dot_segment_that_only_some_servers_see_is_refused() {
+        for given in [
+            "/public/..%2Fadmin",
+            "/public/..%2fadmin",
+            "/public/%2e%2E%2fadmin",
+            "/public/..%5Cadmin",
+            "/public/..%5cadmin",
+            "/public/..\\admin",
+            "/public\\..\\admin",
+            "/public%2F..",
+            "/public%2f..%2fadmin",
+            "/public/..;/admin",
+            "/public/..;x=y/admin",
+            "/public/..%3b/admin",
+            "/public/.;/admin",
+            "/public/.%2Fadmin",
+            "/public/;/../admin",
+            "/public/a%2F;x/../admin",
+        ] {
+            assert_eq!(forms(given), Err(TargetFault::HiddenDots), "{given}");
+            assert!(forms_with(given, HiddenDots::Keep).is_ok(), "{given}");
+        }
+        for given in ["/a..%2Fb", "/a;../b", "/..a\\b", "/a%2Fb..", "/a;/b", "/x?..%2F..;/"] {
+            assert!(forms(given).is_ok(), "{given}");
+        }
     }
 
     #[test]
     fn faults_are_told() {
-        assert_eq!(normal("/%zz"), Err(TargetFault::Percent));
-        assert_eq!(normal("/%4"), Err(TargetFault::Percent));
-        assert_eq!(normal("/%00"), Err(TargetFault::Percent));
-        assert_eq!(normal("/a#b"), Err(TargetFault::Character));
-        assert_eq!(normal("/a?b#c"), Err(TargetFault::Character));
-        assert_eq!(normal("/a\u{7f}"), Err(TargetFault::Character));
-        assert_eq!(normal("a/b"), Err(TargetFault::Form));
+        assert_eq!(forms("/%zz"), Err(TargetFault::Percent));
+        assert_eq!(forms("/%4"), Err(TargetFault::Percent));
+        assert_eq!(forms("/%00"), Err(TargetFault::Percent));
+        assert_eq!(forms("/a#b"), Err(TargetFault::Character));
+        assert_eq!(forms("/a?b#c"), Err(TargetFault::Character));
+        assert_eq!(forms("/a\u{7f}"), Err(TargetFault::Character));
+        assert_eq!(forms("a/b"), Err(TargetFault::Form));
     }
 
     #[test]
-    fn the_normal_form_is_a_fixed_point() {
-        for given in ["/a/%2e%2e/%2E/b//c", "/%25%32%65", "/x%2F..%2f../", "/%41%zz", "/\u{fc}/../."] {
-            if let Ok((once, _)) = normal(given) {
-                assert_eq!(normal(&once).map(|(twice, _)| twice), Ok(once.clone()), "{given}");
-            }
+    fn what_is_matched_is_a_fixed_point_and_what_is_sent_on_is_matched_alike() {
+        for given in ["/a/%2e%2e/%2E/b//c", "/%25%32%65", "/x%2Fy../", "/%41%7a", "/\u{fc}/../.", "//a//../..//b"] {
+            let [matched, resolved] = forms(given).unwrap();
+            assert_eq!(forms(&matched).unwrap()[0], matched, "{given}");
+            assert_eq!(forms(&resolved).unwrap(), [matched, resolved.clone()], "{given}");
         }
+    }
+
+    #[test]
+    fn a_prefix_comes_off_both_forms() {
+        let stripped = |given: &str, prefix: &str| {
+            let mut target = Target::default();
+            target.parse(given.as_bytes(), HiddenDots::Reject).unwrap();
+            let is_stripped = target.strip_prefix(prefix.as_bytes()).unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            is_stripped.then(|| [text(target.matched()), text(target.resolved())])
+        };
+        for (given, prefix, matched, resolved) in [
+            ("/api/x?q", "/api", "/x?q", "/x?q"),
+            ("/api", "/api", "/", "/"),
+            ("/%61pi//x%2dy?q", "/api", "/x-y?q", "//x%2dy?q"),
+            ("//api/x//y", "/api", "/x/y", "/x//y"),
+            ("/a%2fb/c//d", "/a%2Fb", "/c/d", "/c//d"),
+        ] {
+            assert_eq!(stripped(given, prefix), Some([matched.to_owned(), resolved.to_owned()]), "{given}");
+        }
+        assert_eq!(stripped("/apix", "/api"), None);
     }
 }

@@ -82,7 +82,7 @@ fn take_head(core: &mut Core, key: StreamKey, fields: &BlockFields, ends_stream:
         Ok(status) => {
             stream.carried = fields.put_response(&mut stream.head, status, ends_stream, stream.is_head);
             if status >= 200 {
-                let is_counted = !fields.has_trailers() && !stream.is_head && status != 304;
+                let is_counted = !stream.is_head && status != 304;
                 stream.length_left = fields.length().filter(|_| is_counted);
                 stream.incoming = if ends_stream { Incoming::Ended } else { Incoming::Body };
             }

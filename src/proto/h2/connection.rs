@@ -519,16 +519,64 @@ mod tests {
             let mut peer = Peer::new(Role::Server);
             peer.request(1, &[("content-length", "10"), more], true);
             assert_eq!(peer.connection.accept().unwrap().carried, Err(RequestFault::BodyLength));
+            // No field makes a length mean nothing (RFC 9113 §8.1.1).
+            peer.request(3, &[(":method", "POST"), ("content-length", "10"), more][1..], false);
+            let key = peer.connection.accept().unwrap().key;
+            peer.send(|out| put_frame(out, kind::DATA, flag::END_STREAM, 3, b"123"));
+            let cx = Context::from_waker(Waker::noop());
+            assert!(matches!(peer.connection.stream(key).poll_end(&cx), Poll::Ready(StreamEnd::Broken(_))));
+        }
+        for length in ["+4", "banana", "", "4, 4"] {
+            let mut peer = Peer::new(Role::Server);
+            peer.request(1, &[("content-length", length), ("trailer", "x")], false);
+            assert_eq!(peer.connection.accept().unwrap().carried, Err(RequestFault::BodyLength), "{length}");
+        }
+        let mut peer = Peer::new(Role::Server);
+        peer.request(1, &[("content-length", "4"), ("content-length", "4")], false);
+        assert_eq!(peer.connection.accept().unwrap().carried, Err(RequestFault::BodyLength));
+    }
+
+    #[test]
+    fn an_answer_without_a_status_ends_its_stream_at_once() {
+        for fields in [&[("x", "y")][..], &[("x", "y"), (":status", "200")], &[(":method", "GET"), (":status", "200")]]
+        {
+            let mut peer = Peer::new(Role::Client);
+            let mut head = FieldList::default();
+            head.push(b":method", b"GET");
+            let key = peer.connection.open(&head, true).unwrap();
+            peer.block(1, fields, true);
+            let end = peer.connection.stream(key).poll_end(&Context::from_waker(Waker::noop()));
+            assert_eq!(end, Poll::Ready(StreamEnd::BadHead(ResponseFault::PseudoField)));
         }
     }
 
     #[test]
-    fn a_tunnel_of_a_protocol_that_is_none_is_refused() {
+    fn an_authority_may_say_the_port_that_goes_without_saying() {
+        for (authority, host, is_taken) in
+            [("a.test:80", "a.test", true), ("a.test", "A.TEST", true), ("a", "b", false)]
+        {
+            let mut peer = Peer::new(Role::Server);
+            let get =
+                [(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", "/"), ("host", host)];
+            peer.block(1, &get, true);
+            assert_eq!(peer.connection.accept().unwrap().carried.is_ok(), is_taken, "{authority} {host}");
+        }
+    }
+
+    #[test]
+    fn a_tunnel_of_a_protocol_that_is_not_known_is_refused() {
         let mut peer = Peer::new(Role::Server);
-        let connect =
-            [(":method", "CONNECT"), (":protocol", "h2c"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
-        peer.block(1, &connect, false);
-        assert_eq!(peer.connection.accept().unwrap().carried, Err(RequestFault::PseudoField));
+        for (stream, protocol) in [(1, "h2c"), (3, "connect-udp"), (5, "foo")] {
+            let connect = [
+                (":method", "CONNECT"),
+                (":protocol", protocol),
+                (":scheme", "http"),
+                (":authority", "a"),
+                (":path", "/"),
+            ];
+            peer.block(stream, &connect, false);
+            assert_eq!(peer.connection.accept().unwrap().carried, Err(RequestFault::Protocol));
+        }
     }
 
     #[test]

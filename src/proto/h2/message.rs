@@ -5,9 +5,11 @@
 
 use super::{WEBSOCKET_KEY, is_grpc};
 use crate::limits::H2_HEADER_LIST_BYTES_MAX;
+use crate::proto::h1::authority::{are_same, default_port};
 use crate::proto::h1::encode::{put_field, put_number_field, put_status_line, reason};
 use crate::proto::h1::fault::{RequestFault, ResponseFault};
 use crate::proto::h1::field::is_token;
+use crate::proto::h1::framing::decimal;
 
 /// How the body of the stream is to be written behind the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,7 +183,9 @@ impl BlockFields {
                 self.cookie.extend_from_slice(value);
             }
             b"content-length" => {
-                self.length = std::str::from_utf8(value).ok().and_then(|digits| digits.trim().parse().ok());
+                // Which of two would count, nobody knows; one that is no number says nothing of its body.
+                let length = decimal(value.trim_ascii()).filter(|_| self.length.is_none());
+                self.length = Some(length.ok_or(MessageFault::Length)?);
                 put_field(&mut self.length_lines, name, value);
             }
             b"sec-websocket-key" => self.websocket_key = value.to_vec(),
@@ -233,9 +237,7 @@ impl BlockFields {
         }
         let is_whole = match (is_connect, is_extended) {
             (true, false) => self.pseudo(SCHEME).is_none() && self.pseudo(PATH).is_none() && !authority.is_empty(),
-            (true, true) | (false, _) => {
-                self.pseudo(SCHEME).is_some_and(|scheme| !scheme.is_empty()) && self.pseudo(PATH).is_some()
-            }
+            (true, true) | (false, _) => self.pseudo(SCHEME).is_some_and(is_scheme) && self.pseudo(PATH).is_some(),
         };
         let is_known = method.is_some() && self.pseudo(STATUS).is_none() && (protocol.is_none() || is_connect);
         if !is_whole || !is_known {
@@ -257,7 +259,7 @@ impl BlockFields {
         let host = match &self.hosts[..] {
             [] => authority,
             [host] if authority.is_empty() => host,
-            [host] if host.eq_ignore_ascii_case(authority) => host,
+            [host] if are_same(host, authority, default_port(self.pseudo(SCHEME).unwrap_or_default())) => authority,
             [_] => return Err(RequestFault::HostDisagrees),
             [..] => return Err(RequestFault::HostRepeated),
         };
@@ -276,9 +278,9 @@ impl BlockFields {
         let is_counted = body == Body::None || !self.has_trailers;
         self.put_fields(out, is_counted);
         let carried = if let Some(protocol) = protocol {
-            // What is read as HTTP/1.1 without it would not be a tunnel.
-            if !is_token(protocol) || protocol.eq_ignore_ascii_case(b"h2c") {
-                return Err(RequestFault::PseudoField);
+            // No other is known here, and what is read as HTTP/1.1 without it would not be a tunnel.
+            if !protocol.eq_ignore_ascii_case(b"websocket") {
+                return Err(RequestFault::Protocol);
             }
             put_field(out, b"connection", b"upgrade");
             put_field(out, b"upgrade", protocol);
@@ -372,6 +374,10 @@ impl BlockFields {
         out.extend_from_slice(&self.lines);
         Ok(())
     }
+}
+
+fn is_scheme(scheme: &[u8]) -> bool {
+    scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"http")
 }
 
 /// True for a byte that does not end the line that it stands in, or a part of it.

@@ -52,7 +52,7 @@ pub(super) fn take_block(
     core.guard.note_stream();
     let window = core.writer.initial_window();
     let mut stream = Stream::new(id, window, &core.budget, core.now_ms);
-    stream.length_left = if fields.has_trailers() { None } else { fields.length() };
+    stream.length_left = fields.length();
     stream.incoming = if ends_stream { Incoming::Ended } else { Incoming::Body };
     core.held += 1;
     let body = fields.body(ends_stream);

@@ -15,7 +15,7 @@ use super::progress::UploadState;
 use super::state::{ClientWatch, Exchange};
 use super::transfer::{Delivered, Discards, Transfer};
 use crate::config::services::HostRule;
-use crate::encode::hop::UpstreamHost;
+use crate::encode::hop::{UpstreamTarget, without_default_port};
 use crate::encode::request::{h2_request, put_request_head};
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
@@ -87,13 +87,14 @@ pub(super) async fn queue<T: Transport>(
     exchange.account.enter(Phase::Queue);
     let Link { receiver, inbox, timer, .. } = client;
     let deadline = Deadline { timer, total_at_ms: to.total_at_ms };
-    to.queue(exchange.kit(), tried, &mut ClientWatch { receiver, inbox }, &deadline).await
+    let (half_close, progress) = (exchange.listener.spec.half_close, &exchange.progress);
+    to.queue(exchange.kit(), tried, &mut ClientWatch { receiver, inbox, half_close, progress }, &deadline).await
 }
 
 fn request_kind(head: &RequestHead, buffer_bytes: u64) -> RequestKind {
     RequestKind {
         is_idempotent: head.is_idempotent(),
-        is_upgrade: head.upgrade().is_some(),
+        is_upgrade: head.demands_upgrade(),
         is_holdable: match head.framing() {
             Framing::None => true,
             Framing::Length(length) => length <= buffer_bytes,
@@ -194,7 +195,8 @@ async fn transfer<T: Transport>(
     };
     let length = (head.bytes().len() + ADDED_FIELDS_BYTES).saturating_add(rest);
     let mut out = kit.buffers.buffer(length.min(BODY_BUFFER_BYTES));
-    put_request(exchange, &mut upstream.link, head, (to, permit), &mut out);
+    let offers = may_offer(head, client, upstream.link.sender.wire());
+    put_request(exchange, &mut upstream.link, (head, offers), (to, permit), &mut out);
     let standpoint = standpoint(exchange, to);
     let may_discard_status = attempts.may_discard_status(&to.snapshot().spec.retry, request, standpoint);
     let transfer = Transfer {
@@ -208,8 +210,9 @@ async fn transfer<T: Transport>(
         connection: exchange.account.connection(),
         is_stream: upstream.link.is_stream(),
         sent_before: upstream.sent_bytes,
-        is_secure: exchange.is_secure(),
-        is_grpc: exchange.is_grpc.get(),
+        is_secure: exchange.hop.asked.is_secure(),
+        is_open_ended: exchange.is_grpc.get() && upstream.link.is_stream(),
+        offers,
         is_last: exchange.is_last,
         held: &exchange.held,
         discards: Discards {
@@ -229,18 +232,18 @@ async fn transfer<T: Transport>(
 fn put_request<T: Transport>(
     exchange: &Exchange<'_, T>,
     upstream: &mut Link<T>,
-    head: &RequestHead,
+    (head, offers): (&RequestHead, bool),
     (to, permit): (&Destination<T>, &Permit<T>),
     out: &mut Vec<u8>,
 ) {
     let (hop, edits) = (exchange.hop(), &exchange.edits().request);
-    let host = upstream_host(to, permit);
+    let target = upstream_target(to, permit);
     let wire = upstream.sender.wire();
     match wire {
-        Wire::Http1 => put_request_head(out, head, &hop, &host, edits),
+        Wire::Http1 => put_request_head(out, head, &hop, &target, edits, offers),
         Wire::H2 => {
             let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
-            let request = h2_request(head, &hop, &host, edits, scheme);
+            let request = h2_request(head, &hop, &target, edits, scheme);
             let is_last = matches!(head.framing(), Framing::None | Framing::Length(0));
             upstream.sender.put_head(request, is_last);
         }
@@ -251,16 +254,26 @@ fn put_request<T: Transport>(
     }
 }
 
-/// The `Host` that the endpoint of the permit gets.
-pub(super) fn upstream_host<'a, T: Transport>(to: &'a Destination<T>, permit: &Permit<T>) -> UpstreamHost<'a> {
+/// What the endpoint of the permit is told of the target.
+pub(super) fn upstream_target<'a, T: Transport>(to: &'a Destination<T>, permit: &Permit<T>) -> UpstreamTarget<'a> {
     let is_unix = matches!(permit.endpoint.address, Address::Unix(_));
-    let endpoint = if is_unix { b"localhost" } else { to.members.name_of(permit.at).as_bytes() };
-    UpstreamHost {
-        set: match &to.snapshot().spec.host {
+    let service = to.snapshot();
+    let named = without_default_port(to.members.name_of(permit.at), service.tls.is_some()).as_bytes();
+    let endpoint = if is_unix { b"localhost" } else { named };
+    UpstreamTarget {
+        host: match &service.spec.host {
             HostRule::Keep => None,
             HostRule::Endpoint => Some(endpoint),
             HostRule::Name(name) => Some(name.as_bytes()),
         },
         fallback: endpoint,
+        path: service.spec.path,
     }
+}
+
+/// Whether the client's offer of another protocol goes with the request. HTTP/2 has no such offers; and where the next request is
+/// here already, the connection is needed for its answer.
+fn may_offer<T: Transport>(head: &RequestHead, client: &Link<T>, wire: Wire) -> bool {
+    let has_body = !matches!(head.framing(), Framing::None | Framing::Length(0));
+    wire == Wire::Http1 && head.upgrade().is_some() && (has_body || client.inbox.is_empty())
 }

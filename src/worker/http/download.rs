@@ -13,24 +13,21 @@ use super::super::wire::send::{SendFault, SendTerms, send_all};
 use super::body::{BodyFraming, ResponseBody};
 use super::judge;
 use super::progress::{Expectation, UploadState};
+use super::terms::terms;
 use super::transfer::{Delivered, Transfer};
 use crate::encode::response::{
     Persistence, ResponseTerms, UpstreamResponse, h2_continue, h2_interim, h2_response, put_interim_head,
     put_response_head,
 };
+use crate::encode::trailers::retain;
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
 use crate::filter::transform::Transform;
-use crate::limits::{
-    ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BYTES_MAX,
-    INTERIM_RESPONSES_MAX, JOINED_SEND_BYTES_MAX, SEND_GRACE_MS,
-};
+use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, JOINED_SEND_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
-use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::scan::HeadScan;
-use crate::proto::h2::is_grpc;
 use crate::proto::version::Version;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::reuse::UpstreamWord;
@@ -64,7 +61,7 @@ pub(super) async fn download<T: Transport>(
     deadline: &Deadline<'_, T>,
     client: &mut Outlet<T>,
 ) -> Result<Delivered, Failure> {
-    let pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
+    let pace = transfer.listener.spec.send_pace();
     // No buffer is held while the answer is awaited.
     let mut download = Download { transfer, client, deadline, pace, out: Vec::new() };
     let delivered = download.run(receiver, inbox).await;
@@ -89,6 +86,7 @@ impl<T: Transport> Download<'_, T> {
         let head = self.receive_final_head(receiver, inbox).await?;
         progress.ends_at_close.set(head.terms.framing == Framing::UntilClose);
         if head.is_upgrade {
+            self.await_sent().await?;
             self.begin_response();
             self.send_down().await?;
             return Ok(Delivered::Upgrade);
@@ -124,7 +122,7 @@ impl<T: Transport> Download<'_, T> {
             transfer.make_room_for_body(inbox, body.decoder.bytes_left(), account.received_bytes());
             let received = receive(receiver, inbox);
             let timeouts = &transfer.spec().timeouts;
-            let ms = if transfer.is_grpc { timeouts.tunnel } else { timeouts.body }.limit_ms();
+            let ms = if transfer.is_open_ended { timeouts.tunnel } else { timeouts.body }.limit_ms();
             match self.deadline.wait(Timeout::UpstreamBody, ms, received).await? {
                 Ok(0) if body.decoder.ends_at_close() => self.finish_body(&mut body)?,
                 Ok(0) => return Err(Failure::UpstreamTruncated),
@@ -138,6 +136,21 @@ impl<T: Transport> Download<'_, T> {
         let is_sent = progress.upload.get() == UploadState::Sent;
         let word = UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent, ..head.word };
         Ok(Delivered::Response { keep_alive: head.terms.persistence != Persistence::Close, word })
+    }
+
+    /// The protocol changes behind the request: until its last byte has left, the connection speaks HTTP.
+    async fn await_sent(&self) -> Result<(), Failure> {
+        let Transfer { progress, .. } = *self.transfer;
+        if !progress.is_body_received.get() {
+            return Err(ResponseFault::UpgradeNotAsked.into());
+        }
+        let is_sent = poll_fn(|_| match progress.upload.get() {
+            // The upload is a part of the same task, and goes first.
+            UploadState::Sending => Poll::Pending,
+            UploadState::Sent => Poll::Ready(Ok(())),
+            UploadState::Broken(failure) => Poll::Ready(Err(failure)),
+        });
+        self.deadline.wait(Timeout::UpstreamSend, self.transfer.spec().timeouts.send.limit_ms(), is_sent).await?
     }
 
     /// From here on there is no other answer, and no other attempt.
@@ -155,8 +168,9 @@ impl<T: Transport> Download<'_, T> {
     /// Receives heads until the final one, which is then encoded; passes interim ones on.
     async fn receive_final_head(&mut self, receiver: &mut Inlet<T>, inbox: &mut Vec<u8>) -> Result<FinalHead, Failure> {
         let transfer = self.transfer;
-        let mut scan = HeadScan::default();
-        let mut interim = 0;
+        let leniency = transfer.spec().leniency();
+        let mut scan = HeadScan::of_response(leniency);
+        let mut interim_bytes = 0;
         let mut is_timed = false;
         loop {
             let found = scan.advance(inbox).map_err(|_| ResponseFault::BareLineFeed)?;
@@ -171,13 +185,13 @@ impl<T: Transport> Download<'_, T> {
                 transfer.kit().buffers.fit(&mut self.out, bytes.min(BODY_BUFFER_BYTES));
                 let head = self.read_head(&inbox[..length])?;
                 inbox.drain(..length);
-                scan = HeadScan::default();
+                scan = HeadScan::of_response(leniency);
                 match head {
                     Head::Final(head) => return Ok(head),
-                    Head::Interim if interim == INTERIM_RESPONSES_MAX => {
-                        return Err(ResponseFault::TooManyInterim.into());
-                    }
-                    Head::Interim => interim += 1,
+                    Head::Interim => interim_bytes += length,
+                }
+                if interim_bytes > INTERIM_BYTES_MAX {
+                    return Err(ResponseFault::TooManyInterim.into());
                 }
                 self.send_down().await?;
                 is_timed = false;
@@ -235,7 +249,7 @@ impl<T: Transport> Download<'_, T> {
         let transfer = self.transfer;
         let account = transfer.account;
         let mut parsed = transfer.worker.response_head.borrow_mut();
-        parsed.parse(bytes, transfer.head.method() == b"HEAD")?;
+        parsed.parse(bytes, transfer.head.method() == b"HEAD", transfer.spec().leniency())?;
         let response = UpstreamResponse { head: &parsed, bytes };
         if parsed.is_interim() {
             self.put_interim(response);
@@ -252,7 +266,7 @@ impl<T: Transport> Download<'_, T> {
         let mut admission = transfer.admission.borrow_mut();
         outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission.as_mut());
         account.enter(Phase::Body);
-        let terms = self.terms(response);
+        let terms = terms(transfer, response);
         self.put_final(response, &terms)?;
         let word = UpstreamWord {
             keeps_alive: parsed.keeps_alive(),
@@ -280,7 +294,7 @@ impl<T: Transport> Download<'_, T> {
 
     /// 100 goes to a client that waits for it, other interim responses to every client but those of HTTP/1.0.
     fn put_interim(&mut self, response: UpstreamResponse<'_>) {
-        let Transfer { progress, head, .. } = *self.transfer;
+        let Transfer { progress, head, edits, .. } = *self.transfer;
         let is_continue = response.head.status() == 100;
         let passes = if is_continue {
             head.expects_continue() && progress.expectation.replace(Expectation::Met) != Expectation::Met
@@ -292,46 +306,10 @@ impl<T: Transport> Download<'_, T> {
         }
         progress.has_interim.set(progress.has_interim.get() || !is_continue);
         match self.client.wire() {
-            Wire::Http1 => put_interim_head(&mut self.out, response),
+            Wire::Http1 => put_interim_head(&mut self.out, response, edits),
             Wire::H2 => {
-                self.client.put_head(h2_interim(response), false);
+                self.client.put_head(h2_interim(response, edits), false);
             }
-        }
-    }
-
-    /// How the response goes to this client: the one place where keep-alive is decided.
-    fn terms(&self, UpstreamResponse { head, bytes }: UpstreamResponse<'_>) -> ResponseTerms {
-        let Transfer { account, progress, head: request, is_last, is_secure, .. } = *self.transfer;
-        let is_modern = request.version() != Version::Http10;
-        // An answer that is not gRPC, such as an error page, goes to a client of gRPC-web unchanged.
-        let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
-        let grpc_web = request.grpc_web().filter(|_| is_grpc(content_type));
-        let framing = match head.framing() {
-            // gRPC-web makes the body longer than the upstream's length.
-            Framing::Length(1..) if grpc_web.is_some() && is_modern => Framing::Chunked,
-            Framing::Length(1..) if grpc_web.is_some() => Framing::UntilClose,
-            Framing::Chunked | Framing::UntilClose if is_modern => Framing::Chunked,
-            Framing::Chunked | Framing::UntilClose => Framing::UntilClose,
-            framing @ (Framing::None | Framing::Length(_)) => framing,
-        };
-        // A client that still waits for 100 may send the body or leave it out: nobody knows what comes next.
-        let is_ambiguous = request.expects_continue() && progress.expectation.get() != Expectation::Met;
-        // An early answer: what is left of the body is thrown away within a bound, beyond which the connection ends.
-        let is_read = progress.is_body_received.get()
-            || matches!(request.framing(), Framing::Length(length)
-                if length.saturating_sub(account.request_bytes()) <= DRAIN_BYTES_MAX);
-        let keep_alive =
-            request.wants_keep_alive() && !is_last && framing != Framing::UntilClose && !is_ambiguous && is_read;
-        ResponseTerms {
-            framing,
-            persistence: match (keep_alive, is_modern) {
-                (false, _) => Persistence::Close,
-                (true, true) => Persistence::KeepAlive,
-                (true, false) => Persistence::SaysKeepAlive,
-            },
-            passes_length: request.method() == b"HEAD" || head.status() == 304,
-            is_secure,
-            grpc_web,
         }
     }
 
@@ -365,16 +343,23 @@ impl<T: Transport> Download<'_, T> {
     fn finish_body(&mut self, body: &mut ResponseBody) -> Result<(), Failure> {
         body.decoder = BodyDecoder::Done;
         let ResponseBody { framing, transform, trailers, .. } = body;
+        let edits = self.transfer.edits.of_response(self.transfer.is_secure);
+        retain(trailers, |name| !edits.into_iter().flatten().any(|edits| edits.removes(name)));
         let finished = transform.finish(trailers, |data| framing.put(&mut self.out, data));
         finished.map_err(|_| Failure::Internal("transform"))
+    }
+
+    fn throw_away(&mut self) {
+        self.transfer.progress.is_cut.set(true);
+        self.out.clear();
+        self.client.forget_pending();
     }
 
     async fn send_down(&mut self) -> Result<(), Failure> {
         let transfer = self.transfer;
         let Transfer { account, progress, .. } = *transfer;
         if progress.client_left.get().is_some() {
-            self.out.clear();
-            self.client.forget_pending();
+            self.throw_away();
             return Ok(());
         }
         let terms = SendTerms {
@@ -389,8 +374,7 @@ impl<T: Transport> Download<'_, T> {
             Ok(()) => Ok(()),
             Err(SendFault::Io(..)) if transfer.spec().ignore_client_abort => {
                 progress.client_left.set(Some(account.phase()));
-                self.out.clear();
-                self.client.forget_pending();
+                self.throw_away();
                 Ok(())
             }
             Err(SendFault::Io(..)) => Err(Failure::ClientClosed(account.phase())),

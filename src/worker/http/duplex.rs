@@ -37,10 +37,12 @@ pub(super) async fn run<T: Transport>(
     // The upload goes first: while no stream has begun, a receive from an upstream of HTTP/2 leaves no waker and counts on
     // the sender being polled before it.
     poll_fn(|cx| {
-        if let Poll::Ready(failure) = upload.as_mut().poll(cx) {
-            return Poll::Ready(Err(failure));
+        let Poll::Ready(failure) = upload.as_mut().poll(cx) else { return download.as_mut().poll(cx) };
+        // Its last part may have arrived in the same turn as the news that the client has left: what is delivered is delivered.
+        match download.as_mut().poll(cx) {
+            delivered @ Poll::Ready(Ok(_)) => delivered,
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(Err(failure)),
         }
-        download.as_mut().poll(cx)
     })
     .await
 }

@@ -3,6 +3,7 @@
 //! `run` reads as the whole story: route → filter → admit → attempt, again where that is safe → release. Whatever goes
 //! wrong in it is a [`Failure`], and `settle` is the one place where a failure becomes an answer.
 
+use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::pin::pin;
@@ -29,10 +30,10 @@ use super::settle;
 use super::state::{After, Ending, Exchange};
 use super::transfer::Delivered;
 use crate::encode::grpc;
-use crate::encode::hop::{Hop, HopFields, client_address, is_trusted};
+use crate::encode::hop::{Asked, Hop, HopFields, client_address, is_trusted};
 use crate::failure::{Failure, Phase, Resource};
 use crate::filter;
-use crate::filter::context::Verdict;
+use crate::filter::context::{Answer, Verdict};
 use crate::filter::transform::Transform;
 use crate::limits::DEADLINE_SLACK_MS;
 use crate::proto::h1::chunked::BodyOf;
@@ -63,7 +64,7 @@ pub(super) async fn exchange<T: Transport>(
         listener: &listener,
         is_last: *is_last,
         early: early.as_deref().filter(|early| !early.is_over()),
-        is_grpc: Cell::new(grpc::is_grpc(head)),
+        is_grpc: Cell::new(grpc::speaks_grpc(head)),
         progress: Progress::default(),
         body: RefCell::new(RequestBody {
             decoder: BodyDecoder::new(BodyOf::Request, head.framing()),
@@ -109,14 +110,16 @@ fn hop<'a>(
     request_id: u128,
 ) -> Hop<'a> {
     let spec = &listener.spec;
+    let is_trusted = is_trusted(&spec.trusted_proxies, peer);
+    let spoken = Asked { scheme: if tls.is_some() { "https" } else { "http" }, port: listener.port };
     Hop {
         peer,
         client: client_address(head, peer, &spec.trusted_proxies),
-        is_trusted: is_trusted(&spec.trusted_proxies, peer),
-        scheme: if tls.is_some() { "https" } else { "http" },
+        is_trusted,
+        asked: Asked::of(head, spoken, is_trusted),
+        scheme: spoken.scheme,
         client_certificate: tls.and_then(|facts| facts.client.as_deref()),
         is_early: false,
-        port: listener.port,
         request_id,
         writes: HopFields { forwarded: spec.forwarded, via: spec.via },
     }
@@ -135,9 +138,14 @@ async fn run<T: Transport>(
     check_name(exchange, head)?;
     let context = filter::context::Context {
         client: exchange.hop.client,
-        scheme: exchange.hop.scheme,
+        scheme: exchange.hop.asked.scheme,
+        is_trusted: exchange.hop.is_trusted,
         tls: exchange.account.tls(),
     };
+    if head.forwards_left() == Some(0) {
+        let answer = last_recipient(head);
+        return settle::answer(exchange, client, head, &answer).await;
+    }
     let chain = &route.route.chain;
     match chain.on_request(head, &context) {
         Verdict::Pass => {}
@@ -145,7 +153,7 @@ async fn run<T: Transport>(
         Verdict::Answer(answer) => return settle::answer(exchange, client, head, &answer).await,
     }
     if chain.bridges_grpc() {
-        exchange.is_grpc.set(grpc::is_grpc(head));
+        exchange.is_grpc.set(grpc::speaks_grpc(head));
         begin_body(exchange, head);
     }
     if let Some(early) = exchange.early {
@@ -167,7 +175,7 @@ async fn run<T: Transport>(
             outcome::release(exchange.kit(), &to, &permit, upstream, received);
             // After the release, so that the request that gets this place finds the connection in the pool.
             drop(permit);
-            if let Some(phase) = exchange.progress.client_left.get() {
+            if let Some(phase) = exchange.progress.client_left.get().filter(|_| exchange.progress.is_cut.get()) {
                 exchange.account.put_status(499);
                 return Err(Failure::ClientClosed(phase));
             }
@@ -176,6 +184,12 @@ async fn run<T: Transport>(
         // Boxed, like all that is rare and large: a task takes the memory of the largest future that it awaits in place.
         Delivered::Upgrade => Box::pin(tunnel(exchange, client, &mut upstream.link, to.snapshot())).await,
     }
+}
+
+/// The answer to a request that may go no further (RFC 9110 §7.6.2). TRACE is not reflected: it would show what trusted hops added.
+fn last_recipient(head: &RequestHead) -> Answer<'static> {
+    let status = if head.method() == b"OPTIONS" { 204 } else { 405 };
+    Answer { status, fields: vec![(b"Allow", Cow::Borrowed(b"OPTIONS"))], body: Cow::Borrowed(b"") }
 }
 
 /// Chooses what is done with the request body, once filters have seen the head.
@@ -225,7 +239,7 @@ fn check_request<T: Transport>(
     {
         return Err(Failure::ClientBodyTooLarge);
     }
-    if head.upgrade().is_some() && !client.inbox.is_empty() {
+    if head.demands_upgrade() && !client.inbox.is_empty() {
         return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
     }
     Ok(())
@@ -308,7 +322,7 @@ fn request_hash(balance: &Balance, head: &RequestHead, client: IpAddr) -> u64 {
     };
     match balance {
         Balance::HashClientIp => by_address(),
-        Balance::HashHeader(name) => head.value(name.as_bytes()).map_or_else(by_address, hash_of),
+        Balance::HashHeader(name) => head.value(name.as_bytes()).map_or_else(by_address, |value| hash_of(&value)),
         Balance::HashCookie(name) => cookie(head, name.as_bytes()).map_or_else(by_address, hash_of),
         Balance::RoundRobin | Balance::LeastRequests | Balance::Random => 0,
     }
@@ -316,21 +330,21 @@ fn request_hash(balance: &Balance, head: &RequestHead, client: IpAddr) -> u64 {
 
 /// The value of a cookie (RFC 6265 §5.4).
 fn cookie<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
-    let fields = head.fields().filter(|(field, ..)| field.known == Known::Cookie);
-    let mut pairs = fields.flat_map(|(_, _, value)| value.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    let mut pairs =
+        head.values(Known::Cookie).flat_map(|value| value.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
     pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::h1::request::Underscores;
+    use crate::proto::h1::rules::HeadRules;
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name() {
         let mut head = RequestHead::default();
         let text = "GET / HTTP/1.1\r\nHost: a\r\nCookie: xid=1; id=22\r\nCookie: sid=3\r\n\r\n";
-        head.parse(text.as_bytes().to_vec(), Underscores::Drop).unwrap();
+        head.parse(text.as_bytes().to_vec(), HeadRules::default()).unwrap();
         assert_eq!(cookie(&head, b"id"), Some(&b"22"[..]));
         assert_eq!(cookie(&head, b"sid"), Some(&b"3"[..]));
         assert_eq!(cookie(&head, b"d"), None);

@@ -54,14 +54,14 @@ pub(super) fn is_upgrade<T: Transport>(
     UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
 ) -> Result<bool, Failure> {
     let is_upgrade = head.status() == 101;
-    let asked = transfer.head.upgrade();
+    let asked = transfer.head.upgrade().filter(|_| transfer.offers);
     let answered = head.known(Known::Upgrade, bytes);
     if is_upgrade && !asked.zip(answered).is_some_and(|(asked, answered)| is_one_of(answered, asked)) {
         return Err(ResponseFault::UpgradeNotAsked.into());
     }
     // A client of HTTP/2 takes any 2xx for the beginning of the other protocol (RFC 8441 §5).
     let is_h2 = transfer.head.version() == Version::H2;
-    if is_h2 && asked.is_some() && (200..300).contains(&head.status()) {
+    if is_h2 && transfer.head.demands_upgrade() && (200..300).contains(&head.status()) {
         return Err(Failure::UpstreamBadHeader("upgrade_ignored"));
     }
     if is_upgrade && transfer.progress.has_early_bytes.get() {

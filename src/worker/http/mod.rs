@@ -19,5 +19,6 @@ mod settle;
 mod state;
 mod streams;
 pub mod subrequest;
+mod terms;
 mod transfer;
 mod upload;

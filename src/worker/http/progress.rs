@@ -13,12 +13,16 @@ pub(super) struct Progress {
     /// True from the beginning of a send to the client until all of it was sent. Where a send failed in between it stays
     /// true, and no other answer may follow.
     pub is_sending: Cell<bool>,
+    /// True once the client has ended its side of the connection behind its request, and waits for the answer.
+    pub has_client_finished: Cell<bool>,
     /// True where the client sent more while its upgrade was awaited.
     pub has_early_bytes: Cell<bool>,
     /// The client got an interim response other than 100, which is a part of the upstream's answer.
     pub has_interim: Cell<bool>,
     /// Bytes have come from the upstream in this attempt.
     pub has_response_bytes: Cell<bool>,
+    /// True where a part of the answer was thrown away, for the client had left.
+    pub is_cut: Cell<bool>,
     /// The phase in which the client left, where the upstream finishes all the same (`ignore_client_abort`).
     pub client_left: Cell<Option<Phase>>,
     /// `Retry-After` of a response that is not passed on, in seconds.

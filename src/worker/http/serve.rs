@@ -176,7 +176,7 @@ impl<T: Transport> ClientConnection<T> {
                 let mut bytes = std::mem::replace(&mut session.link.inbox, next);
                 session.link.inbox.extend_from_slice(&bytes[length..]);
                 bytes.truncate(length);
-                head.parse(bytes, session.slot.listener().spec.underscores).map_err(Failure::from)
+                head.parse(bytes, session.slot.listener().spec.head_rules()).map_err(Failure::from)
             }
         };
         let after = exchange(worker, session, &mut head, parsed).await;

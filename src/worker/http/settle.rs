@@ -12,10 +12,10 @@ use crate::encode::answer::{AnswerTerms, body, failure_answer, h2_answer, put_an
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
 use crate::filter::context::Answer;
-use crate::limits::{CLIENT_SEND_BYTES_PER_S_MIN, DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES, SEND_GRACE_MS};
+use crate::limits::{DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES};
 use crate::proto::h1::framing::BodyDecoder;
 use crate::proto::h1::request::RequestHead;
-use crate::timeouts::{Pace, Timeout};
+use crate::timeouts::Timeout;
 
 /// Answers in the upstream's place, as a filter says.
 ///
@@ -82,13 +82,14 @@ pub(super) async fn settle<T: Transport>(
     }
 }
 
-fn terms<'h, T: Transport>(exchange: &Exchange<'_, T>, head: &'h RequestHead, keep_alive: bool) -> AnswerTerms<'h> {
+fn terms<'h, T: Transport>(exchange: &'h Exchange<'_, T>, head: &'h RequestHead, keep_alive: bool) -> AnswerTerms<'h> {
     AnswerTerms {
         head,
         proxy_status: exchange.listener.spec.proxy_status,
         keep_alive,
         now: exchange.kit().transport.wall(),
         is_grpc: exchange.is_grpc.get(),
+        edits: exchange.edits().of_response(exchange.hop.asked.is_secure()),
     }
 }
 
@@ -109,7 +110,7 @@ async fn send<T: Transport>(
         }
     }
     let deadline = Deadline { timer: &client.timer, total_at_ms: None };
-    let mut pace = Pace::new(SEND_GRACE_MS, CLIENT_SEND_BYTES_PER_S_MIN);
+    let mut pace = exchange.listener.spec.send_pace();
     let send_terms = SendTerms {
         timeout: (Timeout::ClientSend, exchange.listener.spec.timeouts.send.limit_ms()),
         pace: &mut pace,
@@ -131,7 +132,7 @@ fn may_keep_alive<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) 
         BodyDecoder::Length(left) => *left <= DRAIN_BYTES_MAX && !head.expects_continue(),
         BodyDecoder::Chunked(_) | BodyDecoder::UntilClose => false,
     };
-    head.wants_keep_alive() && !exchange.is_last && is_drainable
+    head.wants_keep_alive() && !exchange.is_last && is_drainable && !exchange.progress.has_client_finished.get()
 }
 
 /// Reads the rest of the request body and throws it away; false where it is too long or too slow.

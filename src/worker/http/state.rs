@@ -1,6 +1,7 @@
 //! What is known of one request while it is answered, and how its answer ends.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,6 +17,7 @@ use super::super::wire::tls::early::Early;
 use super::account::Account;
 use super::held::{Held, RequestBody};
 use super::progress::Progress;
+use crate::config::listeners::HalfClose;
 use crate::encode::hop::Hop;
 use crate::failure::{Failure, Phase};
 use crate::filter::edits::Edits;
@@ -76,11 +78,6 @@ impl<T: Transport> Exchange<'_, T> {
         Hop { is_early: self.is_early.get(), ..self.hop }
     }
 
-    /// True where the client came by TLS.
-    pub(super) fn is_secure(&self) -> bool {
-        self.account.tls().is_some()
-    }
-
     /// What the route changes in fields; nothing where there is none.
     pub(super) fn edits(&self) -> &Edits {
         const NONE: &Edits = &Edits::NONE;
@@ -92,16 +89,33 @@ impl<T: Transport> Exchange<'_, T> {
 pub(super) struct ClientWatch<'a, T: Transport> {
     pub receiver: &'a mut Inlet<T>,
     pub inbox: &'a mut Vec<u8>,
+    pub half_close: HalfClose,
+    pub progress: &'a Progress,
+}
+
+/// What a receive from a client says that brought no bytes, where its request is whole: it waits for the answer, or has left.
+pub(super) fn has_finished(received: &io::Result<usize>, half_close: HalfClose) -> bool {
+    let is_end = match received {
+        Ok(_) => true,
+        // TLS that ends without saying so could hide a part of a request, and this one is whole.
+        Err(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+    };
+    is_end && half_close == HalfClose::Answer
 }
 
 impl<T: Transport> Watch for ClientWatch<'_, T> {
     fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
-        // Bytes that are here already belong to the body or the next request.
+        // Bytes that are here already belong to the body or the next request. A connection that has ended is not asked again: it
+        // would answer at once, for ever.
         if self.inbox.is_empty()
+            && !self.progress.has_client_finished.get()
             && let Poll::Ready(received) = self.receiver.poll_receive(self.inbox, cx)
             && !matches!(received, Ok(bytes) if bytes > 0)
         {
-            return Poll::Ready(Failure::ClientClosed(Phase::Queue));
+            if !has_finished(&received, self.half_close) {
+                return Poll::Ready(Failure::ClientClosed(Phase::Queue));
+            }
+            self.progress.has_client_finished.set(true);
         }
         Poll::Pending
     }

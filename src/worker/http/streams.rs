@@ -233,13 +233,13 @@ async fn answer<T: Transport>(worker: Rc<Worker<T>>, streams: Rc<Streams<T>>, ac
     let buffers = &worker.kit.buffers;
     let NewRequest { key, head: mut bytes, carried } = accepted;
     let mut head = worker.heads.head();
-    let underscores = slot.listener().spec.underscores;
+    let rules = slot.listener().spec.head_rules();
     let parsed = match carried {
-        Ok(_) => head.parse(bytes, underscores).map_err(Failure::from),
+        Ok(_) => head.parse(bytes, rules).map_err(Failure::from),
         Err(fault) => {
             // What there is of it is for the log.
             bytes.extend_from_slice(b"\r\n");
-            let _ = head.parse(bytes, underscores);
+            let _ = head.parse(bytes, rules);
             Err(fault.into())
         }
     };

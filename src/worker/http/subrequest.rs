@@ -16,13 +16,13 @@ use super::super::upstreams::outcome::{self, Exchanged};
 use super::super::upstreams::watch::Nobody;
 use super::super::wire::fault::fault_of;
 use super::super::wire::send::{SendFault, SendTerms, send_all};
-use super::attempt::upstream_host;
+use super::attempt::upstream_target;
 use super::judge;
 use crate::encode::response::UpstreamResponse;
 use crate::encode::subrequest::Subrequest;
 use crate::encode::wire::Wire;
 use crate::failure::Failure;
-use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_RESPONSES_MAX};
+use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::framing::BodyDecoder;
@@ -221,14 +221,14 @@ impl<T: Transport> Errand<'_, T> {
         course: &mut Course,
     ) -> Result<(), Failure> {
         let Self { kit, to, request, .. } = *self;
-        let host = upstream_host(to, permit);
+        let target = upstream_target(to, permit);
         let mut out = kit.buffers.buffer(BODY_BUFFER_BYTES);
         let sender = &mut upstream.link.sender;
         match sender.wire() {
-            Wire::Http1 => request.put_head(&mut out, &host),
+            Wire::Http1 => request.put_head(&mut out, &target),
             Wire::H2 => {
                 let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
-                let head = request.h2_head(&host, scheme);
+                let head = request.h2_head(&target, scheme);
                 sender.put_head(head, request.body.is_empty());
                 if !request.body.is_empty() {
                     sender.put_end(None);
@@ -261,7 +261,9 @@ impl<T: Transport> Errand<'_, T> {
         (permit, attempts): (&Permit<T>, &Attempts),
         course: &mut Course,
     ) -> Result<(Reply, BodyDecoder), Failure> {
-        let (mut scan, mut interim, mut reply) = (HeadScan::default(), 0, Reply::default());
+        let leniency = self.to.snapshot().spec.leniency();
+        let scan_head = || HeadScan::of_response(leniency);
+        let (mut scan, mut interim_bytes, mut reply) = (scan_head(), 0, Reply::default());
         let deadline = Deadline { timer: &self.timer, total_at_ms: self.to.total_at_ms };
         let header_ms = self.to.snapshot().spec.timeouts.header.limit_ms();
         loop {
@@ -273,13 +275,13 @@ impl<T: Transport> Errand<'_, T> {
             if let Some(length) = found {
                 reply.head_bytes.clear();
                 reply.head_bytes.extend(link.inbox.drain(..length));
-                reply.head.parse(&reply.head_bytes, self.request.method == b"HEAD")?;
-                scan = HeadScan::default();
+                reply.head.parse(&reply.head_bytes, self.request.method == b"HEAD", leniency)?;
+                scan = scan_head();
                 if !reply.head.is_interim() {
                     break;
                 }
-                interim += 1;
-                if interim > INTERIM_RESPONSES_MAX {
+                interim_bytes += length;
+                if interim_bytes > INTERIM_BYTES_MAX {
                     return Err(ResponseFault::TooManyInterim.into());
                 }
                 continue;

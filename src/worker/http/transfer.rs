@@ -63,9 +63,11 @@ pub(super) struct Transfer<'a, T: Transport> {
     pub sent_before: u64,
     /// True where the client came by TLS.
     pub is_secure: bool,
-    /// True for a request of gRPC: its streams may pause for long, so no pace and only the tunnel's timeout hold for its
-    /// body.
-    pub is_grpc: bool,
+    /// True for a call of gRPC over HTTP/2 on both sides: its streams may pause for long, so no pace and only the tunnel's timeout
+    /// hold for its body. What is allowed follows from what is spoken, and not from a field of the client's alone.
+    pub is_open_ended: bool,
+    /// True where the client's offer of another protocol went with the request.
+    pub offers: bool,
     /// True where the client's connection closes after this.
     pub is_last: bool,
     /// What is held of the request body.

@@ -11,9 +11,11 @@ use super::super::wire::send::{SendFault, SendTerms, send_all};
 use super::body::BodyFraming;
 use super::held::RequestBody;
 use super::progress::{Expectation, UploadState};
+use super::state::has_finished;
 use super::transfer::Transfer;
+use crate::encode::trailers::retain;
 use crate::failure::{Failure, Phase};
-use crate::limits::{CLIENT_BODY_BYTES_PER_S_MIN, JOINED_SEND_BYTES_MAX, RATE_GRACE_MS};
+use crate::limits::JOINED_SEND_BYTES_MAX;
 use crate::proto::grpc_web::NotText;
 use crate::timeouts::{Pace, Timeout};
 
@@ -89,10 +91,14 @@ impl<T: Transport> Upload<'_, T> {
         source.deadline.timer.disarm();
         // Bytes that are here already begin the next request, so nothing is received now: that the client has left shows
         // when it is answered.
-        if source.inbox.is_empty() {
+        if progress.has_client_finished.get() {
+            // It has said all that it had to say.
+        } else if source.inbox.is_empty() {
             let received = receive(source.receiver, source.inbox).await;
             if matches!(received, Ok(bytes) if bytes > 0) {
                 progress.has_early_bytes.set(true);
+            } else if has_finished(&received, self.transfer.listener.spec.half_close) {
+                progress.has_client_finished.set(true);
             } else if self.transfer.spec().ignore_client_abort {
                 progress.client_left.set(Some(account.phase()));
             } else {
@@ -127,19 +133,18 @@ impl<T: Transport> Upload<'_, T> {
                 progress.expectation.set(Expectation::Met);
             }
         }
-        let (mut pace, body_ms) = if transfer.is_grpc {
+        let (mut pace, body_ms) = if transfer.is_open_ended {
             (Pace::unbounded(), transfer.spec().timeouts.tunnel.limit_ms())
         } else {
-            let body_ms = transfer.listener.spec.timeouts.body.limit_ms();
-            (Pace::new(RATE_GRACE_MS, CLIENT_BODY_BYTES_PER_S_MIN), body_ms)
+            (transfer.listener.spec.body_pace(), transfer.listener.spec.timeouts.body.limit_ms())
         };
         while !self.body.decoder.is_done() {
             if source.inbox.is_empty() {
                 transfer.make_room_for_body(source.inbox, self.body.decoder.bytes_left(), account.request_bytes());
                 let before_ms = source.deadline.now_ms();
-                let ms = pace.limit_ms(body_ms);
                 let received = receive(source.receiver, source.inbox);
-                let received = source.deadline.wait(Timeout::ClientBody, ms, received).await.map_err(Broken::Client)?;
+                let received =
+                    source.deadline.wait(Timeout::ClientBody, body_ms, received).await.map_err(Broken::Client)?;
                 let bytes = match received {
                     Ok(bytes) if bytes > 0 => bytes,
                     Ok(_) => return Err(Broken::Client(Failure::ClientClosed(account.phase()))),
@@ -149,7 +154,9 @@ impl<T: Transport> Upload<'_, T> {
                         return Err(Broken::Client(failure));
                     }
                 };
-                pace.advance(source.deadline.now_ms().saturating_sub(before_ms), bytes);
+                if !pace.advance(source.deadline.now_ms().saturating_sub(before_ms), bytes) {
+                    return Err(Broken::Client(Failure::ClientBodyTimeout));
+                }
             }
             self.take_body(source.inbox)?;
             self.send_up(source, sender, false).await?;
@@ -239,6 +246,7 @@ impl<T: Transport> Upload<'_, T> {
             taken += piece.consumed;
         }
         if decoder.is_done() && !was_done {
+            retain(trailers, |name| !transfer.edits.request.removes(name));
             transform.finish(trailers, |data| put(out, data))?;
         }
         if transfer.listener.spec.body_max.limit_bytes().is_some_and(|max| account.request_bytes() > max) {

@@ -45,7 +45,6 @@ pub(crate) async fn send_all<T: Transport>(
     let SendTerms { timeout: (timeout, timeout_ms), pace, total } = terms;
     let (mut sent, length) = (0, out.len());
     while sent < length || sender.has_pending() {
-        let ms = pace.limit_ms(timeout_ms);
         let before_ms = deadline.now_ms();
         let sending = poll_fn(|cx| match sender.poll_send(out, sent, cx) {
             // Nothing sent: a connection takes no more. A stream may have sent a head or an end, which are no bytes of
@@ -55,11 +54,13 @@ pub(crate) async fn send_all<T: Transport>(
             }
             polled @ (Poll::Ready(_) | Poll::Pending) => polled,
         });
-        match deadline.wait(timeout, ms, sending).await {
+        match deadline.wait(timeout, timeout_ms, sending).await {
             Ok(Ok(bytes)) => {
-                pace.advance(deadline.now_ms().saturating_sub(before_ms), bytes);
                 sent += bytes;
                 total.set(total.get() + bytes as u64);
+                if !pace.advance(deadline.now_ms().saturating_sub(before_ms), bytes) {
+                    return Err(SendFault::Expired(timeout.failure()));
+                }
             }
             Ok(Err(error)) => return Err(SendFault::Io(error, sent == 0 && !sender.has_begun())),
             Err(failure) => return Err(SendFault::Expired(failure)),

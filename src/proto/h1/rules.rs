@@ -1,0 +1,75 @@
+//! What of the reading of a head can be set.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::target::HiddenDots;
+
+/// What to do with field names that contain `_`: CGI-like upstreams cannot tell them from `-`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Underscores {
+    /// Leave the field out.
+    #[default]
+    Drop,
+    /// Refuse the request.
+    Reject,
+    /// Pass it on.
+    Keep,
+}
+
+/// How requests of a listener are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadRules {
+    /// Field names with `_`.
+    pub underscores: Underscores,
+    /// Dot segments that only some servers see.
+    pub hidden_dots: HiddenDots,
+}
+
+/// The form of the path that an upstream gets. Routes and filters see the strictest reading of it, whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ForwardedPath {
+    /// As the client sent it, less its dot segments.
+    #[default]
+    Resolved,
+    /// As routes match it: slashes merged, unreserved characters decoded, hexadecimal digits in capitals.
+    Matched,
+    /// Byte for byte as the client sent it, dot segments and all, for requests that are signed. Where a filter rewrites the path, as
+    /// that leaves it.
+    AsSent,
+}
+
+/// What is read in an answer although the rules forbid it, for a server that cannot be mended. Each is truly seen of old ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lenient {
+    /// `Transfer-Encoding: chunked` said more than once counts once.
+    RepeatedTransferEncoding,
+    /// Lines of the head may end in LF alone.
+    BareLineFeed,
+    /// `Content-Length` said more than once with the same number counts once.
+    RepeatedContentLength,
+    /// A status from 600 to 999.
+    #[serde(rename = "status_above_599")]
+    StatusAbove599,
+}
+
+/// A set of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leniency(u8);
+
+impl Leniency {
+    /// These.
+    #[must_use]
+    pub fn of(allowed: &[Lenient]) -> Self {
+        Self(allowed.iter().fold(0, |set, one| set | 1 << *one as u8))
+    }
+
+    /// True where it is one of them.
+    #[must_use]
+    pub const fn has(self, one: Lenient) -> bool {
+        self.0 >> one as u8 & 1 == 1
+    }
+}
