@@ -78,15 +78,15 @@ pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, term
     }
     // A 426 says what to change to (RFC 9110 §15.5.22).
     let protocols = head.known(Known::Upgrade, bytes).filter(|_| matches!(head.status(), 101 | 426));
-    if let Some(protocols) = protocols {
-        text.field(b"Upgrade", protocols);
-    }
     match (protocols.is_some(), terms.persistence) {
         (true, Persistence::Close) if head.status() == 426 => text.field(b"Connection", b"close, upgrade"),
         (true, _) => text.field(b"Connection", b"upgrade"),
         (false, Persistence::Close) => text.field(b"Connection", b"close"),
         (false, Persistence::SaysKeepAlive) => text.field(b"Connection", b"keep-alive"),
         (false, Persistence::KeepAlive) => {}
+    }
+    if let Some(protocols) = protocols {
+        text.field(b"Upgrade", protocols);
     }
     put_edits(&mut text, edits);
     out.extend_from_slice(b"\r\n");
@@ -169,7 +169,8 @@ fn put_fields(
         !is_left_out
     });
     out.fields(bytes, passing.map(|(field, ..)| field));
-    if let Some(now) = terms.now.filter(|_| head.known(Known::Date, bytes).is_none() && !is_removed(edits, b"date")) {
+    let is_dated = head.status() == 101 || head.known(Known::Date, bytes).is_some() || is_removed(edits, b"date");
+    if let Some(now) = terms.now.filter(|_| !is_dated) {
         out.field(b"Date", httpdate::fmt_http_date(now).as_bytes());
     }
     if let Some(kind) = terms.grpc_web
@@ -239,7 +240,7 @@ mod tests {
         let required = b"HTTP/1.1 426 Upgrade Required\r\nDate: x\r\nUpgrade: foo\r\nConnection: upgrade\r\n\r\n";
         for (persistence, connection) in [(Persistence::KeepAlive, "upgrade"), (Persistence::Close, "close, upgrade")] {
             let text = written(required, persistence);
-            let end = format!("Date: x\r\nUpgrade: foo\r\nConnection: {connection}\r\n\r\n");
+            let end = format!("Date: x\r\nConnection: {connection}\r\nUpgrade: foo\r\n\r\n");
             assert!(text.ends_with(&end), "{text}");
         }
     }

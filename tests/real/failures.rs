@@ -82,10 +82,10 @@ fn responses_that_break_a_rule_are_502_with_the_rule() {
                     write(stream, format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(70_000)).as_bytes());
                 }
                 "/many" => {
-                    write(stream, format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(200)).as_bytes());
+                    write(stream, format!("HTTP/1.1 200 OK\r\n{}\r\n", "A: b\r\n".repeat(2_049)).as_bytes());
                 }
                 "/interim" => {
-                    write(stream, "HTTP/1.1 102 Wait\r\n\r\n".repeat(100).as_bytes());
+                    write(stream, "HTTP/1.1 102 Wait\r\n\r\n".repeat(60_000).as_bytes());
                 }
                 _ => {}
             }
@@ -166,7 +166,7 @@ fn a_client_that_leaves_is_a_499_and_its_upstream_request_is_cancelled() {
         let mut client = Client::connect(proxy.address);
         client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
         eventually("it reached the upstream", || origin.requests().len() == 1);
-        drop(client);
+        client.abort();
         eventually("the upstream connection is closed", || origin.open() == 0);
         let line = proxy.line("/slow");
         assert_eq!((&line["status"], &line["cause"]), (&499.into(), &"client_closed:wait".into()), "{engine}");

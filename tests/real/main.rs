@@ -16,6 +16,7 @@ mod grpc_web;
 mod h2;
 mod health;
 mod hostile;
+mod messages;
 #[path = "../misbehaving/mod.rs"]
 mod misbehaving;
 mod neighbours;

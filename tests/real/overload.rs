@@ -112,7 +112,7 @@ fn a_client_that_leaves_the_queue_is_a_499_and_its_place_is_free() {
         eventually("they wait", || proxy.metric("ringress_service_requests_waiting{service=\"all\"}") >= 6);
         // The last first, so that few of them are given the place of one before it.
         for client in clients.into_iter().rev() {
-            drop(client);
+            client.abort();
             std::thread::sleep(Duration::from_millis(10));
         }
         eventually("nobody waits", || proxy.metric("ringress_service_requests_waiting{service=\"all\"}") == 0);
@@ -203,7 +203,7 @@ fn an_abort_is_ignored_where_the_service_says_so() {
         let mut client = Client::connect(proxy.address);
         client.send("POST /left HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
         eventually("it reached the upstream", || origin.requests().len() == 1);
-        drop(client);
+        client.abort();
         let line = proxy.line("/left");
         assert_eq!((&line["status"], &line["cause"]), (&499.into(), &"client_closed:wait".into()), "{engine} {line}");
         assert_eq!(finished.load(Ordering::SeqCst), 1);

@@ -188,7 +188,7 @@ fn why_there_is_no_other_attempt_is_said() {
         assert_eq!(line("/late")["cause"], "route_timeout");
         assert_eq!(ask("POST", "/never", "", b""), 502);
         assert_eq!(line("/never")["no_retry"], "non_idempotent");
-        assert_eq!(ask("GET", "/upgrade", "Connection: upgrade\r\nUpgrade: x\r\n", b""), 502);
+        assert_eq!(ask("GET", "/upgrade", "Connection: upgrade\r\nUpgrade: websocket\r\n", b""), 502);
         assert_eq!(line("/upgrade")["no_retry"], "upgrade");
         assert_eq!(bad.requests().iter().filter(|request| request.target() == "/n").count(), 1);
         drop(good);

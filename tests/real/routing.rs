@@ -128,7 +128,8 @@ fn upstreams_are_told_who_the_client_is() {
         assert_eq!(seen.field("x-forwarded-for"), Some("1.1.1.1, 127.0.0.1"));
         assert_eq!(seen.field("x-forwarded-proto"), Some("https"));
         assert_eq!(seen.field("x-request-id"), Some("abc"));
-        assert_eq!(seen.field("forwarded"), Some("for=127.0.0.1;proto=http;host=\"site.test\""));
+        assert_eq!((seen.field("x-real-ip"), seen.field("x-forwarded-port")), (Some("1.1.1.1"), Some("443")));
+        assert_eq!(seen.field("forwarded"), Some("for=1.1.1.1;proto=https;host=\"site.test\""));
         assert_eq!(seen.field("via"), None);
         assert_eq!(proxy.line("/")["client"], "1.1.1.1", "the log tells the client behind the trusted proxy");
     }

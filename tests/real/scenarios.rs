@@ -205,7 +205,7 @@ fn s6_a_client_that_gives_up_is_a_499_and_the_upstream_connection_is_closed() {
         // From here on the client waits, however long the proxy took to notice the request.
         eventually("the upstream has the request", || origin.open() == 1);
         std::thread::sleep(patience);
-        drop(client);
+        client.abort();
         eventually("the upstream connection is closed", || origin.open() == 0);
         let line = proxy.line("/slow");
         assert_eq!((&line["status"], &line["cause"]), (&499.into(), &"client_closed:wait".into()), "{engine}");

@@ -77,6 +77,100 @@ fn a_body_that_stalls_is_a_408_and_a_slow_one_is_not() {
 }
 
 #[test]
+fn no_field_of_a_client_makes_a_body_wait_for_ever() {
+    for engine in ENGINES {
+        let origin = Origin::start(|request, stream| match request.target() {
+            "/" => reply(stream, b"x"),
+            _ => {
+                write(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nContent-Type: application/grpc\r\n\r\n12345");
+                pause(3_000);
+                After::Close
+            }
+        });
+        let rest = service(&[origin.address], "timeouts = { body = \"300ms\" }");
+        let proxy = Proxy::start_with(engine, "timeouts = { body = \"300ms\" }", &rest);
+        for content_type in ["text/plain", "application/grpc", "application/grpc-web"] {
+            let mut client = Client::connect(proxy.address);
+            client.send(format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\nContent-Length: 100\r\n\r\n"
+            ));
+            assert_eq!(client.response("POST").status, 408, "{engine} {content_type}");
+            let mut client = Client::connect(proxy.address);
+            client.send(format!("GET /down HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\n\r\n"));
+            assert!(!client.response("GET").is_whole, "{engine} {content_type}");
+        }
+        eventually("they are recorded", || proxy.access_log().len() == 6);
+        let causes: Vec<_> = proxy.access_log().iter().map(|line| line["cause"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(causes.iter().filter(|cause| *cause == "upstream_body_timeout").count(), 3, "{engine} {causes:?}");
+    }
+}
+
+#[test]
+fn a_drip_is_cut_and_a_pause_is_not() {
+    for engine in ENGINES {
+        let origin = Origin::start(|request, stream| reply(stream, &request.body));
+        // One byte behind each pause of a moment is far below this rate, and the grace is 10 s of waiting.
+        let web = "timeouts = { body = \"60s\" }\nbody_rate = \"1MiB\"";
+        let proxy = Proxy::start_with(engine, web, &service(&[origin.address], ""));
+        let free = Proxy::start_with(
+            engine,
+            "timeouts = { body = \"0s\" }\nbody_rate = \"0B\"",
+            &service(&[origin.address], ""),
+        );
+        let [mut client, mut unbound] = [&proxy, &free].map(|proxy| Client::connect(proxy.address));
+        for client in [&mut client, &mut unbound] {
+            client.send("POST /drip HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n");
+        }
+        // 12 s count as 5 of the 10 that are free; three more of 4 s are too many.
+        pause(12_000);
+        for client in [&mut client, &mut unbound] {
+            client.send("a");
+        }
+        pause(4_000);
+        for client in [&mut client, &mut unbound] {
+            client.send("b");
+        }
+        pause(4_000);
+        unbound.send("cd");
+        assert_eq!(unbound.response("POST").text(), "abcd", "{engine}: nothing is bounded");
+        client.send("c");
+        assert_eq!(client.response("POST").status, 408, "{engine}");
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_side_behind_its_request_is_answered() {
+    for engine in ENGINES {
+        let origin = Origin::start(|_, stream| {
+            pause(300);
+            reply(stream, b"late")
+        });
+        let rest = service(&[origin.address], "limits = { in_flight = 1, queue = 8, queue_wait = \"10s\" }");
+        for (web, is_answered) in [("", true), ("half_close = \"abort\"", false)] {
+            let proxy = Proxy::start_with(engine, web, &rest);
+            // The second waits in the queue meanwhile.
+            let mut clients = ["/first", "/second"].map(|target| {
+                let mut client = Client::connect(proxy.address);
+                client.send(format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"));
+                client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+                client
+            });
+            for client in &mut clients {
+                if is_answered {
+                    let response = client.response("POST");
+                    assert_eq!((response.text(), response.field("connection")), ("late", Some("close")), "{engine}");
+                } else {
+                    assert!(client.is_closed(), "{engine}: it counts as gone");
+                }
+            }
+            let causes = ["/first", "/second"].map(|target| proxy.line(target)["cause"].clone());
+            let is_null = causes.iter().all(serde_json::Value::is_null);
+            assert_eq!(is_null, is_answered, "{engine} {causes:?}");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_reads_nothing_is_cut() {
     for engine in ENGINES {
         let origin = Origin::start(|_, stream| {

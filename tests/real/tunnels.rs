@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use crate::support::origin::{fill, read_head, write};
+use crate::support::origin::{fill, read_body, read_head, reply, write};
 use crate::support::proxy::service;
 use crate::support::{After, Client, ENGINES, Origin, PATIENCE, Proxy, eventually};
 
@@ -83,6 +83,53 @@ fn half_close_passes_through_both_ways() {
 }
 
 #[test]
+fn an_offer_may_be_taken_behind_a_body_or_left_alone() {
+    for engine in ENGINES {
+        let origin = Origin::raw(|stream, seen, _| {
+            let mut buffer = Vec::new();
+            while let Some(mut request) = read_head(stream, &mut buffer) {
+                if !read_body(stream, &mut buffer, &mut request) {
+                    return;
+                }
+                let (is_asked, body) = (request.field("upgrade") == Some("tcp"), request.body.clone());
+                seen.lock().unwrap().push(request);
+                if is_asked {
+                    write(stream, b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nran ");
+                    write(stream, &body);
+                    while fill(stream, &mut buffer) {
+                        write(stream, &std::mem::take(&mut buffer));
+                    }
+                    return;
+                }
+                reply(stream, &body);
+            }
+        });
+        let proxy = Proxy::to(engine, &[origin.address]);
+        // Docker's API: a body, then another protocol.
+        for framing in
+            ["Content-Length: 9\r\n\r\n{\"a\": 12}", "Transfer-Encoding: chunked\r\n\r\n9\r\n{\"a\": 12}\r\n0\r\n\r\n"]
+        {
+            let mut client = Client::connect(proxy.address);
+            client.send(format!("POST /exec HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{framing}"));
+            assert!(client.head().starts_with("HTTP/1.1 101 "), "{engine}");
+            client.send(" and more");
+            while client.buffer.len() < "ran {\"a\": 12} and more".len() && client.fill() {}
+            assert_eq!(String::from_utf8_lossy(&client.buffer), "ran {\"a\": 12} and more", "{engine}");
+        }
+        // Apache's HttpClient offers TLS on each request; h2c is an offer to this hop as well.
+        let mut client = Client::connect(proxy.address);
+        for upgrade in ["TLS/1.2", "h2c", "h2c, other"] {
+            client.send(format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\nContent-Length: 2\r\n\r\nhi"
+            ));
+            assert_eq!(client.response("POST").text(), "hi", "{engine} {upgrade}");
+            let seen = origin.requests().pop().unwrap();
+            assert_eq!(seen.field("upgrade"), upgrade.contains("other").then_some("other"));
+        }
+    }
+}
+
+#[test]
 fn an_idle_tunnel_ends_and_a_busy_one_does_not() {
     for engine in ENGINES {
         let origin = switching();
@@ -127,9 +174,14 @@ fn what_is_no_upgrade_stays_http() {
         let mut client = Client::connect(proxy.address);
         client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n");
         assert_eq!(client.response("GET").text(), "plain");
-        // Bytes before the 101 belong to nobody.
+        // Bytes before the 101 belong to nobody. An offer is not made where the next request waits already; a WebSocket cannot be
+        // had otherwise.
+        let next = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut client = Client::connect(proxy.address);
-        let response = client.send(format!("{ASK}GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")).response("GET");
+        assert_eq!(client.send(format!("{ASK}{next}")).response("GET").text(), "plain", "{engine}");
+        assert_eq!(client.response("GET").text(), "plain");
+        let mut client = Client::connect(proxy.address);
+        let response = client.send(format!("{}{next}", ASK.replace("echo", "websocket"))).response("GET");
         assert_eq!(response.status, 400, "{engine}");
         assert!(response.text().contains("bytes_before_upgrade"));
         // Not in the same segment, but before the 101 all the same.

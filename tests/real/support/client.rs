@@ -58,6 +58,12 @@ impl Client {
         (is_sent && self.fill()).then(|| self.response("GET"))
     }
 
+    /// Leaves for good: with a reset, as of a program that was killed with unread bytes. One that just closes is not told from one
+    /// that has said all and reads on.
+    pub fn abort(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
     /// More bytes; false at the end of the connection, however it came.
     pub fn fill(&mut self) -> bool {
         let mut chunk = [0; 65_536];
