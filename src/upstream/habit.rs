@@ -43,6 +43,8 @@ pub struct Habit {
     outliers: u8,
     last_outlier_us: u64,
     has_spoken_unasked: bool,
+    /// Shortest time from a request to the first byte of its answer, in this period and the one before.
+    quickest_us: [u64; 2],
 }
 
 /// How far reuse is trusted.
@@ -79,6 +81,7 @@ impl Default for Habit {
             outliers: 0,
             last_outlier_us: 0,
             has_spoken_unasked: false,
+            quickest_us: [u64::MAX; 2],
         }
     }
 }
@@ -145,6 +148,14 @@ impl Habit {
     /// Bytes came that answered no request; from now on every connection is looked at before it is reused.
     pub const fn speaks_unasked(&mut self) {
         self.has_spoken_unasked = true;
+    }
+
+    /// Whether an answer came sooner behind its request than any of late, so that it may be one that nobody asked for. `took_us`
+    /// counts as seen.
+    pub fn is_too_soon(&mut self, took_us: u64) -> bool {
+        let quickest_us = self.quickest_us[0].min(self.quickest_us[1]);
+        self.quickest_us[0] = self.quickest_us[0].min(took_us);
+        took_us < quickest_us || quickest_us == u64::MAX
     }
 
     /// Whether connections were seen to stay open for clearly longer.
@@ -265,6 +276,7 @@ impl Habit {
         self.period_ends_us = now_us + PERIOD_US;
         self.kept_us = [0, self.kept_us[0]];
         self.closed_us = [u64::MAX, self.closed_us[0]];
+        self.quickest_us = [u64::MAX, self.quickest_us[0]];
         self.outliers = 0;
     }
 }
@@ -275,6 +287,20 @@ mod tests {
 
     const MS: u64 = 1_000;
     const S: u64 = 1_000_000;
+
+    #[test]
+    fn an_answer_is_too_soon_where_none_of_late_came_as_soon() {
+        let mut habit = Habit::default();
+        assert!(habit.is_too_soon(500), "nothing is known yet");
+        assert!(!habit.is_too_soon(500) && !habit.is_too_soon(600));
+        assert!(habit.is_too_soon(20) && !habit.is_too_soon(20));
+        // What was seen is forgotten after two periods.
+        habit.survives(0, 100 * S);
+        assert!(!habit.is_too_soon(30));
+        habit.survives(0, 200 * S);
+        habit.survives(0, 300 * S);
+        assert!(habit.is_too_soon(30));
+    }
 
     #[test]
     fn an_endpoint_that_closes_after_each_response_is_never_trusted_and_soon_left_alone() {

@@ -20,6 +20,9 @@ pub struct KeepAlive {
     /// How often an HTTP/2 upstream with requests is asked whether it is there (PING); `"0s"` for never. Servers of gRPC
     /// take more than one in five minutes for an attack.
     pub ping: Duration,
+    /// Keep a connection that carried a body of a method that has none by custom (GET, HEAD, DELETE, OPTIONS): only where upstreams
+    /// are known to read it. One that does not takes the body for the next request, and its answer for somebody else's.
+    pub unusual_bodies: bool,
 }
 
 impl Default for KeepAlive {
@@ -30,6 +33,7 @@ impl Default for KeepAlive {
             requests_max: 0,
             age_max: Duration::from_ms(0),
             ping: Duration::from_ms(0),
+            unusual_bodies: false,
         }
     }
 }
@@ -79,6 +83,7 @@ mod tests {
         requests_max: 0,
         age_max: Duration::from_ms(0),
         ping: Duration::from_ms(0),
+        unusual_bodies: false,
     };
     const OPEN: UpstreamWord = UpstreamWord { keeps_alive: true, idle_s_max: None, requests_max: None };
 

@@ -126,6 +126,15 @@ fn ab_and_wrk_see_no_failed_request() {
         }
         let text = output(tool("wrk", "wrk").args(["-t", "1", "-c", "1000", "-d", "3s", "--timeout", "15s"]).arg(&url));
         assert!(!text.contains("Socket errors") && !text.contains("Non-2xx"), "{engine}: {text}");
+        // Clients that close the moment they have the answer got it.
+        let text =
+            output(tool("wrk", "wrk").args(["-t", "1", "-c", "100", "-d", "2s", "-H", "Connection: close"]).arg(&url));
+        assert!(!text.contains("Socket errors") && !text.contains("Non-2xx"), "{engine}: {text}");
+        let causes = proxy.access_log().iter().filter(|line| line["status"] == 200 && !line["cause"].is_null()).count();
+        assert!(
+            causes <= 100,
+            "{engine}: {causes} were recorded as failed, more than the connections at the end of the load"
+        );
         let direct = Client::connect(origin).get("/file").body;
         assert!(Client::connect(proxy.address).get("/file").body == direct);
     }

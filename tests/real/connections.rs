@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::support::origin::reply;
+use crate::support::origin::{read_head, reply, write};
 use crate::support::proxy::service;
 use crate::support::{Client, ENGINES, Origin, Proxy, eventually, past_probation};
 
@@ -22,6 +22,100 @@ fn requests_of_one_connection_share_an_upstream_connection() {
         }
         assert_eq!(origin.connections(), 1, "{engine}");
         assert_eq!(proxy.metric("ringress_upstream_connections_reused_total"), 49);
+    }
+}
+
+#[test]
+fn a_connection_that_was_authenticated_stays_with_its_client_and_ends_with_it() {
+    for engine in ENGINES {
+        // As servers of NTLM do it: whoever authenticates on a connection is who uses it from then on.
+        let origin = Origin::raw(|stream, seen, connection| {
+            let (mut buffer, mut user) = (Vec::new(), "nobody");
+            while let Some(mut request) = read_head(stream, &mut buffer) {
+                request.connection = connection;
+                let authorization = request.field("authorization").unwrap_or_default().to_owned();
+                seen.lock().unwrap().push(request);
+                match authorization.as_str() {
+                    "NTLM one" => {
+                        write(stream, b"HTTP/1.1 401 No\r\nWWW-Authenticate: NTLM two\r\nContent-Length: 0\r\n\r\n");
+                        continue;
+                    }
+                    "NTLM three" => user = "alice",
+                    _ => {}
+                }
+                reply(stream, user.as_bytes());
+            }
+        });
+        let proxy = Proxy::to(engine, &[origin.address]);
+        let other = || Client::connect(proxy.address).get("/other").text().to_owned();
+        assert_eq!(other(), "nobody");
+        past_probation();
+        let mut alice = Client::connect(proxy.address);
+        let mut ask = |authorization: &str| {
+            alice.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{authorization}\r\n"));
+            let response = alice.response("GET");
+            (response.status, response.text().to_owned())
+        };
+        assert_eq!(ask("Authorization: NTLM one\r\n").0, 401, "{engine}");
+        for _ in 0..5 {
+            assert_eq!(other(), "nobody");
+        }
+        assert_eq!(
+            ask("Authorization: NTLM three\r\n"),
+            (200, "alice".to_owned()),
+            "{engine}: over the same connection"
+        );
+        for _ in 0..20 {
+            past_probation();
+            assert_eq!(other(), "nobody", "{engine}");
+            assert_eq!(ask(""), (200, "alice".to_owned()), "{engine}");
+        }
+        drop(alice);
+        let pooled = origin
+            .requests()
+            .iter()
+            .filter(|request| request.target() == "/other")
+            .map(|request| request.connection)
+            .max();
+        assert!(pooled.is_some());
+        eventually("her connection is closed with hers", || origin.open() <= 2 && other() == "nobody");
+    }
+}
+
+#[test]
+fn a_body_that_an_origin_may_not_have_read_is_answered_to_nobody_else() {
+    for engine in ENGINES {
+        // It takes the body of a GET for the next request, and answers that, too, a while later.
+        let origin = Origin::raw(|stream, _, _| {
+            let mut buffer = Vec::new();
+            while let Some(request) = read_head(stream, &mut buffer) {
+                if request.target() == "/smuggled" {
+                    std::thread::sleep(std::time::Duration::from_millis(400));
+                }
+                reply(stream, request.target().as_bytes());
+            }
+        });
+        let proxy = Proxy::to(engine, &[origin.address]);
+        let body = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        for method in ["GET", "OPTIONS", "DELETE"] {
+            let mut client = Client::connect(proxy.address);
+            client.send(format!("{method} /own HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+            assert_eq!(client.response(method).text(), "/own", "{engine} {method}");
+            for _ in 0..5 {
+                past_probation();
+                assert_eq!(Client::connect(proxy.address).get("/next").text(), "/next", "{engine} {method}");
+            }
+        }
+        // Where upstreams are known to read it, the connection is kept.
+        let reader = Origin::text("x");
+        let proxy = Proxy::start(engine, &service(&[reader.address], "keep_alive = { unusual_bodies = true }"));
+        let mut client = Client::connect(proxy.address);
+        for _ in 0..5 {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+            assert_eq!(client.response("GET").status, 200);
+            past_probation();
+        }
+        assert_eq!(reader.connections(), 1, "{engine}");
     }
 }
 

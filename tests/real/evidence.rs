@@ -31,6 +31,8 @@ use crate::support::{Origin, PATIENCE, eventually};
 struct Hidden {
     result: Option<(io::Result<usize>, Vec<u8>)>,
     has_sent: bool,
+    /// Bytes are hidden, too.
+    hides_bytes: bool,
     waker: Option<Waker>,
 }
 
@@ -73,12 +75,12 @@ impl Transport for Blind {
     }
 
     async fn connect(&self, to: &Address) -> io::Result<Socket<Self>> {
-        self.0.connect(to).await.map(blind)
+        self.0.connect(to).await.map(|socket| blind(socket, true))
     }
 }
 
-fn blind(socket: Socket<Ring>) -> Socket<Blind> {
-    let hidden: Rc<RefCell<Hidden>> = Rc::default();
+fn blind(socket: Socket<Ring>, hides_bytes: bool) -> Socket<Blind> {
+    let hidden = Rc::new(RefCell::new(Hidden { hides_bytes, ..Hidden::default() }));
     Socket { receiver: BlindReceiver(socket.receiver, Rc::clone(&hidden)), sender: BlindSender(socket.sender, hidden) }
 }
 
@@ -87,7 +89,7 @@ impl Receive for BlindReceiver {
         let mut hidden = self.1.borrow_mut();
         if hidden.result.is_none() {
             match self.0.poll_receive(inbox, cx) {
-                Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                Poll::Ready(Ok(bytes)) if bytes > 0 && (hidden.has_sent || !hidden.hides_bytes) => {
                     hidden.has_sent = false;
                     return Poll::Ready(Ok(bytes));
                 }
@@ -99,9 +101,10 @@ impl Receive for BlindReceiver {
             hidden.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let (end, buffer) = hidden.result.take().unwrap();
+        let (came, buffer) = hidden.result.take().unwrap();
         *inbox = buffer;
-        Poll::Ready(end)
+        hidden.has_sent = false;
+        Poll::Ready(came)
     }
 
     fn peek(&self) -> Peek {
@@ -151,7 +154,7 @@ fn race(engine: EngineChoice, origin: &Origin, method: &str) -> (String, Vec<Str
         worker.publish(&snapshot);
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let mut client = ring.adopt(ours).unwrap();
-        let theirs = blind(ring.adopt(theirs).unwrap());
+        let theirs = blind(ring.adopt(theirs).unwrap(), false);
         ring.spawn(serve(worker.clone(), theirs, Peer::LOCAL, snapshot.listeners[0].listener.label));
         for target in ["/1", "/2", "/last"] {
             ask(&mut client, format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
@@ -258,6 +261,27 @@ fn a_reset_without_an_end_is_no_proof() {
             let is_known = failed == ["stale_reuse_likely"] || failed == ["upstream_closed_no_response"];
             assert!(is_known, "{failed:?}");
             eventually("it is closed", || origin.open() <= 1);
+        }
+    }
+}
+
+#[test]
+fn a_second_answer_that_is_read_behind_the_next_request_is_not_its_answer() {
+    for engine in ENGINES {
+        for (method, expected) in [("PUT", "HTTP/1.1 200 "), ("POST", "HTTP/1.1 502 ")] {
+            let origin = origin(|stream| {
+                // Behind the answer before it, and before the next request.
+                std::thread::sleep(Duration::from_millis(5));
+                reply(stream, b"forged");
+                // Never read: nothing is acknowledged before the kernel's delay is over.
+                std::thread::sleep(Duration::from_millis(500));
+            });
+            let (answer, failed) = race(engine, &origin, method);
+            assert!(
+                answer.starts_with(expected) && !answer.contains("forged"),
+                "{engine:?} {method} {answer} {failed:?}"
+            );
+            assert_eq!(failed, ["upstream_unsolicited"]);
         }
     }
 }

@@ -152,6 +152,23 @@ fn the_circuit_opens_refuses_and_closes_again() {
         is_bad.store(false, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(350));
         assert!((0..20).all(|_| client.get("/").status == 200), "{engine}");
+        // Our own queue is none of the upstream's latency.
+        let (origin, _) = slow(5);
+        let keys = "circuit_breaker = { latency = \"200ms\", quantile = 0.5, requests_min = 5 }\n\
+             limits = { in_flight = 1, queue = 200, queue_wait = \"20s\" }";
+        let proxy = Proxy::start(engine, &service(&[origin.address], keys));
+        let statuses: Vec<_> = (0..100)
+            .map(|_| {
+                std::thread::spawn({
+                    let address = proxy.address;
+                    move || Client::connect(address).get("/").status
+                })
+            })
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect();
+        assert_eq!(statuses, [200; 100], "{engine}");
         // Too slow is as good a reason.
         let (origin, _) = slow(60);
         let keys = "circuit_breaker = { latency = \"20ms\", quantile = 0.5, requests_min = 5 }";

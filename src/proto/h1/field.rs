@@ -251,6 +251,19 @@ pub fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
+/// True where one of the credentials or challenges is of a scheme that authenticates the connection, and has its token: NTLM and
+/// Negotiate (RFC 4559). Whoever uses that connection is then taken for whoever authenticated it.
+#[must_use]
+pub fn binds_connection(value: &[u8]) -> bool {
+    list_elements(value).any(|element| {
+        let space = element.iter().position(|byte| *byte == b' ');
+        space.is_some_and(|at| {
+            let scheme = &element[..at];
+            scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+        })
+    })
+}
+
 /// True for the bytes of a token (RFC 9110 §5.6.2).
 #[must_use]
 pub const fn is_token_byte(byte: u8) -> bool {
@@ -342,6 +355,20 @@ mod tests {
         fields[5].value = Span::of(&bytes[37..], bytes);
         mark_nominated(&mut fields, bytes);
         assert_eq!(fields.map(|field| field.nominated), [true, false, true, false, false, false]);
+    }
+
+    #[test]
+    fn schemes_of_a_connection_are_told_from_those_of_a_request() {
+        for (value, expected) in [
+            ("NTLM TlRMTVNTUAAB", true),
+            ("negotiate YIIZ==", true),
+            ("Basic eA==", false),
+            ("NTLM", false),
+            ("Basic realm=\"NTLM x\", nTLM TlRM", true),
+            ("NTLMv9 x", false),
+        ] {
+            assert_eq!(binds_connection(value.as_bytes()), expected, "{value}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::authority::host_length;
 use super::fault::RequestFault;
-use super::field::{Field, Known, Span, is_token_byte, list_elements, mark_nominated};
+use super::field::{Field, Known, Span, binds_connection, is_token_byte, list_elements, mark_nominated};
 use super::framing::{Framing, stated};
 use super::lines::with_places;
 use super::rules::{ForwardedPath, HeadRules, Leniency, Underscores};
@@ -338,6 +338,20 @@ impl RequestHead {
     pub fn is_safe(&self) -> bool {
         let is_method = matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE");
         is_method && self.framing == Framing::None && self.upgrade().is_none()
+    }
+
+    /// True where it has a body that its method has none of by custom (RFC 9110 §9.3): some servers do not read it, and take it for
+    /// the next request.
+    #[must_use]
+    pub fn has_unusual_body(&self) -> bool {
+        let is_without = matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"DELETE");
+        is_without && !self.framing_is_empty()
+    }
+
+    /// True where its credentials authenticate the connection and not the request: NTLM, Negotiate (RFC 4559 §6).
+    #[must_use]
+    pub fn binds_connection(&self) -> bool {
+        self.values(Known::Authorization).any(binds_connection)
     }
 
     /// True where it may be sent twice (RFC 9110 §9.2.2), or says so itself by an `Idempotency-Key`.

@@ -1,7 +1,7 @@
 //! Parses a response head of an upstream, as strictly as a request's.
 
 use super::fault::ResponseFault;
-use super::field::{Field, Known, Span, list_elements, mark_nominated};
+use super::field::{Field, Known, Span, binds_connection, list_elements, mark_nominated};
 use super::framing::{Framing, stated};
 use super::lines::with_places;
 use super::rules::{Leniency, Lenient};
@@ -119,6 +119,15 @@ impl ResponseHead {
     #[must_use]
     pub const fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// True where it goes on with an authentication of the connection (RFC 4559 §4): a challenge with a token.
+    #[must_use]
+    pub fn binds_connection(&self, bytes: &[u8]) -> bool {
+        self.status == 401
+            && self
+                .fields(bytes)
+                .any(|(field, _, value)| field.known == Known::WwwAuthenticate && binds_connection(value))
     }
 
     /// True where the upstream leaves the connection open after this response.

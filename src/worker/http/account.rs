@@ -166,6 +166,12 @@ impl Account {
         self.times.update(|times| Times { sent_us: now_us, ..times });
     }
 
+    /// How long the upstream has had this attempt's request, in microseconds: since it was sent, or since there was a connection.
+    pub(super) fn waited_us(&self, now_us: u64) -> u64 {
+        let times = self.times.get();
+        now_us.saturating_sub(times.sent_us.max(times.connected_us))
+    }
+
     /// Counts what is sent to the upstream in this attempt.
     pub(super) const fn sent_bytes(&self) -> &Cell<u64> {
         &self.sent_bytes

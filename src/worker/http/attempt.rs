@@ -10,6 +10,7 @@ use super::super::upstreams::gate::Permit;
 use super::super::upstreams::outcome::{self, Exchanged};
 use super::super::wire::link::Link;
 use super::body::BodyFraming;
+use super::bound;
 use super::duplex;
 use super::progress::UploadState;
 use super::state::{ClientWatch, Exchange};
@@ -58,6 +59,13 @@ impl<T: Transport> Asker<T> for Passing<'_, T> {
 
     async fn queue(&mut self, tried: &[usize]) -> Result<Permit<T>, Failure> {
         queue(self.exchange, self.client, self.to, tried).await
+    }
+
+    async fn pause(&mut self, ms: u64) -> Result<(), Failure> {
+        let Link { receiver, inbox, timer, .. } = &mut *self.client;
+        let deadline = Deadline { timer, total_at_ms: self.to.total_at_ms };
+        let (half_close, progress) = (self.exchange.listener.spec.half_close, &self.exchange.progress);
+        self.to.pause(ms, &mut ClientWatch { receiver, inbox, half_close, progress }, &deadline).await
     }
 
     fn has_left(&self) -> Option<Failure> {
@@ -127,8 +135,10 @@ async fn attempt<T: Transport>(
     exchange.progress.begin_attempt();
     exchange.account.enter(Phase::Connect);
     let deadline = Deadline { timer: &client.timer, total_at_ms: to.total_at_ms };
-    let reuse = (attempts.reuse(request), request.is_upgrade);
-    let connected = connect(kit, to, permit, &deadline, reuse).await;
+    let connected = match bound::take(exchange, permit, attempts) {
+        Some(own) => Ok(own),
+        None => connect(kit, to, permit, &deadline, bound::reuse(head, attempts, request)).await,
+    };
     exchange.account.note_connected(kit.transport.now_us());
     let mut upstream = match connected {
         Ok((upstream, facts)) => {
@@ -157,6 +167,7 @@ async fn attempt<T: Transport>(
                 status: exchange.account.status(),
             };
             outcome::fails(kit, to, permit, &upstream, (&mut failed, exchanged)).await;
+            upstream.end(kit);
             Err(Box::new(failed))
         }
     }

@@ -38,6 +38,7 @@ struct FinalHead {
     terms: ResponseTerms,
     word: UpstreamWord,
     is_upgrade: bool,
+    binds: bool,
 }
 
 /// What a head in the inbox was.
@@ -134,8 +135,10 @@ impl<T: Transport> Download<'_, T> {
             }
         }
         let is_sent = progress.upload.get() == UploadState::Sent;
-        let word = UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent, ..head.word };
-        Ok(Delivered::Response { keep_alive: head.terms.persistence != Persistence::Close, word })
+        let is_read = !transfer.head.has_unusual_body() || transfer.spec().keep_alive.unusual_bodies;
+        let word = UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent && is_read, ..head.word };
+        let keep_alive = head.terms.persistence != Persistence::Close;
+        Ok(Delivered::Response { keep_alive, word, binds: head.binds })
     }
 
     /// The protocol changes behind the request: until its last byte has left, the connection speaks HTTP.
@@ -264,7 +267,9 @@ impl<T: Transport> Download<'_, T> {
         account.note_first_byte(kit.transport.now_us());
         let answer = (transfer.is_stream, parsed.status());
         let mut admission = transfer.admission.borrow_mut();
-        outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission.as_mut());
+        let took_ms = account.waited_us(kit.transport.now_us()) / 1_000;
+        let admission = admission.as_mut().map(|admission| (admission, took_ms));
+        outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission);
         account.enter(Phase::Body);
         let terms = terms(transfer, response);
         self.put_final(response, &terms)?;
@@ -273,7 +278,8 @@ impl<T: Transport> Download<'_, T> {
             idle_s_max: parsed.idle_s_max(),
             requests_max: parsed.requests_max(),
         };
-        Ok(Head::Final(FinalHead { framing: parsed.framing(), terms, word, is_upgrade }))
+        let binds = transfer.head.binds_connection() || parsed.binds_connection(bytes);
+        Ok(Head::Final(FinalHead { framing: parsed.framing(), terms, word, is_upgrade, binds }))
     }
 
     fn put_final(&mut self, response: UpstreamResponse<'_>, terms: &ResponseTerms) -> Result<(), Failure> {

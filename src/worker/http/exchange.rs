@@ -16,13 +16,13 @@ use super::super::live::{ListenerRef, LiveRoute};
 use super::super::upstreams::admit::Destination;
 use super::super::upstreams::attempts::attempts;
 use super::super::upstreams::gate::Permit;
-use super::super::upstreams::outcome;
 use super::super::wire::early::{Until, wait_for_handshake};
 use super::super::wire::link::Link;
 use super::super::wire::tls::early::Early;
 use super::super::wire::tunnel::{TunnelBytes, carry};
 use super::account::Account;
 use super::attempt::{Answered, Passing, queue};
+use super::bound;
 use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
 use super::session::Session;
@@ -53,7 +53,7 @@ pub(super) async fn exchange<T: Transport>(
     head: &mut RequestHead,
     parsed: Result<(), Failure>,
 ) -> After {
-    let Session { link: client, peer, slot, is_last, tls, early, .. } = session;
+    let Session { link: client, peer, slot, is_last, tls, early, bound, .. } = session;
     let listener: ListenerRef = slot.listener();
     let kit = &worker.kit;
     let request_id = u128::from(kit.transport.random()) << 64 | u128::from(kit.transport.random());
@@ -72,6 +72,7 @@ pub(super) async fn exchange<T: Transport>(
             transform: Transform::None,
         }),
         held: RefCell::default(),
+        bound: RefCell::new(bound.take()),
         admission: RefCell::default(),
         route: OnceCell::new(),
         service: OnceCell::new(),
@@ -98,6 +99,7 @@ pub(super) async fn exchange<T: Transport>(
     let store = HeldStore { account: &worker.held_bytes, buffers: &kit.buffers };
     exchange.held.borrow_mut().let_go(store);
     let after = settle::settle(&exchange, outcome, client, head).await;
+    *bound = exchange.bound.take();
     finish(exchange, head);
     after
 }
@@ -170,9 +172,8 @@ async fn run<T: Transport>(
         .inspect_err(|failure| note_failure(exchange, *failure))?;
     exchange.account.enter(Phase::Body);
     match delivered {
-        Delivered::Response { keep_alive, word } => {
-            let received = (word, exchange.account.received_bytes());
-            outcome::release(exchange.kit(), &to, &permit, upstream, received);
+        Delivered::Response { keep_alive, word, binds } => {
+            bound::release(exchange, &to, &permit, upstream, (word, binds));
             // After the release, so that the request that gets this place finds the connection in the pool.
             drop(permit);
             if let Some(phase) = exchange.progress.client_left.get().filter(|_| exchange.progress.is_cut.get()) {
@@ -182,7 +183,11 @@ async fn run<T: Transport>(
             Ok(Ending::Answered(keep_alive))
         }
         // Boxed, like all that is rare and large: a task takes the memory of the largest future that it awaits in place.
-        Delivered::Upgrade => Box::pin(tunnel(exchange, client, &mut upstream.link, to.snapshot())).await,
+        Delivered::Upgrade => {
+            let ended = Box::pin(tunnel(exchange, client, &mut upstream.link, to.snapshot())).await;
+            upstream.end(exchange.kit());
+            ended
+        }
     }
 }
 
@@ -270,7 +275,7 @@ async fn admit<T: Transport>(
     client: &mut Link<T>,
     to: &Destination<T>,
 ) -> Result<Permit<T>, Failure> {
-    let permit = match to.admit_at_once(exchange.kit()) {
+    let permit = match bound::permit(exchange, to).map(Ok).or_else(|| to.admit_at_once(exchange.kit())) {
         Some(admitted) => admitted?,
         None => Box::pin(queue(exchange, client, to, &[])).await?,
     };
@@ -290,7 +295,7 @@ fn in_time<T: Transport>(exchange: &Exchange<'_, T>, to: &Destination<T>, failur
 fn note_failure<T: Transport>(exchange: &Exchange<'_, T>, failure: Failure) {
     let now_ms = exchange.kit().transport.coarse_ms();
     if let Some(admission) = exchange.admission.borrow_mut().as_mut() {
-        admission.count_failure(failure, now_ms);
+        admission.count_failure(failure, exchange.account.phase(), now_ms);
     }
 }
 
@@ -302,7 +307,7 @@ async fn tunnel<T: Transport>(
 ) -> Result<Ending, Failure> {
     exchange.account.enter(Phase::Tunnel);
     let carried = TunnelBytes::default();
-    let result = carry(client, upstream, &service.spec.timeouts, &carried).await;
+    let result = carry(client, upstream, (&service.spec.timeouts, &exchange.kit().buffers), &carried).await;
     exchange.account.note_carried(carried.up.get(), carried.down.get());
     result.map(|()| Ending::Tunnelled)
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::super::engine::Transport;
-use super::super::upstreams::outcome::examine_end;
+use super::super::upstreams::outcome::{self, examine_end};
 use super::super::wire::ends::Inlet;
 use super::super::wire::fault::fault_of;
 use super::progress::UploadState;
@@ -33,7 +33,8 @@ pub(super) async fn check_unsolicited<T: Transport>(
         UploadState::Broken(failure) => failure == Failure::StaleReuseUnsent,
         UploadState::Sent => false,
     };
-    if is_unsent {
+    let took_us = transfer.account.waited_us(transfer.kit().transport.now_us());
+    if is_unsent || outcome::is_unasked(transfer.permit, receiver, transfer.sent_before, took_us) {
         return Err(Failure::UpstreamUnsolicited);
     }
     let is_timeout = matches!(head.get(..12), Some(b"HTTP/1.1 408" | b"HTTP/1.0 408"));

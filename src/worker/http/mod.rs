@@ -7,6 +7,7 @@
 mod account;
 mod attempt;
 mod body;
+mod bound;
 mod download;
 mod duplex;
 mod exchange;

@@ -66,7 +66,7 @@ pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer:
     } else {
         let inbox = worker.kit.buffers.buffer(HEAD_BUFFER_BYTES);
         let link = Link::new(of_connection(plain(socket)), inbox, worker.kit.timer());
-        Session { link, peer, slot, requests: 0, is_last: false, tls: None, early: None }
+        Session { link, peer, slot, requests: 0, is_last: false, tls: None, early: None, bound: None }
     };
     if session.tls.as_ref().is_some_and(|facts| facts.is_h2) {
         return Box::pin(streams::serve(&worker, session)).await;
@@ -111,7 +111,16 @@ async fn begin_tls<T: Transport>(
             kit.metrics.borrow_mut().count_handshake(slot.label, &facts);
             kit.buffers.fit(&mut inbox, 0);
             let link = Link::new(of_connection(secure(ends)), inbox, timer);
-            return Some(Session { link, peer, slot, requests: 0, is_last: false, tls: Some(facts), early });
+            return Some(Session {
+                link,
+                peer,
+                slot,
+                requests: 0,
+                is_last: false,
+                tls: Some(facts),
+                early,
+                bound: None,
+            });
         }
         Err(refused) => refused,
     };
@@ -120,7 +129,8 @@ async fn begin_tls<T: Transport>(
         Refused::Failed(reason) => reason,
         Refused::Plain(socket) => {
             let link = Link::new(of_connection(plain(socket)), inbox, timer);
-            let mut session = Session { link, peer, slot, requests: 0, is_last: true, tls: None, early: None };
+            let mut session =
+                Session { link, peer, slot, requests: 0, is_last: true, tls: None, early: None, bound: None };
             let failure = Failure::ClientBadRequest("plain_http_to_tls");
             if exchange(worker, &mut session, &mut worker.heads.head(), Err(failure)).await == After::Linger {
                 linger(&mut session.link).await;

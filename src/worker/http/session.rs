@@ -6,6 +6,7 @@ use super::super::engine::Transport;
 use super::super::live::ListenerSlot;
 use super::super::wire::link::Link;
 use super::super::wire::tls::early::Early;
+use super::bound::Bound;
 use crate::limits::REQUESTS_PER_CONNECTION_MAX;
 use crate::snapshot::Peer;
 use crate::timeouts::ClientTimeouts;
@@ -28,6 +29,8 @@ pub(super) struct Session<T: Transport> {
     pub tls: Option<Rc<Facts>>,
     /// The rest of the handshake, where requests came before it.
     pub early: Option<Rc<Early>>,
+    /// The upstream connection that was authenticated as this client's.
+    pub bound: Option<Box<Bound<T>>>,
 }
 
 impl<T: Transport> Session<T> {

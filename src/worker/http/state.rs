@@ -15,6 +15,7 @@ use super::super::upstreams::watch::Watch;
 use super::super::wire::ends::Inlet;
 use super::super::wire::tls::early::Early;
 use super::account::Account;
+use super::bound::Bound;
 use super::held::{Held, RequestBody};
 use super::progress::Progress;
 use crate::config::listeners::HalfClose;
@@ -60,6 +61,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub progress: Progress,
     pub body: RefCell<RequestBody>,
     pub held: RefCell<Held>,
+    /// The upstream connection that is this client's alone.
+    pub bound: RefCell<Option<Box<Bound<T>>>>,
     /// What the circuit breaker waits to hear.
     pub admission: RefCell<Option<Admission<T>>>,
     pub route: OnceCell<Rc<LiveRoute<T>>>,

@@ -248,7 +248,7 @@ async fn answer<T: Transport>(worker: Rc<Worker<T>>, streams: Rc<Streams<T>>, ac
     let ends = (Inlet::Stream(Box::new(inlet)), Outlet::Stream(Box::new(outlet)));
     let link = Link::new(ends, buffers.buffer(HEAD_BUFFER_BYTES), worker.kit.timer());
     let (slot, tls, early) = (Rc::clone(slot), tls.clone(), early.clone());
-    let mut session = Session { link, peer: *peer, slot, requests: 1, is_last: false, tls, early };
+    let mut session = Session { link, peer: *peer, slot, requests: 1, is_last: false, tls, early, bound: None };
     exchange(&worker, &mut session, &mut head, parsed).await;
     worker.heads.put_head(head, buffers);
     buffers.put_buffer(std::mem::take(&mut session.link.inbox));

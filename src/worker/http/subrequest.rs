@@ -21,7 +21,7 @@ use super::judge;
 use crate::encode::response::UpstreamResponse;
 use crate::encode::subrequest::Subrequest;
 use crate::encode::wire::Wire;
-use crate::failure::Failure;
+use crate::failure::{Failure, Phase};
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
@@ -76,7 +76,7 @@ pub async fn ask<T: Transport>(
         Ok((reply, _)) => Ok(reply),
         Err(failure) => {
             if let Some(admission) = &mut errand.admission {
-                admission.count_failure(failure, kit.transport.coarse_ms());
+                admission.count_failure(failure, Phase::Wait, kit.transport.coarse_ms());
             }
             Err(failure)
         }
@@ -103,6 +103,8 @@ struct Course {
     received_bytes: u64,
     errno: i32,
     status: u16,
+    /// When the request was sent.
+    sent_us: u64,
 }
 
 impl<T: Transport> Asker<T> for Errand<'_, T> {
@@ -144,8 +146,9 @@ impl<T: Transport> Asker<T> for Errand<'_, T> {
         match exchanged {
             Ok((reply, word)) => {
                 outcome::answers_with_error(kit, to, permit, course.status);
-                if let Some(word) = word {
-                    outcome::release(kit, to, permit, upstream, (word, course.received_bytes));
+                match word {
+                    Some(word) => outcome::release(kit, to, permit, upstream, (word, course.received_bytes)),
+                    None => upstream.end(kit),
                 }
                 Ok(reply)
             }
@@ -157,6 +160,7 @@ impl<T: Transport> Asker<T> for Errand<'_, T> {
                     status: course.status,
                 };
                 outcome::fails(kit, to, permit, &upstream, (&mut failed, exchanged)).await;
+                upstream.end(kit);
                 Err(Box::new(failed))
             }
         }
@@ -165,6 +169,11 @@ impl<T: Transport> Asker<T> for Errand<'_, T> {
     async fn queue(&mut self, tried: &[usize]) -> Result<Permit<T>, Failure> {
         let deadline = Deadline { timer: &self.timer, total_at_ms: self.to.total_at_ms };
         self.to.queue(self.kit, tried, &mut Nobody, &deadline).await
+    }
+
+    async fn pause(&mut self, ms: u64) -> Result<(), Failure> {
+        let deadline = Deadline { timer: &self.timer, total_at_ms: self.to.total_at_ms };
+        self.to.pause(ms, &mut Nobody, &deadline).await
     }
 
     fn has_left(&self) -> Option<Failure> {
@@ -190,6 +199,7 @@ impl<T: Transport> Errand<'_, T> {
         course: &mut Course,
     ) -> Result<(Reply, Option<UpstreamWord>), Failure> {
         let sent = self.send(upstream, permit, course).await;
+        course.sent_us = self.kit.transport.now_us();
         let received = match sent {
             // The upstream may have answered before it stopped reading the request.
             Ok(()) | Err(Failure::UpstreamResetDuringSend) => {
@@ -202,7 +212,9 @@ impl<T: Transport> Errand<'_, T> {
             (Ok(received), _) => received,
         };
         let answer = (upstream.link.is_stream(), course.status);
-        outcome::succeeds(self.kit, self.to, permit, &course.connection, answer, self.admission.as_mut());
+        let took_ms = self.kit.transport.now_us().saturating_sub(course.sent_us) / 1_000;
+        let admission = self.admission.as_mut().map(|admission| (admission, took_ms));
+        outcome::succeeds(self.kit, self.to, permit, &course.connection, answer, admission);
         reply.is_whole = self.receive_body(upstream, decoder, &mut reply.body, course).await?;
         let word = UpstreamWord {
             keeps_alive: reply.head.keeps_alive(),
@@ -210,7 +222,10 @@ impl<T: Transport> Errand<'_, T> {
             requests_max: reply.head.requests_max(),
         };
         // A connection with an unread rest of a body cannot be kept.
-        let goes_on = reply.is_whole && sent.is_ok();
+        let is_usual = self.request.body.is_empty()
+            || !matches!(&self.request.method[..], b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"DELETE");
+        let is_read = is_usual || self.to.snapshot().spec.keep_alive.unusual_bodies;
+        let goes_on = reply.is_whole && sent.is_ok() && is_read;
         Ok((reply, goes_on.then_some(word)))
     }
 
@@ -303,6 +318,12 @@ impl<T: Transport> Errand<'_, T> {
         course.status = reply.head.status();
         if course.status == 101 {
             return Err(ResponseFault::UpgradeNotAsked.into());
+        }
+        let took_us = self.kit.transport.now_us().saturating_sub(course.sent_us);
+        let (link, sent_before) = (&upstream.link, upstream.sent_bytes);
+        let may_be_unasked = course.connection.is_reused && !link.is_stream();
+        if may_be_unasked && outcome::is_unasked(permit, &link.receiver, sent_before, took_us) {
+            return Err(Failure::UpstreamUnsolicited);
         }
         if course.status == 408 && self.is_for_an_idle_connection(upstream, attempts, course).await {
             return Err(Failure::UpstreamUnsolicited);

@@ -28,6 +28,8 @@ pub(super) enum Delivered {
         keep_alive: bool,
         /// What the upstream said about its connection. It cannot be kept where the request was not sent to its end.
         word: UpstreamWord,
+        /// True where its connection is authenticated as this client's.
+        binds: bool,
     },
     /// The 101 went to the client.
     Upgrade,

@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 use super::super::engine::Transport;
 use super::super::kit::Kit;
 use super::super::time::timer::Deadline;
+use super::endpoint::EndpointPool;
 use super::gate::{Permit, Ticket};
 use super::service::{Choice, LiveService, Members, NotPicked};
 use super::watch::Watch;
-use crate::failure::Failure;
 use crate::failure::row::Fault;
+use crate::failure::{Failure, Phase};
 use crate::snapshot::Service;
 use crate::timeouts::Timeout;
 use crate::upstream::breaker::Pass;
@@ -36,16 +37,15 @@ pub(crate) struct Admission<T: Transport> {
     service: Rc<LiveService<T>>,
     snapshot: Arc<Service>,
     pass: Pass,
-    began_ms: u64,
     is_counted: bool,
 }
 
 impl<T: Transport> Admission<T> {
-    /// Tells the breaker the outcome, once: the response head came, or the request failed.
-    pub(crate) fn count(&mut self, is_error: bool, now_ms: u64) {
+    /// Tells the breaker the outcome, once: the response head came, after so many milliseconds of the upstream's, or the request
+    /// failed.
+    pub(crate) fn count(&mut self, (is_error, took_ms): (bool, u64), now_ms: u64) {
         let Some(rules) = self.snapshot.spec.circuit_breaker.as_ref().filter(|_| !self.is_counted) else { return };
         self.is_counted = true;
-        let took_ms = now_ms.saturating_sub(self.began_ms);
         let mut breaker = self.service.breaker.borrow_mut();
         let Some(breaker) = breaker.as_mut() else { return };
         let was_open = breaker.is_open();
@@ -57,11 +57,12 @@ impl<T: Transport> Admission<T> {
         }
     }
 
-    /// Counts a failure of the upstream, and that the time for the route was over. Other failures of this proxy, and those
-    /// of the client, say nothing about the service.
-    pub(crate) fn count_failure(&mut self, failure: Failure, now_ms: u64) {
-        if failure.handling().fault == Fault::Upstream || failure == Failure::RouteTimeout {
-            self.count(true, now_ms);
+    /// Counts a failure of the upstream, and that the time for the route was over while it was waited for. Other failures of this
+    /// proxy, and those of the client, say nothing about the service.
+    pub(crate) fn count_failure(&mut self, failure: Failure, phase: Phase, now_ms: u64) {
+        let was_waited_for = matches!(phase, Phase::Connect | Phase::Wait | Phase::Body);
+        if failure.handling().fault == Fault::Upstream || failure == Failure::RouteTimeout && was_waited_for {
+            self.count((true, 0), now_ms);
         }
     }
 }
@@ -98,11 +99,10 @@ impl<T: Transport> Destination<T> {
         if self.snapshot().spec.circuit_breaker.is_none() {
             return Ok(None);
         }
-        let began_ms = kit.transport.coarse_ms();
-        let pass = self.service.breaker.borrow_mut().get_or_insert_default().admits(began_ms);
+        let pass = self.service.breaker.borrow_mut().get_or_insert_default().admits(kit.transport.coarse_ms());
         let (service, snapshot) = (Rc::clone(&self.service), Arc::clone(self.snapshot()));
         let pass = pass.ok_or(Failure::CircuitOpen)?;
-        Ok(Some(Admission { service, snapshot, pass, began_ms, is_counted: false }))
+        Ok(Some(Admission { service, snapshot, pass, is_counted: false }))
     }
 
     /// The permit where there is room now; `None` where the request has to wait: [`Self::queue`].
@@ -115,6 +115,11 @@ impl<T: Transport> Destination<T> {
             Err(NotPicked::Busy) => None,
             Err(NotPicked::None(failure)) => Some(Err(failure)),
         }
+    }
+
+    /// The position of this endpoint, where it is still one of the service.
+    pub(crate) fn position_of(&self, endpoint: &Rc<EndpointPool<T>>) -> Option<usize> {
+        self.members.endpoints.iter().position(|own| Rc::ptr_eq(own, endpoint))
     }
 
     /// A permit for the endpoint at this position; `None` where there is no room any more.
@@ -139,6 +144,26 @@ impl<T: Transport> Destination<T> {
         let now_ms = kit.transport.coarse_ms();
         let choice = Choice { tried, now_ms, random: 0, hash: 0 };
         self.members.has_other(&choice, Some(here)) && self.service.has_budget(now_ms)
+    }
+
+    /// Waits before another attempt, as an answer that was thrown away asked for.
+    ///
+    /// # Errors
+    /// Whoever waits has left.
+    pub(crate) async fn pause(
+        &self,
+        ms: u64,
+        watch: &mut impl Watch,
+        deadline: &Deadline<'_, T>,
+    ) -> Result<(), Failure> {
+        deadline.timer.arm(Timeout::RetryAfter, Some(ms));
+        poll_fn(|cx: &mut Context<'_>| {
+            if let Poll::Ready(failure) = watch.poll_left(cx) {
+                return Poll::Ready(Err(failure));
+            }
+            deadline.timer.poll_expired(cx).map_or(Poll::Pending, |_| Poll::Ready(Ok(())))
+        })
+        .await
     }
 
     /// Waits in the queue; a permit for the endpoint that has room.

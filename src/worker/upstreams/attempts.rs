@@ -8,7 +8,6 @@ use super::admit::Destination;
 use super::gate::Permit;
 use super::service::{LiveService, NotPicked};
 use crate::failure::Failure;
-use crate::timeouts::Timeout;
 use crate::upstream::attempts::{Attempts, FailedAttempt, Next, Options, RequestKind, Standpoint};
 use crate::upstream::retry::NoRetry;
 
@@ -34,6 +33,12 @@ pub(crate) trait Asker<T: Transport> {
     /// # Errors
     /// Why nobody waits any longer.
     async fn queue(&mut self, tried: &[usize]) -> Result<Permit<T>, Failure>;
+
+    /// Waits so many milliseconds before another attempt.
+    ///
+    /// # Errors
+    /// Why nobody waits any longer.
+    async fn pause(&mut self, ms: u64) -> Result<(), Failure>;
 
     /// Why there shall be no other attempt, whatever the table says: nobody waits for the answer any more.
     fn has_left(&self) -> Option<Failure>;
@@ -142,12 +147,17 @@ async fn another<T: Transport, A: Asker<T>>(
     if let Next::Other(at, _) = next {
         let wait_s = asker.retry_after_s();
         let at = if wait_s > 0 {
-            kit.pause(Timeout::RetryAfter, Some(u64::from(wait_s) * 1_000)).await;
-            to.pick(kit, attempts.tried()).unwrap_or(at)
+            asker.pause(u64::from(wait_s) * 1_000).await?;
+            // The endpoint may be gone meanwhile, or full.
+            match to.pick(kit, attempts.tried()) {
+                Ok(at) => Some(at),
+                Err(NotPicked::Busy) => None,
+                Err(NotPicked::None(failure)) => return Err(failure),
+            }
         } else {
-            at
+            Some(at)
         };
-        if let Some(permit) = to.permit(kit, at) {
+        if let Some(permit) = at.and_then(|at| to.permit(kit, at)) {
             return Ok(permit);
         }
     }

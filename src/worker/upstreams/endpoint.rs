@@ -42,6 +42,8 @@ pub(crate) struct UpstreamConnection<T: Transport> {
     pub idle_until_ms: u64,
     /// It carries a request that must not be repeated, though reuse is not proven.
     pub is_trial: bool,
+    /// It was authenticated as one client's.
+    pub is_bound: bool,
 }
 
 impl<T: Transport> UpstreamConnection<T> {
@@ -56,6 +58,7 @@ impl<T: Transport> UpstreamConnection<T> {
             idle_since_us: 0,
             idle_until_ms: 0,
             is_trial: false,
+            is_bound: false,
         }
     }
 
@@ -65,7 +68,13 @@ impl<T: Transport> UpstreamConnection<T> {
         Wear { requests: self.requests, age_ms: now_ms.saturating_sub(self.opened_ms) }
     }
 
-    const fn idle_us(&self, now_us: u64) -> u64 {
+    /// Lets it go; its buffer is for others.
+    pub(crate) fn end(mut self, kit: &Kit<T>) {
+        kit.buffers.put_buffer(std::mem::take(&mut self.link.inbox));
+    }
+
+    /// How long it was idle, in microseconds.
+    pub(crate) const fn idle_us(&self, now_us: u64) -> u64 {
         now_us.saturating_sub(self.idle_since_us)
     }
 }

@@ -84,6 +84,10 @@ mod tests {
             self.to.queue(self.kit, tried, &mut Nobody, &self.deadline).await
         }
 
+        async fn pause(&mut self, ms: u64) -> Result<(), Failure> {
+            self.to.pause(ms, &mut Nobody, &self.deadline).await
+        }
+
         fn has_left(&self) -> Option<Failure> {
             None
         }
@@ -112,7 +116,7 @@ mod tests {
         let (mut upstream, _permit) = attempts(&kit, &to, &mut relay, permit).await?;
         let mut client = Link::new(of_connection(plain(client)), kit.buffers.buffer(BODY_BUFFER_BYTES), kit.timer());
         let carried = TunnelBytes::default();
-        carry(&mut client, &mut upstream.link, &to.snapshot().spec.timeouts, &carried).await?;
+        carry(&mut client, &mut upstream.link, (&to.snapshot().spec.timeouts, &kit.buffers), &carried).await?;
         Ok((carried.up.get(), carried.down.get()))
     }
 

@@ -15,7 +15,7 @@ use crate::failure::row::{Blame, EvidenceSource};
 use crate::limits::BODY_BUFFER_BYTES;
 use crate::timeouts::Timeout;
 use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
-use crate::upstream::evidence::{Delivery, End, Evidence, Finding, examine};
+use crate::upstream::evidence::{Delivery, End, Evidence, Finding, SYN_BYTES, examine};
 use crate::upstream::reuse::{UpstreamWord, idle_ms};
 
 /// How far a request came over its connection.
@@ -29,14 +29,15 @@ pub(crate) struct Exchanged {
     pub status: u16,
 }
 
-/// The upstream has answered: what that says of the endpoint and the service need not wait for the body.
+/// The upstream has answered: what that says of the endpoint and the service need not wait for the body. The circuit breaker is
+/// told how many milliseconds the upstream took.
 pub(crate) fn succeeds<T: Transport>(
     kit: &Kit<T>,
     to: &Destination<T>,
     permit: &Permit<T>,
     facts: &ConnectionFacts,
     (is_stream, status): (bool, u16),
-    admission: Option<&mut Admission<T>>,
+    admission: Option<(&mut Admission<T>, u64)>,
 ) {
     let now_ms = kit.transport.coarse_ms();
     let endpoint = &permit.endpoint;
@@ -49,8 +50,8 @@ pub(crate) fn succeeds<T: Transport>(
     if status < 500 || !to.snapshot().spec.ejection.server_errors {
         endpoint.passive.borrow_mut().succeeds(permit.is_trial, now_ms);
     }
-    if let Some(admission) = admission {
-        admission.count(status >= 500, now_ms);
+    if let Some((admission, took_ms)) = admission {
+        admission.count((status >= 500, took_ms), now_ms);
     }
 }
 
@@ -209,25 +210,53 @@ pub(crate) fn release<T: Transport>(
     kit: &Rc<Kit<T>>,
     to: &Destination<T>,
     permit: &Permit<T>,
+    upstream: UpstreamConnection<T>,
+    came: (UpstreamWord, u64),
+) {
+    let per_worker = to.snapshot().spec.keep_alive.per_worker;
+    if let Some((upstream, idle_ms)) = keep(kit, to, permit, upstream, came) {
+        permit.endpoint.check_in(kit, upstream, idle_ms, per_worker);
+    }
+}
+
+/// The connection, and how many milliseconds it may be idle, if both sides can go on with it.
+pub(crate) fn keep<T: Transport>(
+    kit: &Kit<T>,
+    to: &Destination<T>,
+    permit: &Permit<T>,
     mut upstream: UpstreamConnection<T>,
     (word, received_bytes): (UpstreamWord, u64),
-) {
+) -> Option<(UpstreamConnection<T>, u64)> {
     if upstream.link.is_stream() {
-        return;
+        upstream.end(kit);
+        return None;
     }
-    let endpoint = &permit.endpoint;
     if !upstream.link.inbox.is_empty() {
         // Bytes behind the response: whatever they are, they answer no request of ours.
         kit.metrics.borrow_mut().counters.idle_closed_unsolicited += 1;
-        endpoint.habit.borrow_mut().speaks_unasked();
-        return;
+        permit.endpoint.habit.borrow_mut().speaks_unasked();
+        upstream.end(kit);
+        return None;
     }
-    let keep_alive = &to.snapshot().spec.keep_alive;
     let wear = upstream.wear(kit.transport.coarse_ms());
-    if let Some(idle_ms) = idle_ms(keep_alive, wear, word) {
-        // The next response is most likely like this one.
-        let bytes = usize::try_from(received_bytes).unwrap_or(usize::MAX);
-        kit.buffers.fit(&mut upstream.link.inbox, bytes.min(BODY_BUFFER_BYTES));
-        endpoint.check_in(kit, upstream, idle_ms, keep_alive.per_worker);
-    }
+    let Some(idle_ms) = idle_ms(&to.snapshot().spec.keep_alive, wear, word) else {
+        upstream.end(kit);
+        return None;
+    };
+    // The next response is most likely like this one.
+    let bytes = usize::try_from(received_bytes).unwrap_or(usize::MAX);
+    kit.buffers.fit(&mut upstream.link.inbox, bytes.min(BODY_BUFFER_BYTES));
+    Some((upstream, idle_ms))
+}
+
+/// True where an answer on a reused connection cannot be one to the request that was sent over it `took_us` ago: it came sooner than
+/// any of late, and the peer has acknowledged no byte of that request. The segment of a genuine answer acknowledges some.
+pub(crate) fn is_unasked<T: Transport>(
+    permit: &Permit<T>,
+    receiver: &Inlet<T>,
+    sent_before: u64,
+    took_us: u64,
+) -> bool {
+    let is_too_soon = permit.endpoint.habit.borrow_mut().is_too_soon(took_us);
+    is_too_soon && receiver.delivery().is_some_and(|delivery| delivery.acked_bytes <= sent_before + SYN_BYTES)
 }

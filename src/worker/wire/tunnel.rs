@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+use super::super::buffers::Buffers;
 use super::super::engine::{Transport, finish, receive, send};
 use super::super::time::timer::Timer;
 use super::ends::{Inlet, Outlet};
@@ -27,7 +28,7 @@ pub(crate) struct TunnelBytes {
 pub(crate) async fn carry<T: Transport>(
     client: &mut Link<T>,
     upstream: &mut Link<T>,
-    timeouts: &UpstreamTimeouts,
+    (timeouts, buffers): (&UpstreamTimeouts, &Buffers),
     carried: &TunnelBytes,
 ) -> Result<(), Failure> {
     // One timer for both directions: a byte either way keeps the tunnel. The other is for the whole.
@@ -35,23 +36,32 @@ pub(crate) async fn carry<T: Transport>(
     timer.arm(Timeout::Tunnel, idle_ms);
     whole.arm(Timeout::TunnelTotal, timeouts.tunnel_total.limit_ms());
     let client_gone = Failure::ClientClosed(Phase::Tunnel);
-    let up = Direction { timer, idle_ms, bytes: &carried.up, faults: (client_gone, Failure::UpstreamTruncated) };
-    let down = Direction { timer, idle_ms, bytes: &carried.down, faults: (Failure::UpstreamTruncated, client_gone) };
+    let up =
+        Direction { timer, idle_ms, buffers, bytes: &carried.up, faults: (client_gone, Failure::UpstreamTruncated) };
+    let down =
+        Direction { timer, idle_ms, buffers, bytes: &carried.down, faults: (Failure::UpstreamTruncated, client_gone) };
     let mut up = pin!(up.copy::<T>(&mut client.receiver, &mut client.inbox, &mut upstream.sender));
     let mut down = pin!(down.copy::<T>(&mut upstream.receiver, &mut upstream.inbox, &mut client.sender));
-    let (mut is_up_done, mut is_down_done) = (false, false);
+    let (mut up_ended, mut down_ended) = (None, None);
     poll_fn(|cx| {
-        if !is_up_done && let Poll::Ready(result) = up.as_mut().poll(cx) {
-            result?;
-            is_up_done = true;
+        if up_ended.is_none()
+            && let Poll::Ready(result) = up.as_mut().poll(cx)
+        {
+            up_ended = Some(result);
         }
-        if !is_down_done && let Poll::Ready(result) = down.as_mut().poll(cx) {
-            result?;
-            is_down_done = true;
+        if down_ended.is_none()
+            && let Poll::Ready(result) = down.as_mut().poll(cx)
+        {
+            down_ended = Some(result);
         }
-        if is_up_done && is_down_done {
-            Poll::Ready(Ok(()))
-        } else if let Some(timeout) = timer.poll_expired(cx).or_else(|| whole.poll_expired(cx)) {
+        // Both are asked before either is judged: what ended in the same turn has ended.
+        match (up_ended, down_ended) {
+            // A client that got the upstream's end may be gone without another word.
+            (Some(Ok(()) | Err(Failure::ClientClosed(_))), Some(Ok(()))) => return Poll::Ready(Ok(())),
+            (Some(Err(failure)), _) | (_, Some(Err(failure))) => return Poll::Ready(Err(failure)),
+            (None | Some(Ok(())), None) | (None, Some(Ok(()))) => {}
+        }
+        if let Some(timeout) = timer.poll_expired(cx).or_else(|| whole.poll_expired(cx)) {
             Poll::Ready(Err(timeout.failure()))
         } else {
             Poll::Pending
@@ -64,6 +74,7 @@ pub(crate) async fn carry<T: Transport>(
 struct Direction<'a, T> {
     timer: &'a Timer<T>,
     idle_ms: Option<u64>,
+    buffers: &'a Buffers,
     bytes: &'a Cell<u64>,
     /// Whose connection failed: where bytes come from, where they go to.
     faults: (Failure, Failure),
@@ -85,7 +96,14 @@ impl<S: Transport> Direction<'_, S> {
                 self.timer.arm(Timeout::Tunnel, self.idle_ms);
             }
             self.bytes.set(self.bytes.get() + length as u64);
+            // A stream that fills its buffer gets a longer one; one that is idle holds the least.
+            let was_full = length == buffer.capacity();
             buffer.clear();
+            if was_full {
+                self.buffers.grow(buffer, 2 * length);
+            } else if length < buffer.capacity() / 8 {
+                self.buffers.shrink(buffer);
+            }
             if receive(source, buffer).await.map_err(|_| self.faults.0)? == 0 {
                 finish(sink).await;
                 return Ok(());

@@ -98,6 +98,8 @@ impl<T: Transport> ClientDriver<T> {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if matches!(self.pipe.poll_flush(&self.mux, cx), Poll::Ready(Err(_))) {
+            // It may have answered before it stopped listening.
+            while matches!(self.pipe.poll_receive(&self.mux, cx), Poll::Ready(Ok(1..))) {}
             return Poll::Ready(());
         }
         if !self.mux.drive(|connection| connection.is_stuffed()) {
