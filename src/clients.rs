@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "asked once for a connection, and only where a limit is set; in shards")]
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::upstream::pick::hash_of;
@@ -18,6 +18,7 @@ pub struct ClientConnections(Arc<[Mutex<HashMap<IpAddr, usize>>; SHARDS]>);
 impl ClientConnections {
     /// Counts one more; `None`, and nothing counted, where the client has `limit` already.
     pub(crate) fn take(&self, client: IpAddr, limit: usize) -> Option<ClientPlace> {
+        let client = network_of(client);
         let is_taken = self.with(client, |counts| {
             let count = counts.entry(client).or_default();
             let is_taken = *count < limit;
@@ -36,6 +37,14 @@ impl ClientConnections {
         // A count is right whatever became of whoever held the lock.
         let mut counts = self.0[shard].lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut counts)
+    }
+}
+
+/// What counts as one client: who has an address of IPv6 has the 2^64 beside it.
+fn network_of(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -72,6 +81,9 @@ mod tests {
         assert_eq!(held.len(), 2);
         assert!(clients.take(other, 2).is_some());
         drop(held);
+        let beside =
+            ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|text| clients.take(text.parse().unwrap(), 1));
+        assert_eq!(beside.map(|place| place.is_some()), [true, false, true]);
         assert!(clients.take(one, 1).is_some());
         assert!(clients.0.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }

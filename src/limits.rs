@@ -74,11 +74,19 @@ pub const SEALED_BYTES_MAX: usize = 64 * 1024;
 pub const H2_FRAME_BYTES_MAX: usize = 16 * 1024;
 /// Body bytes of one DATA frame: with its header they fill a record (RFC 8446 §5.1).
 pub const H2_DATA_BYTES_MAX: usize = 16 * 1024 - 9;
+/// Connections of one client, where nothing else is configured: far more than people have behind one address, and far fewer than a
+/// process can hold.
+pub const CONNECTIONS_PER_CLIENT: usize = 10_000;
+/// Bytes of the heads of requests in flight that one worker holds; whoever comes beyond them is refused.
+pub const HEADS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The same for one connection of HTTP/2, each field counted with 32 more: a hundred usual requests have less, and a few references
+/// into a table of fields can stand for a hundred times their bytes.
+pub const H2_HEADS_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of early data of one client.
 pub const EARLY_DATA_BYTES_MAX: u32 = 16 * 1024;
 /// Sessions that are remembered for a listener with early data, some 1 KiB each; the oldest go first.
 pub const EARLY_SESSIONS_MAX: usize = 32 * 1024;
-/// TLS handshakes of one worker at a time; whoever comes beyond them is closed.
+/// TLS handshakes of one worker at a time, from their ClientHello on; where there are more, the one that began first is closed.
 pub const HANDSHAKES_MAX: usize = 2048;
 /// Days before the end of a certificate's validity from which on its nearness is told.
 pub const CERTIFICATE_DAYS_MIN: i64 = 21;

@@ -1,23 +1,26 @@
 //! The admin listener: `/ping`, `/metrics`, `/api/snapshot`, `/api/endpoints`. It runs beside the control plane, on hyper.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::mailbox::{Mailbox, Order};
 use crate::observe::metrics::{PoolState, Report};
 use crate::observe::prometheus::render;
+use crate::proto::h1::authority::parts;
 use crate::status::Status;
+use crate::sys::limits::hostname;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
 
@@ -25,6 +28,8 @@ use crate::upstream::habit::Trust;
 const REPORT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a client of the admin listener may take for a head.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// Connections at a time: others wait, so that they take no descriptors from clients.
+const CONNECTIONS_MAX: usize = 64;
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,7 +45,10 @@ pub struct Admin {
 impl Admin {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
+            // Never closed.
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let admin = self.clone();
@@ -53,6 +61,7 @@ impl Admin {
                         if let Err(error) = connection.await {
                             tracing::debug!(%error, "an admin connection ended");
                         }
+                        drop(place);
                     });
                 }
                 Err(error) => {
@@ -64,6 +73,12 @@ impl Admin {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        if !self.is_known(&request) {
+            return Ok(text(
+                StatusCode::MISDIRECTED_REQUEST,
+                "nobody is known by this name here; ask by the address, or add the name to `admin.hosts`\n",
+            ));
+        }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return Ok(text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"));
         }
@@ -76,6 +91,20 @@ impl Admin {
             "/" => text(StatusCode::OK, "Ringress\n/ping\n/metrics\n/api/snapshot\n/api/endpoints\n"),
             _ => text(StatusCode::NOT_FOUND, "here are /ping, /metrics, /api/snapshot and /api/endpoints\n"),
         })
+    }
+
+    /// True where the request asks by an address, or by a name that is known to be this listener's.
+    fn is_known(&self, request: &Request<Incoming>) -> bool {
+        let Some(host) = request.headers().get(HOST).map(HeaderValue::as_bytes) else { return true };
+        let Some((host, _)) = parts(host) else { return false };
+        let Ok(host) = std::str::from_utf8(host) else { return false };
+        let name = host.trim_matches(['[', ']']);
+        let is_of = |own: &str| name.eq_ignore_ascii_case(own);
+        let own = hostname();
+        let is_own = is_of(&own) || name.split_once('.').is_some_and(|(first, _)| first.eq_ignore_ascii_case(&own));
+        let hosts = &self.status.borrow().config.admin;
+        let is_listed = hosts.iter().flat_map(|admin| &admin.hosts).any(|known| known == "*" || is_of(known));
+        name.parse::<IpAddr>().is_ok() || is_of("localhost") || is_own || is_listed
     }
 
     async fn metrics(&self) -> Response<Full<Bytes>> {
@@ -144,10 +173,33 @@ impl Admin {
             "draining": status.is_draining,
             "problems": *status.problems,
             "resolved": services.collect::<serde_json::Map<_, _>>(),
-            "config": *status.config,
+            "config": redacted(serde_json::to_value(&*status.config).unwrap_or_default(), ""),
         });
         answer(StatusCode::OK, "application/json", format!("{body:#}\n"))
     }
+}
+
+/// The configuration without what may be a secret: values of fields that requests are given or must carry.
+fn redacted(mut value: serde_json::Value, key: &str) -> serde_json::Value {
+    match &mut value {
+        serde_json::Value::Object(entries) => {
+            let is_secret = matches!(key, "set" | "add" | "headers");
+            for (name, entry) in entries.iter_mut() {
+                let is_condition = matches!(key, "headers" | "query") && matches!(name.as_str(), "value" | "regex");
+                *entry = if entry.is_string() && (is_condition || is_secret && name != "name") {
+                    "…".into()
+                } else {
+                    redacted(entry.take(), name)
+                };
+            }
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| *item = redacted(item.take(), key)),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
+    }
+    value
 }
 
 /// What one worker knows of an endpoint.

@@ -11,6 +11,7 @@ use crate::control::compile::{Kept, Resolved, compile};
 pub(super) fn check(path: &Path, print: bool) -> anyhow::Result<i32> {
     let checked = Source::read(path).and_then(|source| {
         let compiled = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
+        compiled.notices.iter().for_each(|notice| eprintln!("warning: {notice}"));
         Ok((source, compiled.snapshot))
     });
     match checked {

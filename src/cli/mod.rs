@@ -52,7 +52,7 @@ fn version() -> String {
         Err(error) => error.to_string(),
     };
     format!(
-        "ringress {}\nengine: {engine}\nprotocols: HTTP/1.0 HTTP/1.1 HTTP/2 WebSocket gRPC gRPC-Web",
+        "ringress {}\nengine: {engine}\nprotocols: HTTP/1.0 HTTP/1.1 HTTP/2 WebSocket gRPC gRPC-Web\ntls: TLS 1.2, TLS 1.3 (rustls with aws-lc-rs)",
         env!("CARGO_PKG_VERSION")
     )
 }

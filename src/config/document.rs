@@ -71,10 +71,14 @@ impl Node {
             std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)).collect();
         let mut reader =
             Reader { text, line_starts, file: Arc::new(file.to_owned()), environment, problems: Vec::new() };
-        let node = match syntax {
+        let mut node = match syntax {
             Syntax::Toml => reader.toml(),
             Syntax::Yaml => reader.yaml(),
         };
+        if let NodeKind::Map(entries) = &mut node.kind {
+            // For parts that others refer to, as compose files have them.
+            entries.retain(|(name, _)| !name.starts_with("x-"));
+        }
         if reader.problems.is_empty() { Ok(node) } else { Err(reader.problems) }
     }
 
@@ -162,6 +166,29 @@ impl Node {
 /// A list whose items know their positions.
 fn list(items: impl Iterator<Item = Node>) -> NodeKind {
     NodeKind::List(items.enumerate().map(|(position, item)| Node { position, ..item }).collect())
+}
+
+/// The entries of a map with those of `<<`, a map or a list of maps, where the map has none of that name itself (YAML's merge key).
+fn merged(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
+    let (bases, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(name, _)| name == "<<");
+    let maps = bases.into_iter().flat_map(|(_, base)| match base.kind {
+        NodeKind::List(items) => items,
+        NodeKind::Map(_) | NodeKind::Scalar(_) => vec![base],
+    });
+    for base in maps {
+        match base.kind {
+            NodeKind::Map(entries) => {
+                for (name, node) in entries {
+                    if own.iter().all(|(own, _)| *own != name) {
+                        own.push((name, node));
+                    }
+                }
+            }
+            // Told as the unknown key that it then is.
+            NodeKind::List(_) | NodeKind::Scalar(_) => own.push(("<<".to_owned(), base)),
+        }
+    }
+    own
 }
 
 /// What follows a name at the start of a dotted key; empty where nothing does.
@@ -268,17 +295,13 @@ impl Reader<'_> {
                     let name = self.yaml_key(key);
                     (name, self.yaml_node(value, Some(place), depth + 1))
                 });
-                NodeKind::Map(entries.collect())
+                NodeKind::Map(merged(entries.collect()))
             }
             YamlDataOwned::Representation(..)
             | YamlDataOwned::Tagged(..)
             | YamlDataOwned::Alias(_)
             | YamlDataOwned::BadValue => {
-                self.problem(
-                    place.clone(),
-                    "YAML tags and aliases are not read here".to_owned(),
-                    "write the value out",
-                );
+                self.problem(place.clone(), "YAML tags are not read here".to_owned(), "write the value out");
                 NodeKind::Scalar(Value::Null)
             }
         };
@@ -369,6 +392,16 @@ mod tests {
         assert_eq!(toml.value(), yaml.value());
         assert_eq!(toml.nearest("b.c").place.line_and_column().0, 3);
         assert_eq!(yaml.nearest("b.c.1").place.line_and_column().0, 3);
+    }
+
+    #[test]
+    fn maps_are_merged_and_parts_for_others_are_left_out() {
+        let text = "x-usual: &usual\n  a: 1\n  b: 2\nx-more: &more {b: 3, c: 4}\none:\n  <<: *usual\n  b: own\n\
+            two:\n  <<: [*usual, *more]\n";
+        let expected = serde_json::json!({"one": {"a": 1, "b": "own"}, "two": {"a": 1, "b": 2, "c": 4}});
+        assert_eq!(parse(text, Syntax::Yaml).unwrap().value(), expected);
+        assert_eq!(parse("a = 1\n[x-own]\nb = 1\n", Syntax::Toml).unwrap().value(), serde_json::json!({"a": 1}));
+        assert_eq!(parse("<<: 1\n", Syntax::Yaml).unwrap().value(), serde_json::json!({"<<": 1}));
     }
 
     #[test]

@@ -20,8 +20,16 @@ pub struct Files {
     /// The authorities of the system, once somebody asked for them.
     authorities: OnceCell<Vec<CertificateDer<'static>>>,
     authorities_print: OnceCell<u64>,
-    /// Certificate and key of each pair in a folder.
-    folders: BTreeMap<PathBuf, Result<Vec<(PathBuf, PathBuf)>, String>>,
+    folders: BTreeMap<PathBuf, Result<Folder, String>>,
+}
+
+/// The certificates of a folder, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folder {
+    /// Certificates with their keys, which may stand in one file.
+    pub pairs: Vec<(PathBuf, PathBuf)>,
+    /// Certificates without a key, such as the authority's beside them.
+    pub alone: Vec<PathBuf>,
 }
 
 impl Files {
@@ -53,12 +61,12 @@ impl Files {
     }
 
     fn take_folder(&mut self, folder: &Path) {
-        let pairs = pairs(&self.base.join(folder)).map_err(|error| error.to_string());
-        for (cert, key) in pairs.iter().flatten() {
+        let read = read_folder(&self.base.join(folder)).map_err(|error| error.to_string());
+        for (cert, key) in read.iter().flat_map(|folder| &folder.pairs) {
             self.take(cert);
             self.take(key);
         }
-        self.folders.insert(folder.to_owned(), pairs);
+        self.folders.insert(folder.to_owned(), read);
     }
 
     fn take(&mut self, name: &Path) {
@@ -99,13 +107,13 @@ impl Files {
         }
     }
 
-    /// The pairs of certificate and key in a folder, sorted by name.
+    /// What is in a folder.
     ///
     /// # Errors
     /// Why it could not be read.
-    pub fn pairs(&self, folder: &Path) -> Result<&[(PathBuf, PathBuf)], String> {
+    pub fn folder(&self, folder: &Path) -> Result<&Folder, String> {
         match self.folders.get(folder) {
-            Some(Ok(pairs)) => Ok(pairs),
+            Some(Ok(read)) => Ok(read),
             Some(Err(error)) => Err(error.clone()),
             None => Err("it was not read".to_owned()),
         }
@@ -145,15 +153,24 @@ impl Files {
     }
 }
 
-/// Each certificate in a folder with its key; a certificate without one is told when the key is read.
-fn pairs(folder: &Path) -> std::io::Result<Vec<(PathBuf, PathBuf)>> {
-    let mut pairs = Vec::new();
+/// Each certificate in a folder: with the key beside it, with the one in its own file, or alone.
+fn read_folder(folder: &Path) -> std::io::Result<Folder> {
+    let mut found = Folder::default();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "crt" || extension == "pem") {
-            pairs.push((path.clone(), path.with_extension("key")));
+        if !path.extension().is_some_and(|extension| extension == "crt" || extension == "pem") {
+            continue;
+        }
+        let key = path.with_extension("key");
+        if key.exists() {
+            found.pairs.push((path, key));
+        } else if std::fs::read(&path).is_ok_and(|text| memchr::memmem::find(&text, b"PRIVATE KEY-----").is_some()) {
+            found.pairs.push((path.clone(), path));
+        } else {
+            found.alone.push(path);
         }
     }
-    pairs.sort();
-    Ok(pairs)
+    found.pairs.sort();
+    found.alone.sort();
+    Ok(found)
 }

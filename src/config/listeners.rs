@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::tls::ListenerTls;
-use crate::limits::{CLIENT_BYTES_PER_S_MIN, RATE_GRACE_MS, SEND_GRACE_MS};
+use crate::limits::{CLIENT_BYTES_PER_S_MIN, CONNECTIONS_PER_CLIENT, RATE_GRACE_MS, SEND_GRACE_MS};
 use crate::proto::h1::rules::{HeadRules, Underscores};
 use crate::proto::h1::target::HiddenDots;
 use crate::timeouts::{ClientTimeouts, Pace};
@@ -56,8 +56,9 @@ pub struct ListenerSpec {
     /// Largest request body; `"0B"` for no limit.
     #[serde(default = "no_size")]
     pub body_max: Size,
-    /// Connections of one client address at most, in the whole process; 0 for no limit.
-    #[serde(default)]
+    /// Connections of one client at most, in the whole process; 0 for no limit. A client is an IPv4 address, or the first 64 bits of
+    /// one of IPv6; trusted proxies are none.
+    #[serde(default = "many_connections")]
     pub connections_per_client: usize,
     /// Also write `Forwarded` (RFC 7239).
     #[serde(default)]
@@ -88,6 +89,10 @@ impl ListenerSpec {
     pub const fn head_rules(&self) -> HeadRules {
         HeadRules { underscores: self.underscores, hidden_dots: self.hidden_dots }
     }
+}
+
+const fn many_connections() -> usize {
+    CONNECTIONS_PER_CLIENT
 }
 
 const fn slowest_rate() -> Size {

@@ -186,6 +186,10 @@ pub struct AdminSpec {
     /// Its address, not to be reached from outside.
     #[schemars(with = "String")]
     pub address: std::net::SocketAddr,
+    /// Names that it is asked by, besides addresses, `localhost` and the name of this host; `"*"` for any. Another is refused: a
+    /// page in a browser could make a name of its own lead here.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// How the process ends.

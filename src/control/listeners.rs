@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use crate::mailbox::Acceptor;
 use crate::snapshot::{Label, Snapshot};
@@ -23,6 +24,21 @@ pub struct Change {
     /// Listeners that are gone, or have another address now.
     pub removed: Vec<Label>,
     addresses: HashMap<Label, ListenAddress>,
+    /// Unix sockets that wait beside the ones that they take the place of.
+    beside: Beside,
+}
+
+/// Unix sockets under names of their own: where they are, and where they belong.
+#[derive(Debug, Default)]
+struct Beside(Vec<(PathBuf, PathBuf)>);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // The change was not taken: what is served goes on where it was.
+        for (beside, _) in &self.0 {
+            let _ = std::fs::remove_file(beside);
+        }
+    }
 }
 
 impl Bound {
@@ -39,9 +55,18 @@ impl Bound {
             if self.addresses.get(&listener.label) == Some(address) {
                 continue;
             }
-            let sockets = bind(address, workers, &|socket| self.has_port(socket), self.has(address))
-                .map_err(|error| (listener.name.to_string(), error))?;
-            change.added.push((listener.label, sockets));
+            let bound = if let ListenAddress::Unix(path) = address
+                && self.has(address)
+            {
+                // A listener of another name has the path until this change is taken.
+                let beside = path.with_added_extension("next");
+                let bound = bind_unix(&beside, workers);
+                change.beside.0.push((beside, path.clone()));
+                bound
+            } else {
+                bind(address, workers, &|socket| self.has_port(socket))
+            };
+            change.added.push((listener.label, bound.map_err(|error| (listener.name.to_string(), error))?));
         }
         let stays = |label: &Label| self.addresses.get(label) == change.addresses.get(label);
         change.removed = self.addresses.keys().filter(|label| !stays(label)).copied().collect();
@@ -52,6 +77,12 @@ impl Bound {
     pub fn take(&mut self, change: &mut Change) {
         let before = std::mem::replace(&mut self.addresses, std::mem::take(&mut change.addresses));
         before.values().filter(|address| !self.has(address)).for_each(remove_file);
+        for (beside, path) in change.beside.0.drain(..) {
+            // At once, so that there is no moment without the one or the other.
+            if let Err(error) = std::fs::rename(&beside, &path) {
+                tracing::error!(%error, path = %path.display(), "a Unix socket cannot take its place");
+            }
+        }
     }
 
     fn has(&self, address: &ListenAddress) -> bool {
@@ -82,15 +113,9 @@ fn bind(
     address: &ListenAddress,
     workers: usize,
     has_port: &dyn Fn(&SocketAddr) -> bool,
-    is_bound: bool,
 ) -> io::Result<Vec<Vec<Acceptor>>> {
     if let ListenAddress::Unix(path) = address {
-        if is_bound {
-            // A listener of another name has the path until now; it goes with this change.
-            std::fs::remove_file(path)?;
-        }
-        let listener = socket::listen_unix(path)?;
-        return (0..workers).map(|_| Ok(vec![Acceptor::Unix(listener.try_clone()?)])).collect();
+        return bind_unix(path, workers);
     }
     let mut sockets: Vec<Vec<Acceptor>> = (0..workers).map(|_| Vec::new()).collect();
     for socket in address.sockets() {
@@ -108,6 +133,11 @@ fn bind(
         return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
     }
     Ok(sockets)
+}
+
+fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<Vec<Acceptor>>> {
+    let listener = socket::listen_unix(path)?;
+    (0..workers).map(|_| Ok(vec![Acceptor::Unix(listener.try_clone()?)])).collect()
 }
 
 fn has_no_family(error: &io::Error) -> bool {

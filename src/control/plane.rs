@@ -72,6 +72,7 @@ impl Plane {
         let mut kept = Kept::new(workers);
         let compiled = compile(&source, &resolver.resolved(), &mut kept, 1)?;
         tell(&compiled.problems);
+        compiled.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
         kept.keep(compiled.parts);
         let mut checks = Checks::new();
         checks.attend(&compiled.snapshot);
@@ -233,6 +234,7 @@ impl Plane {
         self.names = names;
         self.source = source;
         self.kept.keep(compiled.parts);
+        compiled.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
         self.checks.attend(&compiled.snapshot);
         let before = std::mem::replace(&mut self.snapshot, Arc::new(compiled.snapshot));
         self.publish(change);

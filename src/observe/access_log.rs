@@ -268,13 +268,30 @@ fn put_escaped(out: &mut Vec<u8>, value: &[u8]) {
         out.extend_from_slice(value);
         return;
     }
-    for byte in value {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-            byte if is_plain(byte) => out.push(*byte),
-            _ => _ = write!(out, "\\u{byte:04x}"),
+    for chunk in value.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' | '\\' => out.extend_from_slice(&[b'\\', character as u8]),
+                _ if is_hidden(character) => {
+                    let mut units = [0; 2];
+                    for unit in character.encode_utf16(&mut units) {
+                        let _ = write!(out, "\\u{unit:04x}");
+                    }
+                }
+                _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        // What is no UTF-8 is written as in a URL.
+        for byte in chunk.invalid() {
+            let _ = write!(out, "%{byte:02X}");
         }
     }
+}
+
+/// True for a character that does not show, or changes how what is beside it shows.
+fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Year, month, day of a day number since 1970 (Howard Hinnant's `civil_from_days`, for days from 0).
@@ -367,7 +384,7 @@ mod tests {
         assert_eq!(value["time"], "2024-02-29T12:30:45.000000Z");
         assert_eq!(value["target"], "/a\"b?c");
         assert_eq!(value["cause"], "connect_refused");
-        assert_eq!(value["route"], "bob's \"caf\u{c3}\u{a9}\"", "names are escaped byte by byte");
+        assert_eq!(value["route"], "bob's \"caf\u{e9}\"");
         assert_eq!(value["total_us"], 12_345);
         assert_eq!(value["no_retry"], "attempts");
         let failed = serde_json::json!([{
@@ -375,7 +392,21 @@ mod tests {
             "errno": 32, "tcp_state": "CLOSE", "sent_bytes": 70, "acked_bytes": 7, "us": 5
         }]);
         assert_eq!(value["failed"], failed);
-        assert_eq!(value["user_agent"], "\"x\\\u{c3}\u{a9}");
+        assert_eq!(value["user_agent"], "\"x\\\u{e9}");
+    }
+
+    #[test]
+    fn what_does_not_show_is_escaped_and_what_is_no_text_is_encoded() {
+        for (value, expected) in [
+            (&b"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80"[..], "caf\u{e9} \u{20ac} \u{1f600}"),
+            (b"a\x1bb\x7f\xc2\x85", "a\\u001bb\\u007f\\u0085"),
+            ("\u{202e}x\u{2028}\u{200b}".as_bytes(), "\\u202ex\\u2028\\u200b"),
+            (b"caf\xe9\xc3", "caf%E9%C3"),
+        ] {
+            let mut out = Vec::new();
+            put_escaped(&mut out, value);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 
     #[test]
@@ -387,10 +418,10 @@ mod tests {
         let end =
             " no_retry=attempts failed=\"- stale_reuse_proven reused errno=32 state=CLOSE sent=70 acked=7 us=5\"\n";
         assert!(common.ends_with(end), "{common}");
-        assert!(line(LogFormat::Combined).contains(" 502 0 \"-\" \"\\\"x\\\\\\u00c3\\u00a9\" cause="));
+        assert!(line(LogFormat::Combined).contains(" 502 0 \"-\" \"\\\"x\\\\\u{e9}\" cause="));
         assert!(
             line(LogFormat::Traefik)
-                .contains("\" 7 \"bob's \\\"caf\\u00c3\\u00a9\\\"\" \"-\" 12ms cause=connect_refused phase=head")
+                .contains("\" 7 \"bob's \\\"caf\u{e9}\\\"\" \"-\" 12ms cause=connect_refused phase=head")
         );
     }
 

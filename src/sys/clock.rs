@@ -1,4 +1,4 @@
-//! The coarse monotonic clock: a quarter of the cost of the exact one, and as fine as the timer wheel needs.
+//! Clocks: the coarse monotonic one, a quarter of the cost of the exact one and as fine as the timer wheel needs, and the calendar's.
 
 /// Milliseconds of `CLOCK_MONOTONIC_COARSE`, whose resolution is the kernel's tick (1 to 10 ms).
 #[must_use]
@@ -11,6 +11,13 @@ pub fn coarse_ms() -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
     seconds * 1_000 + nanoseconds / 1_000_000
+}
+
+/// Seconds since 1970 of a moment.
+#[must_use]
+pub fn unix_s(moment: std::time::SystemTime) -> i64 {
+    let since = moment.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The limit of open files.
+//! What this host allows, and its name.
 
 #![expect(unsafe_code, reason = "the standard library does not know resource limits")]
 
@@ -19,6 +19,12 @@ pub fn raise_open_files() -> io::Result<u64> {
     // SAFETY: the pointer is to an rlimit of this frame, which the call only reads.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) };
     Ok(if result == 0 { wanted.rlim_cur } else { limit.rlim_cur })
+}
+
+/// The name of this host, empty where the kernel does not say.
+#[must_use]
+pub fn hostname() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

@@ -43,6 +43,11 @@ impl Identity {
         let key = any_supported_type(&key).map_err(|error| IdentityFault::Key(format!("a key of no use: {error}")))?;
         let mut certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
+            Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) if let Some(at) = own_place(&certified) => {
+                let what =
+                    format!("the chain is in the wrong order: the key's certificate is number {at}; put it first");
+                return Err(IdentityFault::Certificate(what));
+            }
             // A key that does not tell its public part cannot be compared.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
             Err(Error::InconsistentKeys(_)) => {
@@ -92,6 +97,14 @@ impl Identity {
     }
 }
 
+/// Where in the chain the key's own certificate stands, from 1, where that is not the first place.
+fn own_place(certified: &CertifiedKey) -> Option<usize> {
+    let fits = |certificate: &CertificateDer<'static>| {
+        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&certified.key)).keys_match().is_ok()
+    };
+    certified.cert.iter().position(fits).map(|at| at + 1)
+}
+
 /// The certificates of a PEM text, at least one.
 ///
 /// # Errors
@@ -120,6 +133,10 @@ mod tests {
         assert_eq!(identity.names, ["a.example", "*.b.example"]);
         assert!(identity.is_quick());
         assert!(identity.not_after_s > 1_700_000_000);
+        let (authority, _) = pem(&["authority"]);
+        let fault = Identity::from_pem(format!("{authority}{chain}").as_bytes(), key.as_bytes(), None).unwrap_err();
+        let what = "the chain is in the wrong order: the key's certificate is number 2; put it first";
+        assert_eq!(fault, IdentityFault::Certificate(what.to_owned()));
         let (_, foreign) = pem(&["a.example"]);
         let fault = Identity::from_pem(chain.as_bytes(), foreign.as_bytes(), None).unwrap_err();
         assert_eq!(fault, IdentityFault::Key("the key of another certificate".to_owned()));

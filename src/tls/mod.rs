@@ -1,6 +1,7 @@
 //! TLS as configuration means it: whose certificates, which clients, what is asked of upstreams. Pure: bytes in,
 //! configurations of rustls out. Files are read by `config`, connections are driven by `worker/tls`.
 
+pub mod bounded;
 pub mod client;
 pub mod fault;
 pub mod identity;
@@ -36,6 +37,8 @@ pub struct Facts {
     pub policy: u64,
     /// The client's certificate, which an authority of the policy vouches for, as RFC 9440 §2.2 writes it.
     pub client: Option<Box<str>>,
+    /// When that certificate or one that vouches for it ends, in seconds since 1970.
+    pub client_until_s: Option<i64>,
 }
 
 impl Facts {
@@ -52,6 +55,7 @@ impl Facts {
             cipher: connection.negotiated_cipher_suite().map_or("", |suite| suite_name(suite.suite())),
             is_resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             policy: 0,
+            client_until_s: None,
             is_h2: connection.alpn_protocol() == Some(ALPN_H2),
             client: connection
                 .peer_certificates()

@@ -15,6 +15,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 
+use super::bounded::{EndingTickets, NotingVerifier, Until};
 use super::identity::Identity;
 use super::{ALPN_H2, ALPN_HTTP1, versions};
 use crate::limits::EARLY_DATA_BYTES_MAX;
@@ -121,10 +122,45 @@ impl Resumption {
 #[derive(Debug)]
 pub struct Policy {
     hosts: Vec<String>,
-    /// How handshakes are made.
-    pub config: Arc<ServerConfig>,
+    /// How handshakes are made where nobody shows anything.
+    config: Arc<ServerConfig>,
+    /// What a configuration for one connection is made of, where clients show a certificate.
+    shown: Option<Shown>,
     /// A number that another policy has another of, whatever snapshot it is from.
     pub print: u64,
+}
+
+/// What makes handshakes in which clients show a certificate.
+#[derive(Debug)]
+struct Shown {
+    terms: ServerTerms,
+    certificates: Arc<dyn ResolvesServerCert>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    resumption: Resumption,
+}
+
+impl Policy {
+    /// How the handshake of one connection is made, `now_s` seconds after 1970, and when what its client shows ends: where clients
+    /// show certificates, each connection has a configuration of its own, which is told of them.
+    ///
+    /// # Errors
+    /// Versions without suites.
+    pub fn config(&self, now_s: i64) -> Result<(Arc<ServerConfig>, Arc<Until>), rustls::Error> {
+        let until = Arc::<Until>::default();
+        let Some(Shown { terms, certificates, verifier, resumption }) = &self.shown else {
+            return Ok((Arc::clone(&self.config), until));
+        };
+        let noting = NotingVerifier { inner: Arc::clone(verifier), until: Arc::clone(&until) };
+        let resumption = match resumption {
+            Resumption::Tickets(tickets) => {
+                let ending = EndingTickets { inner: Arc::clone(tickets), until: Arc::clone(&until), now_s };
+                Resumption::Tickets(Arc::new(ending))
+            }
+            sessions @ Resumption::Sessions(_) => sessions.clone(),
+        };
+        let config = server_config(terms, certificates, Some(Arc::new(noting)), resumption)?;
+        Ok((Arc::new(config), until))
+    }
 }
 
 /// TLS of one listener.
@@ -156,10 +192,19 @@ impl ServerTls {
             let description = format!("{:?}", policy.map(|policy| (&policy.authorities, policy.is_required)));
             let mut print = DefaultHasher::new();
             description.hash(&mut print);
-            let config = server_config(terms, &certificates, policy, resumption(description)?)?;
+            let verifier = policy.map(|policy| verifier(terms, policy)).transpose()?;
+            let resumption = resumption(description)?;
+            let config = server_config(terms, &certificates, verifier.clone(), resumption.clone())?;
+            let shown = verifier.map(|verifier| Shown {
+                terms: terms.clone(),
+                certificates: Arc::clone(&certificates),
+                verifier,
+                resumption,
+            });
             policies.push(Policy {
                 hosts: policy.map_or_else(Vec::new, |policy| policy.hosts.clone()),
                 config: Arc::new(config),
+                shown,
                 print: print.finish(),
             });
         }
@@ -183,14 +228,14 @@ impl ServerTls {
 fn server_config(
     terms: &ServerTerms,
     certificates: &Arc<dyn ResolvesServerCert>,
-    policy: Option<&ClientPolicy>,
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     resumption: Resumption,
 ) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&terms.provider))
         .with_protocol_versions(versions(terms.is_13_only))?;
-    let builder = match policy {
+    let builder = match verifier {
         None => builder.with_no_client_auth(),
-        Some(policy) => builder.with_client_cert_verifier(verifier(terms, policy)?),
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let mut config = builder.with_cert_resolver(Arc::clone(certificates));
     // Nothing is remembered but for early data: it would be a lock between workers.

@@ -8,6 +8,7 @@ use super::engine::ring::{Ring, RingListener};
 use super::engine::{Socket, Transport as _};
 use super::host::Worker;
 use super::http::serve::serve;
+use crate::encode::hop::is_trusted;
 use crate::limits::{ACCEPT_BACKOFF_MS_MAX, ACCEPTS_IN_FLIGHT};
 use crate::snapshot::{Label, Peer};
 use crate::sys::socket::accept_waiting;
@@ -54,10 +55,17 @@ fn take(worker: &Rc<Worker<Ring>>, label: Label, connection: Socket<Ring>, peer:
     metrics.counters.accepted += 1;
     if worker.is_full() {
         metrics.counters.shed += 1;
-        return;
+        // Whoever has said nothing for longest gives way; it is gone with the next turn.
+        if !worker.kit.shed_silent() {
+            return;
+        }
     }
     drop(metrics);
-    let limit = worker.live.listener(label).map_or(0, |slot| slot.listener().spec.connections_per_client);
+    let limit = worker.live.listener(label).map_or(0, |slot| {
+        let spec = &slot.listener().spec;
+        // A trusted proxy has the connections of many.
+        if is_trusted(&spec.trusted_proxies, peer.address) { 0 } else { spec.connections_per_client }
+    });
     let serving = serve(Rc::clone(worker), connection, peer, label);
     // Peers of a Unix socket have no address of their own: all of them would count as one client.
     if limit == 0 || peer == Peer::LOCAL {
@@ -92,9 +100,8 @@ async fn accept_all(
             Err(error) if is_passing(&error) => {}
             Err(error) => {
                 worker.kit.metrics.borrow_mut().counters.accept_errors += 1;
-                if has_no_descriptor(&error) && reserve.shed(&socket) {
-                    worker.kit.metrics.borrow_mut().counters.shed += 1;
-                }
+                let is_shed = has_no_descriptor(&error) && (worker.kit.shed_silent() || reserve.shed(&socket));
+                worker.kit.metrics.borrow_mut().counters.shed += u64::from(is_shed);
                 if backoff_ms == first_ms {
                     tracing::warn!(%error, "accept failed; trying again");
                 }

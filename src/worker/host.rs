@@ -140,7 +140,7 @@ impl<T: Transport> Worker<T> {
     #[must_use]
     pub(super) fn is_full(&self) -> bool {
         let configured = self.live.process().connections_max.unwrap_or(usize::MAX);
-        self.connections.get() >= self.connections_max.min(configured)
+        self.connections.get().saturating_sub(self.kit.leaving()) >= self.connections_max.min(configured)
     }
 
     /// Counts an exchange that is over, and writes its line.

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use super::buffers::Buffers;
 use super::engine::Transport;
 use super::queue::Queue;
+use super::silent::{Silence, Silent};
 use super::time::timer::{Timer, Timers};
+use crate::limits::RESERVED_DESCRIPTORS;
 use crate::mailbox::Bells;
 use crate::observe::metrics::Metrics;
 use crate::proto::h2::window::WindowBudget;
@@ -25,8 +27,12 @@ pub(crate) struct Kit<T: Transport> {
     pub windows: Rc<WindowBudget>,
     /// The counters.
     pub metrics: RefCell<Metrics>,
-    /// TLS handshakes that are not over.
-    pub handshakes: Cell<usize>,
+    /// Connections that have said nothing yet.
+    silent: Rc<Silent>,
+    /// TLS handshakes whose ClientHello is here, and that are not over.
+    shaking: Rc<Silent>,
+    /// Bytes of the heads of requests that are not over.
+    pub heads_bytes: Cell<usize>,
     /// The number of the worker, from 0.
     pub worker: usize,
     /// Wakes the loops of the other workers.
@@ -46,7 +52,9 @@ impl<T: Transport> Kit<T> {
             buffers: Buffers::default(),
             windows: Rc::default(),
             metrics: RefCell::default(),
-            handshakes: Cell::new(0),
+            silent: Rc::default(),
+            shaking: Rc::default(),
+            heads_bytes: Cell::new(0),
             worker,
             bells,
             queues: RefCell::default(),
@@ -58,6 +66,29 @@ impl<T: Transport> Kit<T> {
     #[must_use]
     pub(crate) fn timer(&self) -> Timer<T> {
         self.timers.timer()
+    }
+
+    /// A connection has said nothing yet; `timer` ends its wait.
+    pub(crate) fn begin_silence(&self, timer: &Timer<T>) -> Silence {
+        self.silent.enter(timer.key())
+    }
+
+    /// Connections that have given way and are not gone yet; no more are counted than there are descriptors to spare.
+    pub(crate) fn leaving(&self) -> usize {
+        self.silent.leaving().min(RESERVED_DESCRIPTORS / 2)
+    }
+
+    /// Ends the wait for the connection that has been silent longest; false where none is.
+    pub(crate) fn shed_silent(&self) -> bool {
+        self.silent.take_longest().map(|timer| self.timers.expire(timer)).is_some()
+    }
+
+    /// A handshake has begun, whose wait `timer` ends. Where there are `limit` of them, the one that began first gives way.
+    pub(crate) fn begin_handshake(&self, timer: &Timer<T>, limit: usize) -> Silence {
+        if self.shaking.count() >= limit {
+            self.shaking.take_longest().into_iter().for_each(|timer| self.timers.expire(timer));
+        }
+        self.shaking.enter(timer.key())
     }
 
     /// Waits for `ms`, or as long as the row of `timeout` says where that is `None`.

@@ -15,6 +15,7 @@ mod kit;
 mod live;
 mod pressure;
 mod queue;
+mod silent;
 pub mod thread;
 pub mod time;
 mod upstreams;

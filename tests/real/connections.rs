@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 
+use crate::support::authority::Authority;
 use crate::support::origin::{read_head, reply, write};
-use crate::support::proxy::service;
+use crate::support::proxy::{free_address, service};
+use crate::support::secure::{SecureClient, client_config};
 use crate::support::{Client, ENGINES, Origin, Proxy, eventually, past_probation};
 
 #[test]
@@ -303,6 +305,38 @@ fn connections_beyond_the_limit_are_shed_and_the_others_go_on() {
         assert!(shed >= 20 && kept.len() >= 10, "{shed} shed, {} kept", kept.len());
         kept.iter_mut().for_each(|client| assert_eq!(client.get("/").status, 200));
         assert!(proxy.metric("ringress_client_connections_shed_total") >= 20);
+    }
+}
+
+#[test]
+fn silent_connections_give_way_to_those_that_speak() {
+    for engine in ENGINES {
+        let origin = Origin::text("x");
+        let authority = Authority::new();
+        let secure = free_address();
+        let rest = format!(
+            "[listeners.secure]\naddress = \"{secure}\"\ntls.certificates = [{}]\n{}",
+            authority.issue("a", &["a.test"]).toml(),
+            service(&[origin.address], "")
+        );
+        let proxy = limited(engine, &rest);
+        let config = client_config(&authority, None);
+        // Some say nothing at all, some begin and stop.
+        let said: [&[u8]; 4] = [b"", b"GET / HT", b"PRI * HTTP/2.0\r\n\r\nSM", &[22, 3, 1, 0, 200, 1]];
+        let silent: Vec<_> = (0..120)
+            .map(|at| {
+                let mut client = Client::connect(if at % 2 == 0 { proxy.address } else { secure });
+                let _ = client.stream.write_all(said[at / 2 % 4]);
+                client
+            })
+            .collect();
+        for _ in 0..20 {
+            assert_eq!(Client::connect(proxy.address).get("/").text(), "x", "{engine}");
+            let mut client = SecureClient::connect(secure, &config, "a.test").unwrap();
+            assert!(client.get("a.test", "/").unwrap().starts_with("HTTP/1.1 200"), "{engine}");
+        }
+        assert!(proxy.metric("ringress_client_connections_shed_total") >= 20, "{engine}");
+        drop(silent);
     }
 }
 

@@ -124,6 +124,60 @@ fn listeners_come_and_go_with_a_reload() {
 }
 
 #[test]
+fn a_unix_socket_goes_from_one_name_to_another_and_stays_where_the_reload_is_refused() {
+    use std::io::{Read as _, Write as _};
+    for engine in ENGINES {
+        let origin = Origin::text("x");
+        let path = std::env::temp_dir().join(format!("ringress-moved-{}-{engine}.sock", std::process::id()));
+        let listener = |name: &str| format!("[listeners.{name}]\naddress = \"unix:{}\"\n", path.display());
+        let rest = service(&[origin.address], "");
+        let proxy = Proxy::start(engine, &format!("{}{rest}", listener("one")));
+        let answers = || {
+            let Ok(mut stream) = std::os::unix::net::UnixStream::connect(&path) else { return false };
+            let mut text = String::new();
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").is_ok()
+                && stream.read_to_string(&mut text).is_ok()
+                && text.ends_with('x')
+        };
+        assert!(answers());
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let refused = format!("[listeners.z]\naddress = \"{}\"\n", taken.local_addr().unwrap());
+        proxy.rewrite("", &format!("{}{refused}{rest}", listener("two")));
+        eventually("it is refused", || proxy.process_log().contains("listeners.z.address: cannot listen"));
+        assert!(answers(), "{engine}: what was served goes on");
+        proxy.rewrite("", &format!("{}{rest}", listener("two")));
+        eventually("it is taken", || proxy.metric("ringress_snapshot_generation") == 2);
+        eventually("the new one answers", answers);
+        let log = std::fs::read_dir(path.parent().unwrap()).unwrap();
+        let beside = log.filter_map(Result::ok).filter(|entry| entry.path().to_string_lossy().ends_with(".sock.next"));
+        assert_eq!(beside.count(), 0, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn the_admin_listener_knows_its_names_and_keeps_secrets() {
+    let origin = Origin::text("x");
+    let filters = "filters = [{ request_headers = { set = { Authorization = \"Bearer s3cret\" } } }]\nheaders = [{ name = \"X-Key\", regex = \"s3cret\" }]\n";
+    let rest = service(&[origin.address], "health = { path = \"/\", headers = { X-Token = \"s3cret\" } }")
+        .replace("service = \"all\"\n", &format!("service = \"all\"\n{filters}"));
+    let proxy = Proxy::start("io_uring", &rest);
+    let ask = |host: &str, target: &str| {
+        let mut client = Client::connect(proxy.admin);
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).response("GET")
+    };
+    for host in ["127.0.0.1:9000", "[::1]", "localhost:1", "test"] {
+        assert_eq!(ask(host, "/ping").status, 200, "{host}");
+    }
+    let refused = ask("rebound.evil.example", "/api/snapshot");
+    assert_eq!(refused.status, 421);
+    assert!(refused.text().contains("admin.hosts"));
+    let snapshot = ask("test", "/api/snapshot");
+    assert!(!snapshot.text().contains("s3cret"), "{}", snapshot.text());
+    let told: serde_json::Value = serde_json::from_str(snapshot.text()).unwrap();
+    assert_eq!(told["config"]["routes"][0]["headers"][0]["name"], "X-Key");
+}
+
+#[test]
 fn a_listener_may_move_to_another_address_of_its_own_port() {
     for engine in ENGINES {
         let origin = Origin::text("x");

@@ -89,7 +89,7 @@ pub const FLOORS: [Floors; 27] = [
     ("proto/h2/hpack", &[&["decoder", "encoder"], &["huffman", "integer", "table"], &["mod"]]),
     ("route", &[&["mod"], &["path"], &["condition"]]),
     ("sys", &[&["clock", "limits", "memory", "socket"], &["mod"]]),
-    ("tls", &[&["client", "server"], &["fault", "identity", "mod", "sessions"]]),
+    ("tls", &[&["client", "server"], &["bounded", "fault", "identity", "mod", "sessions"]]),
     (
         "upstream",
         &[
@@ -110,6 +110,7 @@ pub const FLOORS: [Floors; 27] = [
             &["upstreams"],
             &["wire"],
             &["kit"],
+            &["silent"],
             &["heads", "time"],
             &["buffers", "engine", "pressure", "queue"],
         ],

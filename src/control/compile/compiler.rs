@@ -87,9 +87,16 @@ pub(super) struct Compiler<'a> {
     pub resolved: &'a Resolved,
     pub kept: &'a mut Kept,
     pub problems: Vec<Problem>,
+    /// What is worth knowing and wrong with nothing.
+    pub notices: Vec<Problem>,
 }
 
 impl Compiler<'_> {
+    /// Notes something at a key that keeps nobody from taking the configuration.
+    pub(super) fn notice(&mut self, key: &str, what: String) {
+        self.notices.push(self.source.problem(key, what, ""));
+    }
+
     /// Notes a problem at a key.
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>, remedy: &str) {
         self.problems.push(self.source.problem(key, what.into(), remedy));

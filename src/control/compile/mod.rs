@@ -29,6 +29,8 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// Everything that is wrong; empty for a source that is taken whole or not at all.
     pub problems: Vec<Problem>,
+    /// What is worth knowing and wrong with nothing.
+    pub notices: Vec<Problem>,
     /// The keys of the parts that were left out for it, as `routes.3` or `services.web`.
     pub rejected: Vec<String>,
     /// For [`Kept::keep`], once it is published.
@@ -45,7 +47,7 @@ pub fn compile(
     kept: &mut Kept,
     generation: u64,
 ) -> Result<Compiled, Vec<Problem>> {
-    let mut compiler = Compiler { source, resolved, kept, problems: Vec::new() };
+    let mut compiler = Compiler { source, resolved, kept, problems: Vec::new(), notices: Vec::new() };
     let (mut parts, mut rejected) = (Parts::default(), Vec::new());
     let config = &source.config;
     let mut services = Vec::with_capacity(config.services.len());
@@ -97,7 +99,7 @@ pub fn compile(
         routes: routes.into_iter().map(|kept| kept.route).collect(),
         services,
     };
-    Ok(Compiled { snapshot, problems: compiler.problems, rejected, parts })
+    Ok(Compiled { snapshot, problems: compiler.problems, notices: compiler.notices, rejected, parts })
 }
 
 /// Compiles one service anew, for the addresses of its names changed; `None` where it stays what it was.
@@ -112,7 +114,7 @@ pub fn recompile_service(
 ) -> Result<Option<Arc<Service>>, Vec<Problem>> {
     let Some(spec) = source.config.services.get(name) else { return Ok(None) };
     let before = kept.parts.services.get(name).cloned();
-    let mut compiler = Compiler { source, resolved, kept, problems: Vec::new() };
+    let mut compiler = Compiler { source, resolved, kept, problems: Vec::new(), notices: Vec::new() };
     let service = services::service(&mut compiler, name, spec);
     let is_same = before.is_some_and(|before| Arc::ptr_eq(&before, &service));
     if compiler.problems.is_empty() { Ok((!is_same).then_some(service)) } else { Err(compiler.problems) }

@@ -8,6 +8,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 
 use super::compiler::Compiler;
+use crate::config::files::Folder;
 use crate::config::listeners::ListenerSpec;
 use crate::config::services::{Protocol, ServiceSpec};
 use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Material, ServiceTls, TlsVersion};
@@ -52,16 +53,27 @@ fn certificate_files(compiler: &mut Compiler<'_>, key: &str, tls: &ListenerTls) 
     let mut all: Vec<_> = named.map(|(at, files)| (format!("{key}.certificates.{at}"), files.clone())).collect();
     let Some(folder) = &tls.directory else { return all };
     let key = format!("{key}.directory");
-    match compiler.source.files.pairs(folder) {
-        Err(error) => compiler.problem(&key, format!("{}: {error}", folder.display()), ""),
-        Ok([]) => {
-            compiler.problem(&key, format!("{} has no certificate", folder.display()), "add NAME.crt and NAME.key");
+    let Folder { pairs, alone } = match compiler.source.files.folder(folder) {
+        Ok(read) => read.clone(),
+        Err(error) => {
+            compiler.problem(&key, format!("{}: {error}", folder.display()), "");
+            return all;
         }
-        Ok(pairs) => all.extend(pairs.iter().cloned().map(|(cert, of_cert)| {
-            let files = CertificateFiles { cert: Material::Path(cert), key: Material::Path(of_cert), ocsp: None };
-            (key.clone(), files)
-        })),
+    };
+    for path in alone {
+        compiler.notice(&key, format!("{} has no key beside it and is passed over", path.display()));
     }
+    if pairs.is_empty() {
+        compiler.problem(
+            &key,
+            format!("{} has no certificate with its key", folder.display()),
+            "add NAME.crt and NAME.key",
+        );
+    }
+    all.extend(pairs.into_iter().map(|(cert, of_cert)| {
+        let files = CertificateFiles { cert: Material::Path(cert), key: Material::Path(of_cert), ocsp: None };
+        (key.clone(), files)
+    }));
     all
 }
 

@@ -602,6 +602,26 @@ mod tests {
     }
 
     #[test]
+    fn heads_in_flight_are_bounded_by_their_bytes_and_room_comes_back() {
+        let mut peer = Peer::new(Role::Server);
+        let value = "v".repeat(4_000);
+        let fields = [("a", &value[..]); 15];
+        let mut keys = Vec::new();
+        for at in 0..99 {
+            peer.request(2 * at + 1, &fields, true);
+            keys.extend(peer.connection.accept().map(|request| request.key));
+        }
+        assert!((10..20).contains(&keys.len()), "{} of 60 KB each", keys.len());
+        let refused = peer.sent().iter().filter(|(of, _)| *of == kind::RST_STREAM).count();
+        assert_eq!((refused, peer.connection.fault()), (99 - keys.len(), None));
+        for key in keys {
+            peer.connection.stream(key).release();
+        }
+        peer.request(201, &fields, true);
+        assert!(peer.connection.accept().is_some());
+    }
+
+    #[test]
     fn a_flood_of_blocks_that_begin_nothing_is_stopped() {
         let mut peer = Peer::new(Role::Server);
         for at in 0..100 {

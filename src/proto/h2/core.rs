@@ -68,6 +68,8 @@ pub(super) struct Core {
     pub next_id: u32,
     /// Streams that somebody holds.
     pub held: usize,
+    /// Bytes of their requests' heads.
+    pub heads_bytes: usize,
     /// Those who wait until the peer has said what it takes.
     pub untold: Vec<Waker>,
     /// Streams of a client that nobody has accepted yet.
@@ -101,6 +103,7 @@ impl Core {
             last_told: None,
             next_id: 1,
             held: 0,
+            heads_bytes: 0,
             untold: Vec::new(),
             accepted: VecDeque::new(),
             undecided: Vec::new(),
@@ -212,6 +215,12 @@ impl Core {
         }
     }
 
+    /// Nobody holds a stream any more.
+    pub(super) fn let_go(&mut self, key: StreamKey) {
+        self.held -= 1;
+        self.heads_bytes -= self.store.get(key).map_or(0, |stream| std::mem::take(&mut stream.head_bytes));
+    }
+
     /// Lets the peer send over the connection what it may.
     pub(super) fn replenish(&mut self) {
         let increment = self.window.replenish(self.bandwidth.window());
@@ -282,7 +291,7 @@ impl Core {
         let before = self.undecided.len();
         self.undecided.retain(|one| one.key != key);
         if self.undecided.len() < before {
-            self.held -= 1;
+            self.let_go(key);
             self.forget(key, ClosedBy::Peer);
         }
     }

@@ -148,7 +148,7 @@ impl<'a> Handle<'a> {
         let (end, is_sent, is_refused) = (stream.end, stream.outgoing == SentPart::All, stream.is_refused);
         let has_ended = stream.incoming == Incoming::Ended;
         let is_whole = stream.length_left == Some(0);
-        core.held -= 1;
+        core.let_go(key);
         if core.standing == ConnectionStanding::Over || end.is_some() {
             let is_theirs = matches!(end, Some(StreamEnd::Reset(_)));
             return core.forget(key, if is_theirs { ClosedBy::Peer } else { ClosedBy::Us });

@@ -122,6 +122,12 @@ impl BlockFields {
         self.fault
     }
 
+    /// Its bytes, each field counted with 32 more (RFC 9113 §6.5.2).
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+
     /// What its `Content-Length` says.
     #[must_use]
     pub const fn length(&self) -> Option<u64> {

@@ -7,7 +7,7 @@ use super::message::{BlockFields, Body, MessageFault};
 use super::reader::ConnectionFault;
 use super::store::ClosedBy;
 use super::stream::{Incoming, Stream, StreamEnd, StreamKey};
-use crate::limits::H2_STREAMS_MAX;
+use crate::limits::{H2_HEADS_BYTES_MAX, H2_STREAMS_MAX};
 
 const CLOSED: ConnectionFault = ConnectionFault { name: "closed_stream", code: ErrorCode::StreamClosed };
 
@@ -43,7 +43,8 @@ pub(super) fn take_block(
         core.store.note_closed(id, ClosedBy::Us);
         return core.bound(Bounded::Fault);
     }
-    if core.held >= H2_STREAMS_MAX as usize {
+    let is_too_much = core.held > 0 && core.heads_bytes + fields.size() > H2_HEADS_BYTES_MAX;
+    if core.held >= H2_STREAMS_MAX as usize || is_too_much {
         // The client may have reset some of which the upstream's side is not over: these count on.
         core.writer.put_reset(id, ErrorCode::RefusedStream);
         core.store.note_closed(id, ClosedBy::Us);
@@ -53,6 +54,8 @@ pub(super) fn take_block(
     let window = core.writer.initial_window();
     let mut stream = Stream::new(id, window, &core.budget, core.now_ms);
     stream.length_left = fields.length();
+    stream.head_bytes = fields.size();
+    core.heads_bytes += stream.head_bytes;
     stream.incoming = if ends_stream { Incoming::Ended } else { Incoming::Body };
     core.held += 1;
     let body = fields.body(ends_stream);

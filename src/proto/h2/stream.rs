@@ -72,6 +72,8 @@ pub struct Stream {
     pub(super) incoming: Incoming,
     /// Heads as text, not taken.
     pub(super) head: Vec<u8>,
+    /// Bytes of the head that it began with, as they are counted.
+    pub(super) head_bytes: usize,
     /// Bytes of the body, of which so many were taken.
     body: Vec<u8>,
     read: usize,
@@ -108,6 +110,7 @@ impl Stream {
             id,
             incoming: Incoming::Head,
             head: Vec::new(),
+            head_bytes: 0,
             body: Vec::new(),
             read: 0,
             taken: 0,

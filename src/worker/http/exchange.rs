@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::super::engine::{Transport, caught};
 use super::super::host::Worker;
+use super::super::kit::Kit;
 use super::super::live::{ListenerRef, LiveRoute};
 use super::super::upstreams::admit::Destination;
 use super::super::upstreams::attempts::attempts;
@@ -35,13 +36,14 @@ use crate::failure::{Failure, Phase, Resource};
 use crate::filter;
 use crate::filter::context::{Answer, Verdict};
 use crate::filter::transform::Transform;
-use crate::limits::DEADLINE_SLACK_MS;
+use crate::limits::{DEADLINE_SLACK_MS, HEADS_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h2::frame::ErrorCode;
 use crate::snapshot::{Listener, Service};
+use crate::sys::clock::unix_s;
 use crate::timeouts::Timeout;
 use crate::tls::Facts;
 use crate::upstream::pick::{Balance, hash_of};
@@ -53,9 +55,12 @@ pub(super) async fn exchange<T: Transport>(
     head: &mut RequestHead,
     parsed: Result<(), Failure>,
 ) -> After {
+    // It has spoken.
+    session.silence = None;
     let Session { link: client, peer, slot, is_last, tls, early, bound, .. } = session;
     let listener: ListenerRef = slot.listener();
     let kit = &worker.kit;
+    let heads = HeadBytes::of(kit, head);
     let request_id = u128::from(kit.transport.random()) << 64 | u128::from(kit.transport.random());
     let hop = hop((peer.address, tls.as_deref()), &listener, head, request_id);
     let facts = (hop.client, tls.clone());
@@ -83,7 +88,9 @@ pub(super) async fn exchange<T: Transport>(
     let outcome = match parsed {
         Ok(()) => {
             let route = || slot.find(head, &worker.live);
-            let found = if worker.pressure.refuses(kit.transport.random()) {
+            let found = if heads.are_too_many() {
+                Err(Failure::LocalResource(Resource::Memory))
+            } else if worker.pressure.refuses(kit.transport.random()) {
                 Err(Failure::LocalResource(Resource::Worker))
             } else {
                 route().ok_or(Failure::NoRoute)
@@ -209,7 +216,33 @@ fn check_name<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> R
     // A connection without TLS, from before a reload gave TLS to the listener, may carry no further request.
     let facts = exchange.account.tls().ok_or(Failure::Misdirected)?;
     let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
-    if meant == Some(facts.policy) { Ok(()) } else { Err(Failure::Misdirected) }
+    // What was shown has come to its end: a new connection must show something new.
+    let is_over = facts.client_until_s.is_some_and(|until_s| until_s <= unix_s(exchange.kit().transport.wall()));
+    if meant == Some(facts.policy) && !is_over { Ok(()) } else { Err(Failure::Misdirected) }
+}
+
+/// The bytes of a request's head, which the worker holds until the request is over: it may have to be sent again, and is recorded.
+struct HeadBytes<'a, T: Transport> {
+    kit: &'a Kit<T>,
+    bytes: usize,
+}
+
+impl<'a, T: Transport> HeadBytes<'a, T> {
+    fn of(kit: &'a Kit<T>, head: &RequestHead) -> Self {
+        let bytes = head.bytes().len();
+        kit.heads_bytes.set(kit.heads_bytes.get() + bytes);
+        Self { kit, bytes }
+    }
+
+    const fn are_too_many(&self) -> bool {
+        self.kit.heads_bytes.get() > HEADS_BYTES_MAX
+    }
+}
+
+impl<T: Transport> Drop for HeadBytes<'_, T> {
+    fn drop(&mut self) {
+        self.kit.heads_bytes.set(self.kit.heads_bytes.get() - self.bytes);
+    }
 }
 
 /// Early data may be a replay by somebody who recorded it, so a request that is not safe waits for the end of the handshake

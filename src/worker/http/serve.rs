@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use super::super::engine::{Socket, Transport, finish, receive};
 use super::super::host::Worker;
+use super::super::kit::Kit;
 use super::super::live::ListenerSlot;
+use super::super::silent::Silence;
 use super::super::wire::connection::{plain, secure};
 use super::super::wire::early::{Until, wait_for_handshake};
 use super::super::wire::ends::of_connection;
@@ -66,7 +68,7 @@ pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer:
     } else {
         let inbox = worker.kit.buffers.buffer(HEAD_BUFFER_BYTES);
         let link = Link::new(of_connection(plain(socket)), inbox, worker.kit.timer());
-        Session { link, peer, slot, requests: 0, is_last: false, tls: None, early: None, bound: None }
+        Session::new(&worker.kit, link, peer, slot)
     };
     if session.tls.as_ref().is_some_and(|facts| facts.is_h2) {
         return Box::pin(streams::serve(&worker, session)).await;
@@ -77,7 +79,7 @@ pub async fn serve<T: Transport>(worker: Rc<Worker<T>>, socket: Socket<T>, peer:
         match Box::pin(connection.serve_busy()).await {
             After::KeepAlive => {}
             After::Linger => {
-                linger(&mut connection.session.link).await;
+                linger(&connection.worker.kit, &mut connection.session.link).await;
                 break;
             }
             After::Http2 => {
@@ -111,16 +113,7 @@ async fn begin_tls<T: Transport>(
             kit.metrics.borrow_mut().count_handshake(slot.label, &facts);
             kit.buffers.fit(&mut inbox, 0);
             let link = Link::new(of_connection(secure(ends)), inbox, timer);
-            return Some(Session {
-                link,
-                peer,
-                slot,
-                requests: 0,
-                is_last: false,
-                tls: Some(facts),
-                early,
-                bound: None,
-            });
+            return Some(Session { tls: Some(facts), early, ..Session::new(kit, link, peer, slot) });
         }
         Err(refused) => refused,
     };
@@ -129,11 +122,10 @@ async fn begin_tls<T: Transport>(
         Refused::Failed(reason) => reason,
         Refused::Plain(socket) => {
             let link = Link::new(of_connection(plain(socket)), inbox, timer);
-            let mut session =
-                Session { link, peer, slot, requests: 0, is_last: true, tls: None, early: None, bound: None };
+            let mut session = Session { is_last: true, ..Session::new(kit, link, peer, slot) };
             let failure = Failure::ClientBadRequest("plain_http_to_tls");
             if exchange(worker, &mut session, &mut worker.heads.head(), Err(failure)).await == After::Linger {
-                linger(&mut session.link).await;
+                linger(kit, &mut session.link).await;
             }
             "plain_http"
         }
@@ -220,7 +212,9 @@ impl<T: Transport> ClientConnection<T> {
             let is_begun = !link.inbox.is_empty();
             match link.timer.guard(receive(&mut link.receiver, &mut link.inbox)).await {
                 Ok(Ok(bytes)) if bytes > 0 => {}
-                Ok(_) | Err(_) if !is_begun => return Arrival::Quiet,
+                Ok(_) | Err(_) if !is_begun || session.silence.as_ref().is_some_and(Silence::is_over) => {
+                    return Arrival::Quiet;
+                }
                 Ok(_) => return Arrival::Refused(Failure::ClientClosed(Phase::Head)),
                 Err(_) => return Arrival::Refused(Failure::ClientHeaderTimeout),
             }
@@ -299,7 +293,9 @@ async fn end_handshake<T: Transport>(session: &mut Session<T>) -> Option<FirstBy
 
 /// Reads on for a moment after the last answer: closing with unread bytes would reset the connection, and
 /// the reset may destroy the answer before the client has read it (RFC 9112 §9.6).
-async fn linger<T: Transport>(link: &mut Link<T>) {
+async fn linger<T: Transport>(kit: &Kit<T>, link: &mut Link<T>) {
+    // Nothing more is expected of it: it gives way where places run out.
+    let _silence = kit.begin_silence(&link.timer);
     link.timer.arm_row(Timeout::Linger);
     let _ = link.timer.guard(finish(&mut link.sender)).await;
     let mut left = LINGER_BYTES_MAX.max(DRAIN_BYTES_MAX);

@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use super::super::engine::Transport;
+use super::super::kit::Kit;
 use super::super::live::ListenerSlot;
+use super::super::silent::Silence;
 use super::super::wire::link::Link;
 use super::super::wire::tls::early::Early;
 use super::bound::Bound;
@@ -15,6 +17,8 @@ use crate::tls::Facts;
 /// A connection, or one stream of it.
 #[derive(Debug)]
 pub(super) struct Session<T: Transport> {
+    /// It has brought no request yet. Before the connection, whose timer it names.
+    pub silence: Option<Silence>,
     /// The connection.
     pub link: Link<T>,
     /// Its other end.
@@ -34,6 +38,12 @@ pub(super) struct Session<T: Transport> {
 }
 
 impl<T: Transport> Session<T> {
+    /// A connection that has brought no request yet.
+    pub(super) fn new(kit: &Kit<T>, link: Link<T>, peer: Peer, slot: Rc<ListenerSlot<T>>) -> Self {
+        let silence = Some(kit.begin_silence(&link.timer));
+        Self { silence, link, peer, slot, requests: 0, is_last: false, tls: None, early: None, bound: None }
+    }
+
     /// Another request begins.
     pub(super) fn begin_request(&mut self, is_draining: bool) {
         self.requests += 1;

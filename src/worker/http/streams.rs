@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use super::super::engine::Transport;
 use super::super::host::Worker;
 use super::super::live::ListenerSlot;
+use super::super::silent::Silence;
 use super::super::time::timer::Timer;
 use super::super::wire::ends::{Inlet, Outlet};
 use super::super::wire::h2::mux::Mux;
@@ -55,7 +56,7 @@ enum ServerWait {
 
 /// Serves a connection to its end. What came already is in the session's inbox.
 pub(super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session<T>) {
-    let Session { link, peer, slot, tls, early, .. } = session;
+    let Session { silence, link, peer, slot, tls, early, .. } = session;
     let Link { receiver, sender, inbox, timer } = link;
     let (Inlet::Connection(inlet), Outlet::Connection(outlet)) = (receiver, sender) else { return };
     let window_max = slot.listener().spec.http2_window_max.window_bytes().unwrap_or(H2_STREAM_WINDOW_BYTES);
@@ -64,7 +65,8 @@ pub(super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session
     let mut pipe = Pipe::new(worker.kit.transport.clone(), (inlet, outlet), inbox);
     pipe.give_first(&streams.mux);
     let rest = worker.kit.timer();
-    let mut driver = ServerDriver { worker, streams, timer, rest, pipe, waiting: ServerWait::Nothing, discarded: 0 };
+    let waiting = ServerWait::Nothing;
+    let mut driver = ServerDriver { silence, worker, streams, timer, rest, pipe, waiting, discarded: 0 };
     poll_fn(|cx| driver.poll(cx)).await;
     if let Some(fault) = driver.streams.mux.drive(|connection| connection.fault()) {
         worker.kit.metrics.borrow_mut().count_excess(driver.streams.slot.label, fault.name);
@@ -72,6 +74,8 @@ pub(super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session
 }
 
 struct ServerDriver<'a, T: Transport> {
+    /// It has brought no request yet. Before the timer that it names.
+    silence: Option<Silence>,
     worker: &'a Rc<Worker<T>>,
     streams: Rc<Streams<T>>,
     timer: Timer<T>,
@@ -123,6 +127,9 @@ impl<T: Transport> ServerDriver<'_, T> {
         if self.timer.poll_expired(cx).is_none() {
             return Poll::Pending;
         }
+        if self.silence.as_ref().is_some_and(Silence::is_over) {
+            return Poll::Ready(());
+        }
         match self.waiting {
             // It had its time.
             ServerWait::Leave | ServerWait::End => return Poll::Ready(()),
@@ -138,8 +145,9 @@ impl<T: Transport> ServerDriver<'_, T> {
     }
 
     /// Begins the exchanges of requests that have come.
-    fn begin_accepted(&self) {
+    fn begin_accepted(&mut self) {
         while let Some(accepted) = self.streams.mux.drive(Connection::accept) {
+            self.silence = None;
             self.worker.kit.transport.spawn(answer(Rc::clone(self.worker), Rc::clone(&self.streams), accepted));
         }
     }
@@ -248,7 +256,8 @@ async fn answer<T: Transport>(worker: Rc<Worker<T>>, streams: Rc<Streams<T>>, ac
     let ends = (Inlet::Stream(Box::new(inlet)), Outlet::Stream(Box::new(outlet)));
     let link = Link::new(ends, buffers.buffer(HEAD_BUFFER_BYTES), worker.kit.timer());
     let (slot, tls, early) = (Rc::clone(slot), tls.clone(), early.clone());
-    let mut session = Session { link, peer: *peer, slot, requests: 1, is_last: false, tls, early, bound: None };
+    let mut session =
+        Session { silence: None, link, peer: *peer, slot, requests: 1, is_last: false, tls, early, bound: None };
     exchange(&worker, &mut session, &mut head, parsed).await;
     worker.heads.put_head(head, buffers);
     buffers.put_buffer(std::mem::take(&mut session.link.inbox));

@@ -98,6 +98,14 @@ impl<T: Transport> Timers<T> {
         }
     }
 
+    /// Ends a wait now.
+    pub(crate) fn expire(&self, key: Key) {
+        let waker = self.wheel.borrow_mut().expire(key);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     fn arm(&self, key: Key, after_ms: u64, is_idle: bool) {
         let deadline = (self.transport.coarse_ms() + after_ms).div_ceil(TICK_MS);
         self.wheel.borrow_mut().arm(key, deadline, is_idle);
@@ -141,6 +149,11 @@ impl<T: Transport> Timer<T> {
     pub(crate) fn arm_idle(&self, timeout: Timeout, after_ms: u64) {
         self.armed.set(timeout);
         self.timers.arm(self.key, after_ms, true);
+    }
+
+    /// What it is known by as long as it is there.
+    pub(crate) const fn key(&self) -> Key {
+        self.key
     }
 
     /// Stops it.

@@ -15,6 +15,13 @@ const NEVER: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(usize);
 
+#[cfg(test)]
+impl Key {
+    pub(crate) const fn of(place: usize) -> Self {
+        Self(place)
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     /// The tick at which it expires; [`NEVER`] where it is not armed.
@@ -93,6 +100,15 @@ impl Wheel {
             self.unschedule(key.0);
             self.schedule(key.0, deadline);
         }
+    }
+
+    /// The deadline has come now; the waker to tell it.
+    pub fn expire(&mut self, key: Key) -> Option<Waker> {
+        self.unschedule(key.0);
+        let entry = &mut self.entries[key.0];
+        entry.is_expired = true;
+        entry.deadline = NEVER;
+        entry.waker.take()
     }
 
     /// Forgets the deadline.

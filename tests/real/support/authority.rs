@@ -90,10 +90,22 @@ impl Authority {
 
     /// One that ends with the given year.
     pub fn issue_until(&self, file: &str, names: &[&str], year: i32) -> Issued {
+        self.issue_ending(file, names, |parameters| parameters.not_after = rcgen::date_time_ymd(year, 12, 31))
+    }
+
+    /// One that ends in so many seconds.
+    pub fn issue_for(&self, file: &str, names: &[&str], seconds: u64) -> Issued {
+        self.issue_ending(file, names, |parameters| {
+            let end = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+            parameters.not_after = end.into();
+        })
+    }
+
+    fn issue_ending(&self, file: &str, names: &[&str], end: impl FnOnce(&mut CertificateParams)) -> Issued {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut parameters = CertificateParams::new(names).unwrap();
         parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        parameters.not_after = rcgen::date_time_ymd(year, 12, 31);
+        end(&mut parameters);
         let key = KeyPair::generate().unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let path = |extension: &str| self.folder.join(format!("{file}.{extension}"));

@@ -172,7 +172,7 @@ fn config(
     rest: &str,
 ) -> String {
     format!(
-        "[workers]\nthreads = 2\nengine = \"{engine}\"\n[access_log]\npath = \"{}\"\n[admin]\naddress = \"{admin}\"\n\
+        "[workers]\nthreads = 2\nengine = \"{engine}\"\n[access_log]\npath = \"{}\"\n[admin]\naddress = \"{admin}\"\nhosts = [\"test\"]\n\
          [listeners.web]\naddress = \"{address}\"\n{web}\n{rest}",
         folder.join("access.log").display()
     )

@@ -2,7 +2,6 @@
 //! whether it must show one.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use rustls::Connection;
 use rustls::server::Acceptor;
@@ -11,6 +10,7 @@ use super::early::Early;
 use super::ends::{TlsInlet, TlsOutlet, ends};
 use super::handshake::{Failed, Handshake};
 use crate::limits::HANDSHAKES_MAX;
+use crate::sys::clock::unix_s;
 use crate::tls::Facts;
 use crate::tls::server::ServerTls;
 use crate::worker::engine::{Socket, Transport};
@@ -33,27 +33,8 @@ pub(crate) enum Refused<T: Transport> {
     Plain(Socket<T>),
 }
 
-/// A place among the handshakes of a worker.
-struct HandshakePlace<'a, T: Transport>(&'a Kit<T>);
-
-impl<'a, T: Transport> HandshakePlace<'a, T> {
-    fn take(kit: &'a Kit<T>) -> Option<Self> {
-        let count = kit.handshakes.get();
-        (count < HANDSHAKES_MAX).then(|| {
-            kit.handshakes.set(count + 1);
-            Self(kit)
-        })
-    }
-}
-
-impl<T: Transport> Drop for HandshakePlace<'_, T> {
-    fn drop(&mut self) {
-        self.0.handshakes.set(self.0.handshakes.get() - 1);
-    }
-}
-
 /// Makes the handshake within the time that `timer` runs already. `inbox` is an empty buffer and is so again where there is
-/// TLS.
+/// TLS. A connection takes a place among the handshakes once its ClientHello is here: before it, nothing is worked on.
 pub(crate) async fn accept<T: Transport>(
     kit: &Kit<T>,
     mut socket: Socket<T>,
@@ -61,9 +42,8 @@ pub(crate) async fn accept<T: Transport>(
     timer: &Timer<T>,
     inbox: &mut Vec<u8>,
 ) -> Result<Accepted<T>, Refused<T>> {
-    let Some(_place) = HandshakePlace::take(kit) else { return Err(Refused::Failed("too_many")) };
     let mut handshake = Handshake::new(&mut socket, Some(timer), inbox);
-    match shake(&mut handshake, tls).await {
+    match shake(kit, &mut handshake, tls, timer).await {
         Ok((mut connection, facts)) => {
             let sealed_bytes = handshake.sealed_bytes;
             inbox.clear();
@@ -88,10 +68,13 @@ impl From<Failed> for ShakeFault {
 }
 
 async fn shake<T: Transport>(
+    kit: &Kit<T>,
     handshake: &mut Handshake<'_, T>,
     tls: &ServerTls,
+    timer: &Timer<T>,
 ) -> Result<(Connection, Facts), ShakeFault> {
     let mut acceptor = Acceptor::default();
+    let silence = kit.begin_silence(timer);
     handshake.receive().await?;
     // A TLS handshake begins with byte 22; a capital letter is the method of a request without TLS.
     if handshake.unread().first().is_some_and(u8::is_ascii_uppercase) {
@@ -112,9 +95,13 @@ async fn shake<T: Transport>(
             }
         }
     };
+    drop(silence);
+    let _shaking = kit.begin_handshake(timer, HANDSHAKES_MAX);
     let name = accepted.client_hello().server_name().map(str::to_owned);
     let policy = tls.policy(name.as_deref()).ok_or(Failed::of("no_policy"))?;
-    let mut connection = match accepted.into_connection(Arc::clone(&policy.config)) {
+    let now_s = unix_s(kit.transport.wall());
+    let (config, until) = policy.config(now_s).map_err(|_| Failed::of("no_policy"))?;
+    let mut connection = match accepted.into_connection(config) {
         Ok(connection) => Connection::from(connection),
         Err((error, mut alert)) => {
             let _ = alert.write_all(&mut handshake.sealed);
@@ -122,6 +109,6 @@ async fn shake<T: Transport>(
         }
     };
     handshake.complete(&mut connection).await?;
-    let facts = Facts { policy: policy.print, ..Facts::of(&connection, name.as_deref()) };
+    let facts = Facts { policy: policy.print, client_until_s: until.get(), ..Facts::of(&connection, name.as_deref()) };
     Ok((connection, facts))
 }
