@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use ringress::config::document::Syntax;
 use ringress::config::{EngineChoice, Source};
 use ringress::control::compile::{Kept, Resolved, compile};
+use ringress::mailbox::Acceptor;
 use ringress::snapshot::{Address, Peer, Snapshot};
 use ringress::upstream::evidence::{Delivery, Peek};
 use ringress::worker::engine::half::{RingReceiver, RingSender};
@@ -303,5 +304,54 @@ fn the_unsolicited_408_of_an_idle_connection_is_not_the_answer() {
             assert!(answer.starts_with(expected), "{engine:?} {method} {answer} {failed:?}");
             assert_eq!(failed, if method == "GET" { &["upstream_unsolicited"][..] } else { &[] });
         }
+    }
+}
+
+/// Connections that a second run accepts on a listener on which a first run had armed its accepts and panicked.
+fn accepted_after_a_panic(engine: EngineChoice, connections: usize) -> usize {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (armed, is_armed) = std::sync::mpsc::channel();
+    let worker = std::thread::spawn(move || {
+        let accept = |panics: bool| {
+            let acceptor = Acceptor::Tcp(listener.try_clone().unwrap());
+            let armed = armed.clone();
+            run(engine, async move |ring: Ring, _| {
+                let (listening, count) = (Rc::new(ring.listener(acceptor).unwrap()), Rc::new(RefCell::new(0)));
+                for _ in 0..4 {
+                    let (listening, count) = (Rc::clone(&listening), Rc::clone(&count));
+                    ring.spawn(async move {
+                        while listening.accept().await.is_ok() {
+                            *count.borrow_mut() += 1;
+                        }
+                    });
+                }
+                ring.sleep(50).await;
+                assert!(!panics, "the worker panics");
+                armed.send(()).unwrap();
+                for _ in 0..100 {
+                    ring.sleep(20).await;
+                    if *count.borrow() == connections {
+                        break;
+                    }
+                }
+                *count.borrow()
+            })
+        };
+        let first = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| accept(true)));
+        assert!(first.is_err());
+        accept(false).unwrap()
+    });
+    is_armed.recv().unwrap();
+    let clients: Vec<_> = (0..connections).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let accepted = worker.join().unwrap();
+    drop(clients);
+    accepted
+}
+
+#[test]
+fn what_was_armed_when_a_worker_panicked_swallows_no_connection() {
+    for engine in ENGINES {
+        assert_eq!(accepted_after_a_panic(engine, 50), 50, "{engine:?}");
     }
 }
