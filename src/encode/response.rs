@@ -161,7 +161,7 @@ fn put_fields(
     edits: EditsOfResponse<'_>,
 ) {
     let dropped = KnownSet::HOP_BY_HOP
-        .with(KnownSet::of(&[Known::ContentLength]), !terms.passes_length)
+        .with(KnownSet::of(&[Known::ContentLength]), true)
         .with(KnownSet::of(&[Known::ContentType]), terms.grpc_web.is_some());
     let is_edited = edits.iter().any(Option::is_some);
     let passing = head.fields(bytes).filter(|(field, name, _)| {
@@ -169,6 +169,10 @@ fn put_fields(
         !is_left_out
     });
     out.fields(bytes, passing.map(|(field, ..)| field));
+    // Once, however often an old server said it.
+    if let Some(length) = head.known(Known::ContentLength, bytes).filter(|_| terms.passes_length) {
+        out.field(b"Content-Length", length);
+    }
     let is_dated = head.status() == 101 || head.known(Known::Date, bytes).is_some() || is_removed(edits, b"date");
     if let Some(now) = terms.now.filter(|_| !is_dated) {
         out.field(b"Date", httpdate::fmt_http_date(now).as_bytes());

@@ -28,6 +28,13 @@ impl Subrequest {
         matches!(&self.method[..], b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
     }
 
+    /// True where it has a body that its method has none of by custom (RFC 9110 §9.3).
+    #[must_use]
+    pub fn has_unusual_body(&self) -> bool {
+        let is_without = matches!(&self.method[..], b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"DELETE");
+        is_without && !self.body.is_empty()
+    }
+
     /// True where every part is what it must be, and no field is one that the encoder writes.
     #[must_use]
     pub fn is_valid(&self) -> bool {

@@ -67,19 +67,19 @@ impl Failure {
                 "Nothing, where it is rare. Otherwise look at the client addresses in the access log; `listeners.NAME.timeouts.header` is the time."]),
             Self::ClientBodyTimeout => row((408, 13), "client_body_timeout", BAD, CLIENT, [
                 "The request body stalled.",
-                "A client that stopped sending, or sends less than 500 bytes a second after the first 10 s.",
-                "Raise `listeners.NAME.timeouts.body` where clients are known to pause; otherwise nothing."]),
+                "A client that stopped sending for `listeners.NAME.timeouts.body`, or sends less than `listeners.NAME.body_rate` once 10 s were waited for it.",
+                "Raise the one where clients are known to pause, lower the other where they are slow; otherwise nothing."]),
             Self::ClientBadRequest(_) => row((400, 13), "client_bad_request", BAD, CLIENT, [
                 "The request is malformed.",
                 "A client that breaks RFC 9112, a scanner, or an attempt to smuggle a request; the rule behind the colon says what was wrong.",
-                "Correct the client. `field_underscore` can be allowed by `listeners.NAME.underscores`."]),
+                "Correct the client. `field_underscore` can be allowed by `listeners.NAME.underscores`, `hidden_dots` by `listeners.NAME.hidden_dots`."]),
             Self::ClientUriTooLong => row((414, 8), "client_uri_too_long", DENIED, CLIENT, [
                 "The request target is too long.",
                 "A form sent by GET, or a loop of redirects that appends to the query; the limit is 16 KiB.",
                 "Send long data in a body."]),
             Self::ClientHeadTooLarge => row((431, 8), "client_head_too_large", DENIED, CLIENT, [
                 "The request head is too large.",
-                "Cookies that grew; the limits are 64 KiB and 128 fields.",
+                "Cookies that grew; the limits are 64 KiB and 2,048 fields.",
                 "Delete cookies, and find who sets them."]),
             Self::ClientBodyTooLarge => row((413, 8), "client_body_too_large", DENIED, CLIENT, [
                 "The request body is too large.",
@@ -91,8 +91,8 @@ impl Failure {
                 "Nothing."]),
             Self::ClientMethod => row((501, 12), "client_method", DENIED, CLIENT, [
                 "The method is not implemented by this proxy.",
-                "CONNECT: the client takes this for a forward proxy.",
-                "Correct the client's proxy settings."]),
+                "CONNECT: the client takes this for a forward proxy, or asks for another protocol over HTTP/2 than the WebSocket.",
+                "Correct the client's settings."]),
             Self::ClientExpectation => row((417, 13), "client_expectation", DENIED, CLIENT, [
                 "Only 100-continue can be expected.",
                 "`Expect` with another value than `100-continue`.",
@@ -104,7 +104,7 @@ impl Failure {
             Self::ClientSendTimeout => row((499, 14), "client_send_timeout", "", CLIENT_GONE, [
                 "The client did not take the response in time.",
                 "A client that stopped reading: a suspended tab, a full disk, a lost line.",
-                "Nothing, where it is rare; `listeners.NAME.timeouts.send` is the time."]),
+                "Nothing, where it is rare; `listeners.NAME.timeouts.send` is the time, `listeners.NAME.send_rate` the slowest pace."]),
             Self::NoRoute => row((404, 12), "no_route", "destination_not_found", OURS, [
                 "No route matches this request.",
                 "A host or path that no route has, often a missing host name or a scanner.",
@@ -251,7 +251,7 @@ impl Failure {
                 "Correct the application, often one that writes fields by hand."]),
             Self::UpstreamHeadTooLarge => row((502, 14), "upstream_head_too_large", "http_protocol_error", BAD_RESPONSE, [
                 "The upstream's response head is too large.",
-                "A response head above 64 KiB or 128 fields, often too many cookies.",
+                "A response head above 64 KiB or 2,048 fields, often too many cookies.",
                 "Correct the application."]),
             Self::UpstreamTruncated => row((502, 14), "upstream_truncated", TORN, BAD_RESPONSE, [
                 "The upstream closed inside its response.",

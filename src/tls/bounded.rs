@@ -13,15 +13,15 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// When what a client showed on one connection ends, in seconds since 1970; never where it showed nothing.
 #[derive(Debug)]
-pub struct Until(AtomicI64);
+pub struct ShownUntil(AtomicI64);
 
-impl Default for Until {
+impl Default for ShownUntil {
     fn default() -> Self {
         Self(AtomicI64::new(i64::MAX))
     }
 }
 
-impl Until {
+impl ShownUntil {
     /// The end, in seconds since 1970; `None` where there is none.
     #[must_use]
     pub fn get(&self) -> Option<i64> {
@@ -37,7 +37,7 @@ impl Until {
 #[derive(Debug)]
 pub(super) struct NotingVerifier {
     pub inner: Arc<dyn ClientCertVerifier>,
-    pub until: Arc<Until>,
+    pub until: Arc<ShownUntil>,
 }
 
 /// The end of the first of these to end.
@@ -98,7 +98,7 @@ impl ClientCertVerifier for NotingVerifier {
 #[derive(Debug)]
 pub(super) struct EndingTickets {
     pub inner: Arc<dyn ProducesTickets>,
-    pub until: Arc<Until>,
+    pub until: Arc<ShownUntil>,
     /// The time of the handshake, in seconds since 1970.
     pub now_s: i64,
 }

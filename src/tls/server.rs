@@ -15,7 +15,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 
-use super::bounded::{EndingTickets, NotingVerifier, Until};
+use super::bounded::{EndingTickets, NotingVerifier, ShownUntil};
 use super::identity::Identity;
 use super::{ALPN_H2, ALPN_HTTP1, versions};
 use crate::limits::EARLY_DATA_BYTES_MAX;
@@ -145,8 +145,8 @@ impl Policy {
     ///
     /// # Errors
     /// Versions without suites.
-    pub fn config(&self, now_s: i64) -> Result<(Arc<ServerConfig>, Arc<Until>), rustls::Error> {
-        let until = Arc::<Until>::default();
+    pub fn config(&self, now_s: i64) -> Result<(Arc<ServerConfig>, Arc<ShownUntil>), rustls::Error> {
+        let until = Arc::<ShownUntil>::default();
         let Some(Shown { terms, certificates, verifier, resumption }) = &self.shown else {
             return Ok((Arc::clone(&self.config), until));
         };

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod browser;
+mod certificates;
 mod clients;
 mod command_line;
 mod connections;

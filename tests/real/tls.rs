@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use rustls::version::{TLS12, TLS13};
 
-use crate::support::authority::{Authority, Issued};
+use crate::support::authority::Authority;
 use crate::support::origin::reply;
 use crate::support::proxy::service;
 use crate::support::secure::{SecureClient, client_config};
 use crate::support::{Client, ENGINES, Origin, PATIENCE, Proxy, eventually, noise, output, tool};
 
 /// An origin that answers with the head it got.
-fn mirror() -> Origin {
+pub fn mirror() -> Origin {
     Origin::start(|request, stream| reply(stream, request.head.as_bytes()))
 }
 
@@ -114,114 +114,6 @@ fn bodies_of_every_size_pass_both_ways() {
 }
 
 #[test]
-fn clients_show_a_certificate_where_the_name_asks_for_it() {
-    for engine in ENGINES {
-        let origin = mirror();
-        let (authority, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
-        let web = format!(
-            "tls = {{ certificates = [{}], client_auth = [{{ ca = [\"{}\"], hosts = [\"admin.test\"] }}] }}",
-            authority.issue("a", &["open.test", "admin.test"]).toml(),
-            clients.ca().display()
-        );
-        let proxy = Proxy::start_with(engine, &web, &service(&[origin.address], ""));
-        let known = client_config(&authority, Some(&clients.issue("c", &["client"])));
-        let unknown = client_config(&authority, Some(&strangers.issue("c", &["client"])));
-        let nobody = client_config(&authority, None);
-        let get = |config, name: &str, host: &str| {
-            SecureClient::connect(proxy.address, config, name).and_then(|mut client| client.get(host, "/"))
-        };
-        let seen = get(&known, "admin.test", "admin.test").unwrap();
-        let shown = seen.split("Client-Cert: :").nth(1).unwrap().split(":\r\n").next().unwrap();
-        assert!(shown.len() > 300, "{shown}");
-        for config in [&unknown, &nobody] {
-            let fault = get(config, "admin.test", "admin.test").unwrap_err();
-            assert!(fault.contains("alert") || fault.contains("ended"), "{engine}: {fault}");
-        }
-        // What one name does not ask for is no way to the other.
-        assert!(get(&nobody, "open.test", "open.test").unwrap().starts_with("HTTP/1.1 200"));
-        let refused = get(&nobody, "open.test", "admin.test").unwrap();
-        assert!(refused.starts_with("HTTP/1.1 421") && refused.contains("cause: misdirected"), "{refused}");
-    }
-}
-
-#[test]
-fn nothing_goes_on_after_the_end_of_the_certificate_that_was_shown() {
-    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        let origin = mirror();
-        let (authority, clients) = (Authority::new(), Authority::new());
-        let web = format!(
-            "tls = {{ certificates = [{}], client_auth = [{{ ca = [\"{}\"] }}] }}",
-            authority.issue("a", &["a.test"]).toml(),
-            clients.ca().display()
-        );
-        let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
-        let config = |shown: &Issued| {
-            let builder = rustls::ClientConfig::builder_with_protocol_versions(&[version]);
-            let builder = builder.with_root_certificates(authority.roots());
-            std::sync::Arc::new(
-                builder.with_client_auth_cert(vec![shown.der.clone()], shown.key_der.clone_key()).unwrap(),
-            )
-        };
-        let short = clients.issue_for("short", &["client"], 4);
-        let ends = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        let brief = config(&short);
-        let visit = |config| {
-            let mut client = SecureClient::connect(proxy.address, config, "a.test")?;
-            let answer = client.get("a.test", "/")?;
-            Ok::<_, String>((client, answer.starts_with("HTTP/1.1 200 "), answer.contains("Client-Cert: :")))
-        };
-        let (mut kept, is_taken, is_told) = visit(&brief).unwrap();
-        assert!(is_taken && is_told && !kept.is_resumed(), "{version:?}");
-        let (resumed, is_taken, is_told) = visit(&brief).unwrap();
-        assert!(is_taken && is_told && resumed.is_resumed(), "{version:?}");
-        std::thread::sleep(ends.saturating_duration_since(std::time::Instant::now()));
-        assert!(visit(&brief).is_err(), "{version:?}: the certificate is over, and so is its session");
-        assert!(kept.get("a.test", "/").unwrap().starts_with("HTTP/1.1 421 "), "{version:?}: and its connection");
-        // A new certificate is taken.
-        let (_, is_taken, is_told) = visit(&config(&clients.issue("long", &["client"]))).unwrap();
-        assert!(is_taken && is_told, "{version:?}");
-    }
-}
-
-#[test]
-fn a_folder_may_hold_certificates_without_keys_and_keys_beside_them_or_within() {
-    let origin = mirror();
-    let authority = Authority::new();
-    let folder = std::env::temp_dir().join(format!("ringress-folder-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let [first, second] = ["a", "b"].map(|name| authority.issue(name, &[&format!("{name}.test")]));
-    // As cert-manager writes it.
-    std::fs::copy(&first.cert, folder.join("tls.crt")).unwrap();
-    std::fs::copy(&first.key, folder.join("tls.key")).unwrap();
-    std::fs::copy(authority.ca(), folder.join("ca.crt")).unwrap();
-    let both = [std::fs::read(&second.cert).unwrap(), std::fs::read(&second.key).unwrap()].concat();
-    std::fs::write(folder.join("both.pem"), both).unwrap();
-    let web = format!("tls.directory = \"{}\"", folder.display());
-    let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
-    let config = client_config(&authority, None);
-    for name in ["a.test", "b.test"] {
-        let mut client = SecureClient::connect(proxy.address, &config, name).unwrap();
-        assert!(client.get(name, "/").unwrap().starts_with("HTTP/1.1 200"));
-    }
-    assert!(proxy.process_log().contains("ca.crt has no key beside it and is passed over"));
-    // A chain in the wrong order is told as that.
-    let wrong = [std::fs::read(authority.ca()).unwrap(), std::fs::read(&first.cert).unwrap()].concat();
-    std::fs::write(folder.join("tls.crt"), wrong).unwrap();
-    eventually("it is told", || proxy.process_log().contains("the key's certificate is number 2; put it first"));
-    std::fs::remove_dir_all(folder).unwrap();
-}
-
-#[test]
-fn nobody_can_say_that_he_showed_a_certificate() {
-    let origin = mirror();
-    let proxy = Proxy::to("io_uring", &[origin.address]);
-    let mut client = Client::connect(proxy.address);
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nClient-Cert: :forged:\r\nClient-Cert-Chain: :forged:\r\n\r\n");
-    let seen = client.response("GET");
-    assert!(!seen.text().contains("forged"), "{}", seen.text());
-}
-
-#[test]
 fn an_earlier_handshake_is_gone_on_from_at_any_worker_and_after_a_reload() {
     let origin = mirror();
     let authority = Authority::new();
@@ -241,42 +133,6 @@ fn an_earlier_handshake_is_gone_on_from_at_any_worker_and_after_a_reload() {
     eventually("it is reloaded", || proxy.metric("ringress_snapshot_generation") == 2);
     assert!((0..10).all(|_| visit()));
     assert!(proxy.metrics().contains("resumed=\"true\"} 20"));
-}
-
-#[test]
-fn new_files_are_taken_and_bad_ones_are_told_and_left() {
-    for engine in ENGINES {
-        let origin = mirror();
-        let authority = Authority::new();
-        let first = authority.issue("a", &["a.test"]);
-        let web = format!("tls.certificates = [{}]", first.toml());
-        let proxy = Proxy::start_with(engine, &web, &service(&[origin.address], ""));
-        let config = client_config(&authority, None);
-        let mut kept = SecureClient::connect(proxy.address, &config, "a.test").unwrap();
-        kept.get("a.test", "/").unwrap();
-        let second = authority.issue("a", &["a.test"]);
-        let shown =
-            || SecureClient::connect(proxy.address, &client_config(&authority, None), "a.test").unwrap().certificate();
-        eventually("the new certificate is shown", || shown() == second.der);
-        assert!(kept.get("a.test", "/").unwrap().starts_with("HTTP/1.1 200"), "{engine}: the kept connection goes on");
-        // The key of another certificate.
-        let other = authority.issue("b", &["b.test"]);
-        std::fs::copy(&other.key, &first.key).unwrap();
-        eventually("it is told", || proxy.process_log().contains("the key of another certificate"));
-        assert_eq!(shown(), second.der);
-        assert!(kept.get("a.test", "/").unwrap().starts_with("HTTP/1.1 200"));
-        let third = authority.issue("a", &["a.test"]);
-        eventually("it is mended", || shown() == third.der);
-    }
-}
-
-#[test]
-fn a_certificate_that_ends_soon_is_told() {
-    let origin = mirror();
-    let authority = Authority::new();
-    let web = format!("tls.certificates = [{}]", authority.issue_until("a", &["a.test"], 2021).toml());
-    let proxy = Proxy::start_with("io_uring", &web, &service(&[origin.address], ""));
-    eventually("it is told", || proxy.process_log().contains("the certificate has expired; renew it"));
 }
 
 #[test]

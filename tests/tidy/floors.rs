@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 27] = [
+pub const FLOORS: [Floors; 28] = [
     (
         "",
         &[
@@ -72,6 +72,7 @@ pub const FLOORS: [Floors; 27] = [
             &["mod"],
         ],
     ),
+    ("proto/h1/request", &[&["facts"], &["mod"]]),
     (
         "proto/h2",
         &[
@@ -82,7 +83,7 @@ pub const FLOORS: [Floors; 27] = [
             &["store", "writer"],
             &["settings", "stream"],
             &["message", "reader", "window"],
-            &["fields", "frame", "guard", "hpack"],
+            &["fields", "frame", "guard", "hpack", "malformed"],
             &["mod"],
         ],
     ),
@@ -139,7 +140,7 @@ pub const FLOORS: [Floors; 27] = [
         &[
             &["outcome"],
             &["revive"],
-            &["attempts", "connect"],
+            &["attempts", "bound", "connect"],
             &["admit"],
             &["service"],
             &["gate"],

@@ -3,6 +3,7 @@
 //! A block of fields is gathered while it is decoded. What is wrong in it is remembered and does not end the decoding: the
 //! fault is the message's, and the connection's compression must go on (§8.1.1).
 
+use super::malformed::MessageFault;
 use super::{WEBSOCKET_KEY, is_grpc};
 use crate::limits::H2_HEADER_LIST_BYTES_MAX;
 use crate::proto::h1::authority::{are_same, default_port};
@@ -32,49 +33,6 @@ pub enum Body {
     Some,
     /// The stream goes on, which may come to nothing: many clients end it by an empty DATA.
     Unknown,
-}
-
-/// What makes a message malformed (RFC 9113 §8.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageFault {
-    /// Its fields are more than 64 KiB, counted with 32 bytes more for each.
-    TooLarge,
-    /// A name that is no token in lower case.
-    FieldName,
-    /// A value with a control character.
-    FieldValue,
-    /// A pseudo-field that is missing, repeated, unknown or behind another field.
-    PseudoField,
-    /// A field of a connection of HTTP/1 (§8.2.2).
-    ConnectionField,
-    /// A body that is not as long as the head says (§8.1.1).
-    Length,
-}
-
-impl From<MessageFault> for RequestFault {
-    fn from(fault: MessageFault) -> Self {
-        match fault {
-            MessageFault::TooLarge => Self::HeadTooLarge,
-            MessageFault::FieldName => Self::FieldName,
-            MessageFault::FieldValue => Self::FieldValue,
-            MessageFault::PseudoField => Self::PseudoField,
-            MessageFault::ConnectionField => Self::ConnectionField,
-            MessageFault::Length => Self::BodyLength,
-        }
-    }
-}
-
-impl From<MessageFault> for ResponseFault {
-    fn from(fault: MessageFault) -> Self {
-        match fault {
-            MessageFault::TooLarge => Self::HeadTooLarge,
-            MessageFault::FieldName => Self::FieldName,
-            MessageFault::FieldValue => Self::FieldValue,
-            MessageFault::PseudoField => Self::PseudoField,
-            MessageFault::ConnectionField => Self::ConnectionField,
-            MessageFault::Length => Self::BodyLength,
-        }
-    }
 }
 
 /// The pseudo-fields, as places in [`BlockFields::pseudo`].

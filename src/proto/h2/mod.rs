@@ -14,6 +14,7 @@ pub mod frame;
 pub mod guard;
 pub mod handle;
 pub mod hpack;
+pub mod malformed;
 pub mod message;
 pub mod reader;
 pub mod server;

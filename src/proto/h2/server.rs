@@ -3,7 +3,8 @@
 use super::core::{Core, NewRequest, Undecided};
 use super::frame::ErrorCode;
 use super::guard::Bounded;
-use super::message::{BlockFields, Body, MessageFault};
+use super::malformed::MessageFault;
+use super::message::{BlockFields, Body};
 use super::reader::ConnectionFault;
 use super::store::ClosedBy;
 use super::stream::{Incoming, Stream, StreamEnd, StreamKey};

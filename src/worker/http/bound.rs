@@ -1,25 +1,18 @@
-//! An upstream connection that is one client's alone: NTLM and Negotiate authenticate the connection, so whoever else came over it
-//! would be taken for that client. It stays with the client's connection and ends with it.
+//! What becomes of an upstream connection that was authenticated as its client's: it stays with the client's connection, and ends with
+//! it.
 
 use std::rc::Rc;
 
-use super::super::engine::{Receive as _, Transport};
+use super::super::engine::Transport;
 use super::super::upstreams::admit::Destination;
-use super::super::upstreams::endpoint::{EndpointPool, UpstreamConnection};
+use super::super::upstreams::bound::BoundConnection;
+use super::super::upstreams::endpoint::UpstreamConnection;
 use super::super::upstreams::gate::Permit;
 use super::super::upstreams::outcome;
 use super::state::Exchange;
 use crate::proto::h1::request::RequestHead;
 use crate::upstream::attempts::{Attempts, ConnectionFacts, RequestKind, Reuse};
-use crate::upstream::evidence::Peek;
 use crate::upstream::reuse::UpstreamWord;
-
-/// A connection that is bound to its client.
-#[derive(Debug)]
-pub(super) struct Bound<T: Transport> {
-    endpoint: Rc<EndpointPool<T>>,
-    upstream: UpstreamConnection<T>,
-}
 
 /// A place for the request at the endpoint of the client's own connection; `None` where it has none, or there is no room.
 pub(super) fn permit<T: Transport>(exchange: &Exchange<'_, T>, to: &Destination<T>) -> Option<Permit<T>> {
@@ -33,24 +26,10 @@ pub(super) fn take<T: Transport>(
     permit: &Permit<T>,
     attempts: &Attempts,
 ) -> Option<(UpstreamConnection<T>, ConnectionFacts)> {
+    let is_first = attempts.tried().is_empty();
     let mut bound = exchange.bound.borrow_mut();
-    bound.as_ref().filter(|bound| attempts.tried().is_empty() && Rc::ptr_eq(&bound.endpoint, &permit.endpoint))?;
-    let mut upstream = bound.take()?.upstream;
-    let transport = &exchange.kit().transport;
-    let is_over = transport.coarse_ms() >= upstream.idle_until_ms || upstream.link.receiver.peek() != Peek::Quiet;
-    if is_over {
-        upstream.end(exchange.kit());
-        return None;
-    }
-    let facts = ConnectionFacts {
-        is_reused: true,
-        requests: upstream.requests,
-        idle_us: upstream.idle_us(transport.now_us()),
-        age_ms: transport.coarse_ms().saturating_sub(upstream.opened_ms),
-        tls_us: 0,
-    };
-    upstream.requests += 1;
-    Some((upstream, facts))
+    bound.as_ref().filter(|bound| is_first && Rc::ptr_eq(&bound.endpoint, &permit.endpoint))?;
+    bound.take()?.take(exchange.kit())
 }
 
 /// Which connection will do, and whether it must speak HTTP/1: one that is to be authenticated is no stream among others.
@@ -69,10 +48,7 @@ pub(super) fn release<T: Transport>(
     let (kit, came) = (exchange.kit(), (word, exchange.account.received_bytes()));
     if !binds && !upstream.is_bound {
         outcome::release(kit, to, permit, upstream, came);
-    } else if let Some((mut upstream, idle_ms)) = outcome::keep(kit, to, permit, upstream, came) {
-        upstream.is_bound = true;
-        upstream.idle_since_us = kit.transport.now_us();
-        upstream.idle_until_ms = kit.transport.coarse_ms() + idle_ms;
-        *exchange.bound.borrow_mut() = Some(Box::new(Bound { endpoint: Rc::clone(&permit.endpoint), upstream }));
+    } else if let Some((upstream, idle_ms)) = outcome::keep(kit, to, permit, upstream, came) {
+        *exchange.bound.borrow_mut() = Some(Box::new(BoundConnection::new(kit, permit, upstream, idle_ms)));
     }
 }

@@ -6,9 +6,9 @@ use super::super::engine::Transport;
 use super::super::kit::Kit;
 use super::super::live::ListenerSlot;
 use super::super::silent::Silence;
+use super::super::upstreams::bound::BoundConnection;
 use super::super::wire::link::Link;
 use super::super::wire::tls::early::Early;
-use super::bound::Bound;
 use crate::limits::REQUESTS_PER_CONNECTION_MAX;
 use crate::snapshot::Peer;
 use crate::timeouts::ClientTimeouts;
@@ -34,7 +34,7 @@ pub(super) struct Session<T: Transport> {
     /// The rest of the handshake, where requests came before it.
     pub early: Option<Rc<Early>>,
     /// The upstream connection that was authenticated as this client's.
-    pub bound: Option<Box<Bound<T>>>,
+    pub bound: Option<Box<BoundConnection<T>>>,
 }
 
 impl<T: Transport> Session<T> {

@@ -11,11 +11,11 @@ use super::super::host::Worker;
 use super::super::kit::Kit;
 use super::super::live::LiveRoute;
 use super::super::upstreams::admit::Admission;
+use super::super::upstreams::bound::BoundConnection;
 use super::super::upstreams::watch::Watch;
 use super::super::wire::ends::Inlet;
 use super::super::wire::tls::early::Early;
 use super::account::Account;
-use super::bound::Bound;
 use super::held::{Held, RequestBody};
 use super::progress::Progress;
 use crate::config::listeners::HalfClose;
@@ -62,7 +62,7 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub body: RefCell<RequestBody>,
     pub held: RefCell<Held>,
     /// The upstream connection that is this client's alone.
-    pub bound: RefCell<Option<Box<Bound<T>>>>,
+    pub bound: RefCell<Option<Box<BoundConnection<T>>>>,
     /// What the circuit breaker waits to hear.
     pub admission: RefCell<Option<Admission<T>>>,
     pub route: OnceCell<Rc<LiveRoute<T>>>,

@@ -32,7 +32,6 @@ use crate::snapshot::Label;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::attempts::{Attempts, ConnectionFacts, FailedAttempt, RequestKind, Standpoint};
 use crate::upstream::evidence::End;
-use crate::upstream::retry::NoRetry;
 use crate::upstream::reuse::UpstreamWord;
 
 /// The answer to a request of our own.
@@ -176,14 +175,6 @@ impl<T: Transport> Asker<T> for Errand<'_, T> {
         self.to.pause(ms, &mut Nobody, &deadline).await
     }
 
-    fn has_left(&self) -> Option<Failure> {
-        None
-    }
-
-    fn note_failed(&mut self, _failed: FailedAttempt) {}
-
-    fn note_no_retry(&mut self, _why: Option<NoRetry>) {}
-
     fn retry_after_s(&mut self) -> u32 {
         std::mem::take(&mut self.wait_s)
     }
@@ -222,9 +213,7 @@ impl<T: Transport> Errand<'_, T> {
             requests_max: reply.head.requests_max(),
         };
         // A connection with an unread rest of a body cannot be kept.
-        let is_usual = self.request.body.is_empty()
-            || !matches!(&self.request.method[..], b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"DELETE");
-        let is_read = is_usual || self.to.snapshot().spec.keep_alive.unusual_bodies;
+        let is_read = !self.request.has_unusual_body() || self.to.snapshot().spec.keep_alive.unusual_bodies;
         let goes_on = reply.is_whole && sent.is_ok() && is_read;
         Ok((reply, goes_on.then_some(word)))
     }
@@ -320,9 +309,8 @@ impl<T: Transport> Errand<'_, T> {
             return Err(ResponseFault::UpgradeNotAsked.into());
         }
         let took_us = self.kit.transport.now_us().saturating_sub(course.sent_us);
-        let (link, sent_before) = (&upstream.link, upstream.sent_bytes);
-        let may_be_unasked = course.connection.is_reused && !link.is_stream();
-        if may_be_unasked && outcome::is_unasked(permit, &link.receiver, sent_before, took_us) {
+        let is_reused = course.connection.is_reused && !upstream.link.is_stream();
+        if is_reused && outcome::is_unasked(permit, &upstream.link.receiver, upstream.sent_bytes, took_us) {
             return Err(Failure::UpstreamUnsolicited);
         }
         if course.status == 408 && self.is_for_an_idle_connection(upstream, attempts, course).await {

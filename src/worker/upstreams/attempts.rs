@@ -41,16 +41,20 @@ pub(crate) trait Asker<T: Transport> {
     async fn pause(&mut self, ms: u64) -> Result<(), Failure>;
 
     /// Why there shall be no other attempt, whatever the table says: nobody waits for the answer any more.
-    fn has_left(&self) -> Option<Failure>;
+    fn has_left(&self) -> Option<Failure> {
+        None
+    }
 
     /// An attempt failed.
-    fn note_failed(&mut self, failed: FailedAttempt);
+    fn note_failed(&mut self, _failed: FailedAttempt) {}
 
     /// There is no other attempt; `None` where the failure is not one that could be retried.
-    fn note_no_retry(&mut self, why: Option<NoRetry>);
+    fn note_no_retry(&mut self, _why: Option<NoRetry>) {}
 
     /// `Retry-After` of an answer that was discarded, in seconds; 0 for none.
-    fn retry_after_s(&mut self) -> u32;
+    fn retry_after_s(&mut self) -> u32 {
+        0
+    }
 }
 
 /// Retries that the budget paid for; they are given back when the request is over.

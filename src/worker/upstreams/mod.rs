@@ -8,6 +8,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod attempts;
+pub(crate) mod bound;
 pub(crate) mod connect;
 pub(crate) mod endpoint;
 pub(crate) mod gate;
@@ -48,7 +49,6 @@ mod tests {
     use crate::limits::BODY_BUFFER_BYTES;
     use crate::mailbox::{Acceptor, Bells};
     use crate::upstream::attempts::{Attempts, FailedAttempt, RequestKind, Reuse, Standpoint};
-    use crate::upstream::retry::NoRetry;
 
     // A relay for TCP: a connection to an endpoint of a service is all that it asks for.
 
@@ -86,18 +86,6 @@ mod tests {
 
         async fn pause(&mut self, ms: u64) -> Result<(), Failure> {
             self.to.pause(ms, &mut Nobody, &self.deadline).await
-        }
-
-        fn has_left(&self) -> Option<Failure> {
-            None
-        }
-
-        fn note_failed(&mut self, _: FailedAttempt) {}
-
-        fn note_no_retry(&mut self, _: Option<NoRetry>) {}
-
-        fn retry_after_s(&mut self) -> u32 {
-            0
         }
     }
 
