@@ -1,6 +1,6 @@
-//! Connections by client address, counted for the whole process where a listener limits them.
+//! Connections by client, counted for the whole process where a listener limits them.
 
-#![expect(clippy::disallowed_types, reason = "asked once for a connection, and only where a limit is set; in shards")]
+#![expect(clippy::disallowed_types, reason = "asked once for a connection; in shards")]
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -35,8 +35,8 @@ pub const REQUESTS_PER_CONNECTION_MAX: u32 = 100_000;
 pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// Most bytes read after the last answer, so that closing does not reset the connection.
 pub const LINGER_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Slowest client body where nothing else is configured, in bytes per second, once [`RATE_GRACE_MS`] of waiting has passed, and
-/// slowest client receiving a response, once [`SEND_GRACE_MS`] has.
+/// Slowest pace of a client, in bytes per second, where none is configured: of a request body after [`RATE_GRACE_MS`] of waiting, of
+/// an answer after [`SEND_GRACE_MS`].
 pub const CLIENT_BYTES_PER_S_MIN: u64 = 500;
 /// Waiting for body bytes that is allowed before the slowest body rate counts, in milliseconds.
 pub const RATE_GRACE_MS: u64 = 10_000;

@@ -101,7 +101,7 @@ impl Admin {
         let name = host.trim_matches(['[', ']']);
         let is_of = |own: &str| name.eq_ignore_ascii_case(own);
         let own = hostname();
-        let is_own = is_of(&own) || name.split_once('.').is_some_and(|(first, _)| first.eq_ignore_ascii_case(&own));
+        let is_own = !own.is_empty() && is_of(&own);
         let hosts = &self.status.borrow().config.admin;
         let is_listed = hosts.iter().flat_map(|admin| &admin.hosts).any(|known| known == "*" || is_of(known));
         name.parse::<IpAddr>().is_ok() || is_of("localhost") || is_own || is_listed

@@ -164,10 +164,15 @@ fn read_folder(folder: &Path) -> std::io::Result<Folder> {
         let key = path.with_extension("key");
         if key.exists() {
             found.pairs.push((path, key));
-        } else if std::fs::read(&path).is_ok_and(|text| memchr::memmem::find(&text, b"PRIVATE KEY-----").is_some()) {
-            found.pairs.push((path.clone(), path));
-        } else {
-            found.alone.push(path);
+            continue;
+        }
+        let text = std::fs::read(&path).unwrap_or_default();
+        let has = |label: &[u8]| memchr::memmem::find(&text, label).is_some();
+        match (has(b"BEGIN CERTIFICATE-----"), has(b"PRIVATE KEY-----")) {
+            (true, true) => found.pairs.push((path.clone(), path)),
+            (_, false) => found.alone.push(path),
+            // A key whose certificate has another name says nothing.
+            (false, true) => {}
         }
     }
     found.pairs.sort();

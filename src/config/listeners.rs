@@ -41,16 +41,17 @@ pub struct ListenerSpec {
     /// Dot segments that only some servers see, as `..%2F` and `..;/`: `"reject"` or `"keep"`.
     #[serde(default)]
     pub hidden_dots: HiddenDots,
-    /// The slowest that a request body may come, in bytes a second, once 10 s were waited for it; `"0B"` for no such limit. A pause
-    /// is bounded by `timeouts.body` and counts for 5 s of these at most.
+    /// The slowest that a request body may come, in bytes a second, once 10 s were waited for it; `"0B"` for no such limit. One
+    /// pause counts as 5 s of waiting at most, and is bounded by `timeouts.body`.
     #[serde(default = "slowest_rate")]
     pub body_rate: Size,
     /// The slowest that a client may take an answer, in bytes a second, once 30 s were waited for it; `"0B"` for no such limit. A
     /// pause is bounded by `timeouts.send` and counts for 15 s of these at most.
     #[serde(default = "slowest_rate")]
     pub send_rate: Size,
-    /// What a client gets that ends its side of the connection behind its request: `"answer"`, as scripts and old clients expect
-    /// it, or `"abort"`, as nginx has it: it counts as gone. One that resets its connection, or its stream of HTTP/2, is gone.
+    /// What becomes of a client that ends its side of the connection behind its request: `"answer"`, as scripts and old clients
+    /// expect it, or `"abort"`, as nginx has it: it counts as gone. A client that just closes looks the same, so that by default its
+    /// request keeps its place and goes on. One that resets its connection, or its stream of HTTP/2, is gone in any case.
     #[serde(default)]
     pub half_close: HalfClose,
     /// Largest request body; `"0B"` for no limit.

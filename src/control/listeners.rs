@@ -61,7 +61,9 @@ impl Bound {
                 // A listener of another name has the path until this change is taken.
                 let beside = path.with_added_extension("next");
                 let bound = bind_unix(&beside, workers);
-                change.beside.0.push((beside, path.clone()));
+                if bound.is_ok() {
+                    change.beside.0.push((beside, path.clone()));
+                }
                 bound
             } else {
                 bind(address, workers, &|socket| self.has_port(socket))

@@ -116,7 +116,7 @@ pub fn h2_response(response: UpstreamResponse<'_>, terms: &ResponseTerms, edits:
     Some(H2Head { fields, is_interim: false })
 }
 
-/// Appends the head of an interim response (100, 103). What a route takes away is left out of it, too.
+/// Appends the head of an interim response (1xx but 101). What a route takes away is left out of it, too.
 pub fn put_interim_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, edits: &Edits) {
     put_status_line(out, response.head.status(), response.head.reason(response.bytes));
     put_fields(&mut Text(out), response, &ResponseTerms::INTERIM, edits.of_response(true));

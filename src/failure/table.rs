@@ -68,7 +68,7 @@ impl Failure {
             Self::ClientBodyTimeout => row((408, 13), "client_body_timeout", BAD, CLIENT, [
                 "The request body stalled.",
                 "A client that stopped sending for `listeners.NAME.timeouts.body`, or sends less than `listeners.NAME.body_rate` once 10 s were waited for it.",
-                "Raise the one where clients are known to pause, lower the other where they are slow; otherwise nothing."]),
+                "Raise `timeouts.body` where clients are known to pause, lower `body_rate` where they are slow; otherwise nothing."]),
             Self::ClientBadRequest(_) => row((400, 13), "client_bad_request", BAD, CLIENT, [
                 "The request is malformed.",
                 "A client that breaks RFC 9112, a scanner, or an attempt to smuggle a request; the rule behind the colon says what was wrong.",

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Answer, Context, Verdict};
-use crate::proto::h1::authority::host_length;
+use crate::proto::h1::authority::{are_same, default_port, host_length};
 use crate::proto::h1::fault::RequestFault;
 use crate::proto::h1::request::RequestHead;
 
-/// Where to send the client; what is left out stays as in the request.
+/// Where to send the client; what is left out stays as in the request. A request that came that way already goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
@@ -65,6 +65,15 @@ impl Redirect {
 }
 
 impl CompiledRedirect {
+    /// True where it would send the client to what it has asked for, which would never end.
+    fn leads_back(&self, head: &RequestHead, (scheme, host): (&[u8], &[u8]), context: &Context<'_>) -> bool {
+        let asked = head.asked_host(context.is_trusted);
+        let host = self.host.as_deref().unwrap_or(host);
+        scheme == context.scheme.as_bytes()
+            && are_same(host, asked, default_port(scheme))
+            && self.path.as_deref().is_none_or(|path| path == head.target().resolved())
+    }
+
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
         // The asterisk is no resource that could be elsewhere.
         if head.target().is_asterisk() {
@@ -77,6 +86,9 @@ impl CompiledRedirect {
         if host.is_empty() && self.host.is_none() {
             // HTTP/1.0 without a host: nobody knows where to.
             return Verdict::Fail(RequestFault::HostMissing.into());
+        }
+        if self.leads_back(head, (scheme, host), context) {
+            return Verdict::Pass;
         }
         let mut location = Vec::new();
         location.extend_from_slice(scheme);
@@ -95,7 +107,8 @@ mod tests {
     #[test]
     fn what_is_left_out_stays_as_it_was() {
         let location = |redirect: &str| applied(&format!("[{{ redirect = {redirect} }}]"), "/x?q").unwrap();
-        assert_eq!(location("{}"), "302 [Location: http://a:81/x?q] ");
+        assert_eq!(location("{}"), "/x?q", "it would lead to itself");
+        assert_eq!(location("{ scheme = \"http\", host = \"a:81\" }"), "/x?q");
         assert_eq!(location("{ scheme = \"https\", status = 301 }"), "301 [Location: https://a/x?q] ");
         assert_eq!(location("{ path = \"/y\" }"), "302 [Location: http://a:81/y] ");
         assert_eq!(location("{ host = \"b\" }"), "302 [Location: http://b/x?q] ");

@@ -11,7 +11,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// When what a client showed on one connection ends, in seconds since 1970; never where it showed nothing.
+/// The end of what a client showed on one connection, in seconds since 1970; `i64::MAX` where it showed nothing.
 #[derive(Debug)]
 pub struct ShownUntil(AtomicI64);
 
@@ -40,10 +40,11 @@ pub(super) struct NotingVerifier {
     pub until: Arc<ShownUntil>,
 }
 
-/// The end of the first of these to end.
-fn end_of(certificates: &[&CertificateDer<'_>]) -> i64 {
-    let end = |der: &&CertificateDer<'_>| Some(X509Certificate::from_der(der).ok()?.1.validity().not_after.timestamp());
-    certificates.iter().filter_map(end).min().unwrap_or(i64::MAX)
+/// The end of the first of these to end: of the certificate itself, and of what may vouch for it. One that was over already did not.
+fn end_of(certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>], now_s: i64) -> i64 {
+    let end = |der: &CertificateDer<'_>| Some(X509Certificate::from_der(der).ok()?.1.validity().not_after.timestamp());
+    let vouching = intermediates.iter().filter_map(end).filter(|end_s| *end_s > now_s);
+    end(certificate).into_iter().chain(vouching).min().unwrap_or(i64::MAX)
 }
 
 impl ClientCertVerifier for NotingVerifier {
@@ -66,8 +67,8 @@ impl ClientCertVerifier for NotingVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.inner.verify_client_cert(certificate, intermediates, now)?;
-        let chain: Vec<_> = std::iter::once(certificate).chain(intermediates).collect();
-        self.until.put(end_of(&chain));
+        let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        self.until.put(end_of(certificate, intermediates, now_s));
         Ok(verified)
     }
 

@@ -37,7 +37,7 @@ pub struct Facts {
     pub policy: u64,
     /// The client's certificate, which an authority of the policy vouches for, as RFC 9440 §2.2 writes it.
     pub client: Option<Box<str>>,
-    /// When that certificate or one that vouches for it ends, in seconds since 1970.
+    /// When that certificate ends, or one that was sent to vouch for it, in seconds since 1970.
     pub client_until_s: Option<i64>,
 }
 

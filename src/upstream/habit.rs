@@ -150,12 +150,16 @@ impl Habit {
         self.has_spoken_unasked = true;
     }
 
-    /// Whether an answer came sooner behind its request than any of late, so that it may be one that nobody asked for. `took_us`
-    /// counts as seen.
-    pub fn is_too_soon(&mut self, took_us: u64) -> bool {
+    /// Whether an answer came sooner behind its request than any of late, so that it may be one that nobody asked for.
+    #[must_use]
+    pub fn is_too_soon(&self, took_us: u64) -> bool {
         let quickest_us = self.quickest_us[0].min(self.quickest_us[1]);
-        self.quickest_us[0] = self.quickest_us[0].min(took_us);
         took_us < quickest_us || quickest_us == u64::MAX
+    }
+
+    /// An answer to its request came so soon.
+    pub fn answers_in(&mut self, took_us: u64) {
+        self.quickest_us[0] = self.quickest_us[0].min(took_us);
     }
 
     /// Whether connections were seen to stay open for clearly longer.
@@ -292,8 +296,10 @@ mod tests {
     fn an_answer_is_too_soon_where_none_of_late_came_as_soon() {
         let mut habit = Habit::default();
         assert!(habit.is_too_soon(500), "nothing is known yet");
-        assert!(!habit.is_too_soon(500) && !habit.is_too_soon(600));
-        assert!(habit.is_too_soon(20) && !habit.is_too_soon(20));
+        habit.answers_in(500);
+        assert!(!habit.is_too_soon(500) && !habit.is_too_soon(600) && habit.is_too_soon(20));
+        habit.answers_in(20);
+        assert!(!habit.is_too_soon(20));
         // What was seen is forgotten after two periods.
         habit.survives(0, 100 * S);
         assert!(!habit.is_too_soon(30));

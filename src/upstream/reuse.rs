@@ -20,7 +20,7 @@ pub struct KeepAlive {
     /// How often an HTTP/2 upstream with requests is asked whether it is there (PING); `"0s"` for never. Servers of gRPC
     /// take more than one in five minutes for an attack.
     pub ping: Duration,
-    /// Keep a connection that carried a body of a method that has none by custom (GET, HEAD, DELETE, OPTIONS): only where upstreams
+    /// Keep a connection that carried a body of a method that has none by custom (GET, HEAD, DELETE, OPTIONS, TRACE): only where upstreams
     /// are known to read it. One that does not takes the body for the next request, and its answer for somebody else's.
     pub unusual_bodies: bool,
 }

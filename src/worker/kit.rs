@@ -73,14 +73,16 @@ impl<T: Transport> Kit<T> {
         self.silent.enter(timer.key())
     }
 
-    /// Connections that have given way and are not gone yet; no more are counted than there are descriptors to spare.
+    /// Connections that have given way and are not gone yet: at most half of the reserved descriptors, for their sockets are open still.
     pub(crate) fn leaving(&self) -> usize {
-        self.silent.leaving().min(RESERVED_DESCRIPTORS / 2)
+        (self.silent.leaving() + self.shaking.leaving()).min(RESERVED_DESCRIPTORS / 2)
     }
 
-    /// Ends the wait for the connection that has been silent longest; false where none is.
+    /// Ends the wait for the connection that has been silent longest, or else for the handshake that began first; false where there is
+    /// neither.
     pub(crate) fn shed_silent(&self) -> bool {
-        self.silent.take_longest().map(|timer| self.timers.expire(timer)).is_some()
+        let longest = self.silent.take_longest().or_else(|| self.shaking.take_longest());
+        longest.map(|timer| self.timers.expire(timer)).is_some()
     }
 
     /// A handshake has begun, whose wait `timer` ends. Where there are `limit` of them, the one that began first gives way.

@@ -17,7 +17,7 @@ pub(crate) struct Silent {
 }
 
 impl Silent {
-    /// One more, until what is returned is dropped. That must happen before its timer is.
+    /// One more, until what is returned is dropped. It must be dropped before its timer.
     #[must_use]
     pub(super) fn enter(self: &Rc<Self>, timer: Key) -> Silence {
         let number = self.next.replace(self.next.get() + 1);

@@ -72,6 +72,18 @@ fn a_connection_that_was_authenticated_stays_with_its_client_and_ends_with_it() 
             assert_eq!(other(), "nobody", "{engine}");
             assert_eq!(ask(""), (200, "alice".to_owned()), "{engine}");
         }
+        // A trusted proxy has the requests of many on its connection.
+        let behind = Proxy::start_with(engine, "trusted_proxies = [\"127.0.0.1/32\"]", &service(&[origin.address], ""));
+        let mut balancer = Client::connect(behind.address);
+        let mut of = |client: &str, authorization: &str| {
+            let forwarded = if client.is_empty() { String::new() } else { format!("X-Forwarded-For: {client}\r\n") };
+            balancer.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{forwarded}{authorization}\r\n"));
+            balancer.response("GET").text().to_owned()
+        };
+        assert_eq!(of("192.0.2.1", "Authorization: NTLM three\r\n"), "alice");
+        assert_eq!((of("192.0.2.2", ""), of("192.0.2.1", "")), ("nobody".to_owned(), "alice".to_owned()), "{engine}");
+        assert_eq!(of("", "Authorization: NTLM three\r\n"), "alice");
+        assert_eq!(of("", ""), "nobody", "{engine}: nobody says whose it is");
         drop(alice);
         let pooled = origin
             .requests()

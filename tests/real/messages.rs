@@ -212,6 +212,9 @@ fn our_own_answers_have_the_fields_of_their_route() {
         let response = client.get("/old/x");
         assert_eq!((response.status, response.field("x-frame-options")), (302, Some("DENY")));
         assert_eq!(response.field("location"), Some("https://test/old/x"));
+        // What came that way already, by a trusted balancer's word, is not sent there again.
+        client.send("GET /old/x HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n\r\n");
+        assert_eq!(client.response("GET").status, 404, "{engine}: there is no service behind it");
         // Nobody knows where to: HTTP/1.0 may come without a host.
         let response = Client::connect(proxy.address).send("GET /old HTTP/1.0\r\n\r\n").response("GET");
         assert_eq!(response.status, 400, "{engine}");

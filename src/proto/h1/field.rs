@@ -256,7 +256,7 @@ pub fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[must_use]
 pub fn binds_connection(value: &[u8]) -> bool {
     list_elements(value).any(|element| {
-        let space = element.iter().position(|byte| *byte == b' ');
+        let space = element.iter().position(|byte| matches!(byte, b' ' | b'\t'));
         space.is_some_and(|at| {
             let scheme = &element[..at];
             scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
@@ -361,7 +361,7 @@ mod tests {
     fn schemes_of_a_connection_are_told_from_those_of_a_request() {
         for (value, expected) in [
             ("NTLM TlRMTVNTUAAB", true),
-            ("negotiate YIIZ==", true),
+            ("negotiate\tYIIZ==", true),
             ("Basic eA==", false),
             ("NTLM", false),
             ("Basic realm=\"NTLM x\", nTLM TlRM", true),

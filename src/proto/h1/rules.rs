@@ -36,8 +36,8 @@ pub enum ForwardedPath {
     Resolved,
     /// As routes match it: slashes merged, unreserved characters decoded, hexadecimal digits in capitals.
     Matched,
-    /// Byte for byte as the client sent it, dot segments and all, for requests that are signed. Where a filter rewrites the path, as
-    /// that leaves it.
+    /// Byte for byte as the client sent it, dot segments and all, for requests that are signed. Where a filter rewrote the path, or
+    /// where servers differ in how they resolve its dot segments, as `resolved`.
     AsSent,
 }
 

@@ -42,6 +42,8 @@ pub struct Target {
     resolved_path: usize,
     hidden_dots: HiddenDots,
     is_rewritten: bool,
+    /// Its dot segments resolve to another path where slashes are merged or decoded first, as some servers do it.
+    is_ambiguous: bool,
 }
 
 impl Target {
@@ -51,6 +53,7 @@ impl Target {
         self.resolved.clear();
         self.matched_path = 0;
         self.is_rewritten = false;
+        self.is_ambiguous = false;
     }
 
     /// Reads a path and its query.
@@ -83,6 +86,7 @@ impl Target {
             if self.hidden_dots == HiddenDots::Reject && has_hidden_dots(path) {
                 return Err(TargetFault::HiddenDots);
             }
+            self.is_ambiguous = has_ambiguous_dots(path);
             push_encoded(path, &mut self.resolved)?;
             let length = resolve_dots(&mut self.resolved);
             self.resolved.truncate(length);
@@ -133,10 +137,11 @@ impl Target {
         if self.resolved.is_empty() { &self.matched } else { &self.resolved }
     }
 
-    /// True where a filter has put another path in place of the client's.
+    /// True where what the client sent is what was matched, less its dot segments, for every server: no filter has put another path
+    /// in its place, and its dot segments have one reading.
     #[must_use]
-    pub const fn is_rewritten(&self) -> bool {
-        self.is_rewritten
+    pub const fn may_go_as_sent(&self) -> bool {
+        !self.is_rewritten && !self.is_ambiguous
     }
 
     /// Takes a prefix of the path as it is matched off both forms, by whole elements; false where it is none. The prefix ends
@@ -235,7 +240,7 @@ fn has_hidden_dots(path: &[u8]) -> bool {
     let mut has_nameless = false;
     for segment in path.split(|byte| *byte == b'/') {
         match dots(segment) {
-            // Where `;x` counts for nothing, it takes another element away.
+            // An origin that drops `;x` sees an empty segment here, and its `..` removes another one than ours.
             Some(2) if has_nameless => return true,
             Some(_) => continue,
             None => {}
@@ -243,7 +248,7 @@ fn has_hidden_dots(path: &[u8]) -> bool {
         let mut rest = segment;
         while !rest.is_empty() {
             let (part, after) = behind_slash(rest);
-            let name = &part[..part_end(part, b';', *b"%3b")];
+            let name = &part[..find(part, b';', &[*b"%3b"])];
             if dots(name).is_some() {
                 return true;
             }
@@ -254,9 +259,20 @@ fn has_hidden_dots(path: &[u8]) -> bool {
     false
 }
 
-/// The part before what some servers take for a slash, and what is behind it.
+/// True where a dot segment stands behind an empty segment, or behind one that some servers split.
+fn has_ambiguous_dots(path: &[u8]) -> bool {
+    let mut has_odd = false;
+    // The first segment is what stands before the first slash.
+    path.split(|byte| *byte == b'/').skip(1).any(|segment| {
+        let is_dots = dots(segment).is_some();
+        has_odd |= !is_dots && (segment.is_empty() || behind_slash(segment).0.len() < segment.len());
+        is_dots && has_odd
+    })
+}
+
+/// The part before what some servers take for a slash, and what is behind it. One search for all of them: the work is linear.
 fn behind_slash(segment: &[u8]) -> (&[u8], &[u8]) {
-    let at = part_end(segment, b'\\', *b"%2f").min(part_end(segment, b'\\', *b"%5c"));
+    let at = find(segment, b'\\', &[*b"%2f", *b"%5c"]);
     let width = match segment.get(at) {
         Some(b'%') => 3,
         Some(_) => 1,
@@ -265,11 +281,12 @@ fn behind_slash(segment: &[u8]) -> (&[u8], &[u8]) {
     (&segment[..at], &segment[at + width..])
 }
 
-/// Where a character first stands, plain or as this encoding in lower case; the length where it does not.
-fn part_end(segment: &[u8], plain: u8, encoded: [u8; 3]) -> usize {
-    let is_here = |at: &usize| {
-        let rest = &segment[*at..];
-        rest[0] == plain || rest.get(..3).is_some_and(|three| three.eq_ignore_ascii_case(&encoded))
+/// Where one of these first stands, plain or encoded, whatever the case; the length where none does.
+fn find(segment: &[u8], plain: u8, encoded: &[[u8; 3]]) -> usize {
+    let is_here = |at: &usize| match &segment[*at..] {
+        [first, ..] if *first == plain => true,
+        [b'%', high, low, ..] => encoded.iter().any(|own| [b'%', *high, *low].eq_ignore_ascii_case(own)),
+        [..] => false,
     };
     (0..segment.len()).find(is_here).unwrap_or(segment.len())
 }
@@ -455,6 +472,21 @@ mod tests {
         }
         for given in ["/a..%2Fb", "/a;../b", "/..a\\b", "/a%2Fb..", "/a;/b", "/x?..%2F..;/"] {
             assert!(forms(given).is_ok(), "{given}");
+        }
+    }
+
+    #[test]
+    fn what_some_servers_resolve_otherwise_does_not_go_as_it_was_sent() {
+        let may_go = |given: &str| {
+            let mut target = Target::default();
+            target.parse(given.as_bytes(), HiddenDots::Keep).unwrap();
+            target.may_go_as_sent()
+        };
+        for given in ["/a/../b", "/a/./b", "/x//y", "/a%2Fb/c", "/a/..", "/..//a"] {
+            assert!(may_go(given), "{given}");
+        }
+        for given in ["/public//../admin", "/secure/a%2Fb/../../x", "/a\\b/../x", "//../x"] {
+            assert!(!may_go(given), "{given}");
         }
     }
 

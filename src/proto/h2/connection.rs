@@ -619,6 +619,16 @@ mod tests {
         }
         peer.request(201, &fields, true);
         assert!(peer.connection.accept().is_some());
+        // Trailers are held as heads are.
+        let mut refused = 0;
+        peer.sent();
+        for stream in (203..263).step_by(2) {
+            peer.request(stream, &[], false);
+            assert!(peer.connection.accept().is_some());
+            peer.block(stream, &fields, true);
+            refused += peer.sent().iter().filter(|(of, _)| *of == kind::RST_STREAM).count();
+        }
+        assert!((10..20).contains(&refused), "{refused} of 30 with 60 KB each");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::message::{BlockFields, Body};
 use super::reader::ConnectionFault;
 use super::store::ClosedBy;
 use super::stream::{Incoming, Stream, StreamEnd, StreamKey};
-use crate::limits::{H2_HEADS_BYTES_MAX, H2_STREAMS_MAX};
+use crate::limits::{H2_HEADER_LIST_BYTES_MAX, H2_HEADS_BYTES_MAX, H2_STREAMS_MAX};
 
 const CLOSED: ConnectionFault = ConnectionFault { name: "closed_stream", code: ErrorCode::StreamClosed };
 
@@ -44,7 +44,7 @@ pub(super) fn take_block(
         core.store.note_closed(id, ClosedBy::Us);
         return core.bound(Bounded::Fault);
     }
-    let is_too_much = core.held > 0 && core.heads_bytes + fields.size() > H2_HEADS_BYTES_MAX;
+    let is_too_much = core.held > 0 && core.heads_bytes + head_bytes(fields) > H2_HEADS_BYTES_MAX;
     if core.held >= H2_STREAMS_MAX as usize || is_too_much {
         // The client may have reset some of which the upstream's side is not over: these count on.
         core.writer.put_reset(id, ErrorCode::RefusedStream);
@@ -55,7 +55,7 @@ pub(super) fn take_block(
     let window = core.writer.initial_window();
     let mut stream = Stream::new(id, window, &core.budget, core.now_ms);
     stream.length_left = fields.length();
-    stream.head_bytes = fields.size();
+    stream.head_bytes = head_bytes(fields);
     core.heads_bytes += stream.head_bytes;
     stream.incoming = if ends_stream { Incoming::Ended } else { Incoming::Body };
     core.held += 1;
@@ -73,6 +73,11 @@ pub(super) fn take_block(
     }
     let key = core.store.insert(stream);
     accept(core, key, (fields, fault), body)
+}
+
+/// What a block is counted as: one beyond the bound of a head is thrown away, and answered.
+fn head_bytes(fields: &BlockFields) -> usize {
+    fields.size().min(H2_HEADER_LIST_BYTES_MAX as usize)
 }
 
 /// Hands a request to whoever takes it, with what is wrong with it.
@@ -122,6 +127,13 @@ fn take_trailers(
     if stream.incoming == Incoming::Ended {
         return core.break_stream(key, ErrorCode::StreamClosed, "head_behind_the_end");
     }
+    // They are held until the request is over, as its head is.
+    let bytes = head_bytes(fields);
+    if core.heads_bytes + bytes > H2_HEADS_BYTES_MAX {
+        return core.break_stream(key, ErrorCode::EnhanceYourCalm, "trailers");
+    }
+    stream.head_bytes += bytes;
+    core.heads_bytes += bytes;
     let (was_held, is_drained) = (stream.incoming == Incoming::Held, stream.drains_until_ms.is_some());
     if !core.end_by_trailers(key, fields, ends_stream)? {
         return Ok(());

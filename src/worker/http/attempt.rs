@@ -137,7 +137,10 @@ async fn attempt<T: Transport>(
     let deadline = Deadline { timer: &client.timer, total_at_ms: to.total_at_ms };
     let connected = match bound::take(exchange, permit, attempts) {
         Some(own) => Ok(own),
-        None => connect(kit, to, permit, &deadline, bound::reuse(head, attempts, request)).await,
+        None => {
+            connect(kit, to, permit, &deadline, bound::reuse(head, attempts, request, to.snapshot().spec.protocol))
+                .await
+        }
     };
     exchange.account.note_connected(kit.transport.now_us());
     let mut upstream = match connected {

@@ -10,14 +10,15 @@ use super::super::upstreams::endpoint::UpstreamConnection;
 use super::super::upstreams::gate::Permit;
 use super::super::upstreams::outcome;
 use super::state::Exchange;
+use crate::config::services::Protocol;
 use crate::proto::h1::request::RequestHead;
 use crate::upstream::attempts::{Attempts, ConnectionFacts, RequestKind, Reuse};
 use crate::upstream::reuse::UpstreamWord;
 
 /// A place for the request at the endpoint of the client's own connection; `None` where it has none, or there is no room.
 pub(super) fn permit<T: Transport>(exchange: &Exchange<'_, T>, to: &Destination<T>) -> Option<Permit<T>> {
-    let at = to.position_of(&exchange.bound.borrow().as_ref()?.endpoint)?;
-    to.permit(exchange.kit(), at)
+    let endpoint = exchange.bound.borrow().as_ref()?.endpoint_for(exchange.hop.client)?;
+    to.permit_for(exchange.kit(), &endpoint)
 }
 
 /// The client's own connection, for the first attempt at its endpoint, where it is still open.
@@ -28,13 +29,26 @@ pub(super) fn take<T: Transport>(
 ) -> Option<(UpstreamConnection<T>, ConnectionFacts)> {
     let is_first = attempts.tried().is_empty();
     let mut bound = exchange.bound.borrow_mut();
-    bound.as_ref().filter(|bound| is_first && Rc::ptr_eq(&bound.endpoint, &permit.endpoint))?;
+    let endpoint = bound.as_ref()?.endpoint_for(exchange.hop.client)?;
+    if !is_first || !Rc::ptr_eq(&endpoint, &permit.endpoint) {
+        return None;
+    }
     bound.take()?.take(exchange.kit())
 }
 
-/// Which connection will do, and whether it must speak HTTP/1: one that is to be authenticated is no stream among others.
-pub(super) fn reuse(head: &RequestHead, attempts: &Attempts, request: RequestKind) -> (Reuse, bool) {
-    if head.binds_connection() { (Reuse::Alone, true) } else { (attempts.reuse(request), request.is_upgrade) }
+/// Which connection will do, and whether it must speak HTTP/1: one that is to be authenticated is no stream among others, and HTTP/1
+/// where the service has the choice.
+pub(super) fn reuse(
+    head: &RequestHead,
+    attempts: &Attempts,
+    request: RequestKind,
+    protocol: Protocol,
+) -> (Reuse, bool) {
+    if head.binds_connection() {
+        (Reuse::Alone, request.is_upgrade || protocol != Protocol::H2)
+    } else {
+        (attempts.reuse(request), request.is_upgrade)
+    }
 }
 
 /// Keeps the connection behind its answer: with its client where `binds`, or where it was his already, else for everybody.
@@ -49,6 +63,11 @@ pub(super) fn release<T: Transport>(
     if !binds && !upstream.is_bound {
         outcome::release(kit, to, permit, upstream, came);
     } else if let Some((upstream, idle_ms)) = outcome::keep(kit, to, permit, upstream, came) {
-        *exchange.bound.borrow_mut() = Some(Box::new(BoundConnection::new(kit, permit, upstream, idle_ms)));
+        let client = exchange.hop.client;
+        if exchange.hop.is_trusted && client == exchange.hop.peer {
+            // A proxy that does not say whose request it is may have anybody's next.
+            return upstream.end(kit);
+        }
+        *exchange.bound.borrow_mut() = Some(Box::new(BoundConnection::new(kit, permit, (upstream, client), idle_ms)));
     }
 }

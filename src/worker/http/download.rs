@@ -87,7 +87,10 @@ impl<T: Transport> Download<'_, T> {
         let head = self.receive_final_head(receiver, inbox).await?;
         progress.ends_at_close.set(head.terms.framing == Framing::UntilClose);
         if head.is_upgrade {
-            self.await_sent().await?;
+            if let Err(failure) = self.await_sent().await {
+                self.throw_away();
+                return Err(failure);
+            }
             self.begin_response();
             self.send_down().await?;
             return Ok(Delivered::Upgrade);
@@ -153,7 +156,8 @@ impl<T: Transport> Download<'_, T> {
             UploadState::Sent => Poll::Ready(Ok(())),
             UploadState::Broken(failure) => Poll::Ready(Err(failure)),
         });
-        self.deadline.wait(Timeout::UpstreamSend, self.transfer.spec().timeouts.send.limit_ms(), is_sent).await?
+        self.deadline.wait(Timeout::UpstreamSend, self.transfer.spec().timeouts.send.limit_ms(), is_sent).await??;
+        if progress.has_early_bytes.get() { Err(Failure::ClientBadRequest("bytes_before_upgrade")) } else { Ok(()) }
     }
 
     /// From here on there is no other answer, and no other attempt.

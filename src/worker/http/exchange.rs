@@ -328,7 +328,8 @@ fn in_time<T: Transport>(exchange: &Exchange<'_, T>, to: &Destination<T>, failur
 fn note_failure<T: Transport>(exchange: &Exchange<'_, T>, failure: Failure) {
     let now_ms = exchange.kit().transport.coarse_ms();
     if let Some(admission) = exchange.admission.borrow_mut().as_mut() {
-        admission.count_failure(failure, exchange.account.phase(), now_ms);
+        let took_ms = exchange.account.waited_us(exchange.kit().transport.now_us()) / 1_000;
+        admission.count_failure(failure, (exchange.account.phase(), took_ms), now_ms);
     }
 }
 

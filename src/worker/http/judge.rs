@@ -3,7 +3,7 @@
 use std::io;
 
 use super::super::engine::Transport;
-use super::super::upstreams::outcome::{self, examine_end};
+use super::super::upstreams::outcome;
 use super::super::wire::ends::Inlet;
 use super::super::wire::fault::fault_of;
 use super::progress::UploadState;
@@ -14,7 +14,6 @@ use crate::limits::RETRY_AFTER_S_MAX;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::version::Version;
-use crate::upstream::evidence::End;
 
 /// Refuses a head that cannot be the answer to this request: one that came on a reused connection before a byte of the
 /// request was sent, and a 408 by which the upstream ended the idle connection without having read the request.
@@ -43,8 +42,8 @@ pub(super) async fn check_unsolicited<T: Transport>(
     if !is_timeout || !may_discard {
         return Ok(());
     }
-    let (evidence, _) = Box::pin(examine_end(transfer.kit(), receiver, End::Eof, transfer.sent_before)).await;
-    let is_unread = evidence.is_proof() || transfer.head.is_idempotent();
+    let is_idempotent = transfer.head.is_idempotent();
+    let is_unread = outcome::is_unread(transfer.kit(), receiver, transfer.sent_before, is_idempotent).await;
     if is_unread { Err(Failure::UpstreamUnsolicited) } else { Ok(()) }
 }
 

@@ -88,7 +88,7 @@ impl<T: Transport> Exchange<'_, T> {
     }
 }
 
-/// Watches a client whose request waits in the queue: one that has left is given no room.
+/// Watches a client whose request waits in the queue: one that is known to have left is given no room.
 pub(super) struct ClientWatch<'a, T: Transport> {
     pub receiver: &'a mut Inlet<T>,
     pub inbox: &'a mut Vec<u8>,

@@ -123,12 +123,12 @@ impl<T: Transport> ServerDriver<'_, T> {
             }
         }
         self.await_rest(cx);
+        if self.silence.as_ref().is_some_and(Silence::is_over) {
+            return Poll::Ready(());
+        }
         self.arm();
         if self.timer.poll_expired(cx).is_none() {
             return Poll::Pending;
-        }
-        if self.silence.as_ref().is_some_and(Silence::is_over) {
-            return Poll::Ready(());
         }
         match self.waiting {
             // It had its time.

@@ -31,7 +31,6 @@ use crate::proto::h1::scan::HeadScan;
 use crate::snapshot::Label;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::attempts::{Attempts, ConnectionFacts, FailedAttempt, RequestKind, Standpoint};
-use crate::upstream::evidence::End;
 use crate::upstream::reuse::UpstreamWord;
 
 /// The answer to a request of our own.
@@ -66,7 +65,16 @@ pub async fn ask<T: Transport>(
     let total_ms = service.members().service.spec.timeouts.total.limit_ms();
     let to = Destination::new(&service, kit.transport.random(), total_ms.map(|ms| kit.transport.coarse_ms() + ms));
     let admission = to.ask_breaker(kit)?;
-    let mut errand = Errand { kit, to: &to, request, body_max, timer: kit.timer(), admission, wait_s: 0 };
+    let mut errand = Errand {
+        kit,
+        to: &to,
+        request,
+        body_max,
+        timer: kit.timer(),
+        admission,
+        wait_s: 0,
+        sent_us: kit.transport.now_us(),
+    };
     let permit = match to.admit_at_once(kit) {
         Some(admitted) => admitted?,
         None => errand.queue(&[]).await?,
@@ -74,8 +82,9 @@ pub async fn ask<T: Transport>(
     match attempts(kit, &to, &mut errand, permit).await {
         Ok((reply, _)) => Ok(reply),
         Err(failure) => {
+            let waited_ms = kit.transport.now_us().saturating_sub(errand.sent_us) / 1_000;
             if let Some(admission) = &mut errand.admission {
-                admission.count_failure(failure, Phase::Wait, kit.transport.coarse_ms());
+                admission.count_failure(failure, (Phase::Wait, waited_ms), kit.transport.coarse_ms());
             }
             Err(failure)
         }
@@ -92,6 +101,8 @@ struct Errand<'a, T: Transport> {
     admission: Option<Admission<T>>,
     /// What an answer that was thrown away asks to wait, in seconds.
     wait_s: u32,
+    /// When the latest attempt was sent.
+    sent_us: u64,
 }
 
 /// How far one attempt came.
@@ -102,8 +113,6 @@ struct Course {
     received_bytes: u64,
     errno: i32,
     status: u16,
-    /// When the request was sent.
-    sent_us: u64,
 }
 
 impl<T: Transport> Asker<T> for Errand<'_, T> {
@@ -190,7 +199,7 @@ impl<T: Transport> Errand<'_, T> {
         course: &mut Course,
     ) -> Result<(Reply, Option<UpstreamWord>), Failure> {
         let sent = self.send(upstream, permit, course).await;
-        course.sent_us = self.kit.transport.now_us();
+        self.sent_us = self.kit.transport.now_us();
         let received = match sent {
             // The upstream may have answered before it stopped reading the request.
             Ok(()) | Err(Failure::UpstreamResetDuringSend) => {
@@ -203,7 +212,7 @@ impl<T: Transport> Errand<'_, T> {
             (Ok(received), _) => received,
         };
         let answer = (upstream.link.is_stream(), course.status);
-        let took_ms = self.kit.transport.now_us().saturating_sub(course.sent_us) / 1_000;
+        let took_ms = self.kit.transport.now_us().saturating_sub(self.sent_us) / 1_000;
         let admission = self.admission.as_mut().map(|admission| (admission, took_ms));
         outcome::succeeds(self.kit, self.to, permit, &course.connection, answer, admission);
         reply.is_whole = self.receive_body(upstream, decoder, &mut reply.body, course).await?;
@@ -308,12 +317,12 @@ impl<T: Transport> Errand<'_, T> {
         if course.status == 101 {
             return Err(ResponseFault::UpgradeNotAsked.into());
         }
-        let took_us = self.kit.transport.now_us().saturating_sub(course.sent_us);
+        let took_us = self.kit.transport.now_us().saturating_sub(self.sent_us);
         let is_reused = course.connection.is_reused && !upstream.link.is_stream();
         if is_reused && outcome::is_unasked(permit, &upstream.link.receiver, upstream.sent_bytes, took_us) {
             return Err(Failure::UpstreamUnsolicited);
         }
-        if course.status == 408 && self.is_for_an_idle_connection(upstream, attempts, course).await {
+        if is_reused && course.status == 408 && self.is_for_an_idle_connection(upstream, attempts).await {
             return Err(Failure::UpstreamUnsolicited);
         }
         self.check_status(&reply, permit, attempts)?;
@@ -322,18 +331,10 @@ impl<T: Transport> Errand<'_, T> {
     }
 
     /// True for a 408 that answers an idle connection and not the request, which the upstream did not take.
-    async fn is_for_an_idle_connection(
-        &self,
-        upstream: &UpstreamConnection<T>,
-        attempts: &Attempts,
-        course: &Course,
-    ) -> bool {
-        if !course.connection.is_reused || upstream.link.is_stream() || !attempts.may_discard_timeout(self.kind()) {
-            return false;
-        }
-        let sent_before = upstream.sent_bytes;
-        let (evidence, _) = outcome::examine_end(self.kit, &upstream.link.receiver, End::Eof, sent_before).await;
-        evidence.is_proof() || self.request.is_idempotent()
+    async fn is_for_an_idle_connection(&self, upstream: &UpstreamConnection<T>, attempts: &Attempts) -> bool {
+        let (receiver, sent_before) = (&upstream.link.receiver, upstream.sent_bytes);
+        attempts.may_discard_timeout(self.kind())
+            && outcome::is_unread(self.kit, receiver, sent_before, self.request.is_idempotent()).await
     }
 
     /// Throws the answer away where the service asks for another attempt at such a status, and there can be one.

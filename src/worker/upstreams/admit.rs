@@ -57,12 +57,12 @@ impl<T: Transport> Admission<T> {
         }
     }
 
-    /// Counts a failure of the upstream, and that the time for the route was over while it was waited for. Other failures of this
+    /// Counts a failure of the upstream, which took so many milliseconds of it, and that the time for the route was over while it was waited for. Other failures of this
     /// proxy, and those of the client, say nothing about the service.
-    pub(crate) fn count_failure(&mut self, failure: Failure, phase: Phase, now_ms: u64) {
+    pub(crate) fn count_failure(&mut self, failure: Failure, (phase, took_ms): (Phase, u64), now_ms: u64) {
         let was_waited_for = matches!(phase, Phase::Connect | Phase::Wait | Phase::Body);
         if failure.handling().fault == Fault::Upstream || failure == Failure::RouteTimeout && was_waited_for {
-            self.count((true, 0), now_ms);
+            self.count((true, took_ms), now_ms);
         }
     }
 }
@@ -117,9 +117,12 @@ impl<T: Transport> Destination<T> {
         }
     }
 
-    /// The position of this endpoint, where it is still one of the service.
-    pub(crate) fn position_of(&self, endpoint: &Rc<EndpointPool<T>>) -> Option<usize> {
-        self.members.endpoints.iter().position(|own| Rc::ptr_eq(own, endpoint))
+    /// A permit for this endpoint, where it is one that could be picked now and nobody waits.
+    pub(crate) fn permit_for(&self, kit: &Rc<Kit<T>>, endpoint: &Rc<EndpointPool<T>>) -> Option<Permit<T>> {
+        let at = self.members.endpoints.iter().position(|own| Rc::ptr_eq(own, endpoint))?;
+        let choice = Choice { tried: &[], now_ms: kit.transport.coarse_ms(), random: 0, hash: 0 };
+        let is_fit = self.service.gate.is_clear(&self.service.limits()) && self.members.has(&choice, at);
+        is_fit.then(|| self.permit(kit, at)).flatten()
     }
 
     /// A permit for the endpoint at this position; `None` where there is no room any more.

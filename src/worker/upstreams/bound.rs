@@ -1,7 +1,8 @@
 //! An upstream connection that is one client's alone: NTLM and Negotiate authenticate the connection, so whoever else came over it
 //! would be taken for that client.
 
-use std::rc::Rc;
+use std::net::IpAddr;
+use std::rc::{Rc, Weak};
 
 use super::super::engine::{Receive as _, Transport};
 use super::super::kit::Kit;
@@ -13,14 +14,21 @@ use crate::upstream::evidence::Peek;
 /// A connection that was authenticated as its client's.
 #[derive(Debug)]
 pub(crate) struct BoundConnection<T: Transport> {
-    /// Where it leads.
-    pub endpoint: Rc<EndpointPool<T>>,
+    /// Where it leads; a reload may have taken that away.
+    endpoint: Weak<EndpointPool<T>>,
+    /// Whose it is: a trusted proxy may have many clients on one connection.
+    client: IpAddr,
     upstream: UpstreamConnection<T>,
 }
 
 impl<T: Transport> BoundConnection<T> {
     /// Keeps a connection to the endpoint of the permit, for at most so many milliseconds without a request.
-    pub(crate) fn new(kit: &Kit<T>, permit: &Permit<T>, upstream: UpstreamConnection<T>, idle_ms: u64) -> Self {
+    pub(crate) fn new(
+        kit: &Kit<T>,
+        permit: &Permit<T>,
+        (upstream, client): (UpstreamConnection<T>, IpAddr),
+        idle_ms: u64,
+    ) -> Self {
         let transport = &kit.transport;
         let upstream = UpstreamConnection {
             is_bound: true,
@@ -28,7 +36,13 @@ impl<T: Transport> BoundConnection<T> {
             idle_until_ms: transport.coarse_ms() + idle_ms,
             ..upstream
         };
-        Self { endpoint: Rc::clone(&permit.endpoint), upstream }
+        Self { endpoint: Rc::downgrade(&permit.endpoint), client, upstream }
+    }
+
+    /// The endpoint, where this client may go on over the connection and nothing was heard of it since.
+    pub(crate) fn endpoint_for(&self, client: IpAddr) -> Option<Rc<EndpointPool<T>>> {
+        let is_open = self.upstream.link.receiver.peek() == Peek::Quiet;
+        self.endpoint.upgrade().filter(|_| self.client == client && is_open)
     }
 
     /// The connection for its client's next request, where it is still open.

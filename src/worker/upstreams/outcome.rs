@@ -133,8 +133,20 @@ async fn find_evidence<T: Transport>(
     }
 }
 
+/// True for a 408 that answers an idle connection: nothing shows that the upstream has read a byte of the request, or it may be sent
+/// again in any case.
+pub(crate) async fn is_unread<T: Transport>(
+    kit: &Kit<T>,
+    receiver: &Inlet<T>,
+    sent_before: u64,
+    is_idempotent: bool,
+) -> bool {
+    let (evidence, _) = Box::pin(examine_end(kit, receiver, End::Eof, sent_before)).await;
+    evidence.is_proof() || is_idempotent
+}
+
 /// Judges the end of a connection that brought no response; waits a moment for a reset that may be on its way.
-pub(crate) async fn examine_end<T: Transport>(
+async fn examine_end<T: Transport>(
     kit: &Kit<T>,
     receiver: &Inlet<T>,
     end: End,
@@ -257,6 +269,13 @@ pub(crate) fn is_unasked<T: Transport>(
     sent_before: u64,
     took_us: u64,
 ) -> bool {
-    let is_too_soon = permit.endpoint.habit.borrow_mut().is_too_soon(took_us);
-    is_too_soon && receiver.delivery().is_some_and(|delivery| delivery.acked_bytes <= sent_before + SYN_BYTES)
+    let mut habit = permit.endpoint.habit.borrow_mut();
+    if !habit.is_too_soon(took_us) {
+        return false;
+    }
+    let is_unread = receiver.delivery().is_some_and(|delivery| delivery.acked_bytes <= sent_before + SYN_BYTES);
+    if !is_unread {
+        habit.answers_in(took_us);
+    }
+    is_unread
 }

@@ -189,6 +189,11 @@ impl<T: Transport> Members<T> {
         (0..view.count()).any(|at| Some(at) != than && view.share(at) > 0)
     }
 
+    /// True where this endpoint could be picked.
+    pub(crate) fn has(&self, choice: &Choice<'_>, at: usize) -> bool {
+        View { members: self, choice, ignores_health: false, ignores_busy: false }.share(at) > 0
+    }
+
     /// Endpoints that are left out now.
     pub(crate) fn out_count(&self, now_ms: u64) -> usize {
         let is_out =

@@ -96,8 +96,9 @@ impl<S: Transport> Direction<'_, S> {
                 self.timer.arm(Timeout::Tunnel, self.idle_ms);
             }
             self.bytes.set(self.bytes.get() + length as u64);
-            // A stream that fills its buffer gets a longer one; one that is idle holds the least.
-            let was_full = length == buffer.capacity();
+            // A stream that fills its buffer gets a longer one, and one with little in it a short one. A capacity of 0 is that of a
+            // receive in flight, which has the buffer.
+            let was_full = length > 0 && length == buffer.capacity();
             buffer.clear();
             if was_full {
                 self.buffers.grow(buffer, 2 * length);

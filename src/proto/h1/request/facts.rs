@@ -71,10 +71,11 @@ impl RequestHead {
     #[must_use]
     pub fn forwarded(&self, form: ForwardedPath) -> &[u8] {
         match form {
-            ForwardedPath::AsSent if !self.target.is_rewritten() && !self.sent_target.is_empty() => {
-                self.sent_target.bytes(&self.bytes)
+            ForwardedPath::AsSent => {
+                let sent = self.sent_target.bytes(&self.bytes);
+                if self.target.may_go_as_sent() && sent.starts_with(b"/") { sent } else { self.target.resolved() }
             }
-            ForwardedPath::Resolved | ForwardedPath::AsSent => self.target.resolved(),
+            ForwardedPath::Resolved => self.target.resolved(),
             ForwardedPath::Matched => self.target.matched(),
         }
     }

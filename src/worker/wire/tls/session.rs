@@ -20,8 +20,10 @@ pub(super) struct TlsSession {
     is_ended: bool,
     /// What is wrong with what came; reported once all plaintext before it was taken.
     fault: Option<TlsFault>,
-    /// `before`: what had been sent when the latest plaintext came; `sent`: in all. The delivery is told from the two.
+    /// `before`: what had been sent when the peer was heard last before the latest was sent; `sent`: in all. The delivery is told from the two.
     pub(super) before: Sent,
+    /// Plaintext has come since something was sent.
+    has_heard: bool,
     pub(super) sent: Sent,
     /// What came before the handshake is over, until it is and all of that was taken.
     early: Option<Box<EarlyData>>,
@@ -53,7 +55,16 @@ impl TlsSession {
             early.note(&mut connection);
             early
         });
-        Self { connection, backlog: Vec::new(), is_ended: false, fault: None, before: sent, sent, early }
+        Self {
+            connection,
+            backlog: Vec::new(),
+            is_ended: false,
+            fault: None,
+            before: sent,
+            has_heard: false,
+            sent,
+            early,
+        }
     }
 
     /// Takes ciphertext from `inbox[from..]` and leaves plaintext there.
@@ -88,9 +99,7 @@ impl TlsSession {
         }
         inbox.truncate(write);
         self.put_plain(inbox);
-        if inbox.len() > from {
-            self.before = self.sent;
-        }
+        self.has_heard |= inbox.len() > from;
     }
 
     const fn has_more(&self) -> bool {
@@ -174,6 +183,10 @@ impl TlsSession {
         // Without a limit, all of it is taken.
         if length > 0 && self.connection.writer().write_vectored(parts)? != length {
             return Err(io::ErrorKind::WriteZero.into());
+        }
+        // Whoever asks what became of a request asks while its answer is here already.
+        if length > 0 && std::mem::take(&mut self.has_heard) {
+            self.before = self.sent;
         }
         self.sent.plain += length as u64;
         self.put_records(sealed)
