@@ -267,7 +267,7 @@ impl<T: Transport> Upload<'_, T> {
         let Self { transfer, body, out, framing, has_ended } = self;
         if body.decoder.is_done() && !*has_ended {
             *has_ended = true;
-            framing.end(out, sender, &std::mem::take(&mut body.trailers));
+            framing.end(out, sender, &body.trailers);
         }
         // An upstream's slowness is bounded by its timeout alone.
         let mut pace = Pace::unbounded();
