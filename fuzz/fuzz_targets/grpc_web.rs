@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         head.bridge_grpc_web();
         if head.grpc_web().is_some() {
             let value = head.value(b"content-type").expect("it has one");
-            assert!(value.starts_with(b"application/grpc") && GrpcWebKind::of(value).is_none());
+            assert!(value.starts_with(b"application/grpc") && GrpcWebKind::of(&value).is_none());
         }
     }
 });
