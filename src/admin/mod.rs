@@ -100,11 +100,10 @@ impl Admin {
         let Ok(host) = std::str::from_utf8(host) else { return false };
         let name = host.trim_matches(['[', ']']);
         let is_of = |own: &str| name.eq_ignore_ascii_case(own);
-        let own = hostname();
-        let is_own = !own.is_empty() && is_of(&own);
+        let is_own = || Some(hostname()).filter(|own| !own.is_empty()).is_some_and(|own| is_of(&own));
         let hosts = &self.status.borrow().config.admin;
         let is_listed = hosts.iter().flat_map(|admin| &admin.hosts).any(|known| known == "*" || is_of(known));
-        name.parse::<IpAddr>().is_ok() || is_of("localhost") || is_own || is_listed
+        name.parse::<IpAddr>().is_ok() || is_of("localhost") || is_listed || is_own()
     }
 
     async fn metrics(&self) -> Response<Full<Bytes>> {

@@ -91,7 +91,7 @@ fn put_edits(out: &mut impl FieldWriter, edits: &FieldEdits) {
 }
 
 /// The client's fields that are not passed on: those that end at this hop, or are written anew for the next one.
-pub(super) fn dropped(head: &RequestHead, hop: &Hop<'_>) -> KnownSet {
+fn dropped(head: &RequestHead, hop: &Hop<'_>) -> KnownSet {
     const OURS: KnownSet = KnownSet::of(&[
         Known::Host,
         Known::ContentLength,
@@ -117,7 +117,7 @@ pub(super) fn dropped(head: &RequestHead, hop: &Hop<'_>) -> KnownSet {
     let counts_forwards = matches!(head.method(), b"OPTIONS" | b"TRACE");
     OURS.with(OF_TRUSTED_HOPS, !hop.is_trusted)
         // A proxy that writes the one kind passes the other on as its client wrote it.
-        .with(KnownSet::of(&[Known::Forwarded]), writes_x_forwarded(head))
+        .with(KnownSet::of(&[Known::Forwarded]), hop.is_trusted && writes_x_forwarded(head))
         .with(KnownSet::of(&[Known::XForwardedPrefix]), !head.stripped_prefix().is_empty())
         .with(KnownSet::of(&[Known::MaxForwards]), counts_forwards)
         // `Early-Data` is then written by us. What a client says by it stays (RFC 8470 §5.1).
@@ -141,6 +141,8 @@ fn put_client_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Hop<'
 fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Hop<'_>, edits: &FieldEdits) {
     let writes = |name: &[u8]| !edits.removes(name);
     let is_missing = |known| !hop.is_trusted || head.values(known).next().is_none();
+    // Written once: nearly always the client is the peer.
+    let peer = AddressText::of(hop.peer);
     if writes(b"x-forwarded-for") {
         out.composed(b"X-Forwarded-For", |value| {
             if hop.is_trusted {
@@ -149,11 +151,12 @@ fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Ho
                     value.extend_from_slice(b", ");
                 }
             }
-            value.extend_from_slice(AddressText::of(hop.peer).bytes());
+            value.extend_from_slice(peer.bytes());
         });
     }
     if is_missing(Known::XRealIp) && writes(b"x-real-ip") {
-        out.field(b"X-Real-IP", AddressText::of(hop.client).bytes());
+        let client = if hop.client == hop.peer { peer } else { AddressText::of(hop.client) };
+        out.field(b"X-Real-IP", client.bytes());
     }
     if is_missing(Known::XForwardedProto) && writes(b"x-forwarded-proto") {
         out.field(b"X-Forwarded-Proto", hop.asked.scheme.as_bytes());
