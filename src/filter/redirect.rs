@@ -65,15 +65,6 @@ impl Redirect {
 }
 
 impl CompiledRedirect {
-    /// True where it would send the client to what it has asked for, which would never end.
-    fn leads_back(&self, head: &RequestHead, (scheme, host): (&[u8], &[u8]), context: &Context<'_>) -> bool {
-        let asked = head.asked_host(context.is_trusted);
-        let host = self.host.as_deref().unwrap_or(host);
-        scheme == context.scheme.as_bytes()
-            && are_same(host, asked, default_port(scheme))
-            && self.path.as_deref().is_none_or(|path| path == head.target().resolved())
-    }
-
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
         // The asterisk is no resource that could be elsewhere.
         if head.target().is_asterisk() {
@@ -82,19 +73,25 @@ impl CompiledRedirect {
         let asked = head.asked_host(context.is_trusted);
         let scheme = self.scheme.as_deref().unwrap_or(context.scheme.as_bytes());
         // Another scheme has another default port: the one of the request would lead nowhere.
-        let host = if self.scheme.is_some() { &asked[..host_length(asked).unwrap_or(asked.len())] } else { asked };
-        if host.is_empty() && self.host.is_none() {
+        let kept = if self.scheme.is_some() { &asked[..host_length(asked).unwrap_or(asked.len())] } else { asked };
+        if kept.is_empty() && self.host.is_none() {
             // HTTP/1.0 without a host: nobody knows where to.
             return Verdict::Fail(RequestFault::HostMissing.into());
         }
-        if self.leads_back(head, (scheme, host), context) {
+        let host = self.host.as_deref().unwrap_or(kept);
+        let path = self.path.as_deref().unwrap_or(head.target().resolved());
+        // It would send the client to what it has asked for, which would never end.
+        let leads_back = scheme == context.scheme.as_bytes()
+            && are_same(host, asked, default_port(scheme))
+            && path == head.target().resolved();
+        if leads_back {
             return Verdict::Pass;
         }
         let mut location = Vec::new();
         location.extend_from_slice(scheme);
         location.extend_from_slice(b"://");
-        location.extend_from_slice(self.host.as_deref().unwrap_or(host));
-        location.extend_from_slice(self.path.as_deref().unwrap_or(head.target().resolved()));
+        location.extend_from_slice(host);
+        location.extend_from_slice(path);
         let fields = vec![(&b"Location"[..], Cow::Owned(location))];
         Verdict::Answer(Answer { status: self.status, fields, body: Cow::Borrowed(b"") })
     }
