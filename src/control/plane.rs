@@ -72,7 +72,7 @@ impl Plane {
         let mut kept = Kept::new(workers);
         let compiled = compile(&source, &resolver.resolved(), &mut kept, 1)?;
         tell(&compiled.problems);
-        compiled.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+        notice(&compiled.notices);
         kept.keep(compiled.parts);
         let mut checks = Checks::new();
         checks.attend(&compiled.snapshot);
@@ -234,7 +234,7 @@ impl Plane {
         self.names = names;
         self.source = source;
         self.kept.keep(compiled.parts);
-        compiled.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+        notice(&compiled.notices);
         self.checks.attend(&compiled.snapshot);
         let before = std::mem::replace(&mut self.snapshot, Arc::new(compiled.snapshot));
         self.publish(change);
@@ -366,6 +366,10 @@ async fn due_at(due: Option<tokio::time::Instant>) {
 /// Writes each problem to the log.
 fn tell(problems: &[Problem]) {
     problems.iter().for_each(|problem| tracing::error!("{problem}"));
+}
+
+fn notice(notices: &[Problem]) {
+    notices.iter().for_each(|notice| tracing::warn!("{notice}"));
 }
 
 fn open_log(log: &LogWriter, source: &Source) -> Result<(), Problem> {

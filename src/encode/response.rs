@@ -145,7 +145,8 @@ pub(super) fn begin_h2_response(status: u16) -> FieldList {
 }
 
 /// True where a filter of the route takes this field away, or sets it to a value of its own.
-pub(super) fn is_removed(edits: EditsOfResponse<'_>, name: &[u8]) -> bool {
+#[must_use]
+pub fn is_removed(edits: EditsOfResponse<'_>, name: &[u8]) -> bool {
     edits.into_iter().flatten().any(|edits| edits.removes(name))
 }
 

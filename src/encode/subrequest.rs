@@ -5,6 +5,7 @@ use super::request::begin_h2_request;
 use super::wire::{FieldWriter, H2Head, Text};
 use crate::proto::h1::encode::{put_field, put_request_line};
 use crate::proto::h1::field::is_token;
+use crate::proto::h1::method;
 
 /// A request of our own.
 #[derive(Clone, Debug, Default)]
@@ -25,14 +26,13 @@ impl Subrequest {
     /// True where it may be executed twice (RFC 9110 §9.2.2).
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        matches!(&self.method[..], b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
+        method::is_idempotent(&self.method)
     }
 
     /// True where it has a body that its method has none of by custom (RFC 9110 §9.3).
     #[must_use]
     pub fn has_unusual_body(&self) -> bool {
-        let is_without = matches!(&self.method[..], b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"DELETE");
-        is_without && !self.body.is_empty()
+        method::has_usually_no_body(&self.method) && !self.body.is_empty()
     }
 
     /// True where every part is what it must be, and no field is one that the encoder writes.

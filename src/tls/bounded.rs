@@ -11,6 +11,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::unix_s;
+
 /// The end of what a client showed on one connection, in seconds since 1970; `i64::MAX` where it showed nothing.
 #[derive(Debug)]
 pub struct ShownUntil(AtomicI64);
@@ -67,7 +69,7 @@ impl ClientCertVerifier for NotingVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.inner.verify_client_cert(certificate, intermediates, now)?;
-        let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now_s = unix_s(now);
         self.until.put(end_of(certificate, intermediates, now_s));
         Ok(verified)
     }

@@ -13,7 +13,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::identity::Identity;
-use super::{ALPN_HTTP1, versions};
+use super::{ALPN_HTTP1, unix_s, versions};
 
 /// TLS towards the upstreams of a service. The same value from one snapshot to the next where nothing changed.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl ServerTrust {
         }
         verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
         let parsed = X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?.1;
-        let now_s = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now_s = unix_s(now);
         if now_s < parsed.validity().not_before.timestamp() {
             return Err(CertificateError::NotValidYet.into());
         }

@@ -14,11 +14,17 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::UnixTime;
 
 /// The protocols of ALPN (RFC 7301).
 pub const ALPN_H2: &[u8] = b"h2";
 /// HTTP/1.1.
 pub const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// Seconds since 1970, as certificates count them.
+fn unix_s(moment: UnixTime) -> i64 {
+    i64::try_from(moment.as_secs()).unwrap_or(i64::MAX)
+}
 
 /// What a handshake came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

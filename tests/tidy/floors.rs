@@ -68,7 +68,7 @@ pub const FLOORS: [Floors; 28] = [
             &["fault", "lines"],
             &["framing", "scan"],
             &["chunked", "encode", "rules"],
-            &["authority", "field", "target"],
+            &["authority", "field", "method", "target"],
             &["mod"],
         ],
     ),
@@ -90,7 +90,7 @@ pub const FLOORS: [Floors; 28] = [
     ("proto/h2/hpack", &[&["decoder", "encoder"], &["huffman", "integer", "table"], &["mod"]]),
     ("route", &[&["mod"], &["path"], &["condition"]]),
     ("sys", &[&["clock", "limits", "memory", "socket"], &["mod"]]),
-    ("tls", &[&["client", "server"], &["bounded", "fault", "identity", "mod", "sessions"]]),
+    ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions"]]),
     (
         "upstream",
         &[

@@ -19,6 +19,14 @@ pub enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// True where no byte of a body comes.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
+
 /// What is wrong with the framing fields of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FramingFault {

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod field;
 pub mod framing;
 mod lines;
+pub mod method;
 pub mod request;
 pub mod response;
 pub mod rules;

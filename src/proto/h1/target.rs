@@ -137,6 +137,10 @@ impl Target {
         if self.resolved.is_empty() { &self.matched } else { &self.resolved }
     }
 
+    fn resolved_path(&self) -> &[u8] {
+        if self.resolved.is_empty() { self.path() } else { &self.resolved[..self.resolved_path] }
+    }
+
     /// True where what the client sent is what was matched, less its dot segments, for every server: no filter has put another path
     /// in its place, and its dot segments have one reading.
     #[must_use]
@@ -153,10 +157,9 @@ impl Target {
         if !matches!(self.path().strip_prefix(prefix), Some([] | [b'/', ..])) {
             return Ok(false);
         }
-        let resolved =
-            &self.resolved()[..if self.resolved.is_empty() { self.matched_path } else { self.resolved_path }];
+        let resolved = self.resolved_path();
         let rest = &resolved[length_of(resolved, prefix.len())..];
-        let rest = if rest.is_empty() { b"/".to_vec() } else { rest.to_vec() };
+        let rest = if rest.is_empty() { b"/" } else { rest }.to_vec();
         self.rewrite(&rest)?;
         Ok(true)
     }
@@ -166,9 +169,7 @@ impl Target {
     /// # Errors
     /// [`TargetFault`]: the result is no path.
     pub fn add_prefix(&mut self, prefix: &[u8]) -> Result<(), TargetFault> {
-        let resolved =
-            &self.resolved()[..if self.resolved.is_empty() { self.matched_path } else { self.resolved_path }];
-        let path = [prefix, resolved].concat();
+        let path = [prefix, self.resolved_path()].concat();
         self.rewrite(&path)
     }
 
@@ -303,7 +304,7 @@ fn put_strict(path: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> {
             continue;
         }
         let (decoded, after) = match after {
-            [high, low, after @ ..] => (hex(*high).zip(hex(*low)).map(|(high, low)| high * 16 + low), after),
+            [high, low, after @ ..] => (hex_byte(*high, *low), after),
             _ => (None, after),
         };
         match decoded {
@@ -321,10 +322,7 @@ fn length_of(path: &[u8], strict: usize) -> usize {
     let (mut at, mut written) = (0, 0);
     while written < strict && at < path.len() {
         let (taken, gives) = match &path[at..] {
-            [b'%', high, low, ..] => {
-                let byte = hex(*high).zip(hex(*low)).map_or(0, |(high, low)| high * 16 + low);
-                (3, if is_unreserved(byte) { 1 } else { 3 })
-            }
+            [b'%', high, low, ..] => (3, if hex_byte(*high, *low).is_some_and(is_unreserved) { 1 } else { 3 }),
             [b'/', ..] if at > 0 && path[at - 1] == b'/' => (1, 0),
             [..] => (1, 1),
         };
@@ -379,6 +377,10 @@ fn push_encoded(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> {
 fn push_percent(byte: u8, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+}
+
+fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    hex(high).zip(hex(low)).map(|(high, low)| high * 16 + low)
 }
 
 const fn is_unreserved(byte: u8) -> bool {

@@ -258,7 +258,7 @@ fn put_request<T: Transport>(
         Wire::H2 => {
             let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
             let request = h2_request(head, &hop, &target, edits, scheme);
-            let is_last = matches!(head.framing(), Framing::None | Framing::Length(0));
+            let is_last = head.framing().is_empty();
             upstream.sender.put_head(request, is_last);
         }
     }
@@ -288,6 +288,5 @@ pub(super) fn upstream_target<'a, T: Transport>(to: &'a Destination<T>, permit: 
 /// Whether the client's offer of another protocol goes with the request. HTTP/2 has no such offers; and where the next request is
 /// here already, the connection is needed for its answer.
 fn may_offer<T: Transport>(head: &RequestHead, client: &Link<T>, wire: Wire) -> bool {
-    let has_body = !matches!(head.framing(), Framing::None | Framing::Length(0));
-    wire == Wire::Http1 && head.upgrade().is_some() && (has_body || client.inbox.is_empty())
+    wire == Wire::Http1 && head.upgrade().is_some() && (!head.framing().is_empty() || client.inbox.is_empty())
 }

@@ -16,7 +16,7 @@ use super::progress::{Expectation, UploadState};
 use super::terms::terms;
 use super::transfer::{Delivered, Transfer};
 use crate::encode::response::{
-    Persistence, ResponseTerms, UpstreamResponse, h2_continue, h2_interim, h2_response, put_interim_head,
+    Persistence, ResponseTerms, UpstreamResponse, h2_continue, h2_interim, h2_response, is_removed, put_interim_head,
     put_response_head,
 };
 use crate::encode::trailers::retain;
@@ -294,8 +294,7 @@ impl<T: Transport> Download<'_, T> {
                 let head = h2_response(response, terms, edits);
                 let head = head.ok_or(Failure::UpstreamBadHeader("websocket_accept"))?;
                 // A 101 has no body, but the tunnel goes on over its stream.
-                let is_last =
-                    matches!(terms.framing, Framing::None | Framing::Length(0)) && response.head.status() != 101;
+                let is_last = terms.framing.is_empty() && response.head.status() != 101;
                 self.client.put_head(head, is_last);
             }
         }
@@ -354,7 +353,7 @@ impl<T: Transport> Download<'_, T> {
         body.decoder = BodyDecoder::Done;
         let ResponseBody { framing, transform, trailers, .. } = body;
         let edits = self.transfer.edits.of_response(self.transfer.is_secure);
-        retain(trailers, |name| !edits.into_iter().flatten().any(|edits| edits.removes(name)));
+        retain(trailers, |name| !is_removed(edits, name));
         let finished = transform.finish(trailers, |data| framing.put(&mut self.out, data));
         finished.map_err(|_| Failure::Internal("transform"))
     }

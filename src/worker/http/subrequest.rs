@@ -82,7 +82,7 @@ pub async fn ask<T: Transport>(
     match attempts(kit, &to, &mut errand, permit).await {
         Ok((reply, _)) => Ok(reply),
         Err(failure) => {
-            let waited_ms = kit.transport.now_us().saturating_sub(errand.sent_us) / 1_000;
+            let waited_ms = errand.waited_us() / 1_000;
             if let Some(admission) = &mut errand.admission {
                 admission.count_failure(failure, (Phase::Wait, waited_ms), kit.transport.coarse_ms());
             }
@@ -190,6 +190,11 @@ impl<T: Transport> Asker<T> for Errand<'_, T> {
 }
 
 impl<T: Transport> Errand<'_, T> {
+    /// How long the upstream has had the latest attempt, in microseconds.
+    fn waited_us(&self) -> u64 {
+        self.kit.transport.now_us().saturating_sub(self.sent_us)
+    }
+
     /// Sends the request and receives the answer, with what the upstream said about its connection; `None` where that
     /// cannot be kept.
     async fn exchange(
@@ -212,7 +217,7 @@ impl<T: Transport> Errand<'_, T> {
             (Ok(received), _) => received,
         };
         let answer = (upstream.link.is_stream(), course.status);
-        let took_ms = self.kit.transport.now_us().saturating_sub(self.sent_us) / 1_000;
+        let took_ms = self.waited_us() / 1_000;
         let admission = self.admission.as_mut().map(|admission| (admission, took_ms));
         outcome::succeeds(self.kit, self.to, permit, &course.connection, answer, admission);
         reply.is_whole = self.receive_body(upstream, decoder, &mut reply.body, course).await?;
@@ -317,9 +322,8 @@ impl<T: Transport> Errand<'_, T> {
         if course.status == 101 {
             return Err(ResponseFault::UpgradeNotAsked.into());
         }
-        let took_us = self.kit.transport.now_us().saturating_sub(self.sent_us);
         let is_reused = course.connection.is_reused && !upstream.link.is_stream();
-        if is_reused && outcome::is_unasked(permit, &upstream.link.receiver, upstream.sent_bytes, took_us) {
+        if is_reused && outcome::is_unasked(permit, &upstream.link.receiver, upstream.sent_bytes, self.waited_us()) {
             return Err(Failure::UpstreamUnsolicited);
         }
         if is_reused && course.status == 408 && self.is_for_an_idle_connection(upstream, attempts).await {

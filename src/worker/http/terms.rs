@@ -1,4 +1,4 @@
-//! How a response goes to its client: the one place where keep-alive is decided.
+//! How a response is framed for its client, and whether its connection goes on.
 
 use super::super::engine::Transport;
 use super::progress::Expectation;

@@ -57,8 +57,8 @@ impl<T: Transport> Admission<T> {
         }
     }
 
-    /// Counts a failure of the upstream, which took so many milliseconds of it, and that the time for the route was over while it was waited for. Other failures of this
-    /// proxy, and those of the client, say nothing about the service.
+    /// Counts a failure of the upstream, which took so many milliseconds of it, and that the time for the route was over while it was
+    /// waited for. Other failures of this proxy, and those of the client, say nothing about the service.
     pub(crate) fn count_failure(&mut self, failure: Failure, (phase, took_ms): (Phase, u64), now_ms: u64) {
         let was_waited_for = matches!(phase, Phase::Connect | Phase::Wait | Phase::Body);
         if failure.handling().fault == Fault::Upstream || failure == Failure::RouteTimeout && was_waited_for {

@@ -6,6 +6,7 @@ use super::super::authority::host_length;
 use super::super::fault::RequestFault;
 use super::super::field::{Field, Known, binds_connection, list_elements};
 use super::super::framing::Framing;
+use super::super::method;
 use super::super::rules::ForwardedPath;
 use super::super::target::Target;
 use super::RequestHead;
@@ -63,8 +64,10 @@ impl RequestHead {
     /// `Max-Forwards` of the methods that count them (RFC 9110 §7.6.2).
     #[must_use]
     pub fn forwards_left(&self) -> Option<u64> {
-        let digits = self.only(Known::MaxForwards).filter(|_| matches!(self.method(), b"OPTIONS" | b"TRACE"))?;
-        std::str::from_utf8(digits).ok()?.parse().ok()
+        if !matches!(self.method(), b"OPTIONS" | b"TRACE") {
+            return None;
+        }
+        std::str::from_utf8(self.only(Known::MaxForwards)?).ok()?.parse().ok()
     }
 
     /// The target that goes to the upstream.
@@ -108,8 +111,8 @@ impl RequestHead {
     /// The host that the client used, with its port where it said one: by a trusted proxy's word, or what came.
     #[must_use]
     pub fn asked_host(&self, is_trusted: bool) -> &[u8] {
-        let told = self.only(Known::XForwardedHost).filter(|host| is_trusted && host_length(host).is_some());
-        told.unwrap_or_else(|| self.authority())
+        let told = if is_trusted { self.only(Known::XForwardedHost) } else { None };
+        told.filter(|host| host_length(host).is_some()).unwrap_or_else(|| self.authority())
     }
 
     /// How long the body is.
@@ -121,16 +124,14 @@ impl RequestHead {
     /// True where it asks for nothing to be done (RFC 9110 §9.2.1) and has neither body nor another protocol behind it.
     #[must_use]
     pub fn is_safe(&self) -> bool {
-        let is_method = matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE");
-        is_method && self.framing == Framing::None && self.upgrade().is_none()
+        method::is_safe(self.method()) && self.framing == Framing::None && self.upgrade().is_none()
     }
 
     /// True where it has a body that its method has none of by custom (RFC 9110 §9.3): some servers do not read it, and take it for
     /// the next request.
     #[must_use]
     pub fn has_unusual_body(&self) -> bool {
-        let is_without = matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"DELETE");
-        is_without && !self.framing_is_empty()
+        method::has_usually_no_body(self.method()) && !self.framing.is_empty()
     }
 
     /// True where its credentials authenticate the connection and not the request: NTLM, Negotiate (RFC 4559 §6).
@@ -142,8 +143,7 @@ impl RequestHead {
     /// True where it may be sent twice (RFC 9110 §9.2.2), or says so itself by an `Idempotency-Key`.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        let is_method = matches!(self.method(), b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE");
-        is_method || self.value(b"idempotency-key").is_some_and(|key| !key.is_empty())
+        method::is_idempotent(self.method()) || self.value(b"idempotency-key").is_some_and(|key| !key.is_empty())
     }
 
     /// True where the client wants to send another request on this connection.
@@ -155,7 +155,7 @@ impl RequestHead {
     /// True where the client waits for `100 Continue` before it sends the body.
     #[must_use]
     pub const fn expects_continue(&self) -> bool {
-        self.expects_continue && !self.framing_is_empty()
+        self.expects_continue && !self.framing.is_empty()
     }
 
     /// The protocols that the client offers to change to.
@@ -168,12 +168,8 @@ impl RequestHead {
     /// upstream may leave alone (RFC 9110 §7.8).
     #[must_use]
     pub fn demands_upgrade(&self) -> bool {
-        self.framing_is_empty()
+        self.framing.is_empty()
             && list_elements(&self.upgrade).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-    }
-
-    const fn framing_is_empty(&self) -> bool {
-        matches!(self.framing, Framing::None | Framing::Length(0))
     }
 
     /// The fields, each with name and value, in the order they came.

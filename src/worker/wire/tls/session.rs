@@ -20,7 +20,8 @@ pub(super) struct TlsSession {
     is_ended: bool,
     /// What is wrong with what came; reported once all plaintext before it was taken.
     fault: Option<TlsFault>,
-    /// `before`: what had been sent when the peer was heard last before the latest was sent; `sent`: in all. The delivery is told from the two.
+    /// `before`: what had been sent when the peer was heard last before the latest was sent; `sent`: in all. The delivery is told
+    /// from the two.
     pub(super) before: Sent,
     /// Plaintext has come since something was sent.
     has_heard: bool,
