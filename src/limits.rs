@@ -50,8 +50,6 @@ pub const HEAD_BUFFER_BYTES: usize = 2 * 1024;
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Attempts beyond the first that can be configured.
 pub const RETRY_ATTEMPTS_MAX: u8 = 10;
-/// Longest `Retry-After` that is waited out before another attempt, in seconds; a longer one passes the answer on.
-pub const RETRY_AFTER_S_MAX: u32 = 5;
 /// Receive buffer of a body or an upstream connection, in bytes.
 pub const BODY_BUFFER_BYTES: usize = 32 * 1024;
 /// Receive buffer of a body that has more than one of [`BODY_BUFFER_BYTES`] left, in bytes.

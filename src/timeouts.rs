@@ -77,7 +77,7 @@ pub enum Timeout {
 pub const RESOURCE_WAIT_MS: u64 = 1_000;
 /// How long the rest of a handshake with early data may take where nothing else bounds it, in milliseconds.
 const EARLY_MS: u64 = 10_000;
-/// How long a connection of the worker's own may take at most, in milliseconds.
+/// How long a connection of the worker's own may take where connecting has no timeout, in milliseconds.
 const PROBE_MS: u64 = 5_000;
 
 /// What is known of a wait.
@@ -250,7 +250,7 @@ impl UpstreamTimeouts {
     /// For a connection of the worker's own, in milliseconds.
     #[must_use]
     pub fn probe_ms(&self) -> u64 {
-        self.connect.limit_ms().unwrap_or(PROBE_MS).min(PROBE_MS)
+        self.connect.limit_ms().unwrap_or(PROBE_MS)
     }
 }
 

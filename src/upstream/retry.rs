@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::evidence::Evidence;
 use crate::failure::Failure;
 use crate::failure::row::RetryClass;
-use crate::units::Size;
+use crate::units::{Duration, Size};
 
 /// Retries per second that need no requests in flight, and how many of them can be saved up.
 const RETRIES_PER_S: u64 = 3;
@@ -25,6 +25,8 @@ pub struct Retry {
     pub non_idempotent: NonIdempotent,
     /// Statuses after which an idempotent request is tried at another endpoint; `Retry-After` is honoured.
     pub on_status: Vec<u16>,
+    /// Longest `Retry-After` that is waited out before another attempt; an answer that asks for more is passed on. `"0s"` waits for none.
+    pub retry_after_max: Duration,
     /// Further failures after which an idempotent request is tried at another endpoint.
     pub on: Vec<RetryOn>,
     /// Most bytes of a request body that are held to be sent again; `"0B"` holds none.
@@ -37,6 +39,7 @@ impl Default for Retry {
             attempts: 2,
             non_idempotent: NonIdempotent::default(),
             on_status: Vec::new(),
+            retry_after_max: Duration::from_s(5),
             on: Vec::new(),
             buffer: Size::from_kib(64),
         }

@@ -290,6 +290,12 @@ fn a_status_is_tried_elsewhere_where_the_service_says_so() {
         let mut statuses: Vec<_> = (0..2).map(|_| client.get("/late").status).collect();
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 503], "{engine}");
+        let without = service(&endpoints, "retry = { on_status = [503], retry_after_max = \"0s\" }");
+        let proxy = Proxy::start(engine, &without);
+        let mut client = Client::connect(proxy.address);
+        let mut statuses: Vec<_> = (0..2).map(|_| client.get("/soon").status).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 503], "{engine}: nothing is waited out");
         // Where all say so, the last answer goes through.
         let proxy = Proxy::start(engine, &service(&[busy.address], "retry = { on_status = [503] }"));
         let response = Client::connect(proxy.address).get("/");

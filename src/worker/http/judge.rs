@@ -10,10 +10,10 @@ use super::progress::UploadState;
 use super::transfer::Transfer;
 use crate::encode::response::UpstreamResponse;
 use crate::failure::Failure;
-use crate::limits::RETRY_AFTER_S_MAX;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::version::Version;
+use crate::upstream::retry::Retry;
 
 /// Refuses a head that cannot be the answer to this request: one that came on a reused connection before a byte of the
 /// request was sent, and a 408 by which the upstream ended the idle connection without having read the request.
@@ -85,7 +85,8 @@ pub(super) fn is_tried_elsewhere<T: Transport>(
     {
         return false;
     }
-    let wait_s = wait_s(UpstreamResponse { head, bytes }, to.total_at_ms, kit.transport.coarse_ms());
+    let rules = &transfer.spec().retry;
+    let wait_s = wait_s(UpstreamResponse { head, bytes }, rules, to.total_at_ms, kit.transport.coarse_ms());
     transfer.progress.retry_after_s.set(wait_s.unwrap_or_default());
     wait_s.is_some()
 }
@@ -93,6 +94,7 @@ pub(super) fn is_tried_elsewhere<T: Transport>(
 /// How long an answer asks to wait before the next attempt, in seconds; `None` where that is longer than anybody waits.
 pub(super) fn wait_s(
     UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
+    rules: &Retry,
     total_at_ms: Option<u64>,
     now_ms: u64,
 ) -> Option<u32> {
@@ -101,7 +103,8 @@ pub(super) fn wait_s(
         Some(value) => std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()),
     };
     let left_ms = total_at_ms.map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms));
-    asked_s.filter(|seconds| *seconds <= RETRY_AFTER_S_MAX && u64::from(*seconds) * 1_000 < left_ms)
+    let is_waited_out = |asked_ms: u64| asked_ms <= rules.retry_after_max.ms() && asked_ms < left_ms;
+    asked_s.filter(|seconds| is_waited_out(u64::from(*seconds) * 1_000))
 }
 
 /// The failure of a connection that ended before a whole response head had come.

@@ -352,7 +352,9 @@ impl<T: Transport> Errand<'_, T> {
             return Ok(());
         }
         let response = UpstreamResponse { head: &reply.head, bytes: &reply.head_bytes };
-        let Some(wait_s) = judge::wait_s(response, to.total_at_ms, kit.transport.coarse_ms()) else { return Ok(()) };
+        let Some(wait_s) = judge::wait_s(response, rules, to.total_at_ms, kit.transport.coarse_ms()) else {
+            return Ok(());
+        };
         self.wait_s = wait_s;
         Err(Failure::UpstreamStatus)
     }

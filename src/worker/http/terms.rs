@@ -50,6 +50,6 @@ pub(super) fn terms<T: Transport>(
         passes_length: request.method() == b"HEAD" || head.status() == 304,
         is_secure,
         grpc_web,
-        now: Some(transfer.kit().transport.wall()),
+        now: head.known(Known::Date, bytes).is_none().then(|| transfer.kit().transport.wall()),
     }
 }
