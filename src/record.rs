@@ -50,6 +50,8 @@ pub struct Record {
     pub errno: i32,
     /// The identifier that the upstream got, unless a trusted proxy gave one.
     pub request_id: u128,
+    /// How a call of gRPC ended, 0 to 16: the upstream's word, or ours.
+    pub grpc_status: Option<u8>,
     /// What the TLS handshake came to, where there was one.
     pub tls: Option<Rc<Facts>>,
     /// It was sent on before that handshake was over.
@@ -115,6 +117,7 @@ impl Record {
             is_response_started: false,
             errno: 0,
             request_id: 0,
+            grpc_status: None,
             tls: None,
             is_early: false,
             times: Times { started_us, ..Times::default() },

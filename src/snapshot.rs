@@ -177,6 +177,8 @@ pub struct Endpoint {
     pub address: Address,
     /// As it was written: for logs, and for `Host` where the service says so.
     pub name: Arc<str>,
+    /// The address as text, where something else was written: for logs.
+    pub resolved: Option<Arc<str>>,
     /// Its share.
     pub weight: u16,
     /// What the whole process knows of it.

@@ -20,9 +20,12 @@ use crate::observe::metrics::{PoolState, Report};
 use crate::observe::prometheus::render;
 use crate::proto::h1::authority::parts;
 use crate::status::Status;
+use crate::sys::clock::coarse_ms;
 use crate::sys::limits::hostname;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
+use crate::upstream::health::Condition;
+use crate::upstream::trouble::LastFailure;
 
 /// How long a scrape waits for a worker.
 const REPORT_PATIENCE: Duration = Duration::from_secs(1);
@@ -127,11 +130,14 @@ impl Admin {
                     let of_this = |pool: &&PoolState| pool.service == service.label && pool.address == address;
                     report.pools.iter().filter(of_this).map(|pool| worker_view(report.worker, pool))
                 });
+                let condition = endpoint.state.condition();
                 serde_json::json!({
                     "name": *endpoint.name,
                     "address": address,
                     "weight": endpoint.weight,
-                    "up": !endpoint.state.is_down(),
+                    "up": condition == Condition::Up,
+                    "state": condition.name(),
+                    "last_failure": endpoint.state.troubles.last().map(last_failure),
                     "check": finding.map(|finding| if finding.reason.is_empty() { "ok" } else { &finding.reason }),
                     "workers": workers.collect::<Vec<_>>(),
                 })
@@ -199,6 +205,16 @@ fn redacted(mut value: serde_json::Value, key: &str) -> serde_json::Value {
         | serde_json::Value::String(_) => {}
     }
     value
+}
+
+/// The last failure of an endpoint.
+fn last_failure(last: LastFailure) -> serde_json::Value {
+    serde_json::json!({
+        "cause": last.failure.to_string(),
+        "ago_ms": coarse_ms().saturating_sub(last.at_ms),
+        "in_a_row": last.in_a_row,
+        "remedy": last.failure.row().remedy,
+    })
 }
 
 /// What one worker knows of an endpoint.

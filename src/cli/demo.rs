@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::arguments::Arguments;
-use super::inline::inline;
+use super::inline::{access_log, inline};
 use super::run;
 
 /// Longest request that the built-in upstreams read, in bytes.
@@ -28,14 +28,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<i32> {
     let address = arguments.listen.to_string();
     let listen = if address.starts_with(':') { format!("localhost{address}") } else { address.clone() };
     let text = format!(
-        "[listeners.demo]\naddress = {address:?}\n\
+        "{}[listeners.demo]\naddress = {address:?}\n\
          [admin]\naddress = \"127.0.0.1:9000\"\n\
          [[routes]]\nname = \"good\"\nservice = \"good\"\n\
          [[routes]]\nname = \"flawed\"\nservice = \"flawed\"\npaths = [{{ prefix = \"/flawed\" }}]\n\
          [[routes]]\nname = \"gone\"\nservice = \"gone\"\npaths = [{{ prefix = \"/gone\" }}]\n\
          [services.good]\nendpoints = [\"{good}\"]\n\
          [services.flawed]\nendpoints = [\"{flawed}\"]\n\
-         [services.gone]\nendpoints = [\"127.0.0.1:1\"]\n"
+         [services.gone]\nendpoints = [\"127.0.0.1:1\"]\n",
+        access_log()
     );
     let source = inline(&text)?;
     println!(

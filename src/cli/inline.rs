@@ -1,5 +1,6 @@
 //! Configurations that come from no file: that of `--to`, and that of the demonstration.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::arguments::Arguments;
@@ -10,11 +11,17 @@ use crate::config::document::Syntax;
 pub(super) fn one_line(arguments: &Arguments) -> anyhow::Result<Source> {
     let endpoints: Vec<_> = arguments.to.iter().map(|to| format!("{:?}", to.to_string())).collect();
     let text = format!(
-        "[listeners.main]\naddress = {:?}\n[[routes]]\nname = \"all\"\nservice = \"to\"\n[services.to]\nendpoints = [{}]\n",
+        "{}[listeners.main]\naddress = {:?}\n[[routes]]\nname = \"all\"\nservice = \"to\"\n[services.to]\nendpoints = [{}]\n",
+        access_log(),
         arguments.listen.to_string(),
         endpoints.join(", ")
     );
     inline(&text)
+}
+
+/// An access log for whoever looks on: on a terminal, and nowhere else.
+pub(super) fn access_log() -> &'static str {
+    if std::io::stdout().is_terminal() { "[access_log]\npath = \"-\"\nformat = \"short\"\n" } else { "" }
 }
 
 /// A configuration that comes from no file.

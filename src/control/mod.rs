@@ -5,6 +5,7 @@ mod grpc_health;
 mod health;
 pub mod listeners;
 mod notice;
+mod outage;
 pub mod plane;
 mod resolve;
 mod retirement;

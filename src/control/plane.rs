@@ -12,6 +12,7 @@ use super::compile::{Kept, compile, names, recompile_service};
 use super::health::Checks;
 use super::listeners::{Bound, Change};
 use super::notice;
+use super::outage::Outages;
 use super::resolve::Resolver;
 use super::retirement::{Gone, Retired};
 use super::signals::{Signals, Told};
@@ -53,6 +54,7 @@ pub struct Plane {
     mailboxes: Arc<Vec<Mailbox>>,
     retired: Retired,
     gone: Gone,
+    outages: Outages,
 }
 
 impl Plane {
@@ -94,6 +96,7 @@ impl Plane {
             mailboxes: Arc::default(),
             retired: Retired::default(),
             gone: Gone::default(),
+            outages: Outages::default(),
         })
     }
 
@@ -164,6 +167,7 @@ impl Plane {
                 _ = day.tick() => notice::tell(&self.snapshot),
                 _ = minute.tick() => self.forget_gone(),
                 _ = look.tick() => {
+                    self.outages.look(&self.snapshot, tokio::time::Instant::now().into_std());
                     if self.retired.free() {
                         give_back();
                     }

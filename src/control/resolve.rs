@@ -10,6 +10,8 @@ use std::time::Duration;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -19,8 +21,12 @@ use super::compile::{Resolved, TimedOut};
 const SHORTEST: Duration = Duration::from_secs(1);
 /// Names with a longer time to live are asked for this often all the same.
 const LONGEST: Duration = Duration::from_secs(300);
-/// How long after a failure a name is asked for again.
+/// How long after its first failure a name is asked for again; twice as long after each that follows.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long at most.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Failures in a row between two lines of the log: the first is told, then the one after so many, then so many times more.
+const TOLD_FACTOR: u32 = 8;
 /// How long one name is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -28,6 +34,9 @@ struct ResolvedName {
     addresses: Vec<IpAddr>,
     has_timed_out: bool,
     due: Instant,
+    /// Failures in a row, and how many there are when it is told next.
+    failures: u32,
+    told_at: u32,
 }
 
 /// What a look-up gave: addresses and until when they hold.
@@ -36,6 +45,12 @@ type Resolution = Result<(Vec<IpAddr>, Instant), LookUpError>;
 /// Why a name did not resolve.
 enum LookUpError {
     TimedOut,
+    /// NXDOMAIN.
+    NoName,
+    /// The name is there and has neither A nor AAAA.
+    NoAddress,
+    /// No name server could be asked, or none had an answer.
+    NoServer,
     Other(String),
 }
 
@@ -83,7 +98,13 @@ impl Resolver {
         while let Some(Ok((name, answer))) = tasks.join_next().await {
             self.entries.insert(
                 Arc::clone(&name),
-                ResolvedName { addresses: Vec::new(), has_timed_out: false, due: Instant::now() },
+                ResolvedName {
+                    addresses: Vec::new(),
+                    has_timed_out: false,
+                    due: Instant::now(),
+                    failures: 0,
+                    told_at: 1,
+                },
             );
             self.take(&name, answer);
         }
@@ -127,25 +148,67 @@ impl Resolver {
                 entry.due = until.clamp(now + SHORTEST, now + LONGEST);
                 entry.has_timed_out = false;
                 let is_changed = entry.addresses != addresses;
+                if entry.failures > 0 || is_changed && !entry.addresses.is_empty() {
+                    let (from, to) = (in_words(&entry.addresses), in_words(&addresses));
+                    tracing::info!(name, from, to, failures = entry.failures, "the name resolves");
+                }
+                (entry.failures, entry.told_at) = (0, 1);
                 entry.addresses = addresses;
                 is_changed
             }
             Err(error) => {
-                entry.due = Instant::now() + RETRY;
+                entry.failures = entry.failures.saturating_add(1);
+                let wait = RETRY.saturating_mul(1 << (entry.failures - 1).min(8)).min(RETRY_MAX);
+                entry.due = Instant::now() + wait;
+                let is_news =
+                    entry.has_timed_out != matches!(error, LookUpError::TimedOut) && entry.addresses.is_empty();
                 entry.has_timed_out = matches!(error, LookUpError::TimedOut);
-                let error = match error {
-                    LookUpError::TimedOut => "no answer in time".to_owned(),
-                    LookUpError::Other(error) => error,
-                };
-                tracing::warn!(
-                    name,
-                    error,
-                    kept = entry.addresses.len(),
-                    "the name does not resolve; its last addresses are kept"
-                );
-                false
+                if entry.failures >= entry.told_at {
+                    entry.told_at = entry.failures.saturating_mul(TOLD_FACTOR);
+                    let (reason, kept, failures) = (error.in_words(), in_words(&entry.addresses), entry.failures);
+                    let then = if entry.addresses.is_empty() {
+                        "its endpoints take no requests until it does"
+                    } else {
+                        "its last addresses are kept"
+                    };
+                    let again_s = wait.as_secs();
+                    tracing::warn!(name, reason, failures, kept, again_s, "the name does not resolve; {then}");
+                }
+                // What requests are told depends on why.
+                is_news
             }
         }
+    }
+}
+
+impl LookUpError {
+    /// For people.
+    fn in_words(&self) -> &str {
+        match self {
+            Self::TimedOut => "no name server answered in time",
+            Self::NoName => "there is no such name",
+            Self::NoAddress => "the name has no address",
+            Self::NoServer => "no name server could be asked, or none had an answer",
+            Self::Other(error) => error,
+        }
+    }
+}
+
+/// Addresses in one word; `none` where there are none.
+fn in_words(addresses: &[IpAddr]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    if addresses.is_empty() { "none".to_owned() } else { addresses.join(",") }
+}
+
+fn told_by(error: &NetError) -> LookUpError {
+    match error {
+        NetError::Timeout => LookUpError::TimedOut,
+        _ if error.is_nx_domain() => LookUpError::NoName,
+        NetError::Dns(DnsError::NoRecordsFound(none)) if none.response_code == ResponseCode::NoError => {
+            LookUpError::NoAddress
+        }
+        NetError::Dns(_) | NetError::NoConnections | NetError::Io(_) => LookUpError::NoServer,
+        _ => LookUpError::Other(error.to_string()),
     }
 }
 
@@ -153,8 +216,41 @@ async fn look_up(resolver: Option<TokioResolver>, name: Arc<str>) -> (Arc<str>, 
     let Some(resolver) = resolver else { return (name, Err(LookUpError::Other("there is no resolver".to_owned()))) };
     let answer = match tokio::time::timeout(PATIENCE, resolver.lookup_ip(&*name)).await {
         Err(_) => Err(LookUpError::TimedOut),
-        Ok(Err(error)) => Err(LookUpError::Other(error.to_string())),
+        Ok(Err(error)) => Err(told_by(&error)),
         Ok(Ok(found)) => Ok((found.iter().collect(), Instant::from_std(found.as_lookup().valid_until()))),
     };
     (name, answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_asked_for_ever_less_often_and_told_even_less() {
+        let name: Arc<str> = "a.test".into();
+        let mut resolver = Resolver { client: None, entries: HashMap::new(), asked: JoinSet::new() };
+        let known =
+            ResolvedName { addresses: Vec::new(), has_timed_out: false, due: Instant::now(), failures: 0, told_at: 1 };
+        resolver.entries.insert(Arc::clone(&name), known);
+        let mut told = Vec::new();
+        let mut waits = Vec::new();
+        for failure in 1..=100_u32 {
+            let before = resolver.entries[&name].told_at;
+            assert!(!resolver.take(&name, Err(LookUpError::NoName)), "nothing is new");
+            let entry = &resolver.entries[&name];
+            waits.push((entry.due - Instant::now()).as_secs_f64().round());
+            if entry.told_at != before {
+                told.push(failure);
+            }
+        }
+        assert_eq!(waits[..5], [5.0, 10.0, 20.0, 30.0, 30.0]);
+        assert_eq!(told, [1, 8, 64]);
+        let until = Instant::now() + SHORTEST;
+        assert!(resolver.take(&name, Ok((vec![[127, 0, 0, 1].into()], until))));
+        let entry = &resolver.entries[&name];
+        assert_eq!((entry.failures, entry.told_at), (0, 1));
+        assert!(!resolver.take(&name, Err(LookUpError::TimedOut)), "the last addresses are kept");
+        assert_eq!(resolver.resolved()[&name], Ok(vec![[127, 0, 0, 1].into()]));
+    }
 }

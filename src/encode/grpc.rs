@@ -37,6 +37,22 @@ pub fn timeout_ms(head: &RequestHead) -> Option<u64> {
     }
 }
 
+/// The number of a `grpc-status`, 0 to 16; `None` where it is none of them.
+#[must_use]
+pub fn status(value: &[u8]) -> Option<u8> {
+    let number = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+    (number <= 16).then_some(number)
+}
+
+/// The number in the `grpc-status` of a trailer section.
+#[must_use]
+pub fn status_in(trailers: &[u8]) -> Option<u8> {
+    trailers.split(|byte| *byte == b'\n').find_map(|line| {
+        let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
+        if name.eq_ignore_ascii_case(b"grpc-status") { status(&value[1..]) } else { None }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +94,12 @@ mod tests {
         ] {
             assert_eq!(timeout_ms(&head(&format!("grpc-timeout: {value}"))), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn a_status_is_found_in_trailers() {
+        assert_eq!(status_in(b"X: 1\r\nGrpc-Status: 14\r\ngrpc-message: x\r\n"), Some(14));
+        assert_eq!(status_in(b"grpc-status: 17\r\n"), None);
+        assert_eq!((status_in(b""), status_in(b"none\r\n"), status(b" 0 ")), (None, None, Some(0)));
     }
 }

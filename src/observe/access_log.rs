@@ -11,7 +11,7 @@ use crate::proto::h1::encode::{AddressText, put_request_id};
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 use crate::record::{Record, Times};
-use crate::snapshot::{Route, Service};
+use crate::snapshot::{Endpoint, Route, Service};
 use crate::upstream::evidence::State;
 
 /// What a line is made of.
@@ -43,19 +43,25 @@ impl Line<'_> {
                 self.put_quoted_field(out, Known::UserAgent);
             }
             LogFormat::Traefik => self.put_traefik(out),
+            LogFormat::Short => self.put_short(out),
         }
-        if format != LogFormat::Json {
+        if !matches!(format, LogFormat::Json | LogFormat::Short) {
             self.put_failure_record(out);
         }
         out.push(b'\n');
     }
 
     fn endpoint(&self) -> Option<&str> {
-        self.endpoint_at(self.record.endpoint)
+        self.endpoint_at(self.record.endpoint).map(|endpoint| &*endpoint.name)
     }
 
-    fn endpoint_at(&self, at: Option<usize>) -> Option<&str> {
-        self.service?.endpoints.get(at?).map(|endpoint| &*endpoint.name)
+    fn endpoint_at(&self, at: Option<usize>) -> Option<&Endpoint> {
+        self.service?.endpoints.get(at?)
+    }
+
+    /// What the endpoint's name resolved to, where a name was written.
+    fn resolved_at(&self, at: Option<usize>) -> Option<&str> {
+        self.endpoint_at(at)?.resolved.as_deref()
     }
 
     fn route(&self) -> &str {
@@ -75,6 +81,31 @@ impl Line<'_> {
         out.push(b' ');
         put_escaped(out, self.head.raw_target());
         let _ = write!(out, " {}\" {} {}", self.head.version().name(), self.record.status, self.record.response_bytes);
+    }
+
+    /// `08:05:09Z 127.0.0.1 GET a.test/x 502 1.204ms 127.0.0.1:9001 connect_refused`
+    fn put_short(&self, out: &mut Vec<u8>) {
+        let record = self.record;
+        let seconds = self.now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs() % 86_400;
+        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+        let _ = write!(out, "{hour:02}:{minute:02}:{second:02}Z {} ", record.client);
+        put_escaped(out, self.head.method());
+        out.push(b' ');
+        put_escaped(out, self.head.authority());
+        put_escaped(out, self.head.raw_target());
+        let us = record.times.total_us();
+        let _ = write!(out, " {} {}.{:03}ms", record.status, us / 1_000, us % 1_000);
+        for endpoint in [self.endpoint(), self.resolved_at(record.endpoint)].into_iter().flatten() {
+            out.push(b' ');
+            put_escaped(out, endpoint.as_bytes());
+        }
+        if let Some(failure) = record.failure {
+            let _ = write!(out, " {failure}");
+        }
+        // What was saved is told, too.
+        for failed in record.failed.iter().filter(|_| record.failure.is_none()) {
+            let _ = write!(out, " (after {})", failed.failure);
+        }
     }
 
     /// Traefik 1.7: CLF with referer and user agent, request number, frontend, backend URL and duration.
@@ -112,6 +143,9 @@ impl Line<'_> {
             None => out.extend_from_slice(b" cause=-"),
         }
         let times = &record.times;
+        if let Some(address) = self.resolved_at(record.endpoint) {
+            let _ = write!(out, " address=\"{}\"", address.escape_default());
+        }
         let _ = write!(
             out,
             " phase={} endpoint=\"{}\" attempts={} reused={} connection_requests={} idle_ms={} age_ms={} errno={} sent_bytes={} received_bytes={} queue_us={} connect_us={} send_us={} first_byte_us={} total_us={}",
@@ -136,7 +170,9 @@ impl Line<'_> {
         }
         for (at, failed) in record.failed.iter().enumerate() {
             out.extend_from_slice(if at == 0 { b" failed=\"" } else { b"," });
-            put_escaped(out, self.endpoint_at(Some(failed.endpoint)).unwrap_or("-").as_bytes());
+            let endpoint = self.endpoint_at(Some(failed.endpoint));
+            let address = endpoint.map_or("-", |endpoint| endpoint.resolved.as_ref().unwrap_or(&endpoint.name));
+            put_escaped(out, address.as_bytes());
             let how = if failed.connection.is_reused { "reused" } else { "fresh" };
             let state = if failed.state == State::Unknown { "-" } else { failed.state.name() };
             let acked = failed.acked_bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -156,7 +192,12 @@ impl Line<'_> {
         for (at, failed) in self.record.failed.iter().enumerate() {
             out.extend_from_slice(if at == 0 { b",\"failed\":[" } else { b"," });
             out.extend_from_slice(b"{\"endpoint\":\"");
-            put_escaped(out, self.endpoint_at(Some(failed.endpoint)).unwrap_or_default().as_bytes());
+            let endpoint = self.endpoint_at(Some(failed.endpoint));
+            put_escaped(out, endpoint.map_or("", |endpoint| &endpoint.name).as_bytes());
+            if let Some(address) = self.resolved_at(Some(failed.endpoint)) {
+                out.extend_from_slice(b"\",\"address\":\"");
+                put_escaped(out, address.as_bytes());
+            }
             let connection = &failed.connection;
             let _ = write!(
                 out,
@@ -201,10 +242,16 @@ impl Line<'_> {
             Some(failure) => _ = write!(out, ",\"cause\":\"{failure}\""),
             None => out.extend_from_slice(b",\"cause\":null"),
         }
+        if let Some(status) = record.grpc_status {
+            put_number(out, "grpc_status", u64::from(status));
+        }
         put_text(out, "phase", record.phase.name().as_bytes());
         put_text(out, "route", self.route().as_bytes());
         put_text(out, "service", self.service().as_bytes());
         put_text(out, "endpoint", self.endpoint().unwrap_or_default().as_bytes());
+        if let Some(address) = self.resolved_at(record.endpoint) {
+            put_text(out, "address", address.as_bytes());
+        }
         put_number(out, "attempts", u64::from(record.attempts));
         let connection = &record.connection;
         out.extend_from_slice(if connection.is_reused { b",\"reused\":true" } else { b",\"reused\":false" });

@@ -12,6 +12,27 @@ use crate::tls::Facts;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
 
+/// The names of gRPC's statuses, 0 to 16 (<https://grpc.io/docs/guides/status-codes/>).
+const GRPC_STATUSES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
 /// What requests are told apart by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SeriesKey {
@@ -82,6 +103,8 @@ pub struct Metrics {
     pub(super) failed: HashMap<(Label, &'static str), u64, FixedState>,
     /// What followed them, by service and decision.
     pub(super) retries: HashMap<(Label, &'static str), u64, FixedState>,
+    /// Calls of gRPC, by service and how they ended.
+    pub(super) grpc: HashMap<(Label, &'static str), u64, FixedState>,
     /// Endpoints that were left out for their failures, by service and cause.
     pub(super) ejected: HashMap<(Label, &'static str), u64, FixedState>,
     /// TLS handshakes with clients, by listener.
@@ -170,9 +193,14 @@ impl Metrics {
     pub fn forget(&mut self, labels: &[Label]) {
         let is_gone = |label: &Label| labels.contains(label);
         self.series.retain(|key, _| ![key.listener, key.route, key.service].iter().any(is_gone));
-        for counts in
-            [&mut self.failed, &mut self.retries, &mut self.ejected, &mut self.refused_handshakes, &mut self.excesses]
-        {
+        for counts in [
+            &mut self.failed,
+            &mut self.retries,
+            &mut self.grpc,
+            &mut self.ejected,
+            &mut self.refused_handshakes,
+            &mut self.excesses,
+        ] {
             counts.retain(|(label, _), _| !is_gone(label));
         }
         self.handshakes.retain(|(label, _), _| !is_gone(label));
@@ -234,6 +262,9 @@ impl Metrics {
         let bucket = buckets_us.iter().position(|bound| duration_us <= *bound);
         if let Some(count) = bucket.and_then(|at| series.buckets.get_mut(at)) {
             *count += 1;
+        }
+        if let Some(status) = record.grpc_status.and_then(|status| GRPC_STATUSES.get(usize::from(status))) {
+            *self.grpc.entry((record.service, status)).or_default() += 1;
         }
         series.request_bytes += record.request_bytes;
         series.response_bytes += record.response_bytes;

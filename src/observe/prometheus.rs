@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use foldhash::fast::FixedState;
 
 use super::metrics::{HandshakeSeries, Metrics, Report, Series, SeriesKey};
-use crate::snapshot::{Label, Labels, Snapshot};
+use crate::snapshot::{Endpoint, Label, Labels, Service, Snapshot};
+use crate::sys::process::figures;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
+use crate::upstream::health::Condition;
 
 /// The sum of all workers as text.
 #[must_use]
@@ -21,13 +23,37 @@ pub fn render(reports: &[Report], snapshot: &Snapshot, labels: &Labels, silent_w
     sample(&mut out, "ringress_snapshot_generation", "", snapshot.generation);
     family(&mut out, "ringress_workers_silent", "gauge", "Workers that did not answer this scrape.");
     sample(&mut out, "ringress_workers_silent", "", silent_workers as u64);
+    render_process(&mut out);
     render_requests(&mut out, reports, snapshot, labels);
     render_words(&mut out, reports, labels);
     render_tls(&mut out, reports, snapshot, labels);
     render_workers(&mut out, reports);
     render_pools(&mut out, reports, snapshot, labels);
+    render_troubles(&mut out, snapshot);
     render_gates(&mut out, reports, labels);
     out
+}
+
+/// What Prometheus' own clients say of their process, by the same names.
+fn render_process(out: &mut String) {
+    let Ok(figures) = figures() else { return };
+    for (name, kind, help, value) in [
+        ("process_resident_memory_bytes", "gauge", "Memory in RAM, in bytes.", figures.resident_bytes),
+        ("process_virtual_memory_bytes", "gauge", "Address space, in bytes.", figures.virtual_bytes),
+        ("process_open_fds", "gauge", "Open file descriptors.", figures.open_fds),
+        ("process_max_fds", "gauge", "File descriptors that may be open.", figures.max_fds.unwrap_or(u64::MAX)),
+        ("process_threads", "gauge", "Threads.", figures.threads),
+    ] {
+        family(out, name, kind, help);
+        sample(out, name, "", value);
+    }
+    for (name, kind, help, ms) in [
+        ("process_cpu_seconds_total", "counter", "CPU time in user and kernel mode.", figures.cpu_ms),
+        ("process_start_time_seconds", "gauge", "When the process was started, since 1970.", figures.started_ms),
+    ] {
+        family(out, name, kind, help);
+        let _ = writeln!(out, "{name} {}", seconds(ms * 1_000));
+    }
 }
 
 fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
@@ -126,7 +152,7 @@ type Counts = HashMap<(Label, &'static str), u64, FixedState>;
 /// What is counted by a service or listener and one word: name, what it is counted by, label of the word, help and value.
 type WordFamily = (&'static str, &'static str, &'static str, &'static str, fn(&Metrics) -> &Counts);
 
-const WORD_FAMILIES: [WordFamily; 5] = [
+const WORD_FAMILIES: [WordFamily; 6] = [
     (
         "ringress_attempts_failed_total",
         "service",
@@ -141,6 +167,9 @@ const WORD_FAMILIES: [WordFamily; 5] = [
         "What followed a failed attempt: where the next one went, or why there was none.",
         |m| &m.retries,
     ),
+    ("ringress_grpc_requests_total", "service", "status", "Calls of gRPC that are over, by gRPC's status.", |m| {
+        &m.grpc
+    }),
     ("ringress_ejections_total", "service", "cause", "Times that an endpoint was left out for its failures.", |m| {
         &m.ejected
     }),
@@ -245,18 +274,40 @@ fn render_pools(out: &mut String, reports: &[Report], snapshot: &Snapshot, label
         }
     }
     let name = "ringress_endpoint_up";
-    family(out, name, "gauge", "What active checks found: 1 for up. Without checks an endpoint is up.");
+    family(out, name, "gauge", "1 where neither the endpoint's check nor its last requests failed.");
     for service in &snapshot.services {
         for endpoint in &service.endpoints {
-            let names = format!(
-                "service=\"{}\",endpoint=\"{}\",address=\"{}\"",
-                escape(&service.name),
-                escape(&endpoint.name),
-                endpoint.address
+            sample(
+                out,
+                name,
+                &endpoint_names(service, endpoint),
+                u64::from(endpoint.state.condition() == Condition::Up),
             );
-            sample(out, name, &names, u64::from(!endpoint.state.is_down()));
         }
     }
+}
+
+/// Failed attempts by endpoint. The counts are those of the process, and go with their endpoint.
+fn render_troubles(out: &mut String, snapshot: &Snapshot) {
+    let name = "ringress_endpoint_attempts_failed_total";
+    family(out, name, "counter", "Attempts that failed by the fault of the endpoint.");
+    for service in &snapshot.services {
+        for endpoint in &service.endpoints {
+            let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+            for (failure, count) in endpoint.state.troubles.counts() {
+                *sums.entry(failure.row().cause).or_default() += count;
+            }
+            for (cause, count) in sums {
+                let names = format!("{},cause=\"{cause}\"", endpoint_names(service, endpoint));
+                sample(out, name, &names, count);
+            }
+        }
+    }
+}
+
+fn endpoint_names(service: &Service, endpoint: &Endpoint) -> String {
+    let (service, name) = (escape(&service.name), escape(&endpoint.name));
+    format!("service=\"{service}\",endpoint=\"{name}\",address=\"{}\"", escape(&endpoint.address.to_string()))
 }
 
 fn render_gates(out: &mut String, reports: &[Report], labels: &Labels) {

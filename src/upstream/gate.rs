@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::trouble::Troubles;
 use crate::units::Duration;
 
 /// How many requests at once, in the whole process; 0 for no limit.
@@ -64,6 +65,8 @@ pub struct ServiceCounts {
     pub in_flight: SharedCount,
     /// Requests that wait.
     pub waiting: SharedCount,
+    /// What failed of late, and was no endpoint's fault.
+    pub troubles: Troubles,
     /// By worker: since when its first one waits, in milliseconds of the coarse clock; 0 where none does.
     since_ms: Box<[AtomicU64]>,
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::gate::SharedCount;
+use super::trouble::Troubles;
 
 /// The finding of active checks, and the requests of all workers. Without checks an endpoint is up.
 #[derive(Debug, Default)]
@@ -14,6 +15,31 @@ pub struct EndpointState {
     is_told: AtomicBool,
     /// Requests in flight, where `limits.endpoint_in_flight` is set.
     pub in_flight: SharedCount,
+    /// What failed of late.
+    pub troubles: Troubles,
+}
+
+/// How an endpoint stands, as people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Neither its check nor its last requests failed.
+    Up,
+    /// Its last requests failed.
+    Failing,
+    /// Its check failed.
+    Down,
+}
+
+impl Condition {
+    /// As the API and the log write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Failing => "failing",
+            Self::Down => "down",
+        }
+    }
 }
 
 impl EndpointState {
@@ -21,6 +47,16 @@ impl EndpointState {
     #[must_use]
     pub fn is_down(&self) -> bool {
         self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// How it stands: the check's word first.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        match (self.is_down(), self.troubles.is_failing()) {
+            (true, _) => Condition::Down,
+            (false, true) => Condition::Failing,
+            (false, false) => Condition::Up,
+        }
     }
 
     /// When it came up after having been down, in milliseconds of the coarse clock.

@@ -10,3 +10,4 @@ pub mod health;
 pub mod pick;
 pub mod retry;
 pub mod reuse;
+pub mod trouble;

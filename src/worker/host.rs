@@ -18,6 +18,7 @@ use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::response::ResponseHead;
 use crate::record::Record;
 use crate::snapshot::{Label, Route, Service, Snapshot};
+use crate::upstream::trouble::concerns_service;
 
 /// What a worker is made with.
 #[derive(Debug)]
@@ -153,6 +154,11 @@ impl<T: Transport> Worker<T> {
         let process = self.live.process();
         let mut metrics = self.kit.metrics.borrow_mut();
         metrics.count(record, &process.buckets_us);
+        if let (Some(service), Some(failure)) = (service, record.failure)
+            && concerns_service(failure, record.attempts)
+        {
+            service.counts.troubles.note_failure(failure, self.kit.transport.coarse_ms());
+        }
         self.requests.set(self.requests.get() + 1);
         if let (Some(batch), Some(format)) = (self.log.borrow_mut().as_mut(), process.log_format) {
             let (now, number) = (self.kit.transport.wall(), self.requests.get());

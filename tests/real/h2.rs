@@ -277,6 +277,10 @@ fn every_kind_of_call_of_grpc_passes() {
         let proxy = with_secure(engine, &authority, secure, &rest);
         let told = output(python("grpc_client.py").arg(proxy.address.port().to_string()));
         assert!(told.contains("all passed"), "{engine}: {told}");
+        let ended = |status: &str| {
+            proxy.metric(&format!("ringress_grpc_requests_total{{service=\"all\",status=\"{status}\"}}"))
+        };
+        eventually("the calls are counted as gRPC has them", || ended("OK") > 0 && ended("FAILED_PRECONDITION") > 0);
         let told = output(python("grpc_client.py").arg(secure.port().to_string()).arg(authority.ca()));
         assert!(told.contains("all passed"), "{engine}: {told}");
         assert_eq!(proxy.metric("ringress_panics_total"), 0);

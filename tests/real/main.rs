@@ -21,6 +21,7 @@ mod messages;
 #[path = "../misbehaving/mod.rs"]
 mod misbehaving;
 mod neighbours;
+mod outages;
 mod overload;
 mod process;
 mod reload;

@@ -39,7 +39,7 @@ pub const FLOORS: [Floors; 28] = [
         &[
             &["plane"],
             &["health", "resolve", "sources"],
-            &["compile", "grpc_health", "listeners", "notice", "retirement", "signals"],
+            &["compile", "grpc_health", "listeners", "notice", "outage", "retirement", "signals"],
             &["mod"],
         ],
     ),
@@ -89,7 +89,7 @@ pub const FLOORS: [Floors; 28] = [
     ),
     ("proto/h2/hpack", &[&["decoder", "encoder"], &["huffman", "integer", "table"], &["mod"]]),
     ("route", &[&["mod"], &["path"], &["condition"]]),
-    ("sys", &[&["clock", "limits", "memory", "socket"], &["mod"]]),
+    ("sys", &[&["clock", "limits", "memory", "process", "socket"], &["mod"]]),
     ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions"]]),
     (
         "upstream",
@@ -97,6 +97,7 @@ pub const FLOORS: [Floors; 28] = [
             &["attempts"],
             &["health", "retry"],
             &["breaker", "ejection", "evidence", "gate", "habit", "pick", "reuse"],
+            &["trouble"],
             &["mod"],
         ],
     ),

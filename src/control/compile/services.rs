@@ -68,7 +68,8 @@ fn endpoints(
             // The same address twice in a service is one endpoint.
             let twin = endpoints.iter().find(|other| other.address == address).map(|other| &other.state);
             let state = twin.or(by_address.get(&address).copied()).map(Arc::clone).unwrap_or_default();
-            endpoints.push(Endpoint { address, name: Arc::clone(&name), weight: endpoint.weight, state });
+            let resolved = Some(address.to_string()).filter(|text| **text != *name).map(Into::into);
+            endpoints.push(Endpoint { address, name: Arc::clone(&name), resolved, weight: endpoint.weight, state });
         };
         match &endpoint.address {
             EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),

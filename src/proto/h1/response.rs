@@ -153,6 +153,13 @@ impl ResponseHead {
         self.fields.iter().map(move |field| (field, field.name.bytes(bytes), field.value.bytes(bytes)))
     }
 
+    /// The value of the first field with this name.
+    #[must_use]
+    pub fn value<'a>(&self, name: &[u8], bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let is_named = |field: &&Field| field.name.bytes(bytes).eq_ignore_ascii_case(name);
+        self.fields.iter().find(is_named).map(|field| field.value.bytes(bytes))
+    }
+
     /// The value of the first field with this known name.
     #[must_use]
     pub fn known<'a>(&self, known: Known, bytes: &'a [u8]) -> Option<&'a [u8]> {

@@ -24,6 +24,7 @@ pub(super) struct Account {
     endpoint: Cell<Option<usize>>,
     phase: Cell<Phase>,
     status: Cell<u16>,
+    grpc_status: Cell<Option<u8>>,
     failure: Cell<Option<Failure>>,
     attempts: Cell<u8>,
     failed: RefCell<Vec<FailedAttempt>>,
@@ -57,6 +58,7 @@ impl Account {
             endpoint: Cell::default(),
             phase: Cell::default(),
             status: Cell::default(),
+            grpc_status: Cell::default(),
             failure: Cell::default(),
             attempts: Cell::default(),
             failed: RefCell::default(),
@@ -122,6 +124,7 @@ impl Account {
         self.response_bytes.set(0);
         self.errno.set(0);
         self.status.set(0);
+        self.grpc_status.set(None);
         self.times.update(|times| Times { attempted_us: began_us, sent_us: 0, first_byte_us: 0, ..times });
         began_us
     }
@@ -213,6 +216,13 @@ impl Account {
         self.status.set(status);
     }
 
+    /// How a call of gRPC ended, where that was said.
+    pub(super) fn note_grpc_status(&self, status: Option<u8>) {
+        if status.is_some() {
+            self.grpc_status.set(status);
+        }
+    }
+
     /// The status so far, 0 for none.
     pub(super) fn status(&self) -> u16 {
         self.status.get()
@@ -256,6 +266,7 @@ impl Account {
             service: self.service.get(),
             endpoint: self.endpoint.get(),
             status: self.status.get(),
+            grpc_status: self.grpc_status.get(),
             failure: self.failure.get(),
             phase: self.phase.get(),
             attempts: self.attempts.get(),

@@ -225,6 +225,7 @@ async fn transfer<T: Transport>(
         is_stream: upstream.link.is_stream(),
         sent_before: upstream.sent_bytes,
         is_secure: exchange.hop.asked.is_secure(),
+        is_grpc: exchange.is_grpc.get(),
         is_open_ended: exchange.is_grpc.get() && upstream.link.is_stream(),
         offers,
         is_last: exchange.is_last,

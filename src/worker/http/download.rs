@@ -263,7 +263,7 @@ impl<T: Transport> Download<'_, T> {
             return Ok(Head::Interim);
         }
         let is_upgrade = judge::is_upgrade(transfer, response)?;
-        account.put_status(parsed.status());
+        transfer.note_status(response);
         if judge::is_tried_elsewhere(transfer, response) {
             return Err(Failure::UpstreamStatus);
         }
@@ -352,6 +352,7 @@ impl<T: Transport> Download<'_, T> {
     fn finish_body(&mut self, body: &mut ResponseBody) -> Result<(), Failure> {
         body.decoder = BodyDecoder::Done;
         let ResponseBody { framing, transform, trailers, .. } = body;
+        self.transfer.note_trailers(trailers);
         let edits = self.transfer.edits.of_response(self.transfer.is_secure);
         retain(trailers, |name| !is_removed(edits, name));
         let finished = transform.finish(trailers, |data| framing.put(&mut self.out, data));

@@ -57,6 +57,7 @@ pub(super) async fn settle<T: Transport>(
             let handling = failure.handling();
             let is_grpc = exchange.is_grpc.get() && !handling.is_silent;
             account.put_status(if is_grpc { 200 } else { failure.row().status });
+            account.note_grpc_status(is_grpc.then(|| failure.grpc_status()));
             if handling.is_silent || exchange.progress.is_sending.get() {
                 return After::Close;
             }

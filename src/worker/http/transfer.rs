@@ -12,6 +12,8 @@ use super::account::Account;
 use super::held::{Held, HeldStore};
 use super::progress::Progress;
 use crate::config::services::ServiceSpec;
+use crate::encode::grpc;
+use crate::encode::response::UpstreamResponse;
 use crate::filter::edits::Edits;
 use crate::limits::BODY_BUFFER_BYTES;
 use crate::proto::h1::request::RequestHead;
@@ -65,6 +67,8 @@ pub(super) struct Transfer<'a, T: Transport> {
     pub sent_before: u64,
     /// True where the client came by TLS.
     pub is_secure: bool,
+    /// True for a call of gRPC.
+    pub is_grpc: bool,
     /// True for a call of gRPC over HTTP/2 on both sides: its streams may pause for long, so no pace and only the tunnel's timeout
     /// hold for its body. What is allowed follows from what is spoken, and not from a field of the client's alone.
     pub is_open_ended: bool,
@@ -83,6 +87,22 @@ pub(super) struct Transfer<'a, T: Transport> {
 impl<T: Transport> Transfer<'_, T> {
     pub(super) fn kit(&self) -> &Kit<T> {
         &self.worker.kit
+    }
+
+    /// Notes how the final head says that it went.
+    pub(super) fn note_status(&self, UpstreamResponse { head, bytes }: UpstreamResponse<'_>) {
+        self.account.put_status(head.status());
+        if self.is_grpc {
+            // Of an answer that is a head alone; else it comes in trailers.
+            self.account.note_grpc_status(head.value(b"grpc-status", bytes).and_then(grpc::status));
+        }
+    }
+
+    /// Notes how trailers say that it went.
+    pub(super) fn note_trailers(&self, trailers: &[u8]) {
+        if self.is_grpc {
+            self.account.note_grpc_status(grpc::status_in(trailers));
+        }
     }
 
     pub(super) fn spec(&self) -> &ServiceSpec {

@@ -17,6 +17,7 @@ use crate::timeouts::Timeout;
 use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
 use crate::upstream::evidence::{Delivery, End, Evidence, Finding, SYN_BYTES, examine};
 use crate::upstream::reuse::{UpstreamWord, idle_ms};
+use crate::upstream::trouble::concerns;
 
 /// How far a request came over its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(crate) fn succeeds<T: Transport>(
 ) {
     let now_ms = kit.transport.coarse_ms();
     let endpoint = &permit.endpoint;
+    endpoint.state.troubles.note_success(now_ms);
+    to.snapshot().counts.troubles.note_success(now_ms);
     if facts.is_reused && !is_stream {
         let mut habit = endpoint.habit.borrow_mut();
         habit.succeeds();
@@ -206,6 +209,9 @@ fn note_attempt<T: Transport>(
         return;
     }
     kit.metrics.borrow_mut().count_failed(to.snapshot().label, failed.failure.row().cause);
+    if concerns(failed.failure, failed.evidence.is_proof()) {
+        permit.endpoint.state.troubles.note_failure(failed.failure, kit.transport.coarse_ms());
+    }
     let is_fault = match handling.ejection {
         Blame::None => false,
         Blame::Connection | Blame::Endpoint => true,
