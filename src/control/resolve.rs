@@ -201,14 +201,17 @@ fn in_words(addresses: &[IpAddr]) -> String {
 }
 
 fn told_by(error: &NetError) -> LookUpError {
-    match error {
-        NetError::Timeout => LookUpError::TimedOut,
-        _ if error.is_nx_domain() => LookUpError::NoName,
-        NetError::Dns(DnsError::NoRecordsFound(none)) if none.response_code == ResponseCode::NoError => {
-            LookUpError::NoAddress
-        }
-        NetError::Dns(_) | NetError::NoConnections | NetError::Io(_) => LookUpError::NoServer,
-        _ => LookUpError::Other(error.to_string()),
+    let is_empty = |error: &NetError| matches!(error, NetError::Dns(DnsError::NoRecordsFound(none)) if none.response_code == ResponseCode::NoError);
+    if matches!(error, NetError::Timeout) {
+        LookUpError::TimedOut
+    } else if error.is_nx_domain() {
+        LookUpError::NoName
+    } else if is_empty(error) {
+        LookUpError::NoAddress
+    } else if matches!(error, NetError::Dns(_) | NetError::NoConnections | NetError::Io(_)) {
+        LookUpError::NoServer
+    } else {
+        LookUpError::Other(error.to_string())
     }
 }
 

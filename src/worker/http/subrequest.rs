@@ -352,9 +352,8 @@ impl<T: Transport> Errand<'_, T> {
             return Ok(());
         }
         let response = UpstreamResponse { head: &reply.head, bytes: &reply.head_bytes };
-        let Some(wait_s) = judge::wait_s(response, rules, to.total_at_ms, kit.transport.coarse_ms()) else {
-            return Ok(());
-        };
+        let now_ms = kit.transport.coarse_ms();
+        let Some(wait_s) = judge::wait_s(response, rules, to.total_at_ms, now_ms) else { return Ok(()) };
         self.wait_s = wait_s;
         Err(Failure::UpstreamStatus)
     }
