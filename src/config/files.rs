@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
@@ -119,22 +118,14 @@ impl Files {
         }
     }
 
-    /// The folders in which something may change.
-    #[must_use]
-    pub fn folders(&self) -> Vec<PathBuf> {
-        let of_files = self.contents.keys().filter_map(|name| self.base.join(name).parent().map(Path::to_owned));
-        let mut folders: Vec<_> = of_files.chain(self.folders.keys().map(|name| self.base.join(name))).collect();
-        for folder in folders.iter_mut().filter(|folder| folder.as_os_str().is_empty()) {
-            *folder = PathBuf::from(".");
-        }
-        folders.sort();
-        folders.dedup();
-        folders
+    /// The folders of certificates, where what comes and goes changes something.
+    pub fn folders(&self) -> impl Iterator<Item = PathBuf> {
+        self.folders.keys().map(|name| self.base.join(name))
     }
 
-    /// The names of the files, without their folders; of a folder the folder itself.
-    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
-        self.contents.keys().chain(self.folders.keys()).filter_map(|name| name.file_name())
+    /// The files.
+    pub fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.contents.keys().map(|name| self.base.join(name))
     }
 
     /// What the same names hold now.

@@ -1,19 +1,19 @@
 //! Watches the configuration file and the files that it names, debounced.
 //!
-//! Folders are watched, not files: editors and Kubernetes put a new file in the old one's place. Whether
-//! the text changed is seen by reading it, so that a spurious event reloads nothing.
+//! Folders are watched, not files: editors and Kubernetes put a new file in the old one's place. Where links lead to a file, the
+//! folder of each is watched (`trail.rs`). Whether the text changed is seen by reading it, so that a spurious event reloads nothing.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use notify::event::ModifyKind;
-use notify::{EventKind, RecursiveMode, Watcher as _};
+use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc::{Receiver, channel};
 
+use super::trail::follow;
 use crate::config::files::Files;
 use crate::config::problem::Problem;
 use crate::config::source::Source;
@@ -24,19 +24,25 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// A folder that is never quiet is not waited for longer than this.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 
-/// Names of files whose events concern us.
-#[expect(clippy::disallowed_types, reason = "between the control plane and the watcher's thread; no worker knows it")]
-type Names = Arc<std::sync::Mutex<HashSet<OsString>>>;
+/// What concerns us: names of files, of links to them and of folders; and folders of which everything does.
+#[derive(Default)]
+struct Concerns {
+    names: HashSet<OsString>,
+    folders: HashSet<PathBuf>,
+}
 
-/// True for events of the files themselves, and for a file put in another's place, as Kubernetes does with its links.
-/// Logs that grow in the same folder are neither.
-fn may_concern(event: &notify::Event, names: &Names) -> bool {
-    let is_named = |names: &HashSet<OsString>| {
-        event.paths.iter().any(|path| path.file_name().is_some_and(|name| names.contains(name)))
-    };
-    let is_replaced =
-        matches!(event.kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-    !event.kind.is_access() && (is_replaced || names.lock().is_ok_and(|names| is_named(&names)))
+#[expect(clippy::disallowed_types, reason = "between the control plane and the watcher's thread; no worker knows it")]
+type SharedConcerns = Arc<std::sync::Mutex<Concerns>>;
+
+impl Concerns {
+    /// True where the event may be about what we read. Logs that grow in the same folder are not.
+    fn include(&self, event: &notify::Event) -> bool {
+        let is_ours = |path: &PathBuf| {
+            path.file_name().is_some_and(|name| self.names.contains(name))
+                || path.parent().is_some_and(|folder| self.folders.contains(folder))
+        };
+        !event.kind.is_access() && event.paths.iter().any(is_ours)
+    }
 }
 
 /// A configuration in a file, watched with the files that it names.
@@ -44,11 +50,15 @@ pub(in crate::control) struct FileSource {
     path: PathBuf,
     text: Option<Vec<u8>>,
     files: Rc<Files>,
-    names: Names,
+    concerns: SharedConcerns,
     events: Receiver<()>,
     /// An event came and the files were not read yet. Kept here because the wait for quiet may be cancelled.
     is_pending: bool,
+    /// The configuration asks for it.
+    is_watched: bool,
     watcher: Option<notify::RecommendedWatcher>,
+    /// The folders that are watched.
+    folders: BTreeSet<PathBuf>,
 }
 
 impl FileSource {
@@ -58,10 +68,11 @@ impl FileSource {
         let (ring, events) = channel(1);
         // Something may have changed since it was read.
         let _ = ring.try_send(());
-        let names = Names::default();
-        let concerning = Arc::clone(&names);
+        let concerns = SharedConcerns::default();
+        let concerning = Arc::clone(&concerns);
         let handler = move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| may_concern(&event, &concerning)) {
+            let is_ours = |event: notify::Event| concerning.lock().is_ok_and(|concerns| concerns.include(&event));
+            if event.is_ok_and(is_ours) {
                 // One waiting event says as much as many.
                 let _ = ring.try_send(());
             }
@@ -71,29 +82,50 @@ impl FileSource {
             path: path.to_owned(),
             text: source.text().map(|text| text.as_bytes().to_vec()),
             files: Rc::clone(&source.files),
-            names,
+            concerns,
             events,
             is_pending: false,
+            is_watched: source.config.watch,
             watcher,
+            folders: BTreeSet::new(),
         };
         watched.attend();
+        if watched.is_watched {
+            let folders = watched.folders.len();
+            tracing::info!(folders, "a changed file is taken up by itself; `watch = false` leaves it to SIGHUP");
+        }
         watched
     }
 
-    /// Watches the folders of the files that are known now.
+    /// Watches the folders in which something may change now: where the files are, where links on the way to them are.
     fn attend(&mut self) {
-        if let Ok(mut names) = self.names.lock() {
-            *names = self.files.names().chain(self.path.file_name()).map(OsStr::to_owned).collect();
+        let mut steps = BTreeSet::new();
+        let whole: Vec<PathBuf> = self.files.folders().collect();
+        if self.is_watched {
+            let paths = self.files.paths().chain([self.path.clone()]).chain(whole.iter().cloned());
+            paths.for_each(|path| follow(&path, &mut steps));
+            // Of what is in a folder everything concerns us, also where a link leads there.
+            let inside = whole.iter().filter_map(|folder| std::fs::canonicalize(folder).ok());
+            steps.extend(inside.map(|folder| (folder, OsString::new())));
         }
-        let own = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut folders = self.files.folders();
-        folders.push(own.to_owned());
-        for folder in folders {
-            // A folder that was removed and made again is another inode, so it is watched anew.
-            if let Some(watcher) = &mut self.watcher {
-                let _ = watcher.watch(&folder, RecursiveMode::NonRecursive).inspect_err(warn);
-            }
+        let wanted: BTreeSet<PathBuf> = steps.iter().map(|(folder, _)| folder.clone()).collect();
+        if let Ok(mut concerns) = self.concerns.lock() {
+            concerns.folders =
+                steps.iter().filter(|(_, name)| name.is_empty()).map(|(folder, _)| folder.clone()).collect();
+            // A folder that goes is told by its own name.
+            let of_folders = wanted.iter().filter_map(|folder| folder.file_name().map(OsStr::to_owned));
+            concerns.names = steps.into_iter().map(|(_, name)| name).chain(of_folders).collect();
         }
+        let Some(watcher) = &mut self.watcher else { return };
+        for folder in self.folders.difference(&wanted) {
+            // It may be gone, which is why nobody wants it.
+            let _ = watcher.unwatch(folder);
+        }
+        for folder in &wanted {
+            // Also the ones that were watched: a folder that was removed and made again is another inode.
+            let _ = watcher.watch(folder, RecursiveMode::NonRecursive).inspect_err(warn);
+        }
+        self.folders = wanted;
     }
 
     /// Ends when a file has another content than before. May be abandoned and called again: no event is lost.
@@ -109,8 +141,11 @@ impl FileSource {
             {
             }
             self.is_pending = false;
+            // Links may lead elsewhere now.
+            self.attend();
             let text = std::fs::read(&self.path).ok();
-            if text.is_some() && (text != self.text || !self.files.is_same(&self.files.read_again())) {
+            if self.is_watched && text.is_some() && (text != self.text || !self.files.is_same(&self.files.read_again()))
+            {
                 return;
             }
         }
@@ -126,6 +161,9 @@ impl FileSource {
             Ok(source) => (source.text().map(|text| text.as_bytes().to_vec()), Rc::clone(&source.files)),
             Err(_) => (std::fs::read(&self.path).ok(), Rc::new(before.files.read_again())),
         };
+        if let Ok(source) = &read {
+            self.is_watched = source.config.watch;
+        }
         self.attend();
         read
     }

@@ -1,6 +1,7 @@
 //! Where configurations come from: the plane waits for any of them to change, and asks for what holds now.
 
 mod file;
+mod trail;
 
 use std::path::Path;
 
