@@ -158,6 +158,8 @@ pub const DEADLINE_SLACK_MS: u64 = 32;
 pub const ACCEPTS_IN_FLIGHT: usize = 4;
 /// Descriptors kept free of connections: logs, snapshots, listeners, the admin listener.
 pub const RESERVED_DESCRIPTORS: usize = 64;
+/// Client connections that a proxy should have room for; where the limit of open files leaves less, it is told at start.
+pub const CONNECTIONS_WANTED: usize = 1024;
 /// Shortest pause after an accept failed for lack of descriptors, in milliseconds.
 pub const ACCEPT_BACKOFF_MS_MIN: u64 = 10;
 /// Longest pause after an accept failed for lack of descriptors, in milliseconds.
@@ -173,6 +175,8 @@ pub const COMPLETIONS_PER_ENTRY: u32 = 8;
 pub const LOG_BATCH_BYTES: usize = 32 * 1024;
 /// Access log: batches in flight between one worker and the writing thread; past that lines drop.
 pub const LOG_BATCHES_MAX: usize = 64;
+/// Lines of the process log that wait to be written; what comes beyond them is dropped and counted.
+pub const LOG_LINES_MAX: usize = 4096;
 /// Access log: longest line, in bytes; longer values are cut.
 pub const LOG_VALUE_BYTES_MAX: usize = 2 * 1024;
 

@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 
 use crate::observe::metrics::Report;
@@ -27,6 +28,8 @@ pub enum Order {
     Unlisten(Label),
     /// Accept no more and end connections as they become idle.
     Drain,
+    /// Count one more here: the worker is alive.
+    Beat(Arc<AtomicUsize>),
     /// Send a copy of the counters.
     Report(SyncSender<Report>),
 }

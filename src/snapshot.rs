@@ -16,6 +16,7 @@ use crate::filter::Chain;
 use crate::route::Router;
 use crate::tls::client::ClientTls;
 use crate::tls::server::ServerTls;
+use crate::units::FileMode;
 use crate::upstream::gate::ServiceCounts;
 use crate::upstream::health::EndpointState;
 use crate::upstream::pick::HashRing;
@@ -132,8 +133,25 @@ pub struct Listener {
     pub spec: Arc<ListenerSpec>,
     /// Its port, 0 for a Unix socket.
     pub port: u16,
+    /// Who may connect, where it is a Unix socket.
+    pub access: SocketAccess,
     /// TLS; `None` for none.
     pub tls: Option<Arc<ServerTls>>,
+}
+
+/// Who may connect to a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// The bits of its mode.
+    pub mode: u32,
+    /// The number of its group; `None` for that of the process.
+    pub group: Option<u32>,
+}
+
+impl Default for SocketAccess {
+    fn default() -> Self {
+        Self { mode: FileMode::EVERYBODY.bits(), group: None }
+    }
 }
 
 /// One route.

@@ -239,6 +239,59 @@ impl fmt::Display for EndpointAddress {
     }
 }
 
+/// Who may connect to a Unix socket, as of chmod(1) in octal digits: `"0666"`, `"0660"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(u32);
+
+impl FileMode {
+    /// Everybody may, as with nginx.
+    pub const EVERYBODY: Self = Self(0o666);
+
+    /// The bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromStr for FileMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        let bits = if is_octal { u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o777) } else { None };
+        bits.map(Self).ok_or_else(|| format!("`{text}` is not a file mode; write octal digits such as \"0660\""))
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for FileMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        decode(deserializer)
+    }
+}
+
+impl Serialize for FileMode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for FileMode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FileMode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^0?[0-7]{3}$", "examples": ["0666", "0660"]})
+    }
+}
+
 /// A path for a Unix socket: absolute and short enough for `sockaddr_un` (108 bytes with its end).
 fn unix_path(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') {
@@ -356,6 +409,15 @@ mod tests {
         }
         for bad in ["", "5", "5KB", "5k", "99999999999GiB"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_mode_is_octal() {
+        assert_eq!("0660".parse::<FileMode>().map(FileMode::bits), Ok(0o660));
+        assert_eq!("660".parse::<FileMode>().unwrap().to_string(), "0660");
+        for bad in ["", "66", "0888", "1777", "rw-rw----", "00660"] {
+            assert!(bad.parse::<FileMode>().is_err(), "{bad}");
         }
     }
 

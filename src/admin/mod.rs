@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::mailbox::{Mailbox, Order};
 use crate::observe::metrics::{PoolState, Report};
-use crate::observe::prometheus::render;
+use crate::observe::prometheus::{LostLines, render};
 use crate::proto::h1::authority::parts;
 use crate::status::Status;
 use crate::sys::clock::coarse_ms;
@@ -43,6 +43,8 @@ pub struct Admin {
     pub status: watch::Receiver<Status>,
     /// The workers, for their counters.
     pub mailboxes: Arc<Vec<Mailbox>>,
+    /// Lines of logs that were lost.
+    pub lost: LostLines,
 }
 
 impl Admin {
@@ -113,7 +115,7 @@ impl Admin {
         let reports = self.reports().await;
         let status = self.status.borrow().clone();
         let silent = self.mailboxes.len() - reports.len();
-        let body = render(&reports, &status.snapshot, &status.labels, silent);
+        let body = render(&reports, (&status.snapshot, &status.labels), silent, &self.lost);
         answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
     }
 

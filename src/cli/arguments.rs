@@ -9,6 +9,8 @@ use crate::units::{EndpointAddress, ListenAddress};
 
 /// The exit code for a configuration with problems.
 pub(super) const CONFIGURATION: i32 = 1;
+/// The exit code for what cannot go on.
+pub(super) const FAILED: i32 = 1;
 
 /// A reverse proxy for Linux that loses no request it could have saved, and says why of every answer of its own.
 ///

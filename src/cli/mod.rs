@@ -11,6 +11,7 @@ mod run;
 use clap::CommandFactory as _;
 
 use crate::config::{Config, EngineChoice, Source};
+use crate::sys::signals;
 use crate::worker::engine::select::probe;
 use arguments::{Arguments, Command};
 
@@ -19,6 +20,10 @@ use arguments::{Arguments, Command};
 /// # Errors
 /// What ends the program and is no problem of a configuration.
 pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
+    signals::end_on_broken_pipe(true);
+    if !matches!(arguments.command, None | Some(Command::Run { .. })) || arguments.version {
+        signals::let_through()?;
+    }
     if arguments.version {
         println!("{}", version());
         return Ok(0);

@@ -2,48 +2,71 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 
 use anyhow::Context as _;
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, FAILED};
 use super::check::tell;
 use crate::admin::Admin;
 use crate::clients::ClientConnections;
 use crate::config::schema::{Config, Threads};
 use crate::config::source::Source;
+use crate::control::listeners::once_free;
 use crate::control::plane::Plane;
 use crate::control::signals::Signals;
-use crate::limits::RESERVED_DESCRIPTORS;
+use crate::limits::{CONNECTIONS_WANTED, RESERVED_DESCRIPTORS};
 use crate::mailbox::{self, Bells, Mailbox};
 use crate::observe::log_writer::LogWriter;
 use crate::observe::process_log;
+use crate::observe::prometheus::LostLines;
 use crate::sys;
 use crate::worker::WorkerSettings;
 use crate::worker::thread::{ThreadSettings, start};
 
 /// Runs until a signal ends it; the exit code.
 pub(super) fn run(arguments: &Arguments, path: Option<&Path>, source: Source) -> anyhow::Result<i32> {
-    process_log::start(arguments.log_format, &arguments.log_level).map_err(anyhow::Error::msg)?;
+    sys::signals::end_on_broken_pipe(false);
+    let log = process_log::start(arguments.log_format, &arguments.log_level).map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let code = runtime.block_on(serve(path, source))?;
+    let code = runtime.block_on(serve(path, source, log.lost())).unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        FAILED
+    });
+    // Where standard error cannot be written the last lines are lost; the end is not held up for them.
+    let _ = runtime.block_on(async { log.flush().await });
     // Not dropped: the kernel may still write into buffers of a worker that did not drain in time.
     std::process::exit(code);
 }
 
-async fn serve(path: Option<&Path>, source: Source) -> anyhow::Result<i32> {
-    let signals = Signals::new().context("signals")?;
+/// Starts everything and serves; `process_lost` counts the lines of the process log that were lost.
+async fn serve(path: Option<&Path>, source: Source, process_lost: Arc<AtomicU64>) -> anyhow::Result<i32> {
+    let mut signals = Signals::new().context("signals")?;
     let cpus = cpus(&source.config.workers.threads);
     let config = Arc::clone(&source.config);
     let log = LogWriter::start().context("the access log's thread")?;
-    let plane = match Plane::new(path.map(Path::to_owned), source, log, cpus.len()).await {
+    let lost = LostLines { access: log.lost(), process: process_lost };
+    let plane = tokio::select! {
+        plane = Plane::new(path.map(Path::to_owned), source, log, cpus.len()) => plane,
+        name = signals.early_end() => {
+            tracing::info!(signal = name, "ended before it was ready");
+            return Ok(0);
+        }
+    };
+    let plane = match plane {
         Ok(plane) => plane,
         Err(problems) => return Ok(tell(&problems)),
     };
     let admin = match &config.admin {
         Some(admin) => {
-            let listener = tokio::net::TcpListener::bind(admin.address).await;
+            let is_taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
+            let listener = once_free(is_taken, || std::net::TcpListener::bind(admin.address)).await;
+            let listener = listener.and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                tokio::net::TcpListener::from_std(listener)
+            });
             Some(listener.with_context(|| format!("admin.address: cannot listen on {}", admin.address))?)
         }
         None => None,
@@ -52,7 +75,7 @@ async fn serve(path: Option<&Path>, source: Source) -> anyhow::Result<i32> {
     let mailboxes = Arc::new(mailboxes);
     if let Some(listener) = admin {
         tracing::info!(address = %listener.local_addr()?, "admin");
-        let admin = Admin { status: plane.status(), mailboxes: Arc::clone(&mailboxes) };
+        let admin = Admin { status: plane.status(), mailboxes: Arc::clone(&mailboxes), lost };
         tokio::spawn(admin.serve(listener));
     }
     for (name, listener) in &config.listeners {
@@ -85,6 +108,14 @@ fn start_workers(
     let open_files = usize::try_from(sys::limits::raise_open_files()?).unwrap_or(usize::MAX);
     // Each client connection may need an upstream connection beside it.
     let connections_max = (open_files.saturating_sub(RESERVED_DESCRIPTORS) / cpus.len() / 2).max(1);
+    if connections_max * cpus.len() < CONNECTIONS_WANTED {
+        tracing::warn!(
+            open_files,
+            connections = connections_max * cpus.len(),
+            wanted = RESERVED_DESCRIPTORS + 2 * CONNECTIONS_WANTED,
+            "the limit of open files leaves room for few connections; raise it (LimitNOFILE, ulimit -n)"
+        );
+    }
     let (started, outcomes) = channel();
     let pairs = cpus.iter().map(|_| mailbox::pair()).collect::<std::io::Result<Vec<_>>>()?;
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();

@@ -9,15 +9,22 @@ use crate::limits::{CLIENT_BYTES_PER_S_MIN, CONNECTIONS_PER_CLIENT, RATE_GRACE_M
 use crate::proto::h1::rules::{HeadRules, Underscores};
 use crate::proto::h1::target::HiddenDots;
 use crate::timeouts::{ClientTimeouts, Pace};
-use crate::units::{ListenAddress, Size};
+use crate::units::{FileMode, ListenAddress, Size};
 
 /// Where clients connect.
 #[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
-    /// The address.
+    /// The address. Clients of a Unix socket have none of their own: they count as 127.0.0.1, in `trusted_proxies`, in what upstreams
+    /// are told and in logs.
     pub address: ListenAddress,
+    /// Who may connect to a Unix socket; `"0666"`, everybody, where nothing is written.
+    #[serde(default)]
+    pub mode: Option<FileMode>,
+    /// The group of a Unix socket, by its name or number; that of the process where nothing is written.
+    #[serde(default)]
+    pub group: Option<String>,
     /// TLS; absent for none. Empty for a certificate that is made at start and that nobody vouches for.
     #[serde(default)]
     pub tls: Option<ListenerTls>,

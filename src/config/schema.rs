@@ -13,7 +13,7 @@ use super::services::ServiceSpec;
 use crate::units::Duration;
 
 /// A whole configuration.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The threads that carry traffic.
@@ -32,6 +32,24 @@ pub struct Config {
     pub admin: Option<AdminSpec>,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// Take up a changed file by itself: this one and those that it names. Without it a change waits for SIGHUP.
+    pub watch: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            workers: Workers::default(),
+            listeners: BTreeMap::new(),
+            routes: Vec::new(),
+            services: BTreeMap::new(),
+            access_log: None,
+            metrics: MetricsSpec::default(),
+            admin: None,
+            shutdown: Shutdown::default(),
+            watch: true,
+        }
+    }
 }
 
 /// The threads that carry traffic.

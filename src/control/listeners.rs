@@ -4,11 +4,34 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::mailbox::Acceptor;
-use crate::snapshot::{Label, Snapshot};
+use crate::snapshot::{Label, Snapshot, SocketAccess};
 use crate::sys::socket;
 use crate::units::ListenAddress;
+
+/// How long another process may take to let go of an address when this one starts: one that was killed is gone before its rings
+/// are, and they hold the sockets.
+const LET_GO: Duration = Duration::from_secs(2);
+/// How often it is tried.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
+
+/// Binds what is to be bound at start. An address that is taken is tried again for a while.
+///
+/// # Errors
+/// Those of `bind`, once that while is over.
+pub async fn once_free<T, E>(is_taken: impl Fn(&E) -> bool, mut bind: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let until = tokio::time::Instant::now() + LET_GO;
+    loop {
+        match bind() {
+            Err(error) if is_taken(&error) && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(TRY_AGAIN).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
 
 /// What is bound, by label.
 #[derive(Debug, Default)]
@@ -24,6 +47,8 @@ pub struct Change {
     /// Listeners that are gone, or have another address now.
     pub removed: Vec<Label>,
     addresses: HashMap<Label, ListenAddress>,
+    /// Unix sockets that stay, and who may connect from now on.
+    access: Vec<(PathBuf, SocketAccess)>,
     /// Unix sockets that wait beside the ones that they take the place of.
     beside: Beside,
 }
@@ -53,6 +78,9 @@ impl Bound {
             let address = &listener.spec.address;
             change.addresses.insert(listener.label, address.clone());
             if self.addresses.get(&listener.label) == Some(address) {
+                if let ListenAddress::Unix(path) = address {
+                    change.access.push((path.clone(), listener.access));
+                }
                 continue;
             }
             let bound = if let ListenAddress::Unix(path) = address
@@ -60,13 +88,13 @@ impl Bound {
             {
                 // A listener of another name has the path until this change is taken.
                 let beside = path.with_added_extension("next");
-                let bound = bind_unix(&beside, workers);
+                let bound = bind_unix(&beside, listener.access, workers);
                 if bound.is_ok() {
                     change.beside.0.push((beside, path.clone()));
                 }
                 bound
             } else {
-                bind(address, workers, &|socket| self.has_port(socket))
+                bind((address, listener.access), workers, &|socket| self.has_port(socket))
             };
             change.added.push((listener.label, bound.map_err(|error| (listener.name.to_string(), error))?));
         }
@@ -79,6 +107,11 @@ impl Bound {
     pub fn take(&mut self, change: &mut Change) {
         let before = std::mem::replace(&mut self.addresses, std::mem::take(&mut change.addresses));
         before.values().filter(|address| !self.has(address)).for_each(remove_file);
+        for (path, access) in change.access.drain(..) {
+            if let Err(error) = socket::give_access(&path, access.mode, access.group) {
+                tracing::error!(%error, path = %path.display(), "who may connect to a Unix socket cannot be changed");
+            }
+        }
         for (beside, path) in change.beside.0.drain(..) {
             // At once, so that there is no moment without the one or the other.
             if let Err(error) = std::fs::rename(&beside, &path) {
@@ -112,12 +145,12 @@ fn remove_file(address: &ListenAddress) {
 
 /// The sockets of one listener, by worker. A host without IPv6 serves `":80"` over IPv4 alone.
 fn bind(
-    address: &ListenAddress,
+    (address, access): (&ListenAddress, SocketAccess),
     workers: usize,
     has_port: &dyn Fn(&SocketAddr) -> bool,
 ) -> io::Result<Vec<Vec<Acceptor>>> {
     if let ListenAddress::Unix(path) = address {
-        return bind_unix(path, workers);
+        return bind_unix(path, access, workers);
     }
     let mut sockets: Vec<Vec<Acceptor>> = (0..workers).map(|_| Vec::new()).collect();
     for socket in address.sockets() {
@@ -137,8 +170,8 @@ fn bind(
     Ok(sockets)
 }
 
-fn bind_unix(path: &Path, workers: usize) -> io::Result<Vec<Vec<Acceptor>>> {
-    let listener = socket::listen_unix(path)?;
+fn bind_unix(path: &Path, access: SocketAccess, workers: usize) -> io::Result<Vec<Vec<Acceptor>>> {
+    let listener = socket::listen_unix(path, access.mode, access.group)?;
     (0..workers).map(|_| Ok(vec![Acceptor::Unix(listener.try_clone()?)])).collect()
 }
 

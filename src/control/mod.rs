@@ -1,5 +1,6 @@
 //! The control plane, on a thread of its own: files and signals become snapshots, snapshots go to the workers.
 
+mod access_log;
 pub mod compile;
 mod grpc_health;
 mod health;
@@ -11,3 +12,4 @@ mod resolve;
 mod retirement;
 pub mod signals;
 mod sources;
+mod supervisor;

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::access_log;
 use super::compile::{Kept, compile, names, recompile_service};
 use super::health::Checks;
-use super::listeners::{Bound, Change};
+use super::listeners::{Bound, Change, once_free};
 use super::notice;
 use super::outage::Outages;
 use super::resolve::Resolver;
 use super::retirement::{Gone, Retired};
 use super::signals::{Signals, Told};
 use super::sources::Sources;
+use super::supervisor::Supervisor;
 use crate::config::problem::Problem;
 use crate::config::source::Source;
 use crate::mailbox::{Mailbox, Order};
@@ -55,6 +57,7 @@ pub struct Plane {
     retired: Retired,
     gone: Gone,
     outages: Outages,
+    supervisor: Supervisor,
 }
 
 impl Plane {
@@ -78,9 +81,11 @@ impl Plane {
         kept.keep(compiled.parts);
         let mut checks = Checks::new();
         checks.attend(&compiled.snapshot);
-        open_log(&log, &source).map_err(|problem| vec![problem])?;
+        access_log::open(&log, &source).await?;
         let bound = Bound::default();
-        let change = bound.prepare(&compiled.snapshot, workers).map_err(|fault| vec![bind_problem(&source, &fault)])?;
+        let is_taken = |(_, error): &(String, std::io::Error)| error.kind() == std::io::ErrorKind::AddrInUse;
+        let change = once_free(is_taken, || bound.prepare(&compiled.snapshot, workers)).await;
+        let change = change.map_err(|fault| vec![bind_problem(&source, &fault)])?;
         Ok(Self {
             sources: Sources::new(path.as_deref(), &source),
             source,
@@ -97,6 +102,7 @@ impl Plane {
             retired: Retired::default(),
             gone: Gone::default(),
             outages: Outages::default(),
+            supervisor: Supervisor::of_environment(),
         })
     }
 
@@ -131,8 +137,7 @@ impl Plane {
         give_back();
         let mut minute = tokio::time::interval(MINUTE);
         let mut day = tokio::time::interval(DAY);
-        // Only a service manager listens; there may be none.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        self.supervisor.ready();
         let mut look = tokio::time::interval(WORKER_LOOK);
         loop {
             let due = self.resolver.next_due();
@@ -143,7 +148,7 @@ impl Plane {
                         break;
                     }
                     Told::Reload => self.reload("SIGHUP").await,
-                    Told::ReopenLog => self.reopen_log(),
+                    Told::ReopenLog => access_log::reopen(&self.log, &self.source),
                     Told::Upgrade => {
                         tracing::warn!("SIGUSR2: upgrading the running binary is not built yet; nothing was done");
                     }
@@ -166,6 +171,7 @@ impl Plane {
                 // At once, then each day.
                 _ = day.tick() => notice::tell(&self.snapshot),
                 _ = minute.tick() => self.forget_gone(),
+                () = self.supervisor.next_beat() => self.supervisor.beat(&self.mailboxes),
                 _ = look.tick() => {
                     self.outages.look(&self.snapshot, tokio::time::Instant::now().into_std());
                     if self.retired.free() {
@@ -179,7 +185,7 @@ impl Plane {
             }
         }
         self.bound.remove_files();
-        if let Err(error) = self.log.flush() {
+        if let Err(error) = self.log.flush().await {
             tracing::error!(%error, "access log: the last lines are lost");
         }
         outcome
@@ -193,7 +199,9 @@ impl Plane {
             tracing::warn!(why, "there is no file to reload: the configuration came from the command line");
             return;
         };
+        self.supervisor.reloading();
         let outcome = self.try_reload(read).await;
+        self.supervisor.ready();
         let generation = self.snapshot.generation;
         let (routes, services) = (self.snapshot.routes.len(), self.snapshot.services.len());
         let problems = match outcome {
@@ -222,7 +230,7 @@ impl Plane {
         let change = self.bound.prepare(&compiled.snapshot, self.mailboxes.len());
         let change = change.map_err(|fault| vec![bind_problem(&source, &fault)])?;
         if source.config.access_log != self.source.config.access_log {
-            open_log(&self.log, &source).map_err(|problem| vec![problem])?;
+            access_log::open(&self.log, &source).await?;
         }
         for (key, is_changed) in [
             ("workers.threads", source.config.workers.threads != self.source.config.workers.threads),
@@ -331,19 +339,12 @@ impl Plane {
         self.forget_findings();
     }
 
-    fn reopen_log(&self) {
-        match open_log(&self.log, &self.source) {
-            Ok(()) => tracing::info!("SIGUSR1: the access log was reopened"),
-            Err(problem) => tracing::error!("SIGUSR1: {problem}; the old file stays"),
-        }
-    }
-
     /// Waits for the workers to finish what they have begun; a second signal or the grace period ends it.
     async fn drain(&mut self, name: &str, signals: &mut Signals, workers: &[JoinHandle<()>]) {
         let grace = Duration::from_millis(self.source.config.shutdown.grace.ms());
         tracing::info!(signal = name, grace_s = grace.as_secs(), "draining; a second signal ends at once");
         self.status.send_modify(|status| status.is_draining = true);
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.supervisor.stopping();
         self.mailboxes.iter().for_each(|mailbox| {
             mailbox.give(Order::Drain);
         });
@@ -376,18 +377,13 @@ fn notice(notices: &[Problem]) {
     notices.iter().for_each(|notice| tracing::warn!("{notice}"));
 }
 
-fn open_log(log: &LogWriter, source: &Source) -> Result<(), Problem> {
-    let Some(access_log) = &source.config.access_log else { return Ok(()) };
-    log.open(&access_log.path).map_err(|error| {
-        let what = format!("{} cannot be opened: {error}", access_log.path.display());
-        source.problem("access_log.path", what, "")
-    })
-}
-
 fn bind_problem(source: &Source, (name, error): &(String, std::io::Error)) -> Problem {
     let remedy = match error.raw_os_error() {
         Some(libc::EADDRINUSE) => "end what listens there, or choose another address",
-        Some(libc::EACCES) => "ports below 1024 need CAP_NET_BIND_SERVICE",
+        Some(libc::EACCES) => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE, the folder of a Unix socket the right to write there"
+        }
+        Some(libc::EPERM) => "only a member of a group, or root, can give it a socket",
         Some(libc::EADDRNOTAVAIL) => "no interface of this host has this address",
         _ => "",
     };

@@ -73,7 +73,7 @@ impl Gone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{Entrance, RouteTable};
+    use crate::snapshot::{Entrance, RouteTable, SocketAccess};
 
     #[test]
     fn a_name_is_forgotten_an_hour_after_it_went_unless_it_came_back() {
@@ -109,6 +109,7 @@ mod tests {
                 label,
                 spec: Arc::new(serde_json::from_str("{\"address\": \":80\"}").unwrap()),
                 port: 80,
+                access: SocketAccess::default(),
                 tls: None,
             })
         };

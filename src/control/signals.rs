@@ -2,7 +2,10 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that this program knows. Made before anything else: until then each of them ends the process.
+use crate::sys::signals::let_through;
+
+/// The signals that this program knows. They are held from the first instruction on (`sys/signals.rs`) and come when this is made, so that
+/// none ends a process which has not got to it yet.
 pub struct Signals {
     hangup: Signal,
     terminate: Signal,
@@ -25,13 +28,15 @@ impl Signals {
     /// # Errors
     /// Where signals cannot be received.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self {
+        let signals = Self {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
-        })
+        };
+        let_through()?;
+        Ok(signals)
     }
 
     /// The next one.
@@ -42,6 +47,14 @@ impl Signals {
             _ = self.hangup.recv() => Told::Reload,
             _ = self.user1.recv() => Told::ReopenLog,
             _ = self.user2.recv() => Told::Upgrade,
+        }
+    }
+
+    /// A signal that ends the process before it is ready. Any other waits until it is.
+    pub async fn early_end(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 

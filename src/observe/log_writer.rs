@@ -1,14 +1,19 @@
-//! The thread that writes the access log, and the batches that workers hand to it.
+//! The threads that write the access log and the process log, and the batches that others hand to them.
 //!
 //! A worker appends lines to a batch of its own and hands it over when it is full or a moment old. The channel
 //! is bounded; where the disk is slow the batch is dropped and its lines are counted. No request waits.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::limits::{LOG_BATCH_BYTES, LOG_BATCHES_MAX};
 
@@ -20,9 +25,9 @@ enum Message {
     /// Lines, and where the empty buffer goes back to.
     Lines(Vec<u8>, Sender<Vec<u8>>),
     /// Write to another file, or to the same anew.
-    Open(PathBuf, SyncSender<io::Result<()>>),
+    Open(PathBuf, oneshot::Sender<io::Result<()>>),
     /// Answer when all before it is written.
-    Flush(SyncSender<io::Result<()>>),
+    Flush(oneshot::Sender<io::Result<()>>),
 }
 
 /// The control plane's end.
@@ -30,17 +35,35 @@ enum Message {
 pub struct LogWriter {
     messages: SyncSender<Message>,
     thread: JoinHandle<()>,
+    lost: Arc<AtomicU64>,
 }
 
 impl LogWriter {
-    /// Starts the thread. It writes nowhere until [`Self::open`].
+    /// Starts the thread of the access log. It writes nowhere until [`Self::open`].
     ///
     /// # Errors
     /// Where no thread can be started.
     pub fn start() -> io::Result<Self> {
-        let (messages, inbox) = sync_channel(LOG_BATCHES_MAX);
-        let thread = Builder::new().name("access-log".to_owned()).spawn(move || write_all(&inbox))?;
-        Ok(Self { messages, thread })
+        Self::to("access-log", OpenOptions::new().write(true).open("/dev/null")?.into(), LOG_BATCHES_MAX)
+    }
+
+    /// Starts a thread of this name that writes to an open file; so many batches or lines may wait for it.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn to(name: &str, out: OwnedFd, waiting_max: usize) -> io::Result<Self> {
+        let (messages, inbox) = sync_channel(waiting_max);
+        let sink = Sink { out: out.into(), is_torn: false, last: Ok(()), lost: 0 };
+        let lost = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&lost);
+        let thread = Builder::new().name(name.to_owned()).spawn(move || write_all(&inbox, sink, &count))?;
+        Ok(Self { messages, thread, lost })
+    }
+
+    /// Lines that could not be written, counted as they are lost.
+    #[must_use]
+    pub fn lost(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lost)
     }
 
     /// Writes to this file from now on: created if need be, appended to; `-` is standard output. Lines handed
@@ -48,25 +71,37 @@ impl LogWriter {
     ///
     /// # Errors
     /// Where the file cannot be opened; the old one stays.
-    pub fn open(&self, path: &Path) -> io::Result<()> {
-        let (answer, answered) = sync_channel(1);
-        self.ask(Message::Open(path.to_owned(), answer), &answered)
+    pub fn open(&self, path: &Path) -> impl Future<Output = io::Result<()>> + use<> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Message::Open(path.to_owned(), answer), answered)
     }
 
     /// Waits until everything handed over before is written.
     ///
     /// # Errors
     /// Where the last write failed.
-    pub fn flush(&self) -> io::Result<()> {
-        let (answer, answered) = sync_channel(1);
-        self.ask(Message::Flush(answer), &answered)
+    pub fn flush(&self) -> impl Future<Output = io::Result<()>> + use<> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Message::Flush(answer), answered)
     }
 
     /// The thread may hang on its disk or pipe; whoever asks does not hang with it.
-    fn ask(&self, message: Message, answered: &Receiver<io::Result<()>>) -> io::Result<()> {
-        let behind = || io::Error::new(io::ErrorKind::TimedOut, "the access log's thread is behind");
-        self.messages.try_send(message).map_err(|_| behind())?;
-        answered.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(behind()))
+    fn ask(
+        &self,
+        message: Message,
+        answered: oneshot::Receiver<io::Result<()>>,
+    ) -> impl Future<Output = io::Result<()>> + use<> {
+        let behind = || io::Error::new(io::ErrorKind::TimedOut, "the log's thread waits for its disk or its reader");
+        let is_sent = self.messages.try_send(message).is_ok();
+        async move {
+            if !is_sent {
+                return Err(behind());
+            }
+            match tokio::time::timeout(PATIENCE, answered).await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_)) | Err(_) => Err(behind()),
+            }
+        }
     }
 
     /// A worker's end.
@@ -74,6 +109,14 @@ impl LogWriter {
     pub fn batch(&self) -> Batch {
         let (spare, spares) = channel();
         Batch { lines: Vec::new(), count: 0, messages: self.messages.clone(), spare, spares }
+    }
+
+    /// An end for whoever has a line now and then.
+    #[must_use]
+    pub fn lines(&self) -> Lines {
+        // Nobody takes the empty buffers back.
+        let (spare, _) = channel();
+        Lines { messages: self.messages.clone(), lost: self.lost(), spare }
     }
 
     /// True while the thread runs.
@@ -129,39 +172,122 @@ impl Batch {
     }
 }
 
-/// The thread. A failed write loses its batch and is told once until one succeeds again.
-fn write_all(inbox: &Receiver<Message>) {
-    let mut out: Box<dyn Write> = Box::new(io::sink());
-    let mut last = Ok(());
+/// A line at a time: for the process log.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    messages: SyncSender<Message>,
+    lost: Arc<AtomicU64>,
+    spare: Sender<Vec<u8>>,
+}
+
+impl io::Write for Lines {
+    /// Hands over what is one line or more. It is dropped and counted where the thread is behind; nobody waits.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.messages.try_send(Message::Lines(line.to_vec(), self.spare.clone())).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where lines go.
+struct Sink {
+    out: File,
+    /// What was written last is no whole line: a disk was full in the middle of it.
+    is_torn: bool,
+    /// How the last write ended.
+    last: io::Result<()>,
+    /// Lines that were lost since writing worked last.
+    lost: u64,
+}
+
+impl Sink {
+    /// Writes lines; how many were lost. That writing fails is told once, and once that it works again.
+    fn put(&mut self, lines: &[u8]) -> u64 {
+        let (written, result) = self.write(lines);
+        let rest = lines.get(written..).unwrap_or_default();
+        self.is_torn = match written.checked_sub(1).and_then(|at| lines.get(at)) {
+            Some(byte) => *byte != b'\n',
+            None => self.is_torn,
+        };
+        let lost = memchr::memchr_iter(b'\n', rest).count() as u64;
+        self.lost += lost;
+        match (&self.last, &result) {
+            (Ok(()), Err(error)) => tracing::error!(%error, "log: lines are lost until writing works again"),
+            (Err(_), Ok(())) => {
+                tracing::info!(lost = self.lost, "log: writing works again");
+                self.lost = 0;
+            }
+            _ => {}
+        }
+        self.last = result;
+        lost
+    }
+
+    /// How many bytes of `lines` were written, and how it ended.
+    fn write(&mut self, lines: &[u8]) -> (usize, io::Result<()>) {
+        if self.is_torn {
+            if let Err(error) = self.out.write_all(b"\n") {
+                return (0, Err(error));
+            }
+            self.is_torn = false;
+        }
+        let mut written = 0;
+        while written < lines.len() {
+            match self.out.write(&lines[written..]) {
+                Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+                Ok(bytes) => written += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (written, Err(error)),
+            }
+        }
+        (written, Ok(()))
+    }
+}
+
+/// The thread. It is the only one that waits for a disk or a pipe.
+fn write_all(inbox: &Receiver<Message>, mut sink: Sink, lost: &AtomicU64) {
     for message in inbox {
         match message {
             Message::Lines(mut lines, spare) => {
-                let result = out.write_all(&lines).and_then(|()| out.flush());
-                if let (Ok(()), Err(error)) = (&last, &result) {
-                    tracing::error!(%error, "access log: lines are lost until writing works again");
-                }
-                last = result;
+                lost.fetch_add(sink.put(&lines), Ordering::Relaxed);
                 lines.clear();
                 // The worker may be gone; then so is the buffer.
                 let _ = spare.send(lines);
             }
             Message::Open(path, answer) => {
-                let opened = open(&path).map(|file| out = file);
+                let opened = open(&path).map(|file| {
+                    // A torn line in another file joins nothing.
+                    sink.is_torn = sink.is_torn && is_same(&sink.out, &file);
+                    sink.out = file;
+                });
                 let _ = answer.send(opened);
             }
             Message::Flush(answer) => {
-                let _ = answer.send(std::mem::replace(&mut last, Ok(())));
+                let last = sink.last.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()));
+                let _ = answer.send(last.copied());
             }
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<Box<dyn Write>> {
+fn is_same(one: &File, other: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    inode(one) == inode(other)
+}
+
+/// A file, or standard output past the buffer that the library has for it: what is in a buffer when a disk is full comes later, in the
+/// middle of something else.
+fn open(path: &Path) -> io::Result<File> {
     if path == Path::new("-") {
-        return Ok(Box::new(io::stdout()));
+        return Ok(io::stdout().as_fd().try_clone_to_owned()?.into());
     }
-    let file: File = OpenOptions::new().append(true).create(true).open(path)?;
-    Ok(Box::new(file))
+    OpenOptions::new().append(true).create(true).open(path)
 }
 
 #[cfg(test)]
@@ -174,7 +300,8 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         let (path, rotated) = (folder.join("a.log"), folder.join("a.log.1"));
         let writer = LogWriter::start().unwrap();
-        writer.open(&path).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { writer.open(&path).await }).unwrap();
         let mut batch = writer.batch();
         let mut dropped = 0;
         for number in 0..1_000 {
@@ -182,11 +309,11 @@ mod tests {
             if number == 500 {
                 dropped += batch.hand_over();
                 std::fs::rename(&path, &rotated).unwrap();
-                writer.open(&path).unwrap();
+                runtime.block_on(async { writer.open(&path).await }).unwrap();
             }
         }
         dropped += batch.hand_over();
-        writer.flush().unwrap();
+        runtime.block_on(async { writer.flush().await }).unwrap();
         let lines = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
         assert_eq!((lines(&rotated), lines(&path), dropped), (501, 499, 0));
         std::fs::remove_dir_all(folder).unwrap();
@@ -205,5 +332,35 @@ mod tests {
         drop(inbox);
         batch.push(|out| out.push(b'd'));
         assert_eq!(batch.hand_over(), 1);
+    }
+
+    #[test]
+    fn after_a_full_disk_no_line_is_joined_to_a_torn_one() {
+        let path = std::env::temp_dir().join(format!("ringress-torn-{}", std::process::id()));
+        let file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut sink = Sink { out: file, is_torn: false, last: Ok(()), lost: 0 };
+        assert_eq!(sink.put(b"one\ntw"), 0);
+        assert!(sink.is_torn, "as a disk leaves it that is full there");
+        let file = std::mem::replace(&mut sink.out, full);
+        assert_eq!(sink.put(b"lost\nlost too\n"), 2);
+        assert!(sink.is_torn && sink.last.is_err());
+        sink.out = file;
+        assert_eq!(sink.put(b"three\n"), 0);
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\ntw\nthree\n");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_a_pipe_that_is_not_read() {
+        let (reader, writer) = io::pipe().unwrap();
+        let log = LogWriter::to("process-log", writer.into(), LOG_BATCHES_MAX).unwrap();
+        let mut lines = log.lines();
+        let line = [b'x'; 4096];
+        for _ in 0..LOG_BATCHES_MAX + 100 {
+            lines.write_all(&line).unwrap();
+        }
+        assert!(log.lost().load(Ordering::Relaxed) > 0);
+        drop(reader);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 
@@ -12,9 +14,23 @@ use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
 use crate::upstream::health::Condition;
 
+/// Lines that could not be written.
+#[derive(Clone, Debug, Default)]
+pub struct LostLines {
+    /// Of the access log.
+    pub access: Arc<AtomicU64>,
+    /// Of the process log.
+    pub process: Arc<AtomicU64>,
+}
+
 /// The sum of all workers as text.
 #[must_use]
-pub fn render(reports: &[Report], snapshot: &Snapshot, labels: &Labels, silent_workers: usize) -> String {
+pub fn render(
+    reports: &[Report],
+    (snapshot, labels): (&Snapshot, &Labels),
+    silent_workers: usize,
+    lost: &LostLines,
+) -> String {
     let mut out = String::with_capacity(16 * 1024);
     let version = env!("CARGO_PKG_VERSION");
     family(&mut out, "ringress_build_info", "gauge", "The running program.");
@@ -23,6 +39,11 @@ pub fn render(reports: &[Report], snapshot: &Snapshot, labels: &Labels, silent_w
     sample(&mut out, "ringress_snapshot_generation", "", snapshot.generation);
     family(&mut out, "ringress_workers_silent", "gauge", "Workers that did not answer this scrape.");
     sample(&mut out, "ringress_workers_silent", "", silent_workers as u64);
+    let name = "ringress_log_lines_lost_total";
+    family(&mut out, name, "counter", "Log lines that could not be written; what workers dropped is counted by them.");
+    for (log, lost) in [("access", &lost.access), ("process", &lost.process)] {
+        sample(&mut out, name, &format!("log=\"{log}\""), lost.load(Ordering::Relaxed));
+    }
     render_process(&mut out);
     render_requests(&mut out, reports, snapshot, labels);
     render_words(&mut out, reports, labels);
@@ -381,7 +402,7 @@ mod tests {
             pools: Vec::new(),
             gates: Vec::new(),
         };
-        let text = render(&[report(0), report(1)], &snapshot, &labels, 0);
+        let text = render(&[report(0), report(1)], (&snapshot, &labels), 0, &LostLines::default());
         let names = "listener=\"w\\\"eb\",route=\"\",service=\"\",code=\"200\",cause=\"\"";
         for line in [
             format!("ringress_requests_total{{{names}}} 6"),

@@ -1,16 +1,28 @@
 //! Clocks: the coarse monotonic one, a quarter of the cost of the exact one and as fine as the timer wheel needs, and the calendar's.
 
+use nix::time::{ClockId, clock_gettime};
+
 /// Milliseconds of `CLOCK_MONOTONIC_COARSE`, whose resolution is the kernel's tick (1 to 10 ms).
 #[must_use]
 pub fn coarse_ms() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a timespec of this frame; the call writes it or fails and leaves it zero.
-    #[expect(unsafe_code, reason = "the standard library has no coarse clock")]
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
-    debug_assert_eq!(result, 0, "the clock exists since Linux 2.6.32");
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or_default();
+    let (seconds, nanoseconds) = read(ClockId::CLOCK_MONOTONIC_COARSE);
     seconds * 1_000 + nanoseconds / 1_000_000
+}
+
+/// Seconds and nanoseconds of a clock. Both of ours exist since Linux 2.6.32, so that reading them cannot fail.
+fn read(clock: ClockId) -> (u64, u64) {
+    let time = clock_gettime(clock);
+    debug_assert!(time.is_ok(), "the clock exists");
+    let part = |part: Option<i64>| part.and_then(|part| u64::try_from(part).ok()).unwrap_or_default();
+    let time = time.ok();
+    (part(time.map(|time| time.tv_sec())), part(time.map(|time| time.tv_nsec())))
+}
+
+/// Microseconds of `CLOCK_MONOTONIC`, exactly.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    let (seconds, nanoseconds) = read(ClockId::CLOCK_MONOTONIC);
+    seconds * 1_000_000 + nanoseconds / 1_000
 }
 
 /// Seconds since 1970 of a moment.

@@ -1,24 +1,16 @@
 //! What this host allows, and its name.
 
-#![expect(unsafe_code, reason = "the standard library does not know resource limits")]
-
 use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Raises the soft limit of open files to the hard one and returns it.
 ///
 /// # Errors
 /// Where the limits cannot be read. A limit that cannot be raised is no error: the soft one is returned.
 pub fn raise_open_files() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the pointer is to an rlimit of this frame, which the call writes.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let wanted = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
-    // SAFETY: the pointer is to an rlimit of this frame, which the call only reads.
-    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const wanted) };
-    Ok(if result == 0 { wanted.rlim_cur } else { limit.rlim_cur })
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft })
 }
 
 /// The name of this host, empty where the kernel does not say.

@@ -4,4 +4,5 @@ pub mod clock;
 pub mod limits;
 pub mod memory;
 pub mod process;
+pub mod signals;
 pub mod socket;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -52,11 +52,11 @@ pub fn check_free(address: SocketAddr) -> io::Result<()> {
     socket.listen(1)
 }
 
-/// Binds and listens on a path. A socket file that nobody listens on any more is replaced; any other file is not.
+/// Binds and listens on a path, for those whom mode and group let connect. A socket file that nobody listens on any more is replaced; any other file is not.
 ///
 /// # Errors
 /// Those of the operating system; `AddrInUse` where somebody listens there.
-pub fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+pub fn listen_unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<UnixListener> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket {
         match std::os::unix::net::UnixStream::connect(path) {
@@ -67,7 +67,22 @@ pub fn listen_unix(path: &Path) -> io::Result<UnixListener> {
     }
     let listener = UnixListener::bind(path)?;
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    let given = give_access(path, mode, group);
+    if given.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    given.map(|()| listener)
+}
+
+/// Says who may connect to a Unix socket: by the bits of its mode, and by its group where one is given.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn give_access(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()> {
+    if group.is_some() {
+        std::os::unix::fs::chown(path, None, group)?;
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 /// Ends both directions of a connection, or the accepting of a listener: pending operations complete.
@@ -231,13 +246,13 @@ mod tests {
     #[test]
     fn a_stale_socket_file_is_replaced_and_another_file_is_not() {
         let path = std::env::temp_dir().join(format!("ringress-sys-{}.sock", std::process::id()));
-        let first = listen_unix(&path).unwrap();
-        assert_eq!(listen_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let first = listen_unix(&path, 0o666, None).unwrap();
+        assert_eq!(listen_unix(&path, 0o666, None).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(first);
-        drop(listen_unix(&path).unwrap());
+        drop(listen_unix(&path, 0o666, None).unwrap());
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "data").unwrap();
-        assert!(listen_unix(&path).is_err());
+        assert!(listen_unix(&path, 0o666, None).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"data");
         std::fs::remove_file(&path).unwrap();
     }

@@ -55,6 +55,13 @@ fn take(worker: &Rc<Worker<Ring>>, label: Label, connection: Socket<Ring>, peer:
     metrics.counters.accepted += 1;
     if worker.is_full() {
         metrics.counters.shed += 1;
+        if worker.tells_full() {
+            tracing::warn!(
+                worker = worker.kit.worker,
+                open = worker.connections(),
+                "client connections are closed: there are as many as the limit of open files, or `workers.connections_max`, allows; raise it (LimitNOFILE, ulimit -n)"
+            );
+        }
         // Whoever has said nothing for longest gives way; it is gone with the next turn.
         if !worker.kit.shed_silent() {
             return;
@@ -73,7 +80,16 @@ fn take(worker: &Rc<Worker<Ring>>, label: Label, connection: Socket<Ring>, peer:
         return;
     }
     match worker.clients.take(peer.address, limit) {
-        None => worker.kit.metrics.borrow_mut().counters.refused_clients += 1,
+        None => {
+            worker.kit.metrics.borrow_mut().counters.refused_clients += 1;
+            if worker.tells_crowded() {
+                tracing::warn!(
+                    client = %peer.address,
+                    limit,
+                    "connections of a client are closed: it has as many as `connections_per_client` of the listener allows; proxies that are trusted are not counted"
+                );
+            }
+        }
         Some(place) => worker.kit.transport.spawn(async move {
             serving.await;
             drop(place);

@@ -20,6 +20,9 @@ use crate::record::Record;
 use crate::snapshot::{Label, Route, Service, Snapshot};
 use crate::upstream::trouble::concerns_service;
 
+/// How long after it was told that there are too many connections it is told again, in milliseconds.
+const TOLD_AGAIN_MS: u64 = 60_000;
+
 /// What a worker is made with.
 #[derive(Debug)]
 pub struct WorkerSettings {
@@ -70,6 +73,9 @@ pub struct Worker<T: Transport> {
     connections_max: usize,
     pub(super) clients: ClientConnections,
     is_draining: Cell<bool>,
+    /// When connections beyond a limit were told last, in milliseconds; 0 for never.
+    full_told_ms: Cell<u64>,
+    crowded_told_ms: Cell<u64>,
     requests: Cell<u64>,
     pub(super) pressure: Pressure,
 }
@@ -90,6 +96,8 @@ impl<T: Transport> Worker<T> {
             connections_max: settings.connections_max,
             clients: settings.clients,
             is_draining: Cell::new(false),
+            full_told_ms: Cell::default(),
+            crowded_told_ms: Cell::default(),
             requests: Cell::new(0),
             pressure: Pressure::default(),
         })
@@ -142,6 +150,25 @@ impl<T: Transport> Worker<T> {
     pub(super) fn is_full(&self) -> bool {
         let configured = self.live.process().connections_max.unwrap_or(usize::MAX);
         self.connections.get().saturating_sub(self.kit.leaving()) >= self.connections_max.min(configured)
+    }
+
+    /// True the first time that there are too many connections, and after each minute of it.
+    pub(super) fn tells_full(&self) -> bool {
+        self.tells(&self.full_told_ms)
+    }
+
+    /// The same for the connections of one client.
+    pub(super) fn tells_crowded(&self) -> bool {
+        self.tells(&self.crowded_told_ms)
+    }
+
+    fn tells(&self, told_ms: &Cell<u64>) -> bool {
+        let now_ms = self.kit.transport.coarse_ms();
+        let is_due = told_ms.get() == 0 || now_ms.saturating_sub(told_ms.get()) >= TOLD_AGAIN_MS;
+        if is_due {
+            told_ms.set(now_ms.max(1));
+        }
+        is_due
     }
 
     /// Counts an exchange that is over, and writes its line.

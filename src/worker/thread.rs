@@ -6,6 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::{Builder, JoinHandle};
 
@@ -196,6 +197,9 @@ impl Orders<'_> {
                 }
                 self.standing.acceptors.clear();
                 self.worker.drain();
+            }
+            Order::Beat(answers) => {
+                answers.fetch_add(1, Ordering::Relaxed);
             }
             Order::Report(answer) => {
                 // A scrape that gave up does not want it any more.

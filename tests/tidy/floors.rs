@@ -39,7 +39,17 @@ pub const FLOORS: [Floors; 28] = [
         &[
             &["plane"],
             &["health", "resolve", "sources"],
-            &["compile", "grpc_health", "listeners", "notice", "outage", "retirement", "signals"],
+            &[
+                "access_log",
+                "compile",
+                "grpc_health",
+                "listeners",
+                "notice",
+                "outage",
+                "retirement",
+                "signals",
+                "supervisor",
+            ],
             &["mod"],
         ],
     ),
@@ -47,7 +57,7 @@ pub const FLOORS: [Floors; 28] = [
         "control/compile",
         &[&["mod"], &["listeners", "services"], &["resilience", "routes", "tls"], &["compiler"], &["secrets"]],
     ),
-    ("control/sources", &[&["mod"], &["file"]]),
+    ("control/sources", &[&["mod"], &["file"], &["trail"]]),
     ("encode", &[&["answer", "subrequest"], &["request", "response"], &["grpc", "hop", "trailers", "wire"], &["mod"]]),
     ("failure", &[&["table"], &["mod", "row"]]),
     (
@@ -59,7 +69,7 @@ pub const FLOORS: [Floors; 28] = [
             &["compile", "context", "edits", "transform"],
         ],
     ),
-    ("observe", &[&["prometheus"], &["access_log", "log_writer", "metrics", "process_log"], &["mod"]]),
+    ("observe", &[&["prometheus", "process_log"], &["access_log", "log_writer", "metrics"], &["mod"]]),
     ("proto", &[&["h2"], &["h1"], &["grpc_web", "version"], &["mod"]]),
     (
         "proto/h1",
@@ -89,7 +99,7 @@ pub const FLOORS: [Floors; 28] = [
     ),
     ("proto/h2/hpack", &[&["decoder", "encoder"], &["huffman", "integer", "table"], &["mod"]]),
     ("route", &[&["mod"], &["path"], &["condition"]]),
-    ("sys", &[&["clock", "limits", "memory", "process", "socket"], &["mod"]]),
+    ("sys", &[&["clock", "limits", "memory", "process", "signals", "socket"], &["mod"]]),
     ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions"]]),
     (
         "upstream",

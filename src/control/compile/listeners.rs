@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use nix::unistd::Group;
+
 use super::compiler::{Compiler, KeptRoute};
 use super::resilience::check_window;
 use super::tls;
 use crate::config::listeners::ListenerSpec;
 use crate::route::Router;
-use crate::snapshot::{Entrance, Listener, RouteTable};
+use crate::snapshot::{Entrance, Listener, RouteTable, SocketAccess};
+use crate::units::ListenAddress;
 
 /// A listener with its table. What is as it was keeps its pointer; `others` are the entrances that are ready.
 pub(super) fn entrance(
@@ -36,10 +39,43 @@ fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -
     Arc::new(Listener {
         name: name.into(),
         label: compiler.kept.label(name),
+        access: access(compiler, name, spec),
         spec: Arc::clone(spec),
         port: spec.address.sockets().first().map_or(0, SocketAddr::port),
         tls,
     })
+}
+
+/// Who may connect to it, where it is a Unix socket.
+fn access(compiler: &mut Compiler<'_>, name: &str, spec: &ListenerSpec) -> SocketAccess {
+    let mut access = SocketAccess::default();
+    let is_unix = matches!(spec.address, ListenAddress::Unix(_));
+    for (key, is_set) in [("mode", spec.mode.is_some()), ("group", spec.group.is_some())] {
+        if is_set && !is_unix {
+            let what = "only a Unix socket has one";
+            compiler.problem(
+                &format!("listeners.{name}.{key}"),
+                what,
+                "leave it out, or write `address = \"unix:/…\"`",
+            );
+        }
+    }
+    if let Some(mode) = spec.mode {
+        access.mode = mode.bits();
+    }
+    if let Some(group) = &spec.group {
+        let by_name = || Group::from_name(group).ok().flatten().map(|group| group.gid.as_raw());
+        access.group = group.parse().ok().or_else(by_name);
+        if access.group.is_none() {
+            let what = format!("this host has no group `{group}`");
+            compiler.problem(
+                &format!("listeners.{name}.group"),
+                what,
+                "make it, or write another one's name or number",
+            );
+        }
+    }
+    access
 }
 
 /// The table of these routes: the one from before, or another listener's, where that has the same.
