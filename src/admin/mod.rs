@@ -215,7 +215,7 @@ fn last_failure(last: LastFailure) -> serde_json::Value {
         "cause": last.failure.to_string(),
         "ago_ms": coarse_ms().saturating_sub(last.at_ms),
         "in_a_row": last.in_a_row,
-        "remedy": last.failure.row().remedy,
+        "remedy": last.failure.remedy(),
     })
 }
 

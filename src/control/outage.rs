@@ -165,7 +165,7 @@ fn tell(service: &str, endpoint: Option<(&str, &Address)>, failure: Failure, new
             cause = %failure,
             failed,
             for_s = lasts.as_secs(),
-            remedy = row.remedy,
+            remedy = failure.remedy(),
             "requests fail: {}",
             row.meaning
         ),

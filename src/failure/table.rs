@@ -72,7 +72,7 @@ impl Failure {
             Self::ClientBadRequest(_) => row((400, 13), "client_bad_request", BAD, CLIENT, [
                 "The request is malformed.",
                 "A client that breaks RFC 9112, a scanner, or an attempt to smuggle a request; the rule behind the colon says what was wrong.",
-                "Correct the client. `field_underscore` can be allowed by `listeners.NAME.underscores`, `hidden_dots` by `listeners.NAME.hidden_dots`."]),
+                "Correct the client. `field_underscore` can be allowed by `listeners.NAME.underscores`, `hidden_dots` by `listeners.NAME.hidden_dots`. `tls_to_plain_http` is a client of TLS at a listener without it."]),
             Self::ClientUriTooLong => row((414, 8), "client_uri_too_long", DENIED, CLIENT, [
                 "The request target is too long.",
                 "A form sent by GET, or a loop of redirects that appends to the query; the limit is 16 KiB.",
@@ -195,16 +195,16 @@ impl Failure {
                 "It is the upstream's own answer: look into its log."]),
             Self::UpstreamTls(TlsFault::Certificate(_)) => row((502, 14), "upstream_tls", "tls_certificate_error", Handling { retry: RetryClass::Final, ..HANDSHAKE }, [
                 "The upstream's certificate could not be verified.",
-                "A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
-                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."]),
+                "A certificate that no given authority vouches for (unknown_issuer), that has expired (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
+                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what has expired. For `no_tls` leave `tls` out of the service."]),
             Self::UpstreamTls(TlsFault::Alert(_)) => row((502, 14), "upstream_tls", "tls_alert_received", HANDSHAKE, [
                 "The upstream refused the TLS handshake.",
-                "A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
-                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."]),
+                "A certificate that no given authority vouches for (unknown_issuer), that has expired (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
+                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what has expired. For `no_tls` leave `tls` out of the service."]),
             Self::UpstreamTls(TlsFault::Protocol(_)) => row((502, 14), "upstream_tls", "tls_protocol_error", HANDSHAKE, [
                 "The TLS handshake with the upstream failed.",
-                "A certificate that no given authority vouches for (unknown_issuer), that is over (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
-                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what is over."]),
+                "A certificate that no given authority vouches for (unknown_issuer), that has expired (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",
+                "Name its authority in the service's `tls.ca`, its name in `tls.server_name`; renew what has expired. For `no_tls` leave `tls` out of the service."]),
             Self::H2Refused => row((502, 14), "h2_refused", GONE, Handling { evidence: EvidenceSource::Proof, ..STALE }, [
                 "The upstream refused the stream.",
                 "An upstream that has as many requests as it takes at a time, on every attempt.",
@@ -219,7 +219,7 @@ impl Failure {
                 "Look into the upstream's log at that moment."]),
             Self::H2Broken(_) => row((502, 13), "h2_broken", "http_protocol_error", Handling { retry: RetryClass::Closed, evidence: EvidenceSource::Delivered, ..UPSTREAM }, [
                 "The upstream broke a rule of HTTP/2 on the stream.",
-                "A fault of the upstream's HTTP/2, by the rule that stands behind the name.",
+                "A fault of the upstream's HTTP/2, by the rule that stands behind the name; `speaks_http1` and the like are another protocol.",
                 "Update the upstream, or speak HTTP/1.1 with it: set the service's `protocol` to \"http1\"."]),
             Self::UpstreamHeadLimit => row((431, 8), "upstream_head_limit", BAD, OURS, [
                 "The head of the request is longer than the upstream takes.",
@@ -231,8 +231,8 @@ impl Failure {
                 "Look into the upstream's log at that moment."]),
             Self::UpstreamClosedNoResponse => row((502, 14), "upstream_closed_no_response", GONE, ENDED, [
                 "The upstream closed without an answer.",
-                "The upstream took the request and closed without an answer: a crashed or restarted process, a worker killed for memory or time (uWSGI `harakiri`, gunicorn `timeout`), or a keep-alive connection closed just as it was used again, where `reused` is true.",
-                "Look into the upstream's log at this moment. Idempotent requests are sent again; others with `retry.non_idempotent` or an `Idempotency-Key`."]),
+                "The upstream took the request and closed without an answer: a crashed or restarted process, a worker killed for memory or time (uWSGI `harakiri`, gunicorn `timeout`), or a keep-alive connection closed just as it was used again, where `reused` is true. Where every request ends so, it may speak another protocol: servers of TLS, uWSGI's own protocol (`socket =`) and FastCGI close without a word.",
+                "Look into the upstream's log at this moment. For a server of TLS write `tls = {}` in the service; in uWSGI `http-socket =` instead of `socket =`. Idempotent requests are sent again; others with `retry.non_idempotent` or an `Idempotency-Key`."]),
             Self::UpstreamResetDuringSend => row((502, 14), "upstream_reset_during_send", "connection_write_error", ENDED, [
                 "The upstream reset the connection while the request was sent.",
                 "The upstream closed while the request body was on its way: it refused the body (too large, not authorised) without reading it, or crashed.",
@@ -247,8 +247,8 @@ impl Failure {
                 "Look at the upstream; `services.NAME.timeouts.header` is the time. `limits` keep requests here until one of its workers is free."]),
             Self::UpstreamBadHeader(_) => row((502, 14), "upstream_bad_header", "http_protocol_error", BAD_RESPONSE, [
                 "The upstream's response head is malformed.",
-                "A response that breaks RFC 9112; the rule behind the colon says what was wrong. `head_truncated` is a process that died while it answered.",
-                "Correct the application, often one that writes fields by hand."]),
+                "A response that breaks RFC 9112; the rule behind the colon says what was wrong. `head_truncated` is a process that died while it answered; `speaks_tls`, `speaks_h2`, `speaks_fastcgi` and the like name the protocol that its first bytes are of.",
+                "Correct the application, often one that writes fields by hand; where it speaks something else, `tls`, `protocol` or `endpoints` of the service."]),
             Self::UpstreamHeadTooLarge => row((502, 14), "upstream_head_too_large", "http_protocol_error", BAD_RESPONSE, [
                 "The upstream's response head is too large.",
                 "A response head above 64 KiB or 2,048 fields, often too many cookies.",

@@ -3,4 +3,5 @@
 pub mod grpc_web;
 pub mod h1;
 pub mod h2;
+pub mod stranger;
 pub mod version;

@@ -1,13 +1,13 @@
 //! Sockets: listening ones with their options, and what can be done to a descriptor that an engine owns.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::RawFd;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::upstream::evidence::{Delivery, Peek, State};
 
@@ -87,12 +87,12 @@ pub fn give_access(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()>
 
 /// Ends both directions of a connection, or the accepting of a listener: pending operations complete.
 pub fn shutdown_both(fd: RawFd) {
-    shutdown(fd, libc::SHUT_RDWR);
+    shutdown(fd, Shutdown::Both);
 }
 
 /// Tells the peer that nothing more will be sent.
 pub fn shutdown_send(fd: RawFd) {
-    shutdown(fd, libc::SHUT_WR);
+    shutdown(fd, Shutdown::Write);
 }
 
 /// Looks into a connection without taking anything out of it.
@@ -171,11 +171,25 @@ pub fn accept_waiting(listener: RawFd) -> Option<std::os::fd::OwnedFd> {
     Some(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(accepted) })
 }
 
-fn shutdown(fd: RawFd, how: i32) {
-    // SAFETY: the call takes two integers and touches no memory. The caller owns the descriptor.
-    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+/// Acknowledges now what has come, and what comes next without delay: a peer that holds the rest of a message back until its
+/// beginning is acknowledged (Nagle) would wait out the kernel's delay, 40 ms.
+pub fn acknowledge(fd: RawFd) {
+    // A socket that is no TCP connection has nothing to acknowledge.
+    let _ = SockRef::from(&borrowed(fd)).set_tcp_quickack(true);
+}
+
+fn shutdown(fd: RawFd, how: Shutdown) {
     // A socket that is not connected any more is already what was asked for.
-    let _ = unsafe { libc::shutdown(fd, how) };
+    let _ = SockRef::from(&borrowed(fd)).shutdown(how);
+}
+
+/// A descriptor that its caller owns, for the time of a call.
+fn borrowed<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: the caller owns the descriptor, and what is made here is gone before it returns.
+    #[expect(unsafe_code, reason = "the engine owns the socket, so no library type is at hand")]
+    unsafe {
+        BorrowedFd::borrow_raw(fd)
+    }
 }
 
 /// Resets a TCP connection at once, so that the peer cannot take its end for an orderly one. What was not sent yet

@@ -29,6 +29,7 @@ mod resources;
 mod retries;
 mod routing;
 mod scenarios;
+mod strangers;
 mod supervision;
 mod support;
 mod timeouts;

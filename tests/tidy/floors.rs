@@ -59,7 +59,7 @@ pub const FLOORS: [Floors; 28] = [
     ),
     ("control/sources", &[&["mod"], &["file"], &["trail"]]),
     ("encode", &[&["answer", "subrequest"], &["request", "response"], &["grpc", "hop", "trailers", "wire"], &["mod"]]),
-    ("failure", &[&["table"], &["mod", "row"]]),
+    ("failure", &[&["remedy"], &["table"], &["mod", "row"]]),
     (
         "filter",
         &[
@@ -70,7 +70,7 @@ pub const FLOORS: [Floors; 28] = [
         ],
     ),
     ("observe", &[&["prometheus", "process_log"], &["access_log", "log_writer", "metrics"], &["mod"]]),
-    ("proto", &[&["h2"], &["h1"], &["grpc_web", "version"], &["mod"]]),
+    ("proto", &[&["h2"], &["h1"], &["grpc_web", "stranger", "version"], &["mod"]]),
     (
         "proto/h1",
         &[

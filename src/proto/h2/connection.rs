@@ -22,6 +22,7 @@ use super::window::WindowBudget;
 use super::writer::FrameWriter;
 use super::{PREFACE, Role, client, data, server};
 use crate::limits::{H2_STREAMS_MAX, H2_UNSENT_BYTES_MAX};
+use crate::proto::stranger;
 
 /// Payloads of our own PING.
 const LEAVE: [u8; 8] = *b"leave\0\0\0";
@@ -171,6 +172,15 @@ impl Connection {
         }
         self.preface_left -= of_preface;
         bytes = rest;
+        if self.core.role == Role::Client && !self.core.writer.is_told {
+            // No frame has come yet: a server begins with SETTINGS.
+            let stranger =
+                stranger::of_upstream(bytes).filter(|name| *name != "speaks_h2" && !self.reader.is_unfinished());
+            if let Some(name) = stranger {
+                self.core.store.iter().for_each(|stream| stream.end(StreamEnd::Broken(name)));
+                return self.core.abort(ConnectionFault::protocol(name));
+            }
+        }
         let mut reader = std::mem::take(&mut self.reader);
         while self.core.standing != ConnectionStanding::Over {
             let taken = match reader.next(&mut bytes) {

@@ -174,6 +174,10 @@ impl Receive for RingReceiver {
     fn delivery(&self) -> Option<Delivery> {
         sys::socket::delivery(self.fd)
     }
+
+    fn acknowledge(&self) {
+        sys::socket::acknowledge(self.fd);
+    }
 }
 
 /// The sending half.

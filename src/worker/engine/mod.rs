@@ -84,6 +84,9 @@ pub trait Receive: std::fmt::Debug + Unpin + 'static {
 
     /// What the kernel knows of the delivery of what was sent; `None` where it cannot say.
     fn delivery(&self) -> Option<Delivery>;
+
+    /// Has the kernel acknowledge at once what has come and what comes next.
+    fn acknowledge(&self) {}
 }
 
 /// The sending half of a connection.

@@ -37,6 +37,8 @@ pub(super) struct Account {
     is_response_started: Cell<bool>,
     errno: Cell<i32>,
     times: Cell<Times>,
+    /// When the last send to the upstream began, in microseconds.
+    sending_us: Cell<u64>,
 }
 
 impl Account {
@@ -71,6 +73,7 @@ impl Account {
             is_response_started: Cell::default(),
             errno: Cell::default(),
             times: Cell::new(Times { started_us: now_us, ..Times::default() }),
+            sending_us: Cell::default(),
         }
     }
 
@@ -164,6 +167,11 @@ impl Account {
         self.request_bytes.get()
     }
 
+    /// A part of the request is being sent.
+    pub(super) fn note_sending(&self, now_us: u64) {
+        self.sending_us.set(now_us);
+    }
+
     /// The request was sent.
     pub(super) fn note_sent(&self, now_us: u64) {
         self.times.update(|times| Times { sent_us: now_us, ..times });
@@ -203,7 +211,11 @@ impl Account {
 
     /// The final head of the upstream is here and is passed on.
     pub(super) fn note_first_byte(&self, now_us: u64) {
-        self.times.update(|times| Times { first_byte_us: now_us, ..times });
+        self.times.update(|times| {
+            // A send whose end is seen in the same turn as the answer ended before it, and most likely at once.
+            let sent_us = if times.sent_us == now_us { self.sending_us.get() } else { times.sent_us };
+            Times { sent_us, first_byte_us: now_us, ..times }
+        });
     }
 
     /// True once the final head of the upstream is here.

@@ -87,7 +87,7 @@ impl<T: Transport> Download<'_, T> {
         let head = self.receive_final_head(receiver, inbox).await?;
         progress.ends_at_close.set(head.terms.framing == Framing::UntilClose);
         if head.is_upgrade {
-            if let Err(failure) = self.await_sent().await {
+            if let Err(failure) = judge::await_sent(transfer, self.deadline).await {
                 self.throw_away();
                 return Err(failure);
             }
@@ -109,6 +109,7 @@ impl<T: Transport> Download<'_, T> {
             self.note_received(receiver.receive_at_once(inbox));
         }
         let mut has_ended = body.decoder.is_done();
+        let mut is_acknowledged = false;
         loop {
             // Where a part that came with the head is broken, nothing was sent yet: we can still answer.
             self.take_body(inbox, &mut body)?;
@@ -122,6 +123,11 @@ impl<T: Transport> Download<'_, T> {
             }
             if body.decoder.is_done() {
                 break;
+            }
+            if !is_acknowledged {
+                // An upstream that sends the body apart from its head may wait for that.
+                receiver.acknowledge();
+                is_acknowledged = true;
             }
             transfer.make_room_for_body(inbox, body.decoder.bytes_left(), account.received_bytes());
             let received = receive(receiver, inbox);
@@ -144,22 +150,6 @@ impl<T: Transport> Download<'_, T> {
         Ok(Delivered::Response { keep_alive, word, binds: head.binds })
     }
 
-    /// The protocol changes behind the request: until its last byte has left, the connection speaks HTTP.
-    async fn await_sent(&self) -> Result<(), Failure> {
-        let Transfer { progress, .. } = *self.transfer;
-        if !progress.is_body_received.get() {
-            return Err(ResponseFault::UpgradeNotAsked.into());
-        }
-        let is_sent = poll_fn(|_| match progress.upload.get() {
-            // The upload is a part of the same task, and goes first.
-            UploadState::Sending => Poll::Pending,
-            UploadState::Sent => Poll::Ready(Ok(())),
-            UploadState::Broken(failure) => Poll::Ready(Err(failure)),
-        });
-        self.deadline.wait(Timeout::UpstreamSend, self.transfer.spec().timeouts.send.limit_ms(), is_sent).await??;
-        if progress.has_early_bytes.get() { Err(Failure::ClientBadRequest("bytes_before_upgrade")) } else { Ok(()) }
-    }
-
     /// From here on there is no other answer, and no other attempt.
     fn begin_response(&self) {
         if self.transfer.account.begin_response() {
@@ -180,6 +170,9 @@ impl<T: Transport> Download<'_, T> {
         let mut interim_bytes = 0;
         let mut is_timed = false;
         loop {
+            if !transfer.connection.is_reused {
+                judge::check_first_bytes(inbox)?;
+            }
             let found = scan.advance(inbox).map_err(|_| ResponseFault::BareLineFeed)?;
             if found.unwrap_or(inbox.len()) > HEAD_BYTES_MAX {
                 return Err(ResponseFault::HeadTooLarge.into());

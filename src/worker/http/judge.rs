@@ -1,8 +1,11 @@
 //! Judges a response head before it is passed on: whose answer it is, and whether another attempt is better.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use super::super::engine::Transport;
+use super::super::time::timer::Deadline;
 use super::super::upstreams::outcome;
 use super::super::wire::ends::Inlet;
 use super::super::wire::fault::fault_of;
@@ -12,7 +15,9 @@ use crate::encode::response::UpstreamResponse;
 use crate::failure::Failure;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::{Known, list_elements};
+use crate::proto::stranger;
 use crate::proto::version::Version;
+use crate::timeouts::Timeout;
 use crate::upstream::retry::Retry;
 
 /// Refuses a head that cannot be the answer to this request: one that came on a reused connection before a byte of the
@@ -105,6 +110,41 @@ pub(super) fn wait_s(
     let left_ms = total_at_ms.map_or(u64::MAX, |at_ms| at_ms.saturating_sub(now_ms));
     let is_waited_out = |asked_ms: u64| asked_ms <= rules.retry_after_max.ms() && asked_ms < left_ms;
     asked_s.filter(|seconds| is_waited_out(u64::from(*seconds) * 1_000))
+}
+
+/// The protocol changes behind the request: until its last byte has left, the connection speaks HTTP.
+///
+/// # Errors
+/// Why it cannot change.
+pub(super) async fn await_sent<T: Transport>(
+    transfer: &Transfer<'_, T>,
+    deadline: &Deadline<'_, T>,
+) -> Result<(), Failure> {
+    let progress = transfer.progress;
+    if !progress.is_body_received.get() {
+        return Err(ResponseFault::UpgradeNotAsked.into());
+    }
+    let is_sent = poll_fn(|_| match progress.upload.get() {
+        // The upload is a part of the same task, and goes first.
+        UploadState::Sending => Poll::Pending,
+        UploadState::Sent => Poll::Ready(Ok(())),
+        UploadState::Broken(failure) => Poll::Ready(Err(failure)),
+    });
+    deadline.wait(Timeout::UpstreamSend, transfer.spec().timeouts.send.limit_ms(), is_sent).await??;
+    if progress.has_early_bytes.get() { Err(Failure::ClientBadRequest("bytes_before_upgrade")) } else { Ok(()) }
+}
+
+/// Refuses first bytes that cannot begin an answer, by what they are.
+///
+/// # Errors
+/// See above.
+pub(super) fn check_first_bytes(inbox: &[u8]) -> Result<(), Failure> {
+    if stranger::is_no_answer(inbox) {
+        return Err(Failure::UpstreamBadHeader(
+            stranger::of_upstream(inbox).unwrap_or(ResponseFault::StatusLine.rule()),
+        ));
+    }
+    Ok(())
 }
 
 /// The failure of a connection that ended before a whole response head had come.

@@ -23,6 +23,7 @@ use crate::proto::h1::fault::RequestFault;
 use crate::proto::h1::field::is_token_byte;
 use crate::proto::h1::scan::{HeadScan, leading_empty_lines};
 use crate::proto::h2::{PREFACE, PREFACE_HEAD};
+use crate::proto::stranger;
 use crate::snapshot::{Label, Peer};
 use crate::timeouts::Timeout;
 
@@ -195,6 +196,11 @@ impl<T: Transport> ClientConnection<T> {
         let mut scan = HeadScan::default();
         let link = &mut session.link;
         loop {
+            if session.requests == 0
+                && let Some(rule) = stranger::of_client(&link.inbox)
+            {
+                return Arrival::Refused(Failure::ClientBadRequest(rule));
+            }
             let skipped = leading_empty_lines(&link.inbox);
             link.inbox.drain(..skipped);
             if link.inbox.first().is_some_and(|first| !is_token_byte(*first) && *first != b'\r') {

@@ -269,6 +269,7 @@ impl<T: Transport> Upload<'_, T> {
             *has_ended = true;
             framing.end(out, sender, &body.trailers);
         }
+        transfer.account.note_sending(transfer.kit().transport.now_us());
         // An upstream's slowness is bounded by its timeout alone.
         let mut pace = Pace::unbounded();
         let terms = SendTerms {

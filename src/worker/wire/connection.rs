@@ -73,6 +73,13 @@ impl<T: Transport> Receive for ConnectionInlet<T> {
             Self::Tls(inlet) => inlet.delivery(),
         }
     }
+
+    fn acknowledge(&self) {
+        match self {
+            Self::Plain(receiver) => receiver.acknowledge(),
+            Self::Tls(inlet) => inlet.acknowledge(),
+        }
+    }
 }
 
 impl<T: Transport> Transmit for ConnectionOutlet<T> {

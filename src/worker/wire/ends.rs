@@ -79,6 +79,13 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Request(inlet) => inlet.delivery(),
         }
     }
+
+    fn acknowledge(&self) {
+        match self {
+            Self::Connection(inlet) => inlet.acknowledge(),
+            Self::Stream(_) | Self::Request(_) => {}
+        }
+    }
 }
 
 impl<T: Transport> Inlet<T> {

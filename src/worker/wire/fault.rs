@@ -21,6 +21,16 @@ pub(crate) fn fault_of(error: &io::Error) -> Option<Failure> {
     error.get_ref()?.downcast_ref::<StreamFault>().map(|fault| fault.0)
 }
 
+/// The peer has given the stream up in good order: it wants no more, and says no more.
+pub(crate) fn left() -> io::Error {
+    io::ErrorKind::ConnectionAborted.into()
+}
+
+/// True for what [`left`] makes.
+pub(crate) fn has_left(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionAborted
+}
+
 /// The connection, or the stream, is over.
 pub(crate) fn gone() -> io::Error {
     io::ErrorKind::ConnectionReset.into()

@@ -9,6 +9,7 @@ use super::super::buffers::Buffers;
 use super::super::engine::{Transport, finish, receive, send};
 use super::super::time::timer::Timer;
 use super::ends::{Inlet, Outlet};
+use super::fault::has_left;
 use super::link::Link;
 use crate::failure::{Failure, Phase};
 use crate::timeouts::{Timeout, UpstreamTimeouts};
@@ -56,10 +57,13 @@ pub(crate) async fn carry<T: Transport>(
         }
         // Both are asked before either is judged: what ended in the same turn has ended.
         match (up_ended, down_ended) {
-            // A client that got the upstream's end may be gone without another word.
-            (Some(Ok(()) | Err(Failure::ClientClosed(_))), Some(Ok(()))) => return Poll::Ready(Ok(())),
+            // A client that said its last word, or got the upstream's, may be gone without another one. A page that is closed is
+            // no failure, whether its connection ends or its stream of HTTP/2 is cancelled.
+            (Some(Ok(_)), Some(Ok(_) | Err(Failure::ClientClosed(_))))
+            | (Some(Err(Failure::ClientClosed(_))), Some(Ok(_)))
+            | (Some(Ok(Ended::Left)), None) => return Poll::Ready(Ok(())),
             (Some(Err(failure)), _) | (_, Some(Err(failure))) => return Poll::Ready(Err(failure)),
-            (None | Some(Ok(())), None) | (None, Some(Ok(()))) => {}
+            (None | Some(Ok(Ended::Finished)), None) | (None, Some(Ok(_))) => {}
         }
         if let Some(timeout) = timer.poll_expired(cx).or_else(|| whole.poll_expired(cx)) {
             Poll::Ready(Err(timeout.failure()))
@@ -68,6 +72,15 @@ pub(crate) async fn carry<T: Transport>(
         }
     })
     .await
+}
+
+/// How a direction ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Its source said all that it had to say, and may still listen.
+    Finished,
+    /// Its source is gone.
+    Left,
 }
 
 /// One direction.
@@ -87,7 +100,7 @@ impl<S: Transport> Direction<'_, S> {
         source: &mut Inlet<T>,
         buffer: &mut Vec<u8>,
         sink: &mut Outlet<T>,
-    ) -> Result<(), Failure> {
+    ) -> Result<Ended, Failure> {
         loop {
             let mut sent = 0;
             let length = buffer.len();
@@ -105,9 +118,15 @@ impl<S: Transport> Direction<'_, S> {
             } else if length < buffer.capacity() / 8 {
                 self.buffers.shrink(buffer);
             }
-            if receive(source, buffer).await.map_err(|_| self.faults.0)? == 0 {
+            let ended = match receive(source, buffer).await {
+                Ok(1..) => None,
+                Ok(0) => Some(Ended::Finished),
+                Err(error) if has_left(&error) => Some(Ended::Left),
+                Err(_) => return Err(self.faults.0),
+            };
+            if let Some(ended) = ended {
                 finish(sink).await;
-                return Ok(());
+                return Ok(ended);
             }
             self.timer.arm(Timeout::Tunnel, self.idle_ms);
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::super::fault::{StreamFault, gone};
+use super::super::fault::{StreamFault, gone, left};
 use super::mux::{HeldStream, Mux};
 use super::outgoing::{MessageStream, Outgoing};
 use crate::encode::wire::H2Head;
@@ -21,6 +21,7 @@ use crate::worker::engine::{Receive, Transmit, make_room};
 fn broken(end: StreamEnd) -> io::Error {
     match end {
         StreamEnd::Broken(rule) => io::Error::other(StreamFault(Failure::ClientBadRequest(rule))),
+        StreamEnd::Reset(ErrorCode::Cancel | ErrorCode::NoError) => left(),
         StreamEnd::Reset(_)
         | StreamEnd::Unprocessed { .. }
         | StreamEnd::BadHead(_)

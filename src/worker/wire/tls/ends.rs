@@ -109,6 +109,10 @@ impl<T: Transport> Receive for TlsInlet<T> {
         };
         Some(Delivery { acked_bytes: acked_bytes + SYN_BYTES, ..delivery })
     }
+
+    fn acknowledge(&self) {
+        self.socket.acknowledge();
+    }
 }
 
 /// The sending half of a connection with TLS.
