@@ -1,6 +1,7 @@
 //! The admin listener: `/ping`, `/metrics`, `/api/snapshot`, `/api/endpoints`. It runs beside the control plane, on hyper.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -12,8 +13,9 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::mailbox::{Mailbox, Order};
 use crate::observe::metrics::{PoolState, Report};
@@ -22,6 +24,8 @@ use crate::proto::h1::authority::parts;
 use crate::status::Status;
 use crate::sys::clock::coarse_ms;
 use crate::sys::limits::hostname;
+use crate::sys::socket::{listen_alone, listen_unix};
+use crate::units::ListenAddress;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
 use crate::upstream::health::Condition;
@@ -33,8 +37,40 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(1);
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections at a time: others wait, so that they take no descriptors from clients.
 const CONNECTIONS_MAX: usize = 64;
+/// Who may connect to a Unix socket of the admin listener: its own user.
+const ADMIN_MODE: u32 = 0o600;
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the admin listener accepts.
+#[derive(Debug)]
+pub enum AdminSocket {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket.
+    Unix(UnixListener),
+}
+
+impl AdminSocket {
+    /// Binds every socket of an address, within the runtime. A host without IPv6 serves `":9000"` over IPv4 alone.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn bind(address: &ListenAddress) -> io::Result<Vec<Self>> {
+        if let ListenAddress::Unix(path) = address {
+            // Who may connect may see everything: this user alone.
+            let listener = listen_unix(path, ADMIN_MODE, None)?;
+            return Ok(vec![Self::Unix(UnixListener::from_std(listener)?)]);
+        }
+        let is_optional = |error: &io::Error| {
+            matches!(address, ListenAddress::Port(_))
+                && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+        };
+        let bound =
+            address.sockets().into_iter().map(listen_alone).filter(|bound| !bound.as_ref().is_err_and(is_optional));
+        bound.map(|listener| Ok(Self::Tcp(TcpListener::from_std(listener?)?))).collect()
+    }
+}
 
 /// What the admin listener reads.
 #[derive(Clone, Debug)]
@@ -49,32 +85,40 @@ pub struct Admin {
 
 impl Admin {
     /// Serves for ever.
-    pub async fn serve(self, listener: TcpListener) {
+    pub async fn serve(self, socket: AdminSocket) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             // Never closed.
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let admin = self.clone();
-                    tokio::spawn(async move {
-                        let service = service_fn(|request| admin.answer(request));
-                        let connection = hyper::server::conn::http1::Builder::new()
-                            .timer(TokioTimer::new())
-                            .header_read_timeout(HEAD_PATIENCE)
-                            .serve_connection(TokioIo::new(stream), service);
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "an admin connection ended");
-                        }
-                        drop(place);
-                    });
+            let accepted = match &socket {
+                AdminSocket::Tcp(listener) => {
+                    listener.accept().await.map(|(stream, _)| _ = tokio::spawn(self.clone().converse(stream, place)))
                 }
+                AdminSocket::Unix(listener) => {
+                    listener.accept().await.map(|(stream, _)| _ = tokio::spawn(self.clone().converse(stream, place)))
+                }
+            };
+            match accepted {
+                Ok(()) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the admin listener cannot accept");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+    }
+
+    /// Serves one connection, which has a place among those that are served.
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Unpin, place: OwnedSemaphorePermit) {
+        let service = service_fn(|request| self.answer(request));
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an admin connection ended");
+        }
+        drop(place);
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {

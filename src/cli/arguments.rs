@@ -21,7 +21,7 @@ pub(super) const FAILED: i32 = 1;
   ringress                                        a demonstration; it prints what to open
   ringress --to 127.0.0.1:8080 --listen :80       a proxy in one line
   ringress run /etc/ringress/ringress.toml        a proxy by a file
-  ringress check ringress.yaml --print            every problem, or the effective configuration
+  ringress check ringress.yaml --strict           every problem and every warning
   ringress explain ringress.toml GET http://example.com/a   where a request would go, and why
   ringress explain-cause stale_reuse_likely       what a cause means, and what to do
 
@@ -56,15 +56,21 @@ pub enum Command {
         /// The file.
         config: PathBuf,
     },
-    /// Tell every problem of a configuration file.
+    /// List every problem in a configuration file, and warn of what can hardly be meant.
     Check {
         /// The file.
         config: PathBuf,
-        /// Print the effective configuration where there is none.
+        /// Print the effective configuration where there is no problem.
         #[arg(long)]
         print: bool,
+        /// Exit with 1 where there is a warning, too.
+        #[arg(long)]
+        strict: bool,
+        /// Do not look up names of endpoints.
+        #[arg(long)]
+        offline: bool,
     },
-    /// Tell where a request would go, and why.
+    /// Show where a request would go, and why.
     Explain {
         /// The file.
         config: PathBuf,
@@ -76,10 +82,17 @@ pub enum Command {
         /// A field of the request, like "X-Name: value"; may be given more than once.
         #[arg(short = 'H', value_name = "FIELD")]
         headers: Vec<String>,
+        /// Show every setting, the defaults among them.
+        #[arg(long)]
+        all: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
-    /// Tell what a cause in a log means, what usually causes it and what to do; without one, list all.
+    /// Explain what a cause in a log means, what usually leads to it and what to do; without one, list all.
     ExplainCause {
-        /// The cause, like `upstream_closed_no_response`.
+        /// The cause, like `upstream_closed_no_response`, with its detail or without, or an error of `Proxy-Status`, like
+        /// `connection_refused`.
         cause: Option<String>,
         /// The list as a page of documentation.
         #[arg(long)]

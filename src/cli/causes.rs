@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::arguments::CONFIGURATION;
+use crate::failure::remedy::remedy_of;
 use crate::failure::row::EvidenceSource;
 use crate::failure::{ALL, Failure};
 use crate::upstream::evidence::Evidence;
@@ -16,7 +17,15 @@ pub(super) fn explain(name: Option<&str>, markdown: bool) -> i32 {
     };
     let bare = name.split(':').next().unwrap_or(name);
     if let Some(failure) = causes().find(|failure| failure.row().cause == bare) {
-        print!("{}", told(failure));
+        print!("{}", told(failure, name.split_once(':').map(|(_, detail)| detail)));
+        return 0;
+    }
+    let of_token: Vec<_> = causes().filter(|failure| failure.row().token == bare && !bare.is_empty()).collect();
+    if !of_token.is_empty() {
+        let which = if of_token.len() == 1 { "this" } else { "one of these, which its `details` tell apart" };
+        println!("`{bare}` in Proxy-Status stands for {which}:\n");
+        let known = of_token.into_iter().filter(|failure| !failure.handling().is_reserved);
+        print!("{}", known.map(|failure| told(failure, None)).collect::<Vec<_>>().join("\n"));
         return 0;
     }
     let nearest =
@@ -36,8 +45,10 @@ fn causes() -> impl Iterator<Item = Failure> {
         .map(|(_, failure)| failure)
 }
 
-fn told(failure: Failure) -> String {
+/// What is known of a failure; `detail` is what stood behind its cause.
+fn told(failure: Failure, detail: Option<&str>) -> String {
     let row = failure.row();
+    let remedy = detail.and_then(|detail| remedy_of(row.cause, detail)).unwrap_or(row.remedy);
     let mut text = format!("{}: {}\n", row.cause, row.meaning);
     if failure.handling().is_reserved {
         text.push_str("\n  Not built yet: it cannot occur.\n");
@@ -49,7 +60,7 @@ fn told(failure: Failure) -> String {
         "\n  status        {}\n  Proxy-Status  {token}\n  usually       {}\n  what to do    {}\n  tried again   {}\n",
         row.status,
         row.usually,
-        row.remedy,
+        remedy,
         retry_in_words(failure)
     );
     text

@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<i32> {
     let address = arguments.listen.to_string();
     let listen = if address.starts_with(':') { format!("localhost{address}") } else { address.clone() };
     let text = format!(
-        "{}[listeners.demo]\naddress = {address:?}\n\
+        "{}[listeners.demo]\naddress = {address:?}\ndetails = \"body\"\n\
          [admin]\naddress = \"127.0.0.1:9000\"\n\
          [[routes]]\nname = \"good\"\nservice = \"good\"\n\
          [[routes]]\nname = \"flawed\"\nservice = \"flawed\"\npaths = [{{ prefix = \"/flawed\" }}]\n\

@@ -1,17 +1,30 @@
-//! `ringress explain`: which listener, route, filters, service and timeouts a request would get, and why.
+//! `ringress explain`: which listener, route, filters, service and settings a request would get, and why.
 
 use std::path::Path;
 
+use serde_json::{Map, Value, json};
+
 use crate::config::routes::RouteSpec;
+use crate::config::services::ServiceSpec;
 use crate::config::source::Source;
 use crate::control::compile::{Kept, Resolved, compile};
 use crate::failure::Failure;
 use crate::filter::context::{Answer, Context, Verdict};
+use crate::proto::h1::authority::parts;
 use crate::proto::h1::request::RequestHead;
-use crate::snapshot::Entrance;
+use crate::snapshot::{Entrance, Snapshot};
 
-/// Prints the way of a request for every listener.
-pub(super) fn explain(path: &Path, method: &str, url: &str, fields: &[String]) -> anyhow::Result<i32> {
+/// The request that is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AskedRequest<'a> {
+    pub method: &'a str,
+    pub url: &'a str,
+    /// Its fields, `Name: value`.
+    pub fields: &'a [String],
+}
+
+/// Prints the way of a request from the listener that its URL leads to: with every setting, as JSON.
+pub(super) fn explain(path: &Path, asked: &AskedRequest<'_>, (all, as_json): (bool, bool)) -> anyhow::Result<i32> {
     let compiled = Source::read(path).and_then(|source| {
         let compiled = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
         Ok((source, compiled.snapshot))
@@ -20,94 +33,134 @@ pub(super) fn explain(path: &Path, method: &str, url: &str, fields: &[String]) -
         Ok(compiled) => compiled,
         Err(problems) => return Ok(super::check::tell(&problems)),
     };
-    let text = request_text(method, url, fields)?;
-    for entrance in &snapshot.listeners {
-        let listener = &entrance.listener;
-        println!("listener {} ({})", listener.name, listener.spec.address);
-        let timeouts = &listener.spec.timeouts;
-        println!(
-            "  timeouts: header {} body {} idle {} send {}",
-            timeouts.header, timeouts.body, timeouts.idle, timeouts.send
-        );
-        let mut head = RequestHead::default();
-        match head.parse(text.clone().into_bytes(), listener.spec.head_rules()) {
-            Ok(()) => explain_route(&source, entrance, &mut head),
-            Err(fault) => println!("  answered {} {}", Failure::from(fault).row().status, Failure::from(fault)),
+    let url = Url::of(asked.url)?;
+    let (entrances, note) = entrances(&snapshot, &url);
+    let mut ways = Vec::new();
+    for entrance in entrances {
+        let mut way = way(&source, entrance, asked, &url)?;
+        if let (Some(way), Some(note)) = (way.as_object_mut(), &note) {
+            way.insert("note".to_owned(), note.clone().into());
         }
+        ways.push(way);
+    }
+    if as_json {
+        println!("{:#}", Value::Array(ways));
+    } else {
+        ways.iter().for_each(|way| print(way, all));
     }
     Ok(0)
 }
 
-fn request_text(method: &str, url: &str, fields: &[String]) -> anyhow::Result<String> {
-    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-    let rest = rest.ok_or_else(|| anyhow::anyhow!("`{url}` is no URL; write http://host/path"))?;
-    let path = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, target) = rest.split_at(path);
-    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\n");
-    for field in fields {
-        text.push_str(field);
-        text.push_str("\r\n");
-    }
-    text.push_str("\r\n");
-    Ok(text)
+/// The parts of a URL.
+struct Url<'a> {
+    scheme: &'static str,
+    authority: &'a str,
+    port: u16,
+    target: String,
 }
 
-fn explain_route(source: &Source, entrance: &Entrance, head: &mut RequestHead) {
+impl<'a> Url<'a> {
+    fn of(url: &'a str) -> anyhow::Result<Self> {
+        let secure = url.strip_prefix("https://").map(|rest| ("https", 443, rest));
+        let parsed = secure.or_else(|| url.strip_prefix("http://").map(|rest| ("http", 80, rest)));
+        let wrong = || anyhow::anyhow!("`{url}` is not a URL; write http://host/path");
+        let (scheme, default_port, rest) = parsed.ok_or_else(wrong)?;
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        let (_, port) = parts(authority.as_bytes()).ok_or_else(wrong)?;
+        Ok(Self { scheme, authority, port: port.unwrap_or(default_port), target })
+    }
+}
+
+/// The listeners that a URL leads to; where none has its port, those that speak its scheme, with a word about it.
+fn entrances<'a>(snapshot: &'a Snapshot, url: &Url<'_>) -> (Vec<&'a Entrance>, Option<String>) {
+    let speaks = |entrance: &&Entrance| entrance.listener.tls.is_some() == (url.scheme == "https");
+    let of_scheme: Vec<_> = snapshot.listeners.iter().filter(speaks).collect();
+    let of_port: Vec<_> = of_scheme.iter().copied().filter(|entrance| entrance.listener.port == url.port).collect();
+    if !of_port.is_empty() {
+        return (of_port, None);
+    }
+    let note = format!("no listener has port {} for {}: shown as if it came here", url.port, url.scheme);
+    if of_scheme.is_empty() {
+        let note = format!("no listener speaks {}: shown as if it came here", url.scheme);
+        return (snapshot.listeners.iter().collect(), Some(note));
+    }
+    (of_scheme, Some(note))
+}
+
+/// What becomes of the request at a listener.
+fn way(source: &Source, entrance: &Entrance, asked: &AskedRequest<'_>, url: &Url<'_>) -> anyhow::Result<Value> {
+    let listener = &entrance.listener;
+    let mut way = Map::new();
+    way.insert("listener".to_owned(), (*listener.name).into());
+    way.insert("address".to_owned(), listener.spec.address.to_string().into());
+    way.insert("listener_settings".to_owned(), serde_json::to_value(&*listener.spec)?);
+    let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", asked.method, url.target, url.authority);
+    asked.fields.iter().for_each(|field| text.extend([field, "\r\n"]));
+    text.push_str("\r\n");
+    let mut head = RequestHead::default();
+    match head.parse(text.into_bytes(), listener.spec.head_rules()) {
+        Ok(()) => follow(source, entrance, &mut head, url.scheme, &mut way)?,
+        Err(fault) => refuse(&mut way, Failure::from(fault)),
+    }
+    Ok(Value::Object(way))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn refuse(way: &mut Map<String, Value>, failure: Failure) {
+    let answer =
+        json!({ "status": failure.row().status, "cause": failure.to_string(), "meaning": failure.row().meaning });
+    way.insert("answer".to_owned(), answer);
+}
+
+fn follow(
+    source: &Source,
+    entrance: &Entrance,
+    head: &mut RequestHead,
+    scheme: &'static str,
+    way: &mut Map<String, Value>,
+) -> anyhow::Result<()> {
     let config = &source.config;
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    println!("  normal form: {} {}{}", lossy(head.method()), lossy(head.authority()), lossy(head.target().matched()));
+    let normal = format!("{} {}{}", lossy(head.method()), lossy(head.authority()), lossy(head.target().matched()));
+    way.insert("matched_as".to_owned(), normal.into());
     let table = &entrance.table;
     let route = table.router.find(head).and_then(|at| table.routes.get(at));
     let written = |name: &str| config.routes.iter().find(|written| written.name == name);
-    let found = route.and_then(|route| Some((route, written(&route.name)?)));
-    let Some((route, written)) = found else {
-        println!("  answered 404 no_route: no route has this host, path and conditions");
-        return;
+    let Some((route, written)) = route.and_then(|route| Some((route, written(&route.name)?))) else {
+        refuse(way, Failure::NoRoute);
+        return Ok(());
     };
-    println!("  route {}: {}", route.name, reason(written));
-    for filter in &written.filters {
-        println!("    filter {}", serde_json::to_string(filter).unwrap_or_default());
-    }
-    let context =
-        Context { client: std::net::Ipv4Addr::LOCALHOST.into(), scheme: "http", is_trusted: false, tls: None };
-    match route.chain.on_request(head, &context) {
+    way.insert("route".to_owned(), (*route.name).into());
+    way.insert("because".to_owned(), reason(written).into());
+    way.insert("filters".to_owned(), serde_json::to_value(&written.filters)?);
+    let client = std::net::Ipv4Addr::LOCALHOST.into();
+    match route.chain.on_request(head, &Context { client, scheme, is_trusted: false, tls: None }) {
         Verdict::Answer(Answer { status, fields, .. }) => {
-            let fields: Vec<_> =
-                fields.iter().map(|(name, value)| format!("{}: {}", lossy(name), lossy(value))).collect();
-            println!("  answered {status} {}", fields.join(", "));
-            return;
-        }
-        Verdict::Pass => {
-            let service = written.service.as_ref().and_then(|name| config.services.get(name));
-            let path = service.map(|service| service.path).unwrap_or_default();
-            println!("    forwarded as {}", lossy(head.forwarded(path)));
+            let fields: Map<_, _> = fields.iter().map(|(name, value)| (lossy(name), lossy(value).into())).collect();
+            way.insert("answer".to_owned(), json!({ "status": status, "fields": fields }));
+            return Ok(());
         }
         Verdict::Fail(failure) => {
-            println!("  answered {failure}");
-            return;
+            refuse(way, failure);
+            return Ok(());
         }
+        Verdict::Pass => {}
     }
     let Some((name, service)) = written.service.as_ref().and_then(|name| Some((name, config.services.get(name)?)))
     else {
-        return;
+        refuse(way, Failure::NoRoute);
+        return Ok(());
     };
+    way.insert("forwarded_as".to_owned(), lossy(head.forwarded(service.path)).into());
+    way.insert("service".to_owned(), name.as_str().into());
     let endpoints: Vec<_> = service.endpoints.iter().map(|endpoint| endpoint.address.to_string()).collect();
-    println!("  service {name}: {} over {}", service.balance, endpoints.join(", "));
-    let timeouts = &service.timeouts;
-    println!(
-        "    timeouts: connect {} header {} body {} send {} total {}",
-        timeouts.connect, timeouts.header, timeouts.body, timeouts.send, timeouts.total
-    );
-    for (key, value) in [
-        ("retry", serde_json::to_string(&service.retry)),
-        ("health", serde_json::to_string(&service.health)),
-        ("ejection", serde_json::to_string(&service.ejection)),
-        ("limits", serde_json::to_string(&service.limits)),
-        ("circuit breaker", serde_json::to_string(&service.circuit_breaker)),
-    ] {
-        println!("    {key}: {}", value.unwrap_or_default());
-    }
+    way.insert("endpoints".to_owned(), endpoints.into());
+    way.insert("balance".to_owned(), service.balance.to_string().into());
+    way.insert("service_settings".to_owned(), serde_json::to_value(&**service)?);
+    Ok(())
 }
 
 /// The conditions that were met.
@@ -128,4 +181,75 @@ fn reason(route: &RouteSpec) -> String {
         reasons.push(format!("priority {}", route.priority));
     }
     if reasons.is_empty() { "it takes every request".to_owned() } else { reasons.join("; ") }
+}
+
+/// Prints a way for people: where it leads, and what is set otherwise than by default; with `all` the defaults, too.
+fn print(way: &Value, all: bool) {
+    let text = |key: &str| way[key].as_str().unwrap_or_default();
+    println!("listener {} ({})", text("listener"), text("address"));
+    if let Some(note) = way["note"].as_str() {
+        println!("  {note}");
+    }
+    settings("  ", &way["listener_settings"], &listener_defaults(), all, &["address"]);
+    println!("  matched as {}", text("matched_as"));
+    if let Some(route) = way["route"].as_str() {
+        println!("  route {route}: {}", text("because"));
+        for filter in way["filters"].as_array().into_iter().flatten() {
+            println!("    filter {filter}");
+        }
+    }
+    if let Some(answer) = way["answer"].as_object() {
+        let field = |(name, value): (&String, &Value)| format!("{name}: {}", value.as_str().unwrap_or_default());
+        let fields: Vec<_> = answer.get("fields").and_then(Value::as_object).into_iter().flatten().map(field).collect();
+        let words = ["cause", "meaning"].into_iter().filter_map(|key| answer.get(key)?.as_str());
+        let rest: Vec<_> = words.map(str::to_owned).chain(fields).collect();
+        println!("  answered {} {}", answer["status"], rest.join(", "));
+        return;
+    }
+    println!("    forwarded as {}", text("forwarded_as"));
+    let endpoints: Vec<_> = way["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let over = if endpoints.is_empty() { "no endpoint".to_owned() } else { endpoints.join(", ") };
+    println!("  service {}: {} over {over}", text("service"), text("balance"));
+    settings("    ", &way["service_settings"], &service_defaults(), all, &["endpoints", "balance"]);
+}
+
+/// Prints settings, those that are as by default only where all are wanted.
+fn settings(indent: &str, settings: &Value, defaults: &Value, all: bool, but: &[&str]) {
+    for (key, value) in settings.as_object().into_iter().flatten() {
+        if but.contains(&key.as_str()) {
+            continue;
+        }
+        let shown = if all { Some(value.clone()) } else { differing(value, defaults.get(key).unwrap_or(&Value::Null)) };
+        if let Some(shown) = shown {
+            println!("{indent}{key}: {shown}");
+        }
+    }
+}
+
+/// What of a setting is otherwise than its default; of a table its keys that are.
+fn differing(value: &Value, default: &Value) -> Option<Value> {
+    match (value, default) {
+        _ if value == default => None,
+        (Value::Object(entries), Value::Object(_) | Value::Null) => {
+            let is_nothing = |value: &Value| {
+                value.is_null() || *value == Value::Bool(false) || value.as_array().is_some_and(Vec::is_empty)
+            };
+            let differing = entries.iter().filter_map(|(key, value)| match default.get(key) {
+                Some(default) => Some((key.clone(), differing(value, default)?)),
+                None => (!is_nothing(value)).then(|| (key.clone(), value.clone())),
+            });
+            Some(Value::Object(differing.collect()))
+        }
+        _ => Some(value.clone()),
+    }
+}
+
+fn listener_defaults() -> Value {
+    let defaults = serde_json::from_value::<crate::config::listeners::ListenerSpec>(json!({ "address": ":80" }));
+    defaults.ok().and_then(|defaults| serde_json::to_value(defaults).ok()).unwrap_or_default()
+}
+
+fn service_defaults() -> Value {
+    let defaults = serde_json::from_value::<ServiceSpec>(json!({}));
+    defaults.ok().and_then(|defaults| serde_json::to_value(defaults).ok()).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use crate::config::document::Syntax;
 pub(super) fn one_line(arguments: &Arguments) -> anyhow::Result<Source> {
     let endpoints: Vec<_> = arguments.to.iter().map(|to| format!("{:?}", to.to_string())).collect();
     let text = format!(
-        "{}[listeners.main]\naddress = {:?}\n[[routes]]\nname = \"all\"\nservice = \"to\"\n[services.to]\nendpoints = [{}]\n",
+        "{}[listeners.main]\naddress = {:?}\ndetails = \"body\"\n[[routes]]\nname = \"all\"\nservice = \"to\"\n[services.to]\nendpoints = [{}]\n",
         access_log(),
         arguments.listen.to_string(),
         endpoints.join(", ")

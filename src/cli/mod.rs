@@ -35,8 +35,12 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
             Ok(source) => run::run(&arguments, Some(config), source),
             Err(problems) => Ok(check::tell(&problems)),
         },
-        Some(Command::Check { config, print }) => check::check(config, *print),
-        Some(Command::Explain { config, method, url, headers }) => explain::explain(config, method, url, headers),
+        Some(Command::Check { config, print, strict, offline }) => {
+            check::check(config, check::CheckTerms { print: *print, strict: *strict, offline: *offline })
+        }
+        Some(Command::Explain { config, method, url, headers, all, json }) => {
+            explain::explain(config, &explain::AskedRequest { method, url, fields: headers }, (*all, *json))
+        }
         Some(Command::ExplainCause { cause, markdown }) => Ok(causes::explain(cause.as_deref(), *markdown)),
         Some(Command::Schema) => {
             println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?);

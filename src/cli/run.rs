@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use super::arguments::{Arguments, FAILED};
 use super::check::tell;
-use crate::admin::Admin;
+use crate::admin::{Admin, AdminSocket};
 use crate::clients::ClientConnections;
 use crate::config::schema::{Config, Threads};
 use crate::config::source::Source;
@@ -62,21 +62,21 @@ async fn serve(path: Option<&Path>, source: Source, process_lost: Arc<AtomicU64>
     let admin = match &config.admin {
         Some(admin) => {
             let is_taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
-            let listener = once_free(is_taken, || std::net::TcpListener::bind(admin.address)).await;
-            let listener = listener.and_then(|listener| {
-                listener.set_nonblocking(true)?;
-                tokio::net::TcpListener::from_std(listener)
-            });
-            Some(listener.with_context(|| format!("admin.address: cannot listen on {}", admin.address))?)
+            match once_free(is_taken, || AdminSocket::bind(&admin.address)).await {
+                Ok(sockets) => sockets,
+                Err(error) => return Ok(tell(&[plane.admin_problem(&error)])),
+            }
         }
-        None => None,
+        None => Vec::new(),
     };
     let (mailboxes, workers) = start_workers(&plane, &cpus, &config)?;
     let mailboxes = Arc::new(mailboxes);
-    if let Some(listener) = admin {
-        tracing::info!(address = %listener.local_addr()?, "admin");
-        let admin = Admin { status: plane.status(), mailboxes: Arc::clone(&mailboxes), lost };
-        tokio::spawn(admin.serve(listener));
+    let handler = Admin { status: plane.status(), mailboxes: Arc::clone(&mailboxes), lost };
+    for socket in admin {
+        tokio::spawn(handler.clone().serve(socket));
+    }
+    if let Some(admin) = &config.admin {
+        tracing::info!(address = %admin.address, "admin");
     }
     for (name, listener) in &config.listeners {
         tracing::info!(name, address = %listener.address, "listening");

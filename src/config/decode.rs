@@ -6,7 +6,9 @@
 use serde::de::DeserializeOwned;
 
 use super::document::Node;
+use super::foreign::hint;
 use super::problem::{Problem, nearest};
+use super::words::{in_words, instead_of};
 
 /// Problems told at most: beyond that a file is of another kind altogether.
 const PROBLEMS_MAX: usize = 100;
@@ -29,8 +31,18 @@ pub fn decode<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
             Ok(_) => return Err(sorted(problems)),
             Err(error) => error,
         };
-        let finding = Mistake::of(&error);
-        let is_ours = finding.missing.as_ref().is_some_and(|key| removed.contains(&root.original_key(key)));
+        // One where a list is meant is a list of one. All of that name at once: there may be thousands of routes.
+        let path = dotted(&error.path().to_string());
+        let name = path.rsplit('.').next().unwrap_or_default();
+        if error.inner().to_string().contains("expected a sequence") && root.make_lists(name) {
+            continue;
+        }
+        let finding = Mistake::of(&error, &root);
+        let own_key = root.original_key(&finding.key);
+        let is_emptied = |gone: &String| gone.strip_prefix(&own_key).is_some_and(|rest| rest.starts_with('.'));
+        // What is wrong only because something wrong was taken out of it is told already.
+        let is_ours = finding.missing.as_ref().is_some_and(|key| removed.contains(&root.original_key(key)))
+            || finding.is_of_one_key && removed.iter().any(is_emptied);
         if !is_ours {
             problems.push(finding.problem(&root));
         }
@@ -55,12 +67,14 @@ struct Mistake {
     remove: String,
     /// The key that is missing, if that is the problem.
     missing: Option<String>,
+    /// It is about a table that holds another number of keys than one.
+    is_of_one_key: bool,
     what: String,
     remedy: String,
 }
 
 impl Mistake {
-    fn of(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+    fn of(error: &serde_path_to_error::Error<serde_json::Error>, root: &Node) -> Self {
         let path = dotted(&error.path().to_string());
         let message = error.inner().to_string();
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -72,12 +86,11 @@ impl Mistake {
             let is_field = message.starts_with("unknown field");
             let key = if !is_field || names.is_some() { path.clone() } else { join(word) };
             let known = quoted.get(1..).unwrap_or_default();
-            let remedy = match nearest(word, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known here: {}", known.join(", ")),
-            };
+            let near = nearest(word, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+            let remedy = instead_of(word, &key, known).or_else(|| hint(word)).or(near);
+            let remedy = remedy.unwrap_or_else(|| format!("known here: {}", known.join(", ")));
             let what = if is_field { format!("unknown key `{word}`") } else { format!("unknown value `{word}`") };
-            return Self { remove: key.clone(), key, missing: None, what, remedy };
+            return Self { remove: key.clone(), key, missing: None, is_of_one_key: false, what, remedy };
         }
         if message.starts_with("missing field") {
             let word = quoted.first().copied().unwrap_or_default();
@@ -86,12 +99,20 @@ impl Mistake {
                 key: path.clone(),
                 remove: path.clone(),
                 missing: Some(join(word)),
+                is_of_one_key: false,
                 what,
                 remedy: String::new(),
             };
         }
-        let (what, remedy) = message.split_once("; ").unwrap_or((&message, ""));
-        Self { remove: path.clone(), key: path, missing: None, what: what.to_owned(), remedy: remedy.to_owned() }
+        let (what, remedy) = in_words(&message, &path, &root.nearest(&path).value());
+        Self {
+            remove: path.clone(),
+            key: path,
+            missing: None,
+            is_of_one_key: message.contains("single key"),
+            what,
+            remedy,
+        }
     }
 
     fn problem(&self, root: &Node) -> Problem {

@@ -109,6 +109,24 @@ impl Node {
         original.join(".")
     }
 
+    /// Makes a list of one of each string that stands under this name; false where there is none.
+    pub fn make_lists(&mut self, name: &str) -> bool {
+        match &mut self.kind {
+            NodeKind::Map(entries) => entries.iter_mut().fold(false, |has_made, (key, node)| {
+                let is_one = key == name && matches!(node.kind, NodeKind::Scalar(Value::String(_)));
+                if is_one {
+                    let one = Self { position: 0, ..node.clone() };
+                    node.kind = NodeKind::List(vec![one]);
+                }
+                is_one || node.make_lists(name) || has_made
+            }),
+            NodeKind::List(items) => {
+                items.iter_mut().filter_map(|item| item.make_lists(name).then_some(())).count() > 0
+            }
+            NodeKind::Scalar(_) => false,
+        }
+    }
+
     /// Takes the node at this dotted key out of the tree; false where there is none.
     pub fn remove(&mut self, key: &str) -> bool {
         match &mut self.kind {
@@ -330,7 +348,7 @@ impl Reader<'_> {
         Place::File { file: Arc::clone(&self.file), line: node.span.start.line(), column: node.span.start.col() + 1 }
     }
 
-    /// Puts the values of `${NAME}` in; `$$` stands for one `$`.
+    /// Puts the values of `${NAME}` in, and of `${NAME:-default}` where it is not set or empty; `$$` stands for one `$`.
     fn string(&mut self, text: &str, place: &Place) -> Value {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
@@ -341,11 +359,13 @@ impl Reader<'_> {
                 out.push('$');
                 rest = after;
             } else if let Some((name, after)) = rest.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-                match (self.environment)(name) {
-                    Some(value) => out.push_str(&value),
+                let (name, default) = name.split_once(":-").map_or((name, None), |(name, text)| (name, Some(text)));
+                let value = (self.environment)(name).filter(|value| default.is_none() || !value.is_empty());
+                match value.as_deref().or(default) {
+                    Some(value) => out.push_str(value),
                     None => {
                         let what = format!("the environment variable {name} is not set");
-                        self.problem(place.clone(), what, "set it, or write $${ for a literal ${");
+                        self.problem(place.clone(), what, "set it, write ${NAME:-default}, or $${ for a literal ${");
                     }
                 }
                 rest = after;

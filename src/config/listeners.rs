@@ -1,10 +1,13 @@
 //! Where clients connect: addresses, patience, and what is believed of what they say.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::tls::ListenerTls;
+use crate::failure::details::Details;
 use crate::limits::{CLIENT_BYTES_PER_S_MIN, CONNECTIONS_PER_CLIENT, RATE_GRACE_MS, SEND_GRACE_MS};
 use crate::proto::h1::rules::{HeadRules, Underscores};
 use crate::proto::h1::target::HiddenDots;
@@ -12,7 +15,6 @@ use crate::timeouts::{ClientTimeouts, Pace};
 use crate::units::{FileMode, ListenAddress, Size};
 
 /// Where clients connect.
-#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListenerSpec {
@@ -38,8 +40,8 @@ pub struct ListenerSpec {
     /// How long clients are waited for.
     #[serde(default)]
     pub timeouts: ClientTimeouts,
-    /// Networks whose `X-Forwarded-*`, `Forwarded` and `X-Request-ID` are believed and extended.
-    #[serde(default)]
+    /// Networks (`"10.0.0.0/8"`) and addresses whose `X-Forwarded-*`, `Forwarded` and `X-Request-ID` are believed and extended.
+    #[serde(default, deserialize_with = "networks")]
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
     /// Field names with `_`: `"drop"`, `"reject"` or `"keep"`.
@@ -74,9 +76,10 @@ pub struct ListenerSpec {
     /// Write `Via`.
     #[serde(default = "yes")]
     pub via: bool,
-    /// Write `Proxy-Status` (RFC 9209) on answers that are not the upstream's own.
-    #[serde(default = "yes")]
-    pub proxy_status: bool,
+    /// Where answers that are not the upstream's own tell their cause: `"header"`, in `Proxy-Status` (RFC 9209), `"body"`, there and
+    /// on the page, or `"none"`.
+    #[serde(default)]
+    pub details: Details,
 }
 
 impl ListenerSpec {
@@ -97,6 +100,22 @@ impl ListenerSpec {
     pub const fn head_rules(&self) -> HeadRules {
         HeadRules { underscores: self.underscores, hidden_dots: self.hidden_dots }
     }
+}
+
+/// Networks; an address is the network of itself.
+fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    struct Network(IpNet);
+    impl<'de> Deserialize<'de> for Network {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            network.map(Self).map_err(|_| {
+                let form = "write \"10.0.0.0/8\", \"fd00::/8\" or an address";
+                serde::de::Error::custom(format!("`{text}` is not a network; {form}"))
+            })
+        }
+    }
+    Ok(Vec::<Network>::deserialize(deserializer)?.into_iter().map(|Network(network)| network).collect())
 }
 
 const fn many_connections() -> usize {

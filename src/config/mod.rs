@@ -7,6 +7,7 @@
 pub mod decode;
 pub mod document;
 pub mod files;
+pub mod foreign;
 pub mod health;
 pub mod listeners;
 pub mod problem;
@@ -15,6 +16,7 @@ pub mod schema;
 pub mod services;
 pub mod source;
 pub mod tls;
+mod words;
 
 pub use schema::{Config, EngineChoice, LogFormat};
 pub use source::Source;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::listeners::ListenerSpec;
 use super::routes::RouteSpec;
 use super::services::ServiceSpec;
-use crate::units::Duration;
+use crate::units::{Duration, ListenAddress};
 
 /// A whole configuration.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -207,9 +207,8 @@ impl Default for MetricsSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSpec {
-    /// Its address, not to be reached from outside.
-    #[schemars(with = "String")]
-    pub address: std::net::SocketAddr,
+    /// Its address, as of a listener; not to be reached from outside.
+    pub address: ListenAddress,
     /// Names that it is asked by, besides addresses, `localhost` and the name of this host; `"*"` for any. Another is refused: a
     /// page in a browser could make a name of its own lead here.
     #[serde(default)]

@@ -139,8 +139,8 @@ mod tests {
             "r.toml:1:12: listeners.web: `address` is missing",
             "r.toml:4:1: listeners.other.address: `nowhere` is not an address to listen on; write",
             "r.toml:5:14: listeners.other.timeouts.heder: unknown key `heder`; did you mean `header`?",
-            "services.a.endpoints.1: `10.0.0.2` is not an endpoint; write",
-            "services.a.endpoints.2: `10.0.0.3` is not an endpoint; write",
+            "services.a.endpoints.1: `10.0.0.2` has no port; write",
+            "services.a.endpoints.2: `10.0.0.3` has no port; write",
             "r.toml:8:1: services.a.balance: `best` is not a balance",
             "routes.0.paths.0: unknown value `perfix`; did you mean `prefix`?",
         ] {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::problem::Problem;
+use crate::config::source::Source;
 use crate::mailbox::Acceptor;
 use crate::snapshot::{Label, Snapshot, SocketAccess};
 use crate::sys::socket;
@@ -177,4 +179,22 @@ fn bind_unix(path: &Path, access: SocketAccess, workers: usize) -> io::Result<Ve
 
 fn has_no_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+/// What is wrong where the socket of a listener cannot be bound.
+pub(super) fn problem(source: &Source, (name, error): &(String, io::Error)) -> Problem {
+    source.problem(&format!("listeners.{name}.address"), format!("cannot listen: {error}"), remedy(error))
+}
+
+/// What to do where a socket cannot be bound; empty where nothing special is known.
+pub(super) fn remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => "end what listens there, or choose another address",
+        Some(libc::EACCES) => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE, the folder of a Unix socket the right to write there"
+        }
+        Some(libc::EPERM) => "only a member of a group, or root, can give it a socket",
+        Some(libc::EADDRNOTAVAIL) => "no interface of this host has this address",
+        _ => "",
+    }
 }

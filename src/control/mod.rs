@@ -1,6 +1,7 @@
 //! The control plane, on a thread of its own: files and signals become snapshots, snapshots go to the workers.
 
 mod access_log;
+pub mod advice;
 pub mod compile;
 mod grpc_health;
 mod health;
@@ -8,7 +9,7 @@ pub mod listeners;
 mod notice;
 mod outage;
 pub mod plane;
-mod resolve;
+pub mod resolve;
 mod retirement;
 pub mod signals;
 mod sources;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::access_log;
 use super::compile::{Kept, compile, names, recompile_service};
 use super::health::Checks;
-use super::listeners::{Bound, Change, once_free};
+use super::listeners::{self, Bound, Change, once_free};
 use super::notice;
 use super::outage::Outages;
 use super::resolve::Resolver;
@@ -71,7 +71,7 @@ impl Plane {
         log: LogWriter,
         workers: usize,
     ) -> Result<Self, Vec<Problem>> {
-        let mut resolver = Resolver::new();
+        let mut resolver = Resolver::of_system();
         let names = names(&source);
         resolver.learn(names.keys()).await;
         let mut kept = Kept::new(workers);
@@ -85,7 +85,7 @@ impl Plane {
         let bound = Bound::default();
         let is_taken = |(_, error): &(String, std::io::Error)| error.kind() == std::io::ErrorKind::AddrInUse;
         let change = once_free(is_taken, || bound.prepare(&compiled.snapshot, workers)).await;
-        let change = change.map_err(|fault| vec![bind_problem(&source, &fault)])?;
+        let change = change.map_err(|fault| vec![listeners::problem(&source, &fault)])?;
         Ok(Self {
             sources: Sources::new(path.as_deref(), &source),
             source,
@@ -104,6 +104,12 @@ impl Plane {
             outages: Outages::default(),
             supervisor: Supervisor::of_environment(),
         })
+    }
+
+    /// What is wrong where the admin listener cannot be bound.
+    #[must_use]
+    pub fn admin_problem(&self, error: &std::io::Error) -> Problem {
+        self.source.problem("admin.address", format!("cannot listen: {error}"), listeners::remedy(error))
     }
 
     /// The access log, for workers to hand lines to.
@@ -228,7 +234,7 @@ impl Plane {
         let generation = self.snapshot.generation + 1;
         let compiled = compile(&source, &self.resolver.resolved(), &mut self.kept, generation)?;
         let change = self.bound.prepare(&compiled.snapshot, self.mailboxes.len());
-        let change = change.map_err(|fault| vec![bind_problem(&source, &fault)])?;
+        let change = change.map_err(|fault| vec![listeners::problem(&source, &fault)])?;
         if source.config.access_log != self.source.config.access_log {
             access_log::open(&self.log, &source).await?;
         }
@@ -375,17 +381,4 @@ fn tell(problems: &[Problem]) {
 
 fn notice(notices: &[Problem]) {
     notices.iter().for_each(|notice| tracing::warn!("{notice}"));
-}
-
-fn bind_problem(source: &Source, (name, error): &(String, std::io::Error)) -> Problem {
-    let remedy = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => "end what listens there, or choose another address",
-        Some(libc::EACCES) => {
-            "ports below 1024 need CAP_NET_BIND_SERVICE, the folder of a Unix socket the right to write there"
-        }
-        Some(libc::EPERM) => "only a member of a group, or root, can give it a socket",
-        Some(libc::EADDRNOTAVAIL) => "no interface of this host has this address",
-        _ => "",
-    };
-    source.problem(&format!("listeners.{name}.address"), format!("cannot listen: {error}"), remedy)
 }

@@ -30,6 +30,7 @@ const TOLD_FACTOR: u32 = 8;
 /// How long one name is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+#[derive(Debug)]
 struct ResolvedName {
     addresses: Vec<IpAddr>,
     has_timed_out: bool,
@@ -43,6 +44,7 @@ struct ResolvedName {
 type Resolution = Result<(Vec<IpAddr>, Instant), LookUpError>;
 
 /// Why a name did not resolve.
+#[derive(Debug)]
 enum LookUpError {
     TimedOut,
     /// NXDOMAIN.
@@ -55,7 +57,8 @@ enum LookUpError {
 }
 
 /// What names resolved to.
-pub(super) struct Resolver {
+#[derive(Debug)]
+pub struct Resolver {
     client: Option<TokioResolver>,
     entries: HashMap<Arc<str>, ResolvedName>,
     /// Look-ups of names that are due, in the background.
@@ -64,7 +67,8 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// With the system's configuration; where it cannot be read, with the hosts file alone.
-    pub(super) fn new() -> Self {
+    #[must_use]
+    pub fn of_system() -> Self {
         let builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
             tracing::warn!(%error, "the resolver's configuration cannot be read; names come from the hosts file");
             TokioResolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default())
@@ -74,7 +78,8 @@ impl Resolver {
     }
 
     /// What is known now.
-    pub(super) fn resolved(&self) -> Resolved {
+    #[must_use]
+    pub fn resolved(&self) -> Resolved {
         let known = self.entries.iter().filter(|(_, entry)| !entry.addresses.is_empty() || entry.has_timed_out);
         known
             .map(|(name, entry)| {
@@ -90,7 +95,7 @@ impl Resolver {
     }
 
     /// Asks for the names that are not known yet, all at once, and waits for the answers.
-    pub(super) async fn learn(&mut self, names: impl Iterator<Item = &Arc<str>>) {
+    pub async fn learn(&mut self, names: impl Iterator<Item = &Arc<str>>) {
         let mut tasks = JoinSet::new();
         for name in names.filter(|name| !self.entries.contains_key(*name)) {
             tasks.spawn(look_up(self.client.clone(), Arc::clone(name)));

@@ -6,6 +6,8 @@ use std::time::SystemTime;
 use super::response::{EditsOfResponse, begin_h2_response, is_removed, put_edits};
 use super::wire::{FieldWriter, H2Head, Text};
 use crate::failure::Failure;
+use crate::failure::details::Details;
+use crate::failure::row::Fault;
 use crate::filter::context::Answer;
 use crate::proto::h1::encode::{put_status_line, reason};
 use crate::proto::h1::request::RequestHead;
@@ -15,8 +17,8 @@ use crate::proto::h1::request::RequestHead;
 pub struct AnswerTerms<'a> {
     /// The request, as far as it could be read.
     pub head: &'a RequestHead,
-    /// Write `Proxy-Status`.
-    pub proxy_status: bool,
+    /// Where the cause of a failure is told.
+    pub details: Details,
     /// True where the client's connection stays open.
     pub keep_alive: bool,
     /// For `Date`.
@@ -32,7 +34,7 @@ pub struct AnswerTerms<'a> {
 pub fn failure_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
     let row = failure.row();
     let mut answer = if terms.is_grpc { grpc_answer(failure, terms) } else { told_answer(failure, terms) };
-    if terms.proxy_status && !row.token.is_empty() {
+    if terms.details != Details::None && !row.token.is_empty() {
         let value = format!("ringress; error={}; details=\"{failure}\"", row.token);
         answer.fields.push((b"Proxy-Status", Cow::Owned(value.into_bytes())));
     }
@@ -45,27 +47,46 @@ pub fn failure_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'stat
 fn told_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
     let row = failure.row();
     let title = reason(row.status);
+    // What a client did wrong is its own affair; what went wrong behind us is not an end user's.
+    let meaning = match terms.details {
+        Details::Header | Details::None if row.handling.fault != Fault::Client => "",
+        Details::Header | Details::Body | Details::None => row.meaning,
+    };
+    let cause = (terms.details == Details::Body).then(|| failure.to_string());
     let (content_type, body) = match form(&terms.head.value(b"accept").unwrap_or_default()) {
-        Form::Text => {
-            ("text/plain; charset=utf-8", format!("{} {title}\n{}\ncause: {failure}\n", row.status, row.meaning))
-        }
-        Form::Html => (
-            "text/html; charset=utf-8",
-            format!(
-                "<!doctype html>\n<title>{0} {title}</title>\n<h1>{0} {title}</h1>\n<p>{1}</p>\n<p>cause: <code>{failure}</code></p>\n",
-                row.status, row.meaning
-            ),
-        ),
-        Form::Json => (
-            "application/json",
-            format!(
-                "{{\"status\":{},\"title\":\"{title}\",\"detail\":\"{}\",\"cause\":\"{failure}\"}}\n",
-                row.status, row.meaning
-            ),
-        ),
+        Form::Text => ("text/plain; charset=utf-8", text_page(row.status, title, meaning, cause.as_deref())),
+        Form::Html => ("text/html; charset=utf-8", html_page(row.status, title, meaning, cause.as_deref())),
+        Form::Json => ("application/json", json_page(row.status, title, meaning, cause.as_deref())),
     };
     let fields = vec![(&b"Content-Type"[..], Cow::Borrowed(content_type.as_bytes()))];
     Answer { status: row.status, fields, body: Cow::Owned(body.into_bytes()) }
+}
+
+fn text_page(status: u16, title: &str, meaning: &str, cause: Option<&str>) -> String {
+    let mut page = format!("{status} {title}\n");
+    for line in [Some(meaning.to_owned()).filter(|line| !line.is_empty()), cause.map(|cause| format!("cause: {cause}"))]
+    {
+        page.extend(line.map(|line| line + "\n"));
+    }
+    page
+}
+
+fn html_page(status: u16, title: &str, meaning: &str, cause: Option<&str>) -> String {
+    let mut page = format!("<!doctype html>\n<title>{status} {title}</title>\n<h1>{status} {title}</h1>\n");
+    if !meaning.is_empty() {
+        page.extend(["<p>", meaning, "</p>\n"]);
+    }
+    page.extend(cause.map(|cause| format!("<p>cause: <code>{cause}</code></p>\n")));
+    page
+}
+
+fn json_page(status: u16, title: &str, meaning: &str, cause: Option<&str>) -> String {
+    let mut page = format!("{{\"status\":{status},\"title\":\"{title}\"");
+    if !meaning.is_empty() {
+        page.extend([",\"detail\":\"", meaning, "\""]);
+    }
+    page.extend(cause.map(|cause| format!(",\"cause\":\"{cause}\"")));
+    page + "}\n"
 }
 
 /// A gRPC answer without a body: its client reads the status from the head, as from trailers (gRPC's Trailers-Only).
@@ -76,7 +97,10 @@ fn grpc_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
         None => Cow::Borrowed(&grpc[..]),
     };
     let row = failure.row();
-    let message = format!("{} cause: {failure}", row.meaning);
+    let message = match terms.details {
+        Details::Header | Details::Body => format!("{} cause: {failure}", row.meaning),
+        Details::None => reason(row.status).to_owned(),
+    };
     let fields = vec![
         (&b"Content-Type"[..], content_type),
         (b"grpc-status", Cow::Owned(failure.grpc_status().to_string().into_bytes())),
@@ -151,7 +175,7 @@ mod tests {
         head.parse(text.into_bytes(), HeadRules::default()).unwrap();
         let terms = AnswerTerms {
             head: &head,
-            proxy_status: true,
+            details: Details::Body,
             keep_alive: false,
             now: SystemTime::UNIX_EPOCH,
             is_grpc,
@@ -166,8 +190,14 @@ mod tests {
     fn an_answer_that_has_no_body_tells_no_length() {
         let head = RequestHead::default();
         let now = SystemTime::UNIX_EPOCH;
-        let terms =
-            AnswerTerms { head: &head, proxy_status: true, keep_alive: true, now, is_grpc: false, edits: [None; 2] };
+        let terms = AnswerTerms {
+            head: &head,
+            details: Details::Body,
+            keep_alive: true,
+            now,
+            is_grpc: false,
+            edits: [None; 2],
+        };
         let answer = |status| {
             let mut out = Vec::new();
             put_answer(&mut out, &Answer { status, fields: Vec::new(), body: Cow::Borrowed(b"") }, &terms);
@@ -199,7 +229,7 @@ mod tests {
         let head = RequestHead::default();
         let now = SystemTime::UNIX_EPOCH;
         let edits = [Some(&edits), None];
-        let terms = AnswerTerms { head: &head, proxy_status: true, keep_alive: true, now, is_grpc: false, edits };
+        let terms = AnswerTerms { head: &head, details: Details::Body, keep_alive: true, now, is_grpc: false, edits };
         let mut out = Vec::new();
         put_answer(&mut out, &failure_answer(Failure::ConnectRefused, &terms), &terms);
         let text = String::from_utf8(out).unwrap();
@@ -216,5 +246,30 @@ mod tests {
         let text = told("", "POST", true);
         assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.contains("grpc-status: 14\r\n"), "{text}");
         assert!(text.contains("grpc-message: The upstream refused the connection. cause: connect_refused\r\n"));
+    }
+
+    #[test]
+    fn an_end_user_sees_no_cause_unless_it_is_asked_for() {
+        let mut head = RequestHead::default();
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n".to_vec();
+        head.parse(text, HeadRules::default()).unwrap();
+        let terms = |details| AnswerTerms {
+            head: &head,
+            details,
+            keep_alive: true,
+            now: SystemTime::UNIX_EPOCH,
+            is_grpc: false,
+            edits: [None; 2],
+        };
+        let shown = |failure, details| {
+            let answer = failure_answer(failure, &terms(details));
+            let has_field = answer.fields.iter().any(|(name, _)| *name == b"Proxy-Status");
+            (has_field, String::from_utf8(answer.body.into_owned()).unwrap())
+        };
+        let bare = "<!doctype html>\n<title>502 Bad Gateway</title>\n<h1>502 Bad Gateway</h1>\n";
+        assert_eq!(shown(Failure::ConnectRefused, Details::Header), (true, bare.to_owned()));
+        assert_eq!(shown(Failure::ConnectRefused, Details::None), (false, bare.to_owned()));
+        assert!(shown(Failure::ConnectRefused, Details::Body).1.contains("<code>connect_refused</code>"));
+        assert!(shown(Failure::ClientBodyTooLarge, Details::Header).1.contains("too large"), "what a client can mend");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A failure becomes an answer in one place, `worker/http/settle.rs`.
 
+pub mod details;
 pub mod remedy;
 pub mod row;
 pub mod table;

@@ -20,6 +20,16 @@ impl Failure {
     }
 }
 
+/// What people can do about a cause with this detail, where the detail says more.
+#[must_use]
+pub fn remedy_of(cause: &str, detail: &str) -> Option<&'static str> {
+    match cause {
+        "upstream_bad_header" | "h2_broken" => of_stranger(detail.as_bytes()),
+        "client_bad_request" => of_client(detail.as_bytes()),
+        _ => None,
+    }
+}
+
 /// About an upstream that speaks something else; the names are those of `proto/stranger.rs`.
 const fn of_stranger(detail: &[u8]) -> Option<&'static str> {
     Some(match detail {

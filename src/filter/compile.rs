@@ -1,5 +1,6 @@
 //! Collects what is wrong with a filter while it is compiled, each fault with its remedy.
 
+use super::foreign::foreign_syntax;
 use crate::proto::h1::target::normal_path;
 
 /// Where the faults of one filter are reported.
@@ -25,8 +26,16 @@ impl FilterPlace {
         self.faults.into_iter()
     }
 
+    /// A text that is sent as it stands: what is another proxy's variable is told.
+    pub fn literal(&mut self, text: &str) {
+        if let Some(what) = foreign_syntax(text) {
+            self.fault(what, "write the text itself");
+        }
+    }
+
     /// A path in the form that requests are compared in; a text that is no path is told.
     pub fn path(&mut self, path: &str) -> Option<String> {
+        self.literal(path);
         let normal = normal_path(path);
         if normal.is_none() {
             self.fault(format!("`{path}` is not a path"), "begin it with / and leave query and fragment out");

@@ -62,6 +62,7 @@ pub(super) fn check_name(name: &str, place: &mut FilterPlace) {
 
 /// Reports a value with control characters.
 pub(super) fn check_value(name: &str, value: &str, place: &mut FilterPlace) {
+    place.literal(value);
     if value.bytes().any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
         place.fault(format!("the value of `{name}` holds control characters"), "");
     }

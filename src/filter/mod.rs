@@ -8,6 +8,7 @@ pub mod add_prefix;
 pub mod compile;
 pub mod context;
 pub mod edits;
+mod foreign;
 pub mod grpc_web;
 pub mod headers;
 pub mod hsts;

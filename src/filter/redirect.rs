@@ -50,6 +50,7 @@ impl Redirect {
         if self.scheme.as_deref().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
             place.fault("the scheme is neither http nor https", "");
         }
+        self.host.iter().for_each(|host| place.literal(host));
         if self.host.as_deref().is_some_and(|host| host_length(host.as_bytes()).is_none()) {
             place.fault("the host is not valid", "write host or host:port");
         }
@@ -73,7 +74,8 @@ impl CompiledRedirect {
         let asked = head.asked_host(context.is_trusted);
         let scheme = self.scheme.as_deref().unwrap_or(context.scheme.as_bytes());
         // Another scheme has another default port: the one of the request would lead nowhere.
-        let kept = if self.scheme.is_some() { &asked[..host_length(asked).unwrap_or(asked.len())] } else { asked };
+        let is_other = scheme != context.scheme.as_bytes();
+        let kept = if is_other { &asked[..host_length(asked).unwrap_or(asked.len())] } else { asked };
         if kept.is_empty() && self.host.is_none() {
             // HTTP/1.0 without a host: nobody knows where to.
             return Verdict::Fail(RequestFault::HostMissing.into());
@@ -105,6 +107,7 @@ mod tests {
     fn what_is_left_out_stays_as_it_was() {
         let location = |redirect: &str| applied(&format!("[{{ redirect = {redirect} }}]"), "/x?q").unwrap();
         assert_eq!(location("{}"), "/x?q", "it would lead to itself");
+        assert_eq!(location("{ scheme = \"http\" }"), "/x?q", "whatever its port");
         assert_eq!(location("{ scheme = \"http\", host = \"a:81\" }"), "/x?q");
         assert_eq!(location("{ scheme = \"https\", status = 301 }"), "301 [Location: https://a/x?q] ");
         assert_eq!(location("{ path = \"/y\" }"), "302 [Location: http://a:81/y] ");

@@ -29,7 +29,8 @@ pub fn of_upstream(bytes: &[u8]) -> Option<&'static str> {
 #[must_use]
 pub fn of_client(bytes: &[u8]) -> Option<&'static str> {
     match *bytes {
-        [22, 3, ..] => Some("tls_to_plain_http"),
+        // A handshake of TLS; no method begins so.
+        [22] | [22, 3, ..] => Some("tls_to_plain_http"),
         [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [b'\r', b'\n', b'\r', b'\n', 0, b'\r', b'\n', b'Q', ..] => {
             Some("proxy_protocol")
         }

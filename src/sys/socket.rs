@@ -38,6 +38,21 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Binds and listens, alone on this address: an IPv6 one is for IPv6.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn listen_alone(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(128)?;
+    Ok(socket.into())
+}
+
 /// Fails where somebody else already listens on this address, which `SO_REUSEPORT` would hide.
 ///
 /// # Errors

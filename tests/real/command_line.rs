@@ -31,7 +31,7 @@ fn check_tells_every_problem_with_its_place_and_exits_with_1() {
     let told = text(&output);
     for expected in [
         ":3:5: listeners.web.adress: unknown key `adress`; did you mean `address`?",
-        ":7:5: routes.0.priority: invalid type",
+        ":7:5: routes.0.priority: `\"high\"` is not a number",
         "3 problems",
     ] {
         assert!(told.contains(expected), "{expected}\nnot in\n{told}");
@@ -54,12 +54,112 @@ fn explain_tells_the_way_of_a_request() {
          service = \"s\"\nfilters = [{ strip_prefix = \"/api\" }]\n[services.s]\nendpoints = [\"10.0.0.1:80\"]\n",
     );
     let told = text(&run(&["explain", &path, "GET", "http://a.test/x/../api/y", "-H", "X-A: b"]));
-    for expected in
-        ["listener web (:80)", "route api", "forwarded as /y", "service s: round_robin over 10.0.0.1:80", "connect 5s"]
-    {
+    for expected in ["listener web (:80)", "route api", "forwarded as /y", "service s: round_robin over 10.0.0.1:80"] {
         assert!(told.contains(expected), "{expected}\nnot in\n{told}");
     }
     assert!(text(&run(&["explain", &path, "GET", "http://b.test/"])).contains("404 no_route"));
+    let all = text(&run(&["explain", &path, "GET", "http://a.test/api", "--all"]));
+    assert!(all.contains("\"connect\":\"5s\"") && !told.contains("timeouts"), "{all}\n{told}");
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["explain", &path, "GET", "http://a.test/api/y", "--json"]).stdout).unwrap();
+    assert_eq!((&json[0]["route"], &json[0]["forwarded_as"]), (&"api".into(), &"/y".into()), "{json:#}");
+}
+
+#[test]
+fn explain_goes_by_the_scheme_and_the_port_of_the_url() {
+    let path = file(
+        "schemes.toml",
+        "[listeners.web]\naddress = \":8080\"\n[listeners.secure]\naddress = \":8443\"\ntls = {}\n\
+         [[routes]]\nname = \"all\"\nfilters = [{ redirect = { scheme = \"https\" } }]\nservice = \"s\"\n[services.s]\n",
+    );
+    let told = |url: &str| text(&run(&["explain", &path, "GET", url]));
+    let plain = told("http://a.test:8080/x");
+    assert!(plain.contains("listener web") && plain.contains("answered 302 Location: https://a.test/x"), "{plain}");
+    let secure = told("https://a.test:8443/x");
+    assert!(
+        secure.contains("listener secure") && secure.contains("forwarded as /x") && !secure.contains("listener web"),
+        "{secure}"
+    );
+    assert!(told("https://a.test/").contains("no listener has port 443"), "{}", told("https://a.test/"));
+}
+
+#[test]
+fn a_cause_is_explained_by_its_detail_and_by_the_word_of_proxy_status() {
+    assert!(text(&run(&["explain-cause", "upstream_bad_header:speaks_tls"])).contains("write `tls = {}`"));
+    assert!(text(&run(&["explain-cause", "connection_refused"])).contains("connect_refused: The upstream refused"));
+    assert!(text(&run(&["explain-cause", "connection_terminated"])).contains("upstream_closed_no_response: "));
+    assert_eq!(run(&["explain-cause", "nonsense"]).status.code(), Some(1));
+}
+
+#[test]
+fn check_tells_warnings_apart_from_problems() {
+    let text_of = |keys: &str| {
+        format!(
+            "[listeners.web]\naddress = \":80\"\n[[routes]]\nname = \"a\"\nservice = \"s\"\n{keys}\n[services.s]\nendpoints = [\"no.such.name.invalid:80\"]\n"
+        )
+    };
+    let path = file("warned.toml", &text_of(""));
+    let output = run(&["check", &path]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output).contains("no problem, 1 warning: 1 listener, 1 route, 1 service"), "{}", text(&output));
+    assert!(text(&output).contains("warning: ") && text(&output).contains("`no.such.name.invalid` does not resolve"));
+    assert_eq!(run(&["check", &path, "--strict"]).status.code(), Some(1));
+    assert_eq!(run(&["check", &path, "--strict", "--offline"]).status.code(), Some(0));
+    let path = file("nolog.toml", &(text_of("") + "[access_log]\npath = \"/no/such/folder/a.log\"\n"));
+    let output = run(&["check", &path, "--offline"]);
+    assert!(text(&output).contains("there is no folder /no/such/folder"), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn words_of_other_proxies_and_slips_are_answered_in_words() {
+    let problems = |web: &str, route: &str, service: &str, rest: &str| {
+        let text = format!(
+            "[listeners.web]\naddress = \":80\"\n{web}\n[[routes]]\nname = \"a\"\nservice = \"s\"\n{route}\n[services.s]\n{service}\n{rest}\n"
+        );
+        text_of_check(&text)
+    };
+    for (told, expected) in [
+        (problems("client_max_body_size = \"1m\"", "", "", ""), "in nginx"),
+        (problems("", "proxy_pass = \"http://x\"", "", ""), "`service` of the route"),
+        (problems("", "middlewares = [\"a\"]", "", ""), "`filters` of the route"),
+        (problems("", "", "", "[upstream.a]\nserver = \"x\""), "`[services.NAME]`"),
+        (problems("tls = true", "", "", ""), "`true` is not a table; write `tls = {}`"),
+        (problems("timeouts = { idle = 15 }", "", "", ""), "`15` has no unit; write \"15s\""),
+        (problems("body_max = \"10M\"", "", "", ""), "write \"10MiB\""),
+        (problems("", "paths = [\"/api\"]", "", ""), "write { prefix = \"/api\" }"),
+        (problems("", "paths = [{ prefix = \"/api/*\" }]", "", ""), "write { prefix = \"/api\" }"),
+        (problems("", "filters = [\"strip_prefix\"]", "", ""), "`strip_prefix` needs a value"),
+        (problems("", "filters = [{ redirect = \"https\" }]", "", ""), "redirect = { scheme = \"https\" }"),
+        (problems("", "filters = [{ strip_prefix = \"/a\", add_prefix = \"/b\" }]", "", ""), "a table of its own"),
+        (
+            problems("", "filters = [{ request_headers = { set = { X = \"$remote_addr\" } } }]", "", ""),
+            "X-Forwarded-For",
+        ),
+        (problems("", "", "endpoints = [\"http://a:80\"]", ""), "is a URL; write \"a:80\""),
+        (problems("", "", "endpoints = [\"10.0.0.1\"]", ""), "has no port"),
+        (problems("", "", "protocol = \"https\"", ""), "write `tls = {}` in the service"),
+        (problems("", "", "", "[access_log]\npath = \"syslog:server=a\""), "would be the name of a file"),
+        (problems("", "", "", "[admin]\naddress = \"nowhere\""), "admin.address: `nowhere` is not an address"),
+    ] {
+        let told = told.replace("is a word of nginx", "in nginx");
+        assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+        assert!(told.contains("1 problem\n"), "{told}");
+    }
+    // What can only mean one thing is taken.
+    let content = "[listeners.web]\naddress = \":80\"\ntrusted_proxies = \"10.0.0.1\"\n[[routes]]\nname = \"a\"\nservice = \"s\"\n\
+                hosts = \"a.test\"\n[services.s]\nendpoints = \"10.0.0.1:80\"\nhost = \"${RINGRESS_TEST_NOT_SET:-b.test}\"\n[admin]\naddress = \":9000\"\n";
+    let path = file("taken.toml", content);
+    let printed = text(&run(&["check", &path, "--print"]));
+    for expected in ["hosts = [\"a.test\"]", "10.0.0.1/32", "host = \"b.test\"", "address = \":9000\""] {
+        assert!(printed.contains(expected), "{expected} not in {printed}");
+    }
+}
+
+/// What `check` says of a text.
+fn text_of_check(content: &str) -> String {
+    let path = file("words.toml", content);
+    text(&run(&["check", &path, "--offline"]))
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn responses_that_break_a_rule_are_502_with_the_rule() {
     let cases: &[(&str, &str, &[u8])] = &[
         ("/closes", "upstream_closed_no_response", b""),
         ("/half", "upstream_bad_header:head_truncated", b"HTTP/1.1 200 OK\r\nContent"),
-        ("/garbage", "upstream_bad_header:status_line", b"garbage\r\n\r\n"),
+        ("/garbage", "upstream_bad_header:speaks_text", b"garbage\r\n\r\n"),
         ("/http2", "upstream_bad_header:status_line", b"HTTP/2.0 200 OK\r\n\r\n"),
         ("/status", "upstream_bad_header:status", b"HTTP/1.1 1000 OK\r\n\r\n"),
         ("/bare", "upstream_bad_header:bare_line_feed", b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"),

@@ -126,7 +126,7 @@ fn lines() -> Vec<Case> {
         line("long target", format!("GET /{} HTTP/1.1", "x".repeat(17_000)), 414, "client_uri_too_long"),
         line("target without end", format!("GET /{}", "x".repeat(70_000)), 414, "client_uri_too_long"),
         case("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "client_version"),
-        case("TLS hello", "\x16\x03\x01\x02\x00\x01\x00\x01", 400, "request_line"),
+        case("TLS hello", "\x16\x03\x01\x02\x00\x01\x00\x01", 400, "tls_to_plain_http"),
         case(
             "many empty lines",
             format!("{}GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n".repeat(50_000)),

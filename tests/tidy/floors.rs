@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 28] = [
+pub const FLOORS: [Floors; 29] = [
     (
         "",
         &[
@@ -31,14 +31,14 @@ pub const FLOORS: [Floors; 28] = [
             &["files"],
             &["decode", "schema"],
             &["document", "listeners", "services"],
-            &["health", "problem", "routes", "tls"],
+            &["foreign", "health", "problem", "routes", "tls", "words"],
         ],
     ),
     (
         "control",
         &[
             &["plane"],
-            &["health", "resolve", "sources"],
+            &["advice", "health", "resolve", "sources"],
             &[
                 "access_log",
                 "compile",
@@ -59,7 +59,7 @@ pub const FLOORS: [Floors; 28] = [
     ),
     ("control/sources", &[&["mod"], &["file"], &["trail"]]),
     ("encode", &[&["answer", "subrequest"], &["request", "response"], &["grpc", "hop", "trailers", "wire"], &["mod"]]),
-    ("failure", &[&["remedy"], &["table"], &["mod", "row"]]),
+    ("failure", &[&["remedy"], &["table"], &["details", "mod", "row"]]),
     (
         "filter",
         &[
@@ -67,6 +67,7 @@ pub const FLOORS: [Floors; 28] = [
             &["respond"],
             &["add_prefix", "grpc_web", "headers", "hsts", "redirect", "strip_prefix"],
             &["compile", "context", "edits", "transform"],
+            &["foreign"],
         ],
     ),
     ("observe", &[&["prometheus", "process_log"], &["access_log", "log_writer", "metrics"], &["mod"]]),
@@ -101,6 +102,7 @@ pub const FLOORS: [Floors; 28] = [
     ("route", &[&["mod"], &["path"], &["condition"]]),
     ("sys", &[&["clock", "limits", "memory", "process", "signals", "socket"], &["mod"]]),
     ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions"]]),
+    ("units", &[&["mod"], &["addresses", "quantities"], &["text"]]),
     (
         "upstream",
         &[

@@ -22,7 +22,7 @@ const LONGER: [(&str, usize, &str); 2] = [
 /// Lines of a function in Python, at most; clippy measures those in Rust.
 const PYTHON_FUNCTION_LINES_MAX: usize = 70;
 /// Exceptions from lints in the sources. The number only shrinks.
-const EXPECTATIONS: usize = 30;
+const EXPECTATIONS: usize = 29;
 /// The root of the project.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 

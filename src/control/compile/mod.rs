@@ -181,6 +181,16 @@ fn check_names(compiler: &mut Compiler<'_>) {
             }
         }
     }
+    if let Some(path) = config.access_log.as_ref().and_then(|log| log.path.to_str())
+        && (path.starts_with("syslog:") || path.starts_with('|') || matches!(path, "off" | "stdout" | "stderr"))
+    {
+        let remedy = match path {
+            "off" => "leave `access_log` out",
+            "stdout" => "write \"-\"",
+            _ => "write a file, or \"-\" for standard output, which a journal or a container's log takes",
+        };
+        compiler.problem("access_log.path", format!("`{path}` would be the name of a file"), remedy);
+    }
     if let Some(admin) = &config.admin
         && let Some(other) = taken.get(&admin.address.to_string())
     {

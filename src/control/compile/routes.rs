@@ -145,6 +145,12 @@ fn paths(compiler: &mut Compiler<'_>, key: &str, paths: &[PathMatch]) -> Vec<Pat
 
 /// A path in the form that requests are compared in.
 fn path_of(compiler: &mut Compiler<'_>, key: &str, path: &str) -> Option<String> {
+    if let Some(bare) = path.strip_suffix('*') {
+        let bare = bare.trim_end_matches('/');
+        let what = format!("a path is compared letter by letter, and `*` in `{path}` would be one");
+        let remedy = format!("write {{ prefix = \"{}\" }}", if bare.is_empty() { "/" } else { bare });
+        compiler.problem(key, what, &remedy);
+    }
     let normal = normal_path(path);
     if normal.is_none() {
         compiler.problem(key, format!("`{path}` is not a path"), "begin it with / and leave query and fragment out");

@@ -86,7 +86,7 @@ pub(super) async fn settle<T: Transport>(
 fn terms<'h, T: Transport>(exchange: &'h Exchange<'_, T>, head: &'h RequestHead, keep_alive: bool) -> AnswerTerms<'h> {
     AnswerTerms {
         head,
-        proxy_status: exchange.listener.spec.proxy_status,
+        details: exchange.listener.spec.details,
         keep_alive,
         now: exchange.kit().transport.wall(),
         is_grpc: exchange.is_grpc.get(),

@@ -173,7 +173,7 @@ fn config(
 ) -> String {
     format!(
         "[workers]\nthreads = 2\nengine = \"{engine}\"\n[access_log]\npath = \"{}\"\n[admin]\naddress = \"{admin}\"\nhosts = [\"test\"]\n\
-         [listeners.web]\naddress = \"{address}\"\n{web}\n{rest}",
+         [listeners.web]\naddress = \"{address}\"\ndetails = \"body\"\n{web}\n{rest}",
         folder.join("access.log").display()
     )
 }

@@ -1,0 +1,8 @@
+//! The words of a configuration: durations, sizes, addresses. Each is parsed once, with an error that names the remedy.
+
+mod addresses;
+mod quantities;
+mod text;
+
+pub use addresses::{EndpointAddress, ListenAddress};
+pub use quantities::{Duration, FileMode, Size};
