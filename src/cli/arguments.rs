@@ -99,7 +99,11 @@ pub enum Command {
         markdown: bool,
     },
     /// Print the JSON Schema of the configuration, for editors.
-    Schema,
+    Schema {
+        /// Every key as a page of documentation.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod explain;
 mod inline;
+mod reference;
 mod run;
 
 use clap::CommandFactory as _;
@@ -42,8 +43,13 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
             explain::explain(config, &explain::AskedRequest { method, url, fields: headers }, (*all, *json))
         }
         Some(Command::ExplainCause { cause, markdown }) => Ok(causes::explain(cause.as_deref(), *markdown)),
-        Some(Command::Schema) => {
-            println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
+        Some(Command::Schema { markdown }) => {
+            let schema = serde_json::to_value(schemars::schema_for!(Config))?;
+            if *markdown {
+                print!("{}", reference::page(&schema));
+            } else {
+                println!("{schema:#}");
+            }
             Ok(0)
         }
         Some(Command::Completions { shell }) => {

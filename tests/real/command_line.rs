@@ -212,6 +212,28 @@ fn the_demonstration_answers_what_it_promises() {
 }
 
 #[test]
+fn every_configuration_in_the_documentation_is_free_of_problems() {
+    let authority = crate::support::authority::Authority::new();
+    let issued = authority.issue("shop", &["shop.example.com"]);
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut samples = 0;
+    for page in pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let text_of_page = std::fs::read_to_string(&page).unwrap();
+        for sample in text_of_page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+            let sample = sample
+                .replace("shop.crt", issued.cert.to_str().unwrap())
+                .replace("shop.key", issued.key.to_str().unwrap());
+            let path = file("documented.toml", &sample);
+            let output = run(&["check", &path, "--offline", "--strict"]);
+            assert_eq!(output.status.code(), Some(0), "{}: {}", page.display(), text(&output));
+            samples += 1;
+        }
+    }
+    assert!(samples >= 4, "{samples}");
+}
+
+#[test]
 fn every_sample_configuration_is_free_of_problems() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
     let mut samples = 0;
@@ -242,6 +264,10 @@ fn a_cause_is_explained_and_the_page_of_all_is_up_to_date() {
         page == std::fs::read_to_string(path).unwrap(),
         "write it anew: ringress explain-cause --markdown > docs/failures.md"
     );
+    let keys = text(&run(&["schema", "--markdown"]));
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/keys.md");
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(keys == written, "write it anew: ringress schema --markdown > docs/keys.md");
     // What the default does, row by row, as readers of the page need it.
     for row in [
         "| `connect_refused` | 502 | connection_refused | The upstream refused the connection. | other; others other |",

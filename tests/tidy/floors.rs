@@ -22,7 +22,7 @@ pub const FLOORS: [Floors; 29] = [
         ],
     ),
     ("admin", &[&["mod"]]),
-    ("cli", &[&["mod"], &["demo"], &["explain", "run"], &["causes", "check", "inline"], &["arguments"]]),
+    ("cli", &[&["mod"], &["demo"], &["explain", "run"], &["causes", "check", "inline", "reference"], &["arguments"]]),
     (
         "config",
         &[

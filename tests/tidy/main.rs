@@ -222,7 +222,9 @@ fn keys_that_texts_name_are_keys() {
     let readme = std::fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
     texts.push(("README.md".to_owned(), readme));
     let mut count = 0;
-    for (path, text) in texts.iter().filter(|(path, _)| !path.starts_with("tests/tidy/")) {
+    // The list of all keys is rendered from them.
+    let is_written = |path: &str| !path.starts_with("tests/tidy/") && path != "docs/keys.md";
+    for (path, text) in texts.iter().filter(|(path, _)| is_written(path)) {
         for key in keys::named(text) {
             assert!(keys::is_key(&key), "{path} names `{key}`, which is no key of the configuration");
             count += 1;
