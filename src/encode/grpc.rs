@@ -40,17 +40,30 @@ pub fn timeout_ms(head: &RequestHead) -> Option<u64> {
 /// The number of a `grpc-status`, 0 to 16; `None` where it is none of them.
 #[must_use]
 pub fn status(value: &[u8]) -> Option<u8> {
-    let number = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
-    (number <= 16).then_some(number)
+    let number = match *value.trim_ascii() {
+        [digit @ b'0'..=b'9'] => digit - b'0',
+        [b'1', digit @ b'0'..=b'6'] => 10 + digit - b'0',
+        _ => return None,
+    };
+    Some(number)
 }
 
 /// The number in the `grpc-status` of a trailer section.
 #[must_use]
 pub fn status_in(trailers: &[u8]) -> Option<u8> {
-    trailers.split(|byte| *byte == b'\n').find_map(|line| {
-        let (name, value) = line.split_at_checked(line.iter().position(|byte| *byte == b':')?)?;
-        if name.eq_ignore_ascii_case(b"grpc-status") { status(&value[1..]) } else { None }
-    })
+    const NAME: &[u8] = b"grpc-status:";
+    let mut rest = trailers;
+    // Every call pays for this one: lines are found, and of each no more than the name is looked at.
+    while let Some(end) = memchr::memchr(b'\n', rest) {
+        let (line, behind) = rest.split_at(end);
+        if let Some((name, value)) = line.split_at_checked(NAME.len())
+            && name.eq_ignore_ascii_case(NAME)
+        {
+            return status(value);
+        }
+        rest = &behind[1..];
+    }
+    None
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub(super) struct SeriesKey {
     pub service: Label,
     pub status: u16,
     pub cause: &'static str,
+    /// How a call of gRPC ended, by gRPC's own name for it; empty for what is none.
+    pub grpc: &'static str,
 }
 
 impl SeriesKey {
@@ -103,8 +105,6 @@ pub struct Metrics {
     pub(super) failed: HashMap<(Label, &'static str), u64, FixedState>,
     /// What followed them, by service and decision.
     pub(super) retries: HashMap<(Label, &'static str), u64, FixedState>,
-    /// Calls of gRPC, by service and how they ended.
-    pub(super) grpc: HashMap<(Label, &'static str), u64, FixedState>,
     /// Endpoints that were left out for their failures, by service and cause.
     pub(super) ejected: HashMap<(Label, &'static str), u64, FixedState>,
     /// TLS handshakes with clients, by listener.
@@ -193,14 +193,9 @@ impl Metrics {
     pub fn forget(&mut self, labels: &[Label]) {
         let is_gone = |label: &Label| labels.contains(label);
         self.series.retain(|key, _| ![key.listener, key.route, key.service].iter().any(is_gone));
-        for counts in [
-            &mut self.failed,
-            &mut self.retries,
-            &mut self.grpc,
-            &mut self.ejected,
-            &mut self.refused_handshakes,
-            &mut self.excesses,
-        ] {
+        for counts in
+            [&mut self.failed, &mut self.retries, &mut self.ejected, &mut self.refused_handshakes, &mut self.excesses]
+        {
             counts.retain(|(label, _), _| !is_gone(label));
         }
         self.handshakes.retain(|(label, _), _| !is_gone(label));
@@ -252,6 +247,11 @@ impl Metrics {
             service: record.service,
             status: record.status,
             cause: record.failure.map_or("", |failure| failure.row().cause),
+            grpc: record
+                .grpc_status
+                .and_then(|status| GRPC_STATUSES.get(usize::from(status)))
+                .copied()
+                .unwrap_or_default(),
         };
         let is_full = self.series.len() >= METRIC_SERIES_MAX && !self.series.contains_key(&key);
         let key = if is_full { SeriesKey { status: record.status, ..SeriesKey::default() } } else { key };
@@ -262,9 +262,6 @@ impl Metrics {
         let bucket = buckets_us.iter().position(|bound| duration_us <= *bound);
         if let Some(count) = bucket.and_then(|at| series.buckets.get_mut(at)) {
             *count += 1;
-        }
-        if let Some(status) = record.grpc_status.and_then(|status| GRPC_STATUSES.get(usize::from(status))) {
-            *self.grpc.entry((record.service, status)).or_default() += 1;
         }
         series.request_bytes += record.request_bytes;
         series.response_bytes += record.response_bytes;

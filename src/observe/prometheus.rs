@@ -46,6 +46,7 @@ pub fn render(
     }
     render_process(&mut out);
     render_requests(&mut out, reports, snapshot, labels);
+    render_grpc(&mut out, reports, labels);
     render_words(&mut out, reports, labels);
     render_tls(&mut out, reports, snapshot, labels);
     render_workers(&mut out, reports);
@@ -80,7 +81,8 @@ fn render_process(out: &mut String) {
 fn render_requests(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
     let mut sums: BTreeMap<SeriesKey, Series> = BTreeMap::new();
     for (key, series) in reports.iter().flat_map(|report| &report.metrics.series) {
-        let sum = sums.entry(key.with_known(labels)).or_default();
+        // gRPC's status has a family of its own.
+        let sum = sums.entry(SeriesKey { grpc: "", ..key.with_known(labels) }).or_default();
         sum.count += series.count;
         sum.duration_us += series.duration_us;
         sum.request_bytes += series.request_bytes;
@@ -173,7 +175,7 @@ type Counts = HashMap<(Label, &'static str), u64, FixedState>;
 /// What is counted by a service or listener and one word: name, what it is counted by, label of the word, help and value.
 type WordFamily = (&'static str, &'static str, &'static str, &'static str, fn(&Metrics) -> &Counts);
 
-const WORD_FAMILIES: [WordFamily; 6] = [
+const WORD_FAMILIES: [WordFamily; 5] = [
     (
         "ringress_attempts_failed_total",
         "service",
@@ -188,9 +190,6 @@ const WORD_FAMILIES: [WordFamily; 6] = [
         "What followed a failed attempt: where the next one went, or why there was none.",
         |m| &m.retries,
     ),
-    ("ringress_grpc_requests_total", "service", "status", "Calls of gRPC that are over, by gRPC's status.", |m| {
-        &m.grpc
-    }),
     ("ringress_ejections_total", "service", "cause", "Times that an endpoint was left out for its failures.", |m| {
         &m.ejected
     }),
@@ -205,6 +204,20 @@ const WORD_FAMILIES: [WordFamily; 6] = [
         |m| &m.excesses,
     ),
 ];
+
+fn render_grpc(out: &mut String, reports: &[Report], labels: &Labels) {
+    let name = "ringress_grpc_requests_total";
+    family(out, name, "counter", "Calls of gRPC that are over, by gRPC's status.");
+    let mut sums: BTreeMap<(String, &str), u64> = BTreeMap::new();
+    for (key, series) in
+        reports.iter().flat_map(|report| &report.metrics.series).filter(|(key, _)| !key.grpc.is_empty())
+    {
+        *sums.entry((escape(labels.name(key.service)), key.grpc)).or_default() += series.count;
+    }
+    for ((service, status), count) in sums {
+        sample(out, name, &format!("service=\"{service}\",status=\"{status}\""), count);
+    }
+}
 
 fn render_words(out: &mut String, reports: &[Report], labels: &Labels) {
     for (name, owner_label, label, help, counts) in WORD_FAMILIES {

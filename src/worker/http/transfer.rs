@@ -92,7 +92,7 @@ impl<T: Transport> Transfer<'_, T> {
     /// Notes how the final head says that it went.
     pub(super) fn note_status(&self, UpstreamResponse { head, bytes }: UpstreamResponse<'_>) {
         self.account.put_status(head.status());
-        if self.is_grpc {
+        if self.is_grpc && head.framing().is_empty() {
             // Of an answer that is a head alone; else it comes in trailers.
             self.account.note_grpc_status(head.value(b"grpc-status", bytes).and_then(grpc::status));
         }
