@@ -28,8 +28,10 @@ pub(super) fn explain(name: Option<&str>, markdown: bool) -> i32 {
         print!("{}", known.map(|failure| told(failure, None)).collect::<Vec<_>>().join("\n"));
         return 0;
     }
-    let nearest =
-        causes().map(|failure| failure.row().cause).min_by_key(|known| strsim::damerau_levenshtein(known, bare));
+    let holding = causes().map(|failure| failure.row().cause).find(|known| bare.len() > 5 && known.contains(bare));
+    let by_distance =
+        || causes().map(|failure| failure.row().cause).min_by_key(|known| strsim::damerau_levenshtein(known, bare));
+    let nearest = holding.or_else(by_distance);
     eprintln!(
         "no cause is called `{bare}`; did you mean `{}`? `ringress explain-cause` lists all",
         nearest.unwrap_or("")
@@ -78,7 +80,8 @@ fn page() -> String {
     let mut text = String::from(
         "# Failures\n\n\
          Rendered by `ringress explain-cause --markdown` from the table that the program runs with (`src/failure/`, `src/upstream/retry.rs`).\n\
-         Every answer that is not the upstream's own carries its cause in `Proxy-Status`, in its body, in the access log and in the metrics.\n\
+         Every answer that is not the upstream's own carries its cause in `Proxy-Status` (and on its page, where a listener has `details = \"body\"`); the access log\n\
+         and the metrics have it in any case.\n\
          Status 499, and every status once a response has begun, is logged only.\n\n\
          *Again* says where a request goes after this failure: idempotent requests, then others under `retry.non_idempotent = \"proof\"` (the default), `\"reused\"` and\n\
          `\"always\"`. *same*: the same endpoint on a new connection, once, for nothing. *other*: another endpoint, within `retry.attempts` and, unless no upstream can have\n\

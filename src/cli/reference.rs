@@ -10,7 +10,7 @@ pub(super) fn page(schema: &Value) -> String {
     let mut out = String::from(
         "# Keys\n\n\
          Rendered by `ringress schema --markdown` from the schema that the program reads with. NAME is a name of your own, N a position in a list.\n\
-         Durations: `\"500ms\"`, `\"15s\"`, `\"2m\"`, `\"1h\"`; sizes: `\"64KiB\"`; a list of one may be written without brackets; `${NAME}` is a\n\
+         Durations: `\"500ms\"`, `\"15s\"`, `\"2m\"`, `\"1h\"`; sizes: `\"64KiB\"`; a list of one text may be written without brackets; `${NAME}` is a\n\
          variable of the environment, `${NAME:-default}` with what stands for it where it is not set.\n",
     );
     let mut pages = Reference { schema, out: &mut out, done: BTreeSet::new() };
@@ -88,16 +88,17 @@ impl Reference<'_> {
     /// The table that a key holds, with what stands between.
     fn inner(&self, spec: &Value) -> Option<(&'static str, Value)> {
         let spec = self.resolved(spec);
-        let is_table = |value: &Value| value["properties"].is_object() || is_choice_of_tables(value);
-        if is_table(spec) {
-            return Some(("", spec.clone()));
+        let several = [("", spec), (".NAME", &spec["additionalProperties"]), (".N", &spec["items"])];
+        several.into_iter().find_map(|(suffix, inner)| Some((suffix, self.as_table(inner)?)))
+    }
+
+    /// A table, or the one among what may be written instead of each other.
+    fn as_table(&self, spec: &Value) -> Option<Value> {
+        let spec = self.resolved(spec);
+        if spec["properties"].is_object() || is_choice_of_tables(spec) {
+            return Some(spec.clone());
         }
-        let several = [(".NAME", &spec["additionalProperties"]), (".N", &spec["items"])];
-        let of_several = several.into_iter().map(|(suffix, inner)| (suffix, self.resolved(inner)));
-        let found =
-            of_several.into_iter().find(|(_, inner)| is_table(inner)).map(|(suffix, inner)| (suffix, inner.clone()));
-        let of_any = || spec["anyOf"].as_array()?.iter().find_map(|inner| self.inner(inner));
-        found.or_else(of_any)
+        spec["anyOf"].as_array()?.iter().find_map(|one| self.as_table(one))
     }
 
     /// What a reference stands for.

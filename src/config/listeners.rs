@@ -40,7 +40,8 @@ pub struct ListenerSpec {
     /// How long clients are waited for.
     #[serde(default)]
     pub timeouts: ClientTimeouts,
-    /// Networks (`"10.0.0.0/8"`) and addresses whose `X-Forwarded-*`, `Forwarded` and `X-Request-ID` are believed and extended.
+    /// Networks (`"10.0.0.0/8"`) and addresses whose `X-Forwarded-*`, `X-Real-IP`, `X-Request-ID` and the `proto` of whose `Forwarded`
+    /// are believed.
     #[serde(default, deserialize_with = "networks")]
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,

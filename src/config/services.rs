@@ -32,7 +32,7 @@ pub struct ServiceSpec {
     /// TLS; absent for none. Empty for upstreams that an authority of the system vouches for.
     #[serde(default)]
     pub tls: Option<ServiceTls>,
-    /// How one of them is chosen.
+    /// How one of them is chosen: `"round_robin"`, `"least_requests"`, `"random"`, `"hash:client_ip"`, `"hash:header:NAME"`, `"hash:cookie:NAME"`.
     #[serde(default)]
     pub balance: Balance,
     /// Upstream connections that stay open between requests.

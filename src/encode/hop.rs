@@ -126,11 +126,16 @@ pub fn is_trusted(networks: &[IpNet], address: IpAddr) -> bool {
     !networks.is_empty() && networks.iter().any(|network| network.contains(&address.to_canonical()))
 }
 
-/// Who the client is: the last address of `X-Forwarded-For` that is not a trusted proxy, else the peer.
+/// Who the client is: the last address of `X-Forwarded-For` that is not a trusted proxy; where there is no such field, the one of
+/// `X-Real-IP`; else the peer.
 #[must_use]
 pub fn client_address(head: &RequestHead, peer: IpAddr, networks: &[IpNet]) -> IpAddr {
     if !is_trusted(networks, peer) {
         return peer;
+    }
+    if head.values(Known::XForwardedFor).next().is_none() {
+        let told = head.only(Known::XRealIp).and_then(|value| address_of(std::str::from_utf8(value).ok()?.trim()));
+        return told.unwrap_or(peer);
     }
     let mut client = peer;
     for value in head.values(Known::XForwardedFor) {
@@ -157,6 +162,21 @@ fn address_of(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
     use crate::proto::h1::rules::HeadRules;
+
+    #[test]
+    fn x_real_ip_counts_where_nothing_else_tells_and_of_trusted_proxies_alone() {
+        let client = |fields: &str, networks: &[IpNet]| {
+            let mut head = RequestHead::default();
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            head.parse(text.into_bytes(), HeadRules::default()).unwrap();
+            client_address(&head, IpAddr::from([10, 0, 0, 1]), networks).to_string()
+        };
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        assert_eq!(client("X-Real-IP: 9.9.9.9\r\n", &trusted), "9.9.9.9");
+        assert_eq!(client("X-Forwarded-For: 203.0.113.9\r\nX-Real-IP: 6.6.6.6\r\n", &trusted), "203.0.113.9");
+        assert_eq!(client("X-Real-IP: 9.9.9.9\r\nX-Real-IP: 8.8.8.8\r\n", &trusted), "10.0.0.1");
+        assert_eq!(client("X-Real-IP: 9.9.9.9\r\n", &[]), "10.0.0.1");
+    }
 
     fn head(text: &str) -> RequestHead {
         let mut head = RequestHead::default();

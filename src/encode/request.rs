@@ -100,6 +100,8 @@ fn dropped(head: &RequestHead, hop: &Hop<'_>) -> KnownSet {
         Known::Proxy,
         // It is for the proxy that the client has chosen (RFC 9110 §11.7.2), which is no gateway.
         Known::ProxyAuthorization,
+        // It tells who asks, as the access log does: whoever is believed, it is written anew.
+        Known::XRealIp,
         Known::XForwardedFor,
         Known::XRequestId,
     ])
@@ -110,7 +112,6 @@ fn dropped(head: &RequestHead, hop: &Hop<'_>) -> KnownSet {
         Known::XForwardedOther,
         Known::XForwardedPort,
         Known::XForwardedPrefix,
-        Known::XRealIp,
         Known::Forwarded,
     ]);
     const CERTIFICATE: KnownSet = KnownSet::of(&[Known::ClientCert, Known::ClientCertChain]);
@@ -154,7 +155,7 @@ fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Ho
             value.extend_from_slice(peer.bytes());
         });
     }
-    if is_missing(Known::XRealIp) && writes(b"x-real-ip") {
+    if writes(b"x-real-ip") {
         let client = if hop.client == hop.peer { peer } else { AddressText::of(hop.client) };
         out.field(b"X-Real-IP", client.bytes());
     }
@@ -164,7 +165,7 @@ fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Ho
     if is_missing(Known::XForwardedHost) && !head.authority().is_empty() && writes(b"x-forwarded-host") {
         out.field(b"X-Forwarded-Host", head.authority());
     }
-    if is_missing(Known::XForwardedPort) && writes(b"x-forwarded-port") {
+    if is_missing(Known::XForwardedPort) && hop.asked.port > 0 && writes(b"x-forwarded-port") {
         out.number(b"X-Forwarded-Port", u64::from(hop.asked.port));
     }
     if !head.stripped_prefix().is_empty() && writes(b"x-forwarded-prefix") {
@@ -314,7 +315,7 @@ mod tests {
         let text = written(&head(SPOOFED), &hop(true), &TARGET, &FieldEdits::default());
         assert!(text.contains("X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n"), "{text}");
         assert!(text.contains("X-Forwarded-Proto: https\r\n") && !text.contains("X-Forwarded-Proto: http\r\n"));
-        assert!(text.contains("X-Request-ID: mine\r\n") && text.contains("X-Real-IP: 1.1.1.1\r\n"));
+        assert!(text.contains("X-Request-ID: mine\r\n") && text.contains("X-Real-IP: 192.0.2.7\r\n"));
         assert_eq!(text.matches("X-Request-ID").count(), 1);
         assert!(text.contains("X-Forwarded-Prefix: /p\r\nX-Forwarded-Ssl: on\r\n"), "{text}");
         for never in ["Proxy: ", "Proxy-Authorization", "HTTP2-Settings", "Forwarded: for=x"] {

@@ -29,7 +29,7 @@ impl FilterPlace {
     /// A text that is sent as it stands: what is another proxy's variable is told.
     pub fn literal(&mut self, text: &str) {
         if let Some(what) = foreign_syntax(text) {
-            self.fault(what, "write the text itself");
+            self.fault(what, "leave it out, or write the text that is meant");
         }
     }
 

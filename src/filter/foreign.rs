@@ -3,15 +3,21 @@
 /// What is wrong with a text that means something to another proxy and would be taken as it stands here.
 #[must_use]
 pub(super) fn foreign_syntax(text: &str) -> Option<String> {
-    const VARIABLES: [(&str, &str); 12] = [
+    const VARIABLES: [(&str, &str); 18] = [
         ("$remote_addr", "upstreams get the client's address as X-Forwarded-For and X-Real-IP by default"),
         ("$proxy_add_x_forwarded_for", "upstreams get X-Forwarded-For by default"),
         ("$http_", "fields of the client pass by themselves"),
-        ("$host", "`host = \"keep\"` of the service, the default, keeps the client's Host"),
+        ("$host", "the client's Host is kept by default; in a redirect leave `host` out"),
         ("$scheme", "upstreams get X-Forwarded-Proto by default"),
         ("$request_uri", "the path and query of the request stay as they are where a redirect names none"),
         ("$server_name", "name the host itself"),
         ("$request_id", "upstreams get X-Request-ID by default"),
+        ("$upstream_", "the access log has it"),
+        ("$remote_", "the access log has it"),
+        ("$proxy_", "`host` of the service says what upstreams get"),
+        ("$connection_upgrade", "upgrades pass by themselves"),
+        ("$ssl_", "a client's certificate is sent as Client-Cert (RFC 9440)"),
+        ("%{", "expressions of other proxies are not read"),
         ("{{", "templates are not read"),
         ("%[", "expressions of HAProxy are not read"),
         ("{http.", "placeholders of Caddy are not read"),

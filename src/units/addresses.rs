@@ -97,6 +97,9 @@ impl FromStr for EndpointAddress {
         };
         for (scheme, with) in [("http://", ""), ("https://", ", and `tls = {}` in the service")] {
             if let Some(rest) = text.strip_prefix(scheme) {
+                if rest.starts_with("unix:") {
+                    return Err(format!("`{text}` is a URL; write \"{}\"{with}", rest.trim_end_matches([':', '/'])));
+                }
                 let address = rest.split('/').next().unwrap_or(rest);
                 let port = if address.contains(':') { "" } else { ":PORT" };
                 return Err(format!("`{text}` is a URL; write \"{address}{port}\"{with}"));
@@ -105,6 +108,16 @@ impl FromStr for EndpointAddress {
         if text.parse::<IpAddr>().is_ok() {
             return Err(format!(
                 "`{text}` has no port; write the port behind it, like \"10.0.0.1:8080\" or \"[::1]:8080\""
+            ));
+        }
+        if !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        {
+            return Err(format!("`{text}` has no port; write \"{text}:80\", or the port that it listens on"));
+        }
+        if let Some((address, weight)) = text.split_once(" weight=") {
+            return Err(format!(
+                "`{text}` is an endpoint of nginx; write {{ address = \"{address}\", weight = {weight} }}"
             ));
         }
         let (name, port) = text.rsplit_once(':').ok_or_else(fault)?;

@@ -186,7 +186,13 @@ impl fmt::Display for FileMode {
 
 impl<'de> Deserialize<'de> for FileMode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        decode(deserializer)
+        // A number would be taken for a decimal one by one syntax and for an octal one by another.
+        let written = serde_json::Value::deserialize(deserializer)?;
+        let Some(text) = written.as_str() else {
+            let remedy = "write octal digits in quotation marks, such as \"0660\"";
+            return Err(serde::de::Error::custom(format!("`{written}` is not a file mode; {remedy}")));
+        };
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

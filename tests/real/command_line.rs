@@ -140,6 +140,11 @@ fn words_of_other_proxies_and_slips_are_answered_in_words() {
         (problems("", "", "endpoints = [\"10.0.0.1\"]", ""), "has no port"),
         (problems("", "", "protocol = \"https\"", ""), "write `tls = {}` in the service"),
         (problems("", "", "", "[access_log]\npath = \"syslog:server=a\""), "would be the name of a file"),
+        (problems("mode = 0o660", "", "", ""), "`432` is not a file mode; write octal digits in quotation marks"),
+        (problems("", "hosts = [\"_\"]", "", ""), "leave `hosts` out"),
+        (problems("", "hosts = [\".shop.test\"]", "", ""), "write \"shop.test\" and \"*.shop.test\""),
+        (problems("", "", "endpoints = [\"app.internal\"]", ""), "has no port; write \"app.internal:80\""),
+        (problems("", "", "endpoints = [\"10.0.0.1:80 weight=2\"]", ""), "weight = 2 }"),
         (problems("", "", "", "[admin]\naddress = \"nowhere\""), "admin.address: `nowhere` is not an address"),
     ] {
         let told = told.replace("is a word of nginx", "in nginx");

@@ -103,7 +103,16 @@ fn hosts(compiler: &mut Compiler<'_>, key: &str, hosts: &[String]) -> Vec<HostPa
     for (at, host) in hosts.iter().enumerate() {
         let host = host.to_ascii_lowercase();
         let name = host.strip_prefix("*.").unwrap_or(&host);
-        if host == "*" {
+        let of_nginx = match host.as_str() {
+            "_" => Some("leave `hosts` out: such a route takes what no other takes".to_owned()),
+            dotted if dotted.starts_with('.') => Some(format!("write \"{}\" and \"*{dotted}\"", &dotted[1..])),
+            expression if expression.starts_with('~') => Some("expressions of hosts are not built yet".to_owned()),
+            _ => None,
+        };
+        if let Some(remedy) = of_nginx {
+            let what = format!("`{host}` would be a name here, and no request has it");
+            compiler.problem(&format!("{key}.hosts.{at}"), what, &remedy);
+        } else if host == "*" {
             patterns.push(HostPattern::Any);
         } else if host_length(name.as_bytes()) != Some(name.len()) {
             let what = format!("`{host}` is not a host");
