@@ -159,7 +159,7 @@ impl Admin {
         let reports = self.reports().await;
         let status = self.status.borrow().clone();
         let silent = self.mailboxes.len() - reports.len();
-        let body = render(&reports, (&status.snapshot, &status.labels), silent, &self.lost);
+        let body = render(&reports, (&status.snapshot, &status.labels), (silent, status.problems.len()), &self.lost);
         answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
     }
 

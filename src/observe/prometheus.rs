@@ -28,7 +28,7 @@ pub struct LostLines {
 pub fn render(
     reports: &[Report],
     (snapshot, labels): (&Snapshot, &Labels),
-    silent_workers: usize,
+    (silent_workers, problems): (usize, usize),
     lost: &LostLines,
 ) -> String {
     let mut out = String::with_capacity(16 * 1024);
@@ -37,6 +37,14 @@ pub fn render(
     sample(&mut out, "ringress_build_info", &format!("version=\"{version}\""), 1);
     family(&mut out, "ringress_snapshot_generation", "gauge", "Configurations published so far.");
     sample(&mut out, "ringress_snapshot_generation", "", snapshot.generation);
+    let name = "ringress_reload_problems";
+    family(
+        &mut out,
+        name,
+        "gauge",
+        "Problems of the last reload: where there are any, the last good configuration stays.",
+    );
+    sample(&mut out, name, "", problems as u64);
     family(&mut out, "ringress_workers_silent", "gauge", "Workers that did not answer this scrape.");
     sample(&mut out, "ringress_workers_silent", "", silent_workers as u64);
     let name = "ringress_log_lines_lost_total";
@@ -415,7 +423,7 @@ mod tests {
             pools: Vec::new(),
             gates: Vec::new(),
         };
-        let text = render(&[report(0), report(1)], (&snapshot, &labels), 0, &LostLines::default());
+        let text = render(&[report(0), report(1)], (&snapshot, &labels), (0, 0), &LostLines::default());
         let names = "listener=\"w\\\"eb\",route=\"\",service=\"\",code=\"200\",cause=\"\"";
         for line in [
             format!("ringress_requests_total{{{names}}} 6"),

@@ -7,12 +7,18 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::upstream::evidence::{Delivery, Peek, State};
 
 /// Connections that wait to be accepted, at most; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
+
+// Instructions of a classic BPF program (linux/bpf_common.h).
+const BPF_LD_BYTE: u16 = 0x30;
+const BPF_AND: u16 = 0x54;
+const BPF_JUMP_EQUAL: u16 = 0x15;
+const BPF_RETURN: u16 = 0x06;
 
 // The kernel's numbers of TCP states (include/net/tcp_states.h).
 const TCP_ESTABLISHED: u8 = 1;
@@ -103,6 +109,23 @@ pub fn give_access(path: &Path, mode: u32, group: Option<u32>) -> io::Result<()>
 /// Ends both directions of a connection, or the accepting of a listener: pending operations complete.
 pub fn shutdown_both(fd: RawFd) {
     shutdown(fd, Shutdown::Both);
+}
+
+/// Lets no further connection begin at a TCP listener: what has begun comes to its accept queue, and what comes later is not answered,
+/// so that its client asks again a second later, of whoever listens then. Without it a connection that is made between the last
+/// accept and the end of the listener would be reset.
+pub fn begin_no_more(fd: RawFd) {
+    let statement = |code, k| SockFilter::new(code, 0, 0, k);
+    let filter = [
+        // The flags of the TCP header, of which SYN and ACK tell a connection that begins.
+        statement(BPF_LD_BYTE, 13),
+        statement(BPF_AND, 0x12),
+        SockFilter::new(BPF_JUMP_EQUAL, 0, 1, 0x02),
+        statement(BPF_RETURN, 0),
+        statement(BPF_RETURN, u32::MAX),
+    ];
+    // A Unix socket has no such filter, and its queue is all workers' together.
+    let _ = SockRef::from(&borrowed(fd)).attach_filter(&filter);
 }
 
 /// Tells the peer that nothing more will be sent.
@@ -234,6 +257,22 @@ mod tests {
         assert_eq!(check_free(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop((first, second));
         check_free(address).unwrap();
+    }
+
+    #[test]
+    fn what_has_begun_is_accepted_and_nothing_else_begins() {
+        let listener = listen_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut before = std::net::TcpStream::connect(address).unwrap();
+        begin_no_more(listener.as_raw_fd());
+        let patience = std::time::Duration::from_millis(300);
+        let error = std::net::TcpStream::connect_timeout(&address, patience).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let accepted = accept_waiting(listener.as_raw_fd()).unwrap();
+        std::io::Write::write_all(&mut before, b"x").unwrap();
+        let mut accepted = std::net::TcpStream::from(accepted);
+        accepted.read_exact(&mut [0]).unwrap();
+        assert!(accept_waiting(listener.as_raw_fd()).is_none());
     }
 
     #[test]

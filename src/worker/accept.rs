@@ -42,6 +42,7 @@ impl Listening {
     /// Stops accepting. Connections that wait in the accept queue are taken first: closing the socket would reset them.
     pub(super) fn stop(&self, worker: &Rc<Worker<Ring>>, label: Label) {
         self.is_stopped.set(true);
+        self.socket.begin_no_more();
         while let Some((connection, peer)) = self.socket.accept_waiting(&worker.kit.transport) {
             take(worker, label, connection, peer);
         }

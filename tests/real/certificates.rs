@@ -96,7 +96,7 @@ fn a_folder_may_hold_certificates_without_keys_and_keys_beside_them_or_within() 
         let mut client = SecureClient::connect(proxy.address, &config, name).unwrap();
         assert!(client.get(name, "/").unwrap().starts_with("HTTP/1.1 200"));
     }
-    assert!(proxy.process_log().contains("ca.crt has no key beside it and is passed over"));
+    eventually("it is told", || proxy.process_log().contains("ca.crt has no key beside it and is passed over"));
     // A chain in the wrong order is told as that.
     let wrong = [std::fs::read(authority.ca()).unwrap(), std::fs::read(&first.cert).unwrap()].concat();
     std::fs::write(folder.join("tls.crt"), wrong).unwrap();

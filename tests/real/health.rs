@@ -48,7 +48,7 @@ fn a_check_over_http_takes_an_endpoint_out_and_back_in_and_says_why() {
         assert_eq!(endpoint(&proxy, sick.address)["check"], "status 500", "{engine}");
         assert!((0..10).all(|_| client.get("/").text() == "good"), "{engine}");
         assert_eq!(proxy.metric(&format!("ringress_endpoint_up{{service=\"all\",endpoint=\"{}\"", sick.address)), 0);
-        assert!(proxy.process_log().contains("the endpoint is down"));
+        eventually("it is told", || proxy.process_log().contains("the endpoint is down"));
         is_well.store(true, Ordering::SeqCst);
         eventually("it is back", || endpoint(&proxy, sick.address)["up"] == true);
         assert!((0..10).any(|_| client.get("/").text() == "sick"), "{engine}");

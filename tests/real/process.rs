@@ -46,6 +46,7 @@ fn where_io_uring_is_forbidden_epoll_runs_and_one_line_says_why() {
         .unwrap();
     eventually("it listens", || std::net::TcpStream::connect(listen).is_ok());
     assert_eq!(Client::connect(listen).get("/").text(), "epoll");
+    eventually("its first lines are written", || std::fs::read_to_string(&log).unwrap().contains("listening"));
     let told = std::fs::read_to_string(&log).unwrap();
     assert_eq!(told.matches("\"message\":\"engine\"").count(), 1, "{told}");
     assert!(told.contains("seccomp profile or kernel.io_uring_disabled forbids it"), "{told}");

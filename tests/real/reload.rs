@@ -85,6 +85,7 @@ fn a_changed_file_is_taken_and_a_bad_one_is_told_and_left() {
         let status = Client::connect(proxy.admin).get("/api/snapshot");
         let status: serde_json::Value = serde_json::from_slice(&status.body).unwrap();
         assert_eq!((&status["generation"], status["problems"].as_array().unwrap().len()), (&1.into(), 2));
+        assert_eq!(proxy.metric("ringress_reload_problems "), 2, "{engine}");
         assert_eq!(Client::connect(proxy.address).get("/").text(), "good", "{engine}");
 
         let other = Origin::text("better");
@@ -92,6 +93,7 @@ fn a_changed_file_is_taken_and_a_bad_one_is_told_and_left() {
         eventually("the change is seen without a signal", || {
             Client::connect(proxy.address).get("/").text() == "better"
         });
+        assert_eq!(proxy.metric("ringress_reload_problems "), 0, "{engine}");
     }
 }
 

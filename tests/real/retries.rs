@@ -83,6 +83,7 @@ fn the_flaw_of_an_origin_is_told_once_with_its_remedy() {
         let origin = misbehaving::Origin::start(Mode::Closes, "127.0.0.1:0").unwrap();
         let proxy = Proxy::to(engine, &[origin.address]);
         assert_eq!(run(proxy.address, clients("GET")).lost(), 0);
+        eventually("it is told", || proxy.process_log().contains("http-keepalive"));
         let log = proxy.process_log();
         let lines: Vec<_> = log.lines().filter(|line| line.contains("http-keepalive")).collect();
         assert_eq!(lines.len(), 1, "{engine} {log}");

@@ -127,6 +127,7 @@ fn s1_uwsgi_without_keep_alive_loses_no_post_and_executes_each_once() {
         assert_eq!(uwsgi.executed(), sent + requests, "{engine}: each once");
         assert_eq!(proxy.metric("ringress_requests_total{listener=\"web\",route=\"all\",service=\"all\",code=\"5"), 0);
         assert_eq!(proxy.metric("ringress_ejections_total"), 0);
+        eventually("it is told", || proxy.process_log().contains("http-keepalive"));
         assert_eq!(proxy.process_log().matches("http-keepalive").count(), 1, "{engine}: told once");
     }
 }

@@ -155,6 +155,11 @@ impl RingListener {
         sys::socket::shutdown_both(self.fd());
     }
 
+    /// Lets no further connection begin, so that those which wait are all that there are.
+    pub fn begin_no_more(&self) {
+        sys::socket::begin_no_more(self.fd());
+    }
+
     /// The descriptor.
     #[must_use]
     pub fn fd(&self) -> RawFd {
