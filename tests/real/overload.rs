@@ -85,8 +85,9 @@ fn what_does_not_fit_is_refused_with_its_cause_and_when_to_come_again() {
                 is_cause
             });
             if cause == "queue_timeout" {
+                let has = |cause: &str| proxy.access_log().iter().any(|line| line["cause"] == cause);
+                eventually("both are recorded", || has("queue_full") && has("queue_timeout"));
                 let lines = proxy.access_log();
-                assert!(lines.iter().any(|line| line["cause"] == "queue_full"), "{engine}");
                 let waited = lines.iter().find(|line| line["cause"] == "queue_timeout").unwrap();
                 assert_eq!(waited["phase"], "queue");
                 assert!(waited["total_us"].as_u64().unwrap() >= 90_000, "{waited}");
