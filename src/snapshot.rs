@@ -13,6 +13,7 @@ use crate::config::listeners::ListenerSpec;
 use crate::config::services::ServiceSpec;
 use crate::failure::Failure;
 use crate::filter::Chain;
+use crate::proto::h1::request::RequestHead;
 use crate::route::Router;
 use crate::tls::client::ClientTls;
 use crate::tls::server::ServerTls;
@@ -67,6 +68,14 @@ pub struct RouteTable {
     pub router: Router,
     /// The routes.
     pub routes: Vec<Arc<Route>>,
+}
+
+impl RouteTable {
+    /// The route that a request takes.
+    #[must_use]
+    pub fn find(&self, head: &RequestHead) -> Option<&Arc<Route>> {
+        self.routes.get(self.router.find(head)?)
+    }
 }
 
 /// A name as a number that stays the same from one snapshot to the next, and is never another name's.

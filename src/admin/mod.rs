@@ -24,7 +24,7 @@ use crate::proto::h1::authority::parts;
 use crate::status::Status;
 use crate::sys::clock::coarse_ms;
 use crate::sys::limits::hostname;
-use crate::sys::socket::{listen_alone, listen_unix};
+use crate::sys::socket::{has_no_family, listen_alone, listen_unix};
 use crate::units::ListenAddress;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
@@ -62,10 +62,7 @@ impl AdminSocket {
             let listener = listen_unix(path, ADMIN_MODE, None)?;
             return Ok(vec![Self::Unix(UnixListener::from_std(listener)?)]);
         }
-        let is_optional = |error: &io::Error| {
-            matches!(address, ListenAddress::Port(_))
-                && matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
-        };
+        let is_optional = |error: &io::Error| matches!(address, ListenAddress::Port(_)) && has_no_family(error);
         let bound =
             address.sockets().into_iter().map(listen_alone).filter(|bound| !bound.as_ref().is_err_and(is_optional));
         bound.map(|listener| Ok(Self::Tcp(TcpListener::from_std(listener?)?))).collect()
@@ -98,12 +95,9 @@ impl Admin {
                     listener.accept().await.map(|(stream, _)| _ = tokio::spawn(self.clone().converse(stream, place)))
                 }
             };
-            match accepted {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "the admin listener cannot accept");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+            if let Err(error) = accepted {
+                tracing::warn!(%error, "the admin listener cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::config::listeners::ListenerSpec;
 use crate::config::routes::RouteSpec;
 use crate::config::services::ServiceSpec;
 use crate::config::source::Source;
@@ -126,8 +129,7 @@ fn follow(
     let config = &source.config;
     let normal = format!("{} {}{}", lossy(head.method()), lossy(head.authority()), lossy(head.target().matched()));
     way.insert("matched_as".to_owned(), normal.into());
-    let table = &entrance.table;
-    let route = table.router.find(head).and_then(|at| table.routes.get(at));
+    let route = entrance.table.find(head);
     let written = |name: &str| config.routes.iter().find(|written| written.name == name);
     let Some((route, written)) = route.and_then(|route| Some((route, written(&route.name)?))) else {
         refuse(way, Failure::NoRoute);
@@ -190,7 +192,13 @@ fn print(way: &Value, all: bool) {
     if let Some(note) = way["note"].as_str() {
         println!("  {note}");
     }
-    settings("  ", &way["listener_settings"], &listener_defaults(), all, &["address"]);
+    settings(
+        "  ",
+        &way["listener_settings"],
+        &defaults::<ListenerSpec>(json!({ "address": ":80" })),
+        all,
+        &["address"],
+    );
     println!("  matched as {}", text("matched_as"));
     if let Some(route) = way["route"].as_str() {
         println!("  route {route}: {}", text("because"));
@@ -210,7 +218,7 @@ fn print(way: &Value, all: bool) {
     let endpoints: Vec<_> = way["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let over = if endpoints.is_empty() { "no endpoint".to_owned() } else { endpoints.join(", ") };
     println!("  service {}: {} over {over}", text("service"), text("balance"));
-    settings("    ", &way["service_settings"], &service_defaults(), all, &["endpoints", "balance"]);
+    settings("    ", &way["service_settings"], &defaults::<ServiceSpec>(json!({})), all, &["endpoints", "balance"]);
 }
 
 /// Prints settings, those that are as by default only where all are wanted.
@@ -244,12 +252,8 @@ fn differing(value: &Value, default: &Value) -> Option<Value> {
     }
 }
 
-fn listener_defaults() -> Value {
-    let defaults = serde_json::from_value::<crate::config::listeners::ListenerSpec>(json!({ "address": ":80" }));
-    defaults.ok().and_then(|defaults| serde_json::to_value(defaults).ok()).unwrap_or_default()
-}
-
-fn service_defaults() -> Value {
-    let defaults = serde_json::from_value::<ServiceSpec>(json!({}));
-    defaults.ok().and_then(|defaults| serde_json::to_value(defaults).ok()).unwrap_or_default()
+/// The settings of a part of which no more is written than `least`.
+fn defaults<T: DeserializeOwned + Serialize>(least: Value) -> Value {
+    let defaults = serde_json::from_value::<T>(least).and_then(serde_json::to_value);
+    defaults.unwrap_or_default()
 }

@@ -60,13 +60,10 @@ async fn serve(path: Option<&Path>, source: Source, process_lost: Arc<AtomicU64>
         Err(problems) => return Ok(tell(&problems)),
     };
     let admin = match &config.admin {
-        Some(admin) => {
-            let is_taken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::AddrInUse;
-            match once_free(is_taken, || AdminSocket::bind(&admin.address)).await {
-                Ok(sockets) => sockets,
-                Err(error) => return Ok(tell(&[plane.admin_problem(&error)])),
-            }
-        }
+        Some(admin) => match once_free(|error| error, || AdminSocket::bind(&admin.address)).await {
+            Ok(sockets) => sockets,
+            Err(error) => return Ok(tell(&[plane.admin_problem(&error)])),
+        },
         None => Vec::new(),
     };
     let (mailboxes, workers) = start_workers(&plane, &cpus, &config)?;

@@ -32,12 +32,12 @@ pub fn decode<T: DeserializeOwned>(root: &Node) -> Result<T, Vec<Problem>> {
             Err(error) => error,
         };
         // One where a list is meant is a list of one. All of that name at once: there may be thousands of routes.
-        let path = dotted(&error.path().to_string());
+        let (path, message) = (dotted(&error.path().to_string()), error.inner().to_string());
         let name = path.rsplit('.').next().unwrap_or_default();
-        if error.inner().to_string().contains("expected a sequence") && root.make_lists(name) {
+        if message.contains("expected a sequence") && root.make_lists(name) {
             continue;
         }
-        let finding = Mistake::of(&error, &root);
+        let finding = Mistake::of(path, &message, &root);
         let own_key = root.original_key(&finding.key);
         let is_emptied = |gone: &String| gone.strip_prefix(&own_key).is_some_and(|rest| rest.starts_with('.'));
         // What is wrong only because something wrong was taken out of it is told already.
@@ -74,9 +74,8 @@ struct Mistake {
 }
 
 impl Mistake {
-    fn of(error: &serde_path_to_error::Error<serde_json::Error>, root: &Node) -> Self {
-        let path = dotted(&error.path().to_string());
-        let message = error.inner().to_string();
+    /// What serde says of the value at `path`.
+    fn of(path: String, message: &str, root: &Node) -> Self {
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         let names = quoted.first().filter(|name| path.rsplit('.').next() == Some(**name));
@@ -104,7 +103,7 @@ impl Mistake {
                 remedy: String::new(),
             };
         }
-        let (what, remedy) = in_words(&message, &path, &root.nearest(&path).value());
+        let (what, remedy) = in_words(message, &path, &root.nearest(&path).value());
         Self {
             remove: path.clone(),
             key: path,

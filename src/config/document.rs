@@ -111,20 +111,22 @@ impl Node {
 
     /// Makes a list of one of each string that stands under this name; false where there is none.
     pub fn make_lists(&mut self, name: &str) -> bool {
+        let mut has_made = false;
         match &mut self.kind {
-            NodeKind::Map(entries) => entries.iter_mut().fold(false, |has_made, (key, node)| {
-                let is_one = key == name && matches!(node.kind, NodeKind::Scalar(Value::String(_)));
-                if is_one {
-                    let one = Self { position: 0, ..node.clone() };
-                    node.kind = NodeKind::List(vec![one]);
+            NodeKind::Map(entries) => {
+                for (key, node) in entries {
+                    if key == name && matches!(node.kind, NodeKind::Scalar(Value::String(_))) {
+                        node.kind = NodeKind::List(vec![Self { position: 0, ..node.clone() }]);
+                        has_made = true;
+                    } else {
+                        has_made |= node.make_lists(name);
+                    }
                 }
-                is_one || node.make_lists(name) || has_made
-            }),
-            NodeKind::List(items) => {
-                items.iter_mut().filter_map(|item| item.make_lists(name).then_some(())).count() > 0
             }
-            NodeKind::Scalar(_) => false,
+            NodeKind::List(items) => items.iter_mut().for_each(|item| has_made |= item.make_lists(name)),
+            NodeKind::Scalar(_) => {}
         }
+        has_made
     }
 
     /// Takes the node at this dotted key out of the tree; false where there is none.

@@ -154,8 +154,9 @@ fn follow(snapshot: &Snapshot, start: &str, first: &str) -> Way {
         if head.parse(text.into_bytes(), entrance.listener.spec.head_rules()).is_err() {
             return Way::Elsewhere;
         }
-        let route = entrance.table.router.find(&head).and_then(|at| entrance.table.routes.get(at));
-        let Some(route) = route.filter(|route| hop > 0 || *route.name == *first) else { return Way::Elsewhere };
+        let Some(route) = entrance.table.find(&head).filter(|route| hop > 0 || *route.name == *first) else {
+            return Way::Elsewhere;
+        };
         let scheme = if is_secure { "https" } else { "http" };
         let client = std::net::Ipv4Addr::LOCALHOST.into();
         let context = Context { client, scheme, is_trusted: false, tls: None };

@@ -10,7 +10,7 @@ use crate::config::problem::Problem;
 use crate::config::source::Source;
 use crate::mailbox::Acceptor;
 use crate::snapshot::{Label, Snapshot, SocketAccess};
-use crate::sys::socket;
+use crate::sys::socket::{self, has_no_family};
 use crate::units::ListenAddress;
 
 /// How long another process may take to let go of an address when this one starts: one that was killed is gone before its rings
@@ -19,15 +19,18 @@ const LET_GO: Duration = Duration::from_secs(2);
 /// How often it is tried.
 const TRY_AGAIN: Duration = Duration::from_millis(20);
 
-/// Binds what is to be bound at start. An address that is taken is tried again for a while.
+/// Binds what is to be bound at start. An address that is taken, as `reason` says of the error, is tried again for a while.
 ///
 /// # Errors
 /// Those of `bind`, once that while is over.
-pub async fn once_free<T, E>(is_taken: impl Fn(&E) -> bool, mut bind: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub async fn once_free<T, E>(
+    reason: impl Fn(&E) -> &io::Error,
+    mut bind: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
     let until = tokio::time::Instant::now() + LET_GO;
     loop {
         match bind() {
-            Err(error) if is_taken(&error) && tokio::time::Instant::now() < until => {
+            Err(error) if reason(&error).kind() == io::ErrorKind::AddrInUse && tokio::time::Instant::now() < until => {
                 tokio::time::sleep(TRY_AGAIN).await;
             }
             outcome => return outcome,
@@ -175,10 +178,6 @@ fn bind(
 fn bind_unix(path: &Path, access: SocketAccess, workers: usize) -> io::Result<Vec<Vec<Acceptor>>> {
     let listener = socket::listen_unix(path, access.mode, access.group)?;
     (0..workers).map(|_| Ok(vec![Acceptor::Unix(listener.try_clone()?)])).collect()
-}
-
-fn has_no_family(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// What is wrong where the socket of a listener cannot be bound.

@@ -241,7 +241,7 @@ mod tests {
         troubles.note_failure(Failure::ConnectRefused, 5);
         let mut looked = |seconds| look(&mut stories, &troubles, start + s(seconds));
         assert_eq!(looked(0), [(Failure::ConnectRefused, News::Fails(s(0), 1))]);
-        troubles.note_success(6);
+        troubles.note_success();
         assert_eq!((looked(9), troubles.is_open()), (Vec::new(), true));
         assert_eq!(looked(10), [(Failure::ConnectRefused, News::Over(s(0), 1))]);
         assert!(!troubles.is_open());

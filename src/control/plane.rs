@@ -83,8 +83,7 @@ impl Plane {
         checks.attend(&compiled.snapshot);
         access_log::open(&log, &source).await?;
         let bound = Bound::default();
-        let is_taken = |(_, error): &(String, std::io::Error)| error.kind() == std::io::ErrorKind::AddrInUse;
-        let change = once_free(is_taken, || bound.prepare(&compiled.snapshot, workers)).await;
+        let change = once_free(|(_, error)| error, || bound.prepare(&compiled.snapshot, workers)).await;
         let change = change.map_err(|fault| vec![listeners::problem(&source, &fault)])?;
         Ok(Self {
             sources: Sources::new(path.as_deref(), &source),

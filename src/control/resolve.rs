@@ -40,6 +40,13 @@ struct ResolvedName {
     told_at: u32,
 }
 
+impl ResolvedName {
+    /// One that is due, and of which nothing is known.
+    fn unknown() -> Self {
+        Self { addresses: Vec::new(), has_timed_out: false, due: Instant::now(), failures: 0, told_at: 1 }
+    }
+}
+
 /// What a look-up gave: addresses and until when they hold.
 type Resolution = Result<(Vec<IpAddr>, Instant), LookUpError>;
 
@@ -101,16 +108,7 @@ impl Resolver {
             tasks.spawn(look_up(self.client.clone(), Arc::clone(name)));
         }
         while let Some(Ok((name, answer))) = tasks.join_next().await {
-            self.entries.insert(
-                Arc::clone(&name),
-                ResolvedName {
-                    addresses: Vec::new(),
-                    has_timed_out: false,
-                    due: Instant::now(),
-                    failures: 0,
-                    told_at: 1,
-                },
-            );
+            self.entries.insert(Arc::clone(&name), ResolvedName::unknown());
             self.take(&name, answer);
         }
     }
@@ -165,9 +163,9 @@ impl Resolver {
                 entry.failures = entry.failures.saturating_add(1);
                 let wait = RETRY.saturating_mul(1 << (entry.failures - 1).min(8)).min(RETRY_MAX);
                 entry.due = Instant::now() + wait;
-                let is_news =
-                    entry.has_timed_out != matches!(error, LookUpError::TimedOut) && entry.addresses.is_empty();
-                entry.has_timed_out = matches!(error, LookUpError::TimedOut);
+                let has_timed_out = matches!(error, LookUpError::TimedOut);
+                let is_news = entry.has_timed_out != has_timed_out && entry.addresses.is_empty();
+                entry.has_timed_out = has_timed_out;
                 if entry.failures >= entry.told_at {
                     entry.told_at = entry.failures.saturating_mul(TOLD_FACTOR);
                     let (reason, kept, failures) = (error.in_words(), in_words(&entry.addresses), entry.failures);

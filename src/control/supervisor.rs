@@ -14,7 +14,7 @@ use crate::mailbox::{Mailbox, Order};
 use crate::sys::clock::monotonic_us;
 
 /// The service manager, if there is one that listens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Supervisor {
     socket: Option<(UnixDatagram, SocketAddr)>,
     /// Twice as often as it wants to hear that this process is alive.

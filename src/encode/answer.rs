@@ -64,10 +64,10 @@ fn told_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
 
 fn text_page(status: u16, title: &str, meaning: &str, cause: Option<&str>) -> String {
     let mut page = format!("{status} {title}\n");
-    for line in [Some(meaning.to_owned()).filter(|line| !line.is_empty()), cause.map(|cause| format!("cause: {cause}"))]
-    {
-        page.extend(line.map(|line| line + "\n"));
+    if !meaning.is_empty() {
+        page.extend([meaning, "\n"]);
     }
+    page.extend(cause.map(|cause| format!("cause: {cause}\n")));
     page
 }
 

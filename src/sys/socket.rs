@@ -31,12 +31,8 @@ const TCP_CLOSE_WAIT: u8 = 8;
 /// # Errors
 /// Those of the operating system.
 pub fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+    let socket = tcp_socket(address)?;
     socket.set_reuse_port(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.bind(&address.into())?;
@@ -49,14 +45,26 @@ pub fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// # Errors
 /// Those of the operating system.
 pub fn listen_alone(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = tcp_socket(address)?;
+    socket.bind(&address.into())?;
+    socket.listen(128)?;
+    Ok(socket.into())
+}
+
+/// A socket that is to listen on this address: one of IPv6 is for IPv6 alone.
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.bind(&address.into())?;
-    socket.listen(128)?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+/// True where this host does not have the address's family, such as IPv6.
+#[must_use]
+pub fn has_no_family(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// Fails where somebody else already listens on this address, which `SO_REUSEPORT` would hide.
@@ -64,13 +72,7 @@ pub fn listen_alone(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// # Errors
 /// `AddrInUse`, or what else binding fails with.
 pub fn check_free(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.cloexec(), Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(1)
+    listen_alone(address).map(drop)
 }
 
 /// Binds and listens on a path, for those whom mode and group let connect. A socket file that nobody listens on any more is replaced; any other file is not.

@@ -29,8 +29,8 @@ struct Ledger {
     /// Position of the last one in `kinds`.
     last: AtomicUsize,
     last_ms: AtomicU64,
+    /// Failures since the last success.
     in_a_row: AtomicU32,
-    succeeded_ms: AtomicU64,
 }
 
 /// The last failure.
@@ -58,13 +58,11 @@ impl Troubles {
     }
 
     /// Notes that something succeeded. Where nothing failed of late this reads a flag and no more.
-    pub fn note_success(&self, now_ms: u64) {
-        if !self.is_open() {
-            return;
-        }
-        if let Some(ledger) = self.ledger.get() {
+    pub fn note_success(&self) {
+        if self.is_open()
+            && let Some(ledger) = self.ledger.get()
+        {
             ledger.in_a_row.store(0, Ordering::Relaxed);
-            ledger.succeeded_ms.store(now_ms, Ordering::Relaxed);
         }
     }
 
@@ -97,10 +95,7 @@ impl Troubles {
     /// True where something succeeded since the last failure.
     #[must_use]
     pub fn has_succeeded_since(&self) -> bool {
-        let since = |ledger: &Ledger| {
-            ledger.in_a_row.load(Ordering::Relaxed) == 0 && ledger.succeeded_ms.load(Ordering::Relaxed) > 0
-        };
-        self.ledger.get().is_none_or(|ledger| since(ledger))
+        self.ledger.get().is_none_or(|ledger| ledger.in_a_row.load(Ordering::Relaxed) == 0)
     }
 
     /// How often each failure was counted, in the order in which they came up.
@@ -149,7 +144,7 @@ mod tests {
     #[test]
     fn failures_are_counted_by_kind_and_successes_only_after_one() {
         let troubles = Troubles::default();
-        troubles.note_success(1);
+        troubles.note_success();
         assert!(!troubles.is_open() && !troubles.is_failing() && troubles.last().is_none());
         for now_ms in 1..=2 {
             troubles.note_failure(Failure::ConnectRefused, now_ms);
@@ -160,7 +155,7 @@ mod tests {
         assert_eq!(counts, [(Failure::ConnectRefused, 2), (Failure::UpstreamBadHeader("status"), 1)]);
         let last = LastFailure { failure: Failure::UpstreamBadHeader("status"), at_ms: 3, in_a_row: 3 };
         assert_eq!(troubles.last(), Some(last));
-        troubles.note_success(4);
+        troubles.note_success();
         assert!(!troubles.is_failing() && troubles.has_succeeded_since());
         troubles.close();
         assert!(!troubles.is_open());

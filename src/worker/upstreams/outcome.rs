@@ -42,8 +42,8 @@ pub(crate) fn succeeds<T: Transport>(
 ) {
     let now_ms = kit.transport.coarse_ms();
     let endpoint = &permit.endpoint;
-    endpoint.state.troubles.note_success(now_ms);
-    to.snapshot().counts.troubles.note_success(now_ms);
+    endpoint.state.troubles.note_success();
+    to.snapshot().counts.troubles.note_success();
     if facts.is_reused && !is_stream {
         let mut habit = endpoint.habit.borrow_mut();
         habit.succeeds();
