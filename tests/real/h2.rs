@@ -24,6 +24,30 @@ fn with_secure(engine: &'static str, authority: &Authority, secure: SocketAddr, 
 }
 
 #[test]
+fn an_upload_that_is_refused_sees_why() {
+    let authority = Authority::new();
+    for engine in ENGINES {
+        let secure = free_address();
+        let rest = format!(
+            "[[routes]]\nname = \"no\"\npaths = [{{ prefix = \"/no\" }}]\nfilters = [{{ respond = {{ status = 403 }} }}]\n{}",
+            service(&["127.0.0.1:1".parse().unwrap()], "")
+        );
+        let proxy = with_secure(engine, &authority, secure, &rest);
+        let body = proxy.folder.join("body");
+        std::fs::write(&body, crate::support::noise(7, 1_000_000)).unwrap();
+        let data = format!("@{}", body.display());
+        for (target, expected) in [("/no", "403"), ("/dead", "502")] {
+            for _ in 0..5 {
+                let mut curl = tool("curl", "curl");
+                curl.args(["-s", "-S", "-k", "--http2", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}"]);
+                let status = output(curl.args(["--data-binary", &data]).arg(format!("https://{secure}{target}")));
+                assert_eq!(status, expected, "{engine} {target}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_case_of_the_rules_is_answered_as_they_say() {
     for engine in ENGINES {
         let origin = echo();

@@ -48,7 +48,8 @@ pub(super) fn take_data(core: &mut Core, frame: Frame<'_>) -> Result<(), Connect
     if !is_of_length {
         return core.break_stream(key, ErrorCode::Protocol, "content_length");
     }
-    if stream.drains_until_ms.is_some() {
+    let is_draining = stream.drains_until_ms.is_some();
+    if is_draining {
         passed_over = counted;
     } else {
         stream.put_body(data);
@@ -56,14 +57,17 @@ pub(super) fn take_data(core: &mut Core, frame: Frame<'_>) -> Result<(), Connect
     if passed_over > 0 {
         core.window.release(passed_over);
         let increment = stream.window.release(passed_over, 0);
-        core.writer.put_window_update(id, increment);
+        // Nobody wants what is left, so that what the window lets through is all that comes.
+        if !is_draining {
+            core.writer.put_window_update(id, increment);
+        }
     }
     let was_held = stream.incoming == Incoming::Held;
     if ends_stream {
         stream.incoming = Incoming::Ended;
     }
     stream.wake_receiver();
-    let is_drained = ends_stream && stream.drains_until_ms.is_some();
+    let is_drained = ends_stream && is_draining;
     if was_held && (ends_stream || !data.is_empty()) {
         return server::decide(core, key, !data.is_empty());
     }

@@ -147,7 +147,6 @@ impl<'a> Handle<'a> {
         let Some(stream) = core.store.get(key) else { return };
         let (end, is_sent, is_refused) = (stream.end, stream.outgoing == SentPart::All, stream.is_refused);
         let has_ended = stream.incoming == Incoming::Ended;
-        let is_whole = stream.length_left == Some(0);
         core.let_go(key);
         if core.standing == ConnectionStanding::Over || end.is_some() {
             let is_theirs = matches!(end, Some(StreamEnd::Reset(_)));
@@ -157,12 +156,10 @@ impl<'a> Handle<'a> {
             (Role::Server, false) => Some(ErrorCode::Internal),
             (Role::Server, true) if is_refused => Some(ErrorCode::Protocol),
             (_, true) if has_ended => None,
-            // All bytes are here but not the end, which most clients send by a frame of its own: it is on its way.
-            (Role::Server, true) if is_whole => {
-                return core.drain(key);
-            }
-            // The answer is whole; what is left of the request is not wanted (RFC 9113 §8.1).
-            (Role::Server, true) => Some(ErrorCode::NoError),
+            // Where all bytes are here the end, which most clients send by a frame of its own, is on its way. Where they are not, the
+            // answer is whole and the rest is not wanted (RFC 9113 §8.1); but a client that is told so at once may take the reset
+            // for the answer, as curl 7.88 does, so it has a moment to stop by itself.
+            (Role::Server, true) => return core.drain(key),
             (Role::Client, _) => Some(ErrorCode::Cancel),
         };
         if let Some(code) = code {
