@@ -171,13 +171,12 @@ fn write_response() -> Run {
                 framing: head.framing(),
                 persistence: Persistence::KeepAlive,
                 passes_length: false,
-                is_secure: false,
                 grpc_web: None,
                 now: None,
             };
             out.clear();
             let response = UpstreamResponse { head: &head, bytes: RESPONSE.as_bytes() };
-            put_response_head(black_box(&mut out), response, &terms, &Edits::NONE);
+            put_response_head(black_box(&mut out), response, &terms, [None; 3]);
         }
     })
 }

@@ -6,15 +6,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::config::Config;
 use crate::config::listeners::ListenerSpec;
 use crate::config::routes::RouteSpec;
 use crate::config::services::ServiceSpec;
 use crate::config::source::Source;
-use crate::control::compile::{Kept, Resolved, compile};
+use crate::control::compile::{Kept, Parts, Resolved, compile};
 use crate::failure::Failure;
-use crate::filter::context::{Answer, Context, Verdict};
+use crate::filter::context::{Answer, Context, Notes, Verdict};
 use crate::proto::h1::authority::parts;
 use crate::proto::h1::request::RequestHead;
+use crate::route::{PathPattern, Router, Rule};
 use crate::snapshot::{Entrance, Snapshot};
 
 /// The request that is asked about.
@@ -30,17 +32,17 @@ pub(super) struct AskedRequest<'a> {
 pub(super) fn explain(path: &Path, asked: &AskedRequest<'_>, (all, as_json): (bool, bool)) -> anyhow::Result<i32> {
     let compiled = Source::read(path).and_then(|source| {
         let compiled = compile(&source, &Resolved::new(), &mut Kept::default(), 1)?;
-        Ok((source, compiled.snapshot))
+        Ok((source, compiled))
     });
-    let (source, snapshot) = match compiled {
+    let (source, compiled) = match compiled {
         Ok(compiled) => compiled,
         Err(problems) => return Ok(super::check::tell(&problems)),
     };
     let url = Url::of(asked.url)?;
-    let (entrances, note) = entrances(&snapshot, &url);
+    let (entrances, note) = entrances(&compiled.snapshot, &url);
     let mut ways = Vec::new();
     for entrance in entrances {
-        let mut way = way(&source, entrance, asked, &url)?;
+        let mut way = way(&source, (entrance, &compiled.parts), asked, &url)?;
         if let (Some(way), Some(note)) = (way.as_object_mut(), &note) {
             way.insert("note".to_owned(), note.clone().into());
         }
@@ -92,7 +94,12 @@ fn entrances<'a>(snapshot: &'a Snapshot, url: &Url<'_>) -> (Vec<&'a Entrance>, O
 }
 
 /// What becomes of the request at a listener.
-fn way(source: &Source, entrance: &Entrance, asked: &AskedRequest<'_>, url: &Url<'_>) -> anyhow::Result<Value> {
+fn way(
+    source: &Source,
+    (entrance, parts): (&Entrance, &Parts),
+    asked: &AskedRequest<'_>,
+    url: &Url<'_>,
+) -> anyhow::Result<Value> {
     let listener = &entrance.listener;
     let mut way = Map::new();
     way.insert("listener".to_owned(), (*listener.name).into());
@@ -103,7 +110,7 @@ fn way(source: &Source, entrance: &Entrance, asked: &AskedRequest<'_>, url: &Url
     text.push_str("\r\n");
     let mut head = RequestHead::default();
     match head.parse(text.into_bytes(), listener.spec.head_rules()) {
-        Ok(()) => follow(source, entrance, &mut head, url.scheme, &mut way)?,
+        Ok(()) => follow(source, (entrance, parts), &mut head, (url.scheme, url.port), &mut way)?,
         Err(fault) => refuse(&mut way, Failure::from(fault)),
     }
     Ok(Value::Object(way))
@@ -121,9 +128,9 @@ fn refuse(way: &mut Map<String, Value>, failure: Failure) {
 
 fn follow(
     source: &Source,
-    entrance: &Entrance,
+    (entrance, parts): (&Entrance, &Parts),
     head: &mut RequestHead,
-    scheme: &'static str,
+    (scheme, port): (&'static str, u16),
     way: &mut Map<String, Value>,
 ) -> anyhow::Result<()> {
     let config = &source.config;
@@ -133,20 +140,21 @@ fn follow(
     let written = |name: &str| config.routes.iter().find(|written| written.name == name);
     let Some((route, written)) = route.and_then(|route| Some((route, written(&route.name)?))) else {
         refuse(way, Failure::NoRoute);
+        way.insert("looked_at".to_owned(), looked_at(config, entrance, parts, head).into());
         return Ok(());
     };
     way.insert("route".to_owned(), (*route.name).into());
     way.insert("because".to_owned(), reason(written).into());
     way.insert("filters".to_owned(), serde_json::to_value(&written.filters)?);
-    let client = std::net::Ipv4Addr::LOCALHOST.into();
-    match route.chain.on_request(head, &Context { client, scheme, is_trusted: false, tls: None }) {
+    let context = Context { route: &route.name, port, ..Context::of_nobody(scheme) };
+    match route.chain.on_request(head, &context, &mut Notes::default()) {
         Verdict::Answer(Answer { status, fields, .. }) => {
             let fields: Map<_, _> = fields.iter().map(|(name, value)| (lossy(name), lossy(value).into())).collect();
             way.insert("answer".to_owned(), json!({ "status": status, "fields": fields }));
             return Ok(());
         }
-        Verdict::Fail(failure) => {
-            refuse(way, failure);
+        Verdict::Refuse(refusal) => {
+            refuse(way, refusal.failure);
             return Ok(());
         }
         Verdict::Pass => {}
@@ -163,6 +171,42 @@ fn follow(
     way.insert("balance".to_owned(), service.balance.to_string().into());
     way.insert("service_settings".to_owned(), serde_json::to_value(&**service)?);
     Ok(())
+}
+
+/// Routes that are told where none matched.
+const LOOKED_AT_MAX: usize = 10;
+
+/// The routes of the listener, those that came nearest first, each with what about the request it does not take.
+fn looked_at(config: &Config, entrance: &Entrance, parts: &Parts, head: &RequestHead) -> Vec<String> {
+    let listener = &*entrance.listener.name;
+    let of_listener = |route: &&std::sync::Arc<RouteSpec>| {
+        route.listeners.is_empty() || route.listeners.iter().any(|name| name == listener)
+    };
+    let mut misses: Vec<_> = config
+        .routes
+        .iter()
+        .filter(of_listener)
+        .filter_map(|route| {
+            let rule = parts.rule(&route.name)?;
+            let anywhere =
+                Rule { paths: vec![PathPattern::prefix("/")], conditions: std::sync::Arc::default(), ..rule.clone() };
+            let anyhow = Rule { conditions: std::sync::Arc::default(), ..rule.clone() };
+            let takes = |rule: &Rule| Router::build([rule]).is_ok_and(|router| router.find(head).is_some());
+            let (came, why) = match (takes(&anywhere), takes(&anyhow)) {
+                (false, _) => (0, "not its host"),
+                (true, false) => (1, "its host, but not its path"),
+                (true, true) => (2, "its host and path, but not its methods, headers or query"),
+            };
+            Some((came, format!("route {}: {why}; {}", route.name, reason(route))))
+        })
+        .collect();
+    misses.sort_by_key(|(came, _)| std::cmp::Reverse(*came));
+    let left = misses.len().saturating_sub(LOOKED_AT_MAX);
+    let mut told: Vec<_> = misses.into_iter().take(LOOKED_AT_MAX).map(|(_, text)| text).collect();
+    if left > 0 {
+        told.push(format!("and {left} others"));
+    }
+    told
 }
 
 /// The conditions that were met.
@@ -212,6 +256,9 @@ fn print(way: &Value, all: bool) {
         let words = ["cause", "meaning"].into_iter().filter_map(|key| answer.get(key)?.as_str());
         let rest: Vec<_> = words.map(str::to_owned).chain(fields).collect();
         println!("  answered {} {}", answer["status"], rest.join(", "));
+        for looked_at in way["looked_at"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            println!("    looked at {looked_at}");
+        }
         return;
     }
     println!("    forwarded as {}", text("forwarded_as"));

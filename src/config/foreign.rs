@@ -4,7 +4,7 @@
 type ForeignWord = (&'static str, &'static str, &'static str);
 
 /// Sorted by the word.
-const WORDS: [ForeignWord; 139] = [
+const WORDS: [ForeignWord; 149] = [
     ("access-log", "HAProxy", "`access_log`"),
     ("accessLog", "Traefik", "`access_log`"),
     ("add_header", "nginx", "a filter of the route: `{ response_headers = { add = { NAME = \"value\" } } }`"),
@@ -14,7 +14,7 @@ const WORDS: [ForeignWord; 139] = [
         "`address` of a listener: \"0.0.0.0:80\" for IPv4, \"[::]:80\" for IPv6, \":80\" for both",
     ),
     ("alias", "nginx", "nothing: files are not served here; let a web server serve them and name it in `endpoints`"),
-    ("allow", "nginx", "nothing yet: filters by address are not built"),
+    ("allow", "nginx", "a filter of the route: `{ allow = [\"10.0.0.0/8\"] }`"),
     ("auth_basic", "nginx", "nothing yet: passwords are not asked for here"),
     ("auth_request", "nginx", "nothing yet: requests are not checked by another service here"),
     ("backend", "HAProxy and Traefik 1", "a service: `[services.NAME]` with `endpoints`"),
@@ -38,7 +38,7 @@ const WORDS: [ForeignWord; 139] = [
     ("connect_timeout", "Envoy", "`timeouts.connect` of the service"),
     ("default_backend", "HAProxy", "a route without `hosts` and `paths`: it takes what no other takes"),
     ("default_server", "nginx", "a route without `hosts`: it takes what no other takes"),
-    ("deny", "nginx", "nothing yet: filters by address are not built"),
+    ("deny", "nginx", "a filter of the route: `{ deny = [\"10.0.0.1\"] }`"),
     ("encode", "Caddy", "nothing yet: answers are passed as they come"),
     ("entryPoints", "Traefik", "listeners: `[listeners.NAME]`; in a route `listeners = [\"NAME\"]`"),
     ("entrypoints", "Traefik", "listeners: `[listeners.NAME]`; in a route `listeners = [\"NAME\"]`"),
@@ -76,6 +76,8 @@ const WORDS: [ForeignWord; 139] = [
     ("if", "nginx", "conditions of a route: `headers`, `query`, `methods`"),
     ("include", "nginx", "nothing: a configuration is one file"),
     ("insecureSkipVerify", "Traefik", "`tls.insecure_skip_verify` of the service"),
+    ("ipAllowList", "Traefik", "a filter of the route: `{ allow = [\"10.0.0.0/8\"] }`"),
+    ("ipWhiteList", "Traefik", "a filter of the route: `{ allow = [\"10.0.0.0/8\"] }`"),
     ("ip_hash", "nginx", "`balance = \"hash:client_ip\"` of the service"),
     ("keepalive", "nginx", "`keep_alive` of the service: connections are kept by default"),
     (
@@ -115,12 +117,26 @@ const WORDS: [ForeignWord; 139] = [
     ("proxy_buffering", "nginx", "nothing: answers are streamed in any case"),
     ("proxy_cache", "nginx", "nothing: nothing is cached here"),
     ("proxy_connect_timeout", "nginx", "`timeouts.connect` of the service"),
+    (
+        "proxy_cookie_domain",
+        "nginx",
+        "a filter of the route: `{ cookie_rewrite = { domain = { from = \"app\", to = \"example.com\" } } }`",
+    ),
+    (
+        "proxy_cookie_path",
+        "nginx",
+        "a filter of the route: `{ cookie_rewrite = { path = { from = \"/app\", to = \"/\" } } }`",
+    ),
     ("proxy_hide_header", "nginx", "a filter of the route: `{ response_headers = { remove = [\"NAME\"] } }`"),
     ("proxy_http_version", "nginx", "nothing: upstreams are spoken to in HTTP/1.1, or HTTP/2 with `protocol = \"h2\"`"),
     ("proxy_next_upstream", "nginx", "`retry` of the service"),
     ("proxy_pass", "nginx", "`service` of the route, and `endpoints` of that service"),
     ("proxy_read_timeout", "nginx", "`timeouts.header` and `timeouts.body` of the service"),
-    ("proxy_redirect", "nginx", "nothing yet: `Location` of upstreams passes as it comes"),
+    (
+        "proxy_redirect",
+        "nginx",
+        "a filter of the route: `{ location_rewrite = { from = \"http://app/\", to = \"/\" } }`",
+    ),
     ("proxy_request_buffering", "nginx", "nothing: bodies are streamed"),
     ("proxy_send_timeout", "nginx", "`timeouts.send` of the service"),
     (
@@ -137,6 +153,8 @@ const WORDS: [ForeignWord; 139] = [
     ("proxy_ssl_trusted_certificate", "nginx", "`tls.ca` of the service"),
     ("proxy_ssl_verify", "nginx", "`tls` of the service: upstreams are verified unless `insecure_skip_verify = true`"),
     ("rateLimit", "Traefik", "nothing yet: rates are not limited; `limits` of a service bounds requests at once"),
+    ("read", "others", "`timeouts.header` and `timeouts.body`"),
+    ("read_timeout", "others", "`timeouts.header` and `timeouts.body` of the service"),
     (
         "real_ip_header",
         "nginx",
@@ -149,15 +167,17 @@ const WORDS: [ForeignWord; 139] = [
         "a filter of the route, `redirect`, by host, path and scheme; expressions are not built yet",
     ),
     ("redirectScheme", "Traefik", "a filter of the route: `{ redirect = { scheme = \"https\", status = 301 } }`"),
-    ("replacePath", "Traefik", "nothing yet: `strip_prefix` and `add_prefix` are what changes paths"),
+    ("replacePath", "Traefik", "a filter of the route: `{ rewrite = { path = \"/…\", replaced_path = true } }`"),
+    ("replacePathRegex", "Traefik", "a filter of the route: `{ rewrite = { regex = \"^/a(.*)$\", path = \"/b$1\" } }`"),
     ("resolver", "nginx", "nothing to write: names are resolved by /etc/resolv.conf, again and again"),
+    ("retries", "others", "`retry = { attempts = 2 }` of the service"),
     (
         "return",
         "nginx",
         "a filter of the route: `{ respond = { status = 200, body = \"…\" } }` or `{ redirect = { … } }`",
     ),
     ("reverse_proxy", "Caddy", "`service` of the route, and `endpoints` of that service"),
-    ("rewrite", "nginx", "filters of the route: `strip_prefix`, `add_prefix`; expressions are not built yet"),
+    ("rewrite", "nginx", "a filter of the route: `{ rewrite = { regex = \"^/a(.*)$\", path = \"/b$1\" } }`"),
     ("root", "nginx", "nothing: files are not served here; let a web server serve them and name it in `endpoints`"),
     ("router", "Traefik", "a route: `[[routes]]`"),
     ("routers", "Traefik", "routes: `[[routes]]`"),
@@ -192,6 +212,8 @@ const WORDS: [ForeignWord; 139] = [
     ("websocket", "others", "nothing to write: upgrades pass by themselves"),
     ("worker_connections", "nginx", "`workers.connections_max`"),
     ("worker_processes", "nginx", "`workers.threads`"),
+    ("write", "others", "`timeouts.send`"),
+    ("write_timeout", "others", "`timeouts.send`"),
 ];
 
 /// What is said of a word here, `None` where it is nobody's: `in nginx; here …`.

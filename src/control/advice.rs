@@ -6,7 +6,7 @@ use crate::config::problem::Problem;
 use crate::config::routes::RouteSpec;
 use crate::config::source::Source;
 use crate::filter::Filter;
-use crate::filter::context::{Answer, Context, Verdict};
+use crate::filter::context::{Answer, Context, Notes, Verdict};
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::{Entrance, Snapshot};
@@ -26,6 +26,7 @@ pub fn advice(source: &Source, snapshot: &Snapshot, resolved: Option<&Resolved>)
     unreachable_routes(source, &mut tell);
     redirects(source, snapshot, &mut tell);
     certificates(source, snapshot, &mut tell);
+    open_admin(source, &mut tell);
     if let Some(resolved) = resolved {
         names(source, resolved, &mut tell);
     }
@@ -158,9 +159,9 @@ fn follow(snapshot: &Snapshot, start: &str, first: &str) -> Way {
             return Way::Elsewhere;
         };
         let scheme = if is_secure { "https" } else { "http" };
-        let client = std::net::Ipv4Addr::LOCALHOST.into();
-        let context = Context { client, scheme, is_trusted: false, tls: None };
-        match route.chain.on_request(&mut head, &context) {
+        let port = entrance.listener.port;
+        let context = Context { route: &route.name, port, ..Context::of_nobody(scheme) };
+        match route.chain.on_request(&mut head, &context, &mut Notes::default()) {
             Verdict::Answer(Answer { fields, .. }) => {
                 let location = fields.iter().find(|(name, _)| *name == b"Location");
                 let Some((_, location)) = location else { return Way::Elsewhere };
@@ -172,10 +173,19 @@ fn follow(snapshot: &Snapshot, start: &str, first: &str) -> Way {
                 seen.push(location);
             }
             Verdict::Pass if hop == 0 && route.service.is_none() => return Way::Nowhere,
-            Verdict::Pass | Verdict::Fail(_) => return Way::Elsewhere,
+            Verdict::Pass | Verdict::Refuse(_) => return Way::Elsewhere,
         }
     }
     Way::Elsewhere
+}
+
+/// An admin listener that others than this host reach.
+fn open_admin(source: &Source, tell: &mut Tell<'_>) {
+    let addresses = source.config.admin.as_ref().map(|admin| admin.address.sockets()).unwrap_or_default();
+    if addresses.iter().any(|address| address.ip().is_unspecified()) {
+        let remedy = "bind it to 127.0.0.1 or to the address of a network that outsiders do not reach";
+        tell("admin.address", "everybody who reaches this host reaches the metrics and the API".to_owned(), remedy);
+    }
 }
 
 /// Hosts of routes that no certificate of a listener is for.

@@ -8,7 +8,7 @@ use super::wire::{FieldWriter, H2Head, Text};
 use crate::failure::Failure;
 use crate::failure::details::Details;
 use crate::failure::row::Fault;
-use crate::filter::context::Answer;
+use crate::filter::context::{Answer, Refusal};
 use crate::proto::h1::encode::{put_status_line, reason};
 use crate::proto::h1::request::RequestHead;
 
@@ -29,24 +29,29 @@ pub struct AnswerTerms<'a> {
     pub edits: EditsOfResponse<'a>,
 }
 
-/// The answer to a failure: text, HTML or JSON, as the client accepts, or the fields of gRPC.
+/// The answer to a failure: text, HTML or JSON, as the client accepts, or the fields of gRPC. `refusal` is what the filter says that
+/// refused it.
 #[must_use]
-pub fn failure_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
+pub fn failure_answer(failure: Failure, refusal: Option<&Refusal>, terms: &AnswerTerms<'_>) -> Answer<'static> {
     let row = failure.row();
-    let mut answer = if terms.is_grpc { grpc_answer(failure, terms) } else { told_answer(failure, terms) };
+    let status = refusal.and_then(|refusal| refusal.status).unwrap_or(row.status);
+    let mut answer = if terms.is_grpc { grpc_answer(failure, terms) } else { told_answer(failure, status, terms) };
     if terms.details != Details::None && !row.token.is_empty() {
         let value = format!("ringress; error={}; details=\"{failure}\"", row.token);
         answer.fields.push((b"Proxy-Status", Cow::Owned(value.into_bytes())));
     }
-    if let Some(seconds) = row.handling.retry_after_s.filter(|_| !terms.is_grpc) {
+    let own = refusal.map(|refusal| &refusal.fields[..]).unwrap_or_default();
+    let says_when = own.iter().any(|(name, _)| *name == b"Retry-After");
+    if let Some(seconds) = row.handling.retry_after_s.filter(|_| !terms.is_grpc && !says_when) {
         answer.fields.push((b"Retry-After", Cow::Owned(seconds.to_string().into_bytes())));
     }
+    answer.fields.extend(own.iter().map(|(name, value)| (*name, Cow::Owned(value.clone()))));
     answer
 }
 
-fn told_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
+fn told_answer(failure: Failure, status: u16, terms: &AnswerTerms<'_>) -> Answer<'static> {
     let row = failure.row();
-    let title = reason(row.status);
+    let title = reason(status);
     // What a client did wrong is its own affair; what went wrong behind us is not an end user's.
     let meaning = match terms.details {
         Details::Header | Details::None if row.handling.fault != Fault::Client => "",
@@ -54,12 +59,12 @@ fn told_answer(failure: Failure, terms: &AnswerTerms<'_>) -> Answer<'static> {
     };
     let cause = (terms.details == Details::Body).then(|| failure.to_string());
     let (content_type, body) = match form(&terms.head.value(b"accept").unwrap_or_default()) {
-        Form::Text => ("text/plain; charset=utf-8", text_page(row.status, title, meaning, cause.as_deref())),
-        Form::Html => ("text/html; charset=utf-8", html_page(row.status, title, meaning, cause.as_deref())),
-        Form::Json => ("application/json", json_page(row.status, title, meaning, cause.as_deref())),
+        Form::Text => ("text/plain; charset=utf-8", text_page(status, title, meaning, cause.as_deref())),
+        Form::Html => ("text/html; charset=utf-8", html_page(status, title, meaning, cause.as_deref())),
+        Form::Json => ("application/json", json_page(status, title, meaning, cause.as_deref())),
     };
     let fields = vec![(&b"Content-Type"[..], Cow::Borrowed(content_type.as_bytes()))];
-    Answer { status: row.status, fields, body: Cow::Owned(body.into_bytes()) }
+    Answer { status, fields, body: Cow::Owned(body.into_bytes()) }
 }
 
 fn text_page(status: u16, title: &str, meaning: &str, cause: Option<&str>) -> String {
@@ -179,10 +184,10 @@ mod tests {
             keep_alive: false,
             now: SystemTime::UNIX_EPOCH,
             is_grpc,
-            edits: [None; 2],
+            edits: [None; 3],
         };
         let mut out = Vec::new();
-        put_answer(&mut out, &failure_answer(Failure::ConnectRefused, &terms), &terms);
+        put_answer(&mut out, &failure_answer(Failure::ConnectRefused, None, &terms), &terms);
         String::from_utf8(out).unwrap()
     }
 
@@ -196,7 +201,7 @@ mod tests {
             keep_alive: true,
             now,
             is_grpc: false,
-            edits: [None; 2],
+            edits: [None; 3],
         };
         let answer = |status| {
             let mut out = Vec::new();
@@ -228,10 +233,10 @@ mod tests {
         };
         let head = RequestHead::default();
         let now = SystemTime::UNIX_EPOCH;
-        let edits = [Some(&edits), None];
+        let edits = [Some(&edits), None, None];
         let terms = AnswerTerms { head: &head, details: Details::Body, keep_alive: true, now, is_grpc: false, edits };
         let mut out = Vec::new();
-        put_answer(&mut out, &failure_answer(Failure::ConnectRefused, &terms), &terms);
+        put_answer(&mut out, &failure_answer(Failure::ConnectRefused, None, &terms), &terms);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\r\nX-Frame-Options: DENY\r\n") && !text.contains("Proxy-Status"), "{text}");
     }
@@ -259,10 +264,10 @@ mod tests {
             keep_alive: true,
             now: SystemTime::UNIX_EPOCH,
             is_grpc: false,
-            edits: [None; 2],
+            edits: [None; 3],
         };
         let shown = |failure, details| {
-            let answer = failure_answer(failure, &terms(details));
+            let answer = failure_answer(failure, None, &terms(details));
             let has_field = answer.fields.iter().any(|(name, _)| *name == b"Proxy-Status");
             (has_field, String::from_utf8(answer.body.into_owned()).unwrap())
         };

@@ -110,7 +110,7 @@ impl<'a> UpstreamTarget<'a> {
     #[must_use]
     pub fn host_of(&self, head: &'a RequestHead) -> &'a [u8] {
         let of_client = if head.authority().is_empty() { self.fallback } else { head.authority() };
-        self.host.unwrap_or(of_client)
+        head.rewritten_host().or(self.host).unwrap_or(of_client)
     }
 }
 

@@ -191,7 +191,7 @@ fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Ho
         out.number(b"Max-Forwards", left.saturating_sub(1));
     }
     if writes(b"x-request-id") {
-        match head.only(Known::XRequestId).filter(|id| hop.is_trusted && is_request_id(id)) {
+        match head.told_request_id().filter(|_| hop.is_trusted) {
             Some(id) => out.field(b"X-Request-ID", id),
             None => out.composed(b"X-Request-ID", |value| put_request_id(value, hop.request_id)),
         }
@@ -223,11 +223,6 @@ fn put_forwarded(value: &mut Vec<u8>, head: &RequestHead, hop: &Hop<'_>) {
         value.extend_from_slice(host);
         value.push(b'"');
     }
-}
-
-/// An identifier of another hop that is passed on: visible characters, at most 128.
-fn is_request_id(value: &[u8]) -> bool {
-    !value.is_empty() && value.len() <= 128 && value.iter().all(u8::is_ascii_graphic)
 }
 
 /// True for what the parsers of upstreams take in a path or a query. Some refuse the rest of what no URI may hold (RFC 3986 §2)

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::wire::{FieldWriter, H2Head, Text};
-use crate::filter::edits::{Edits, FieldEdits};
+use crate::filter::edits::FieldEdits;
 use crate::proto::grpc_web;
 use crate::proto::h1::encode::put_status_line;
 use crate::proto::h1::field::{Known, KnownSet};
@@ -32,8 +32,6 @@ pub struct ResponseTerms {
     pub persistence: Persistence,
     /// True where `Content-Length` is passed although there is no body: HEAD and 304.
     pub passes_length: bool,
-    /// True where the client came by TLS.
-    pub is_secure: bool,
     /// How gRPC goes to a client of gRPC-web.
     pub grpc_web: Option<grpc_web::GrpcWebKind>,
     /// For a `Date` where the upstream said none (RFC 9110 §6.6.1); `None` for an interim response.
@@ -46,7 +44,6 @@ impl ResponseTerms {
         framing: Framing::None,
         persistence: Persistence::KeepAlive,
         passes_length: false,
-        is_secure: false,
         grpc_web: None,
         now: None,
     };
@@ -61,13 +58,17 @@ pub struct UpstreamResponse<'a> {
     pub bytes: &'a [u8],
 }
 
-/// What a route changes in the fields of one response.
-pub type EditsOfResponse<'a> = [Option<&'a FieldEdits>; 2];
+/// What changes in the fields of one response: for every client, for one that came by TLS, and for what this one says.
+pub type EditsOfResponse<'a> = [Option<&'a FieldEdits>; 3];
 
 /// Appends the whole head as text.
-pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, terms: &ResponseTerms, edits: &Edits) {
+pub fn put_response_head(
+    out: &mut Vec<u8>,
+    response: UpstreamResponse<'_>,
+    terms: &ResponseTerms,
+    edits: EditsOfResponse<'_>,
+) {
     let UpstreamResponse { head, bytes } = response;
-    let edits = edits.of_response(terms.is_secure);
     put_status_line(out, head.status(), head.reason(bytes));
     let mut text = Text(out);
     put_fields(&mut text, response, terms, edits);
@@ -95,9 +96,12 @@ pub fn put_response_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, term
 /// The whole head for a stream of HTTP/2. A 101 becomes a 200 (RFC 8441 §5); `None` where its `Sec-WebSocket-Accept` does
 /// not fit the key that the upstream was sent.
 #[must_use]
-pub fn h2_response(response: UpstreamResponse<'_>, terms: &ResponseTerms, edits: &Edits) -> Option<H2Head> {
+pub fn h2_response(
+    response: UpstreamResponse<'_>,
+    terms: &ResponseTerms,
+    edits: EditsOfResponse<'_>,
+) -> Option<H2Head> {
     let head = response.head;
-    let edits = edits.of_response(terms.is_secure);
     let is_switch = head.status() == 101;
     let mut fields = begin_h2_response(if is_switch { 200 } else { head.status() });
     put_fields(&mut fields, response, terms, edits);
@@ -117,17 +121,17 @@ pub fn h2_response(response: UpstreamResponse<'_>, terms: &ResponseTerms, edits:
 }
 
 /// Appends the head of an interim response (1xx but 101). What a route takes away is left out of it, too.
-pub fn put_interim_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, edits: &Edits) {
+pub fn put_interim_head(out: &mut Vec<u8>, response: UpstreamResponse<'_>, edits: EditsOfResponse<'_>) {
     put_status_line(out, response.head.status(), response.head.reason(response.bytes));
-    put_fields(&mut Text(out), response, &ResponseTerms::INTERIM, edits.of_response(true));
+    put_fields(&mut Text(out), response, &ResponseTerms::INTERIM, edits);
     out.extend_from_slice(b"\r\n");
 }
 
 /// The head of an interim response for a stream of HTTP/2.
 #[must_use]
-pub fn h2_interim(response: UpstreamResponse<'_>, edits: &Edits) -> H2Head {
+pub fn h2_interim(response: UpstreamResponse<'_>, edits: EditsOfResponse<'_>) -> H2Head {
     let mut fields = begin_h2_response(response.head.status());
-    put_fields(&mut fields, response, &ResponseTerms::INTERIM, edits.of_response(true));
+    put_fields(&mut fields, response, &ResponseTerms::INTERIM, edits);
     H2Head { fields, is_interim: true }
 }
 
@@ -189,6 +193,7 @@ fn put_fields(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::edits::Edits;
     use crate::proto::h1::rules::Leniency;
 
     const TERMS: ResponseTerms = ResponseTerms { persistence: Persistence::SaysKeepAlive, ..ResponseTerms::INTERIM };
@@ -207,11 +212,11 @@ mod tests {
         let terms = ResponseTerms { framing: head.framing(), ..TERMS };
         let response = UpstreamResponse { head: &head, bytes };
         let mut out = Vec::new();
-        put_response_head(&mut out, response, &terms, &Edits::default());
+        put_response_head(&mut out, response, &terms, [None; 3]);
         let expected = "HTTP/1.1 200 Fine\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\
             Connection: keep-alive\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-        let head = h2_response(response, &terms, &Edits::default()).unwrap();
+        let head = h2_response(response, &terms, [None; 3]).unwrap();
         let expected = ":status: 200, server: s, set-cookie: a, set-cookie: b, content-length: 3";
         assert_eq!(head.fields.text(), expected);
     }
@@ -225,7 +230,7 @@ mod tests {
             );
             let head = parsed(bytes.as_bytes());
             let response = UpstreamResponse { head: &head, bytes: bytes.as_bytes() };
-            h2_response(response, &TERMS, &Edits::default()).map(|head| head.fields.text())
+            h2_response(response, &TERMS, [None; 3]).map(|head| head.fields.text())
         };
         assert_eq!(said(std::str::from_utf8(WEBSOCKET_ACCEPT).unwrap()).unwrap(), ":status: 200, x: y");
         assert_eq!(said("c29tZXRoaW5nIGVsc2U="), None);
@@ -237,7 +242,7 @@ mod tests {
             let head = parsed(bytes);
             let terms = ResponseTerms { now: Some(SystemTime::UNIX_EPOCH), persistence, ..TERMS };
             let mut out = Vec::new();
-            put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, &Edits::default());
+            put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, [None; 3]);
             String::from_utf8(out).unwrap()
         };
         let undated = written(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n", Persistence::KeepAlive);
@@ -259,9 +264,9 @@ mod tests {
         edits.secure_response.put.push((b"X-Secure"[..].into(), b"yes"[..].into()));
         let response = UpstreamResponse { head: &head, bytes };
         for (is_secure, expected) in [(false, "X: 1\r\n\r\n"), (true, "X: 1\r\nX-Secure: yes\r\n\r\n")] {
-            let terms = ResponseTerms { is_secure, persistence: Persistence::KeepAlive, ..TERMS };
+            let terms = ResponseTerms { persistence: Persistence::KeepAlive, ..TERMS };
             let mut out = Vec::new();
-            put_response_head(&mut out, response, &terms, &edits);
+            put_response_head(&mut out, response, &terms, edits.of_response(is_secure));
             assert_eq!(String::from_utf8(out).unwrap(), format!("HTTP/1.1 200 OK\r\n{expected}"));
         }
     }

@@ -50,8 +50,8 @@ pub enum Failure {
     RateLimited,
     /// Credentials are missing or wrong.
     AuthRequired,
-    /// The client is not allowed.
-    Denied,
+    /// The client is not allowed; by what.
+    Denied(&'static str),
     /// The authority falls under another TLS policy than the one that the connection was accepted under.
     Misdirected,
     /// The name of the endpoint does not resolve.
@@ -213,7 +213,7 @@ pub const ALL: [Failure; 54] = [
     Failure::CircuitOpen,
     Failure::RateLimited,
     Failure::AuthRequired,
-    Failure::Denied,
+    Failure::Denied("WHY"),
     Failure::Misdirected,
     Failure::DnsError,
     Failure::DnsTimeout,

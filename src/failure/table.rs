@@ -141,10 +141,10 @@ impl Failure {
                 "Credentials are missing or wrong.",
                 "No credentials, or wrong ones.",
                 "Send the right ones."]),
-            Self::Denied => row((403, 7), "denied", DENIED, Handling { is_reserved: true, ..OURS }, [
+            Self::Denied(_) => row((403, 7), "denied", DENIED, OURS, [
                 "The client is not allowed.",
-                "An address that is not on the list.",
-                "Add it to the list."]),
+                "A filter of the route refuses the client. `address`: its address is not in `allow`, or is in `deny`. `origin`: a browser asked for a page of an origin that `cors` does not list.",
+                "Where it should be let in, change the filter; behind another proxy check `listeners.NAME.trusted_proxies`, by which the client's address is known."]),
             Self::Misdirected => row((421, 14), "misdirected", DENIED, OURS, [
                 "The connection was made for another host.",
                 "A connection reused for another host.",
@@ -326,6 +326,7 @@ impl Failure {
         | Self::UpstreamBadBody(detail)
         | Self::H2Reset(detail)
         | Self::H2Broken(detail)
+        | Self::Denied(detail)
         | Self::Internal(detail) = self
         {
             return detail;

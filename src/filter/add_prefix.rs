@@ -22,7 +22,7 @@ impl AddPrefix {
 
 pub(super) fn on_request(prefix: &[u8], head: &mut RequestHead) -> Verdict<'static> {
     let added = head.target_mut().add_prefix(prefix).map_err(RequestFault::from);
-    added.map_or_else(|fault| Verdict::Fail(fault.into()), |()| Verdict::Pass)
+    added.map_or_else(|fault| Verdict::fail(fault.into()), |()| Verdict::Pass)
 }
 
 #[cfg(test)]

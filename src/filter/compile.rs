@@ -1,18 +1,22 @@
 //! Collects what is wrong with a filter while it is compiled, each fault with its remedy.
 
+use ipnet::IpNet;
+use regex::bytes::{Regex, RegexBuilder};
+
 use super::foreign::foreign_syntax;
+use super::template::Template;
 use crate::proto::h1::target::normal_path;
 
 /// Where the faults of one filter are reported.
 #[derive(Clone, Debug, Default)]
 pub struct FilterPlace {
-    faults: Vec<(String, &'static str)>,
+    faults: Vec<(String, String)>,
 }
 
 impl FilterPlace {
     /// Tells a fault and its remedy, which may be empty.
-    pub fn fault(&mut self, what: impl Into<String>, remedy: &'static str) {
-        self.faults.push((what.into(), remedy));
+    pub fn fault(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
+        self.faults.push((what.into(), remedy.into()));
     }
 
     /// True where something was told.
@@ -22,7 +26,7 @@ impl FilterPlace {
     }
 
     /// What was told.
-    pub fn into_faults(self) -> impl Iterator<Item = (String, &'static str)> {
+    pub fn into_faults(self) -> impl Iterator<Item = (String, String)> {
         self.faults.into_iter()
     }
 
@@ -30,6 +34,44 @@ impl FilterPlace {
     pub fn literal(&mut self, text: &str) {
         if let Some(what) = foreign_syntax(text) {
             self.fault(what, "leave it out, or write the text that is meant");
+        }
+    }
+
+    /// A text with variables, and with the groups of an expression that has so many.
+    pub fn template(&mut self, text: &str, groups: usize) -> Option<Template> {
+        let parsed = match foreign_syntax(text) {
+            Some(what) => Err((what, "leave it out, or write the text that is meant".to_owned())),
+            None => Template::parse(text, groups),
+        };
+        parsed.map_err(|(what, remedy)| self.fault(what, remedy)).ok()
+    }
+
+    /// A regular expression.
+    pub fn regex(&mut self, pattern: &str, ignores_case: bool) -> Option<Regex> {
+        let built = RegexBuilder::new(pattern).case_insensitive(ignores_case).build();
+        let what = |error: regex::Error| format!("`{pattern}` is not a regular expression: {error}");
+        built.map_err(|error| self.fault(what(error), "its syntax is that of the regex crate of Rust")).ok()
+    }
+
+    /// Networks, or addresses as networks of one.
+    pub fn networks(&mut self, texts: &[String]) -> Vec<IpNet> {
+        let mut networks = Vec::with_capacity(texts.len());
+        for text in texts {
+            let address = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
+            match text.parse().ok().or_else(address) {
+                Some(network) => networks.push(network),
+                None => {
+                    self.fault(format!("`{text}` is not a network"), "write 10.0.0.0/8, 2001:db8::/32 or an address");
+                }
+            }
+        }
+        networks
+    }
+
+    /// The status of a refusal.
+    pub fn refusal_status(&mut self, status: Option<u16>) {
+        if let Some(status) = status.filter(|status| !(400..=599).contains(status)) {
+            self.fault(format!("{status} is not the status of a refusal"), "write 400 to 599");
         }
     }
 
@@ -47,7 +89,7 @@ impl FilterPlace {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::Chain;
-    use super::super::context::{Answer, Context, Verdict};
+    use super::super::context::{Answer, Context, Notes, Verdict};
     use crate::failure::Failure;
     use crate::proto::h1::request::RequestHead;
     use crate::proto::h1::rules::HeadRules;
@@ -69,11 +111,11 @@ pub(super) mod tests {
         assert!(faults.is_empty(), "{faults:?}");
         let mut head = RequestHead::default();
         head.parse(format!("GET {target} HTTP/1.1\r\nHost: a:81\r\n\r\n").into_bytes(), HeadRules::default()).unwrap();
-        let context =
-            Context { client: std::net::Ipv4Addr::LOCALHOST.into(), scheme: "http", is_trusted: false, tls: None };
-        match chain.on_request(&mut head, &context) {
+        let context = Context { port: 81, ..Context::of_nobody("http") };
+        let mut notes = Notes::default();
+        match chain.on_request(&mut head, &context, &mut notes) {
             Verdict::Pass => Ok(String::from_utf8(head.target().resolved().to_vec()).unwrap()),
-            Verdict::Fail(failure) => Err(Some(failure)),
+            Verdict::Refuse(refusal) => Err(Some(refusal.failure)),
             Verdict::Answer(Answer { status, fields, body }) => {
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                 let fields: Vec<_> =
@@ -81,6 +123,25 @@ pub(super) mod tests {
                 Ok(format!("{status} [{}] {}", fields.join(", "), text(&body)))
             }
         }
+    }
+
+    /// What becomes of a request, and what its answer is told: `text` is its head without the empty line.
+    pub(in super::super) fn told(filters: &str, text: &str) -> String {
+        let (chain, faults) = compiled(filters);
+        assert!(faults.is_empty(), "{faults:?}");
+        let mut head = RequestHead::default();
+        head.parse(format!("{}\r\n", text.replace('\n', "\r\n")).into_bytes(), HeadRules::default()).unwrap();
+        let mut notes = Notes::default();
+        let verdict = match chain.on_request(&mut head, &Context::of_nobody("http"), &mut notes) {
+            Verdict::Pass => "passes".to_owned(),
+            Verdict::Refuse(refusal) => refusal.failure.to_string(),
+            Verdict::Answer(Answer { status, fields, .. }) => {
+                format!("{status} {:?}", fields.iter().collect::<Vec<_>>())
+            }
+        };
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let lines = notes.edits.response.put.iter().map(|(name, value)| format!("{}: {}", text(name), text(value)));
+        format!("{verdict} [{}]", lines.collect::<Vec<_>>().join(", "))
     }
 
     /// Where a request goes on.

@@ -1,8 +1,9 @@
-//! What a filter knows of a request beside its head, and what it can say of it.
+//! What a filter knows of a request beside its head, what it can say of it, and what it can leave for its way back.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::edits::Edits;
 use crate::failure::Failure;
 
 /// What is known of a request beside its head. Each fact is asked once for a request.
@@ -10,12 +11,43 @@ use crate::failure::Failure;
 pub struct Context<'a> {
     /// Who asks, behind trusted proxies.
     pub client: IpAddr,
+    /// The port of the connection that it came on; 0 for a Unix socket.
+    pub client_port: u16,
     /// The scheme that the client used, behind trusted proxies: `http` or `https`.
     pub scheme: &'static str,
+    /// The port that the client used, behind trusted proxies; 0 where nobody knows.
+    pub port: u16,
     /// True where a trusted proxy's word of the client is believed.
     pub is_trusted: bool,
     /// What the TLS handshake came to, where there was one.
     pub tls: Option<&'a crate::tls::Facts>,
+    /// The name of its route.
+    pub route: &'a str,
+    /// Its number, which is unique.
+    pub request_id: u128,
+    /// A clock that only goes on, in microseconds.
+    pub now_us: u64,
+    /// Seconds since 1970; 0 where no filter of the chain asks for it ([`super::Chain::reads_time`]).
+    pub unix_s: u64,
+}
+
+impl Context<'_> {
+    /// Of a request that nobody sent: for those who ask what would become of it.
+    #[must_use]
+    pub const fn of_nobody(scheme: &'static str) -> Self {
+        Self {
+            client: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+            client_port: 0,
+            scheme,
+            port: 0,
+            is_trusted: false,
+            tls: None,
+            route: "",
+            request_id: 0,
+            now_us: 0,
+            unix_s: 0,
+        }
+    }
 }
 
 /// What becomes of a request.
@@ -26,7 +58,26 @@ pub enum Verdict<'a> {
     /// It is answered so.
     Answer(Answer<'a>),
     /// It is refused.
-    Fail(Failure),
+    Refuse(Box<Refusal>),
+}
+
+impl Verdict<'_> {
+    /// It is refused as the table of failures says.
+    #[must_use]
+    pub fn fail(failure: Failure) -> Self {
+        Self::Refuse(Box::new(Refusal { failure, status: None, fields: Vec::new() }))
+    }
+}
+
+/// Why a request is refused, and what the answer says beside it.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The row of the table.
+    pub failure: Failure,
+    /// The status in place of the row's, 400 to 599.
+    pub status: Option<u16>,
+    /// Fields of the answer; one that the row has as well takes its place.
+    pub fields: Vec<(&'static [u8], Vec<u8>)>,
 }
 
 /// An answer of our own, in the upstream's place.
@@ -38,4 +89,11 @@ pub struct Answer<'a> {
     pub fields: Vec<(&'a [u8], Cow<'a, [u8]>)>,
     /// The body.
     pub body: Cow<'a, [u8]>,
+}
+
+/// What filters found for one request: it holds beside what its route has for all.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Changes to the fields of this request and of its response.
+    pub edits: Edits,
 }

@@ -37,6 +37,14 @@ impl NameSet {
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    fn extend(&mut self, other: Self) {
+        if self.0.is_empty() {
+            self.0 = other.0;
+        } else {
+            other.0.iter().for_each(|name| self.add(name));
+        }
+    }
 }
 
 /// Changes to the fields of one message: what is removed first, then what is written.
@@ -70,8 +78,31 @@ pub struct Edits {
 impl FieldEdits {
     const NONE: Self = Self { remove: NameSet::NONE, put: Vec::new() };
 
+    /// Adds a field that is written beside others of its name.
+    pub fn add(&mut self, name: &[u8], value: impl Into<Box<[u8]>>) {
+        self.put.push((name.into(), value.into()));
+    }
+
+    /// Writes a field in the place of all others of its name.
+    pub fn set(&mut self, name: &[u8], value: impl Into<Box<[u8]>>) {
+        self.remove.add(name);
+        self.add(name, value);
+    }
+
+    /// True where nothing is changed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.remove.is_empty() && self.put.is_empty()
+    }
+
+    /// Makes further changes, behind those that are there.
+    pub fn extend(&mut self, more: Self) {
+        self.remove.extend(more.remove);
+        self.put.extend(more.put);
+    }
+
     const fn unless_empty(&self) -> Option<&Self> {
-        if self.remove.is_empty() && self.put.is_empty() { None } else { Some(self) }
+        if self.is_empty() { None } else { Some(self) }
     }
 }
 
@@ -80,9 +111,23 @@ impl Edits {
     pub const NONE: Self =
         Self { request: FieldEdits::NONE, response: FieldEdits::NONE, secure_response: FieldEdits::NONE };
 
-    /// The changes to a response: for every client, and for one that came by TLS; `None` where there are none.
+    /// True where nothing is changed.
     #[must_use]
-    pub const fn of_response(&self, is_secure: bool) -> [Option<&FieldEdits>; 2] {
-        [self.response.unless_empty(), if is_secure { self.secure_response.unless_empty() } else { None }]
+    pub const fn is_empty(&self) -> bool {
+        self.request.is_empty() && self.response.is_empty() && self.secure_response.is_empty()
+    }
+
+    /// Makes further changes, behind those that are there.
+    pub fn extend(&mut self, more: Self) {
+        self.request.extend(more.request);
+        self.response.extend(more.response);
+        self.secure_response.extend(more.secure_response);
+    }
+
+    /// The changes to a response: for every client, and for one that came by TLS; `None` where there are none. The last place is for
+    /// what a response says itself.
+    #[must_use]
+    pub const fn of_response(&self, is_secure: bool) -> [Option<&FieldEdits>; 3] {
+        [self.response.unless_empty(), if is_secure { self.secure_response.unless_empty() } else { None }, None]
     }
 }

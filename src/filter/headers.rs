@@ -6,8 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
+use super::context::Context;
 use super::edits::FieldEdits;
+use super::template::{Template, Values, Within};
 use crate::proto::h1::field::is_token;
+use crate::proto::h1::request::RequestHead;
 
 /// Fields that the proxy writes itself.
 const OURS: [&str; 10] = [
@@ -29,25 +32,64 @@ const OURS: [&str; 10] = [
 pub struct HeaderEdit {
     /// Names to take away.
     pub remove: Vec<String>,
-    /// Names with the one value they shall have.
+    /// Names with the one value they shall have; with variables.
     pub set: BTreeMap<String, String>,
-    /// Names with a value to add to what is there.
+    /// Names with a value to add to what is there; with variables.
     pub add: BTreeMap<String, String>,
 }
 
+/// Fields whose values have variables.
+#[derive(Clone, Debug, Default)]
+pub struct FieldTemplates(Vec<(Box<[u8]>, Template)>);
+
+impl FieldTemplates {
+    pub(super) const NONE: Self = Self(Vec::new());
+
+    /// True where there is none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True where one has the time in it.
+    pub(super) fn reads_time(&self) -> bool {
+        self.0.iter().any(|(_, template)| template.reads_time())
+    }
+
+    /// Adds those of another filter.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
+    /// Writes the fields for a request. One whose value would be empty is left out.
+    pub(super) fn put(&self, edits: &mut FieldEdits, head: &RequestHead, context: &Context<'_>) {
+        for (name, template) in &self.0 {
+            let value = template.text(&Values::of(head, context), Within::Value);
+            if !value.is_empty() {
+                edits.add(name, value);
+            }
+        }
+    }
+}
+
 impl HeaderEdit {
-    /// Adds the changes to those of other filters.
-    pub(super) fn compile(&self, edits: &mut FieldEdits, place: &mut FilterPlace) {
+    /// Adds the changes to those of other filters; gives those that depend on the request.
+    pub(super) fn compile(&self, edits: &mut FieldEdits, place: &mut FilterPlace) -> FieldTemplates {
         let puts = self.set.iter().chain(&self.add);
         for name in self.remove.iter().chain(puts.clone().map(|(name, _)| name)) {
             check_name(name, place);
         }
-        for (name, value) in puts.clone() {
-            check_value(name, value, place);
-        }
         let removed = self.remove.iter().chain(self.set.keys());
         removed.for_each(|name| edits.remove.add(name.as_bytes()));
-        edits.put.extend(puts.map(|(name, value)| (name.as_bytes().into(), value.as_bytes().into())));
+        let mut templates = FieldTemplates::default();
+        for (name, value) in puts {
+            check_value(name, value, place);
+            let Some(template) = place.template(value, 0) else { continue };
+            match template.literal() {
+                Some(value) => edits.add(name.as_bytes(), value),
+                None => templates.0.push((name.as_bytes().into(), template)),
+            }
+        }
+        templates
     }
 }
 
@@ -56,13 +98,15 @@ pub(super) fn check_name(name: &str, place: &mut FilterPlace) {
     if !is_token(name.as_bytes()) {
         place.fault(format!("`{name}` is not a field name"), "");
     } else if OURS.contains(&name.to_ascii_lowercase().as_str()) {
-        place.fault(format!("`{name}` belongs to the proxy"), "for Host, set the service's `host`");
+        place.fault(
+            format!("`{name}` belongs to the proxy"),
+            "for Host, set the service's `host`, or `host` of a rewrite",
+        );
     }
 }
 
 /// Reports a value with control characters.
 pub(super) fn check_value(name: &str, value: &str, place: &mut FilterPlace) {
-    place.literal(value);
     if value.bytes().any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
         place.fault(format!("the value of `{name}` holds control characters"), "");
     }

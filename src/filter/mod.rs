@@ -2,53 +2,76 @@
 //!
 //! Each filter is a file: what people write, what it compiles to, what it does, its tests. Here are its rows: one in
 //! [`Filter`], as it is written, and where it acts on requests one in [`Step`], as it runs. A filter that only changes
-//! fields has no step: its changes go into the chain's [`Edits`], which the encoders take.
+//! fields has no step: its changes go into the chain's [`Edits`], which the encoders take. What it changes for one request alone it
+//! notes in [`Notes`]; what depends on the upstream's answer is a [`ResponseStep`].
 
 pub mod add_prefix;
 pub mod compile;
 pub mod context;
+pub mod cors;
 pub mod edits;
 mod foreign;
 pub mod grpc_web;
 pub mod headers;
 pub mod hsts;
+pub mod networks;
 pub mod redirect;
 pub mod respond;
+pub mod rewrite;
 pub mod strip_prefix;
+pub mod template;
 pub mod transform;
+pub mod upstream_fields;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use add_prefix::AddPrefix;
 use compile::FilterPlace;
-use context::{Context, Verdict};
-use edits::Edits;
+use context::{Context, Notes, Verdict};
+use cors::{CompiledCors, Cors};
+use edits::{Edits, FieldEdits};
 use grpc_web::GrpcWeb;
-use headers::HeaderEdit;
+use headers::{FieldTemplates, HeaderEdit};
 use hsts::Hsts;
+use networks::{NetworkRule, Networks};
 use redirect::{CompiledRedirect, Redirect};
 use respond::Respond;
+use rewrite::{CompiledRewrite, Rewrite};
 use strip_prefix::StripPrefix;
+use upstream_fields::{CookieRewrite, LocationRewrite, ResponseStep};
 
 use crate::proto::h1::request::RequestHead;
+use crate::proto::h1::response::ResponseHead;
 
 /// What is done with a request or its response.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
+    /// Refuses clients whose address is in none of these networks.
+    Allow(Networks),
+    /// Refuses clients whose address is in one of these networks.
+    Deny(Networks),
+    /// Tells browsers which pages of other origins may read answers, and answers their preflights.
+    Cors(Cors),
     /// Takes the prefix off the path, by whole elements.
     StripPrefix(StripPrefix),
     /// Puts a prefix before the path.
     AddPrefix(AddPrefix),
+    /// Puts another path, query or host in the place of the client's.
+    Rewrite(Rewrite),
     /// Answers with a redirect.
     Redirect(Redirect),
     /// Answers with the status, fields and body that are written there.
     Respond(Respond),
     /// Changes fields of the request.
     RequestHeaders(HeaderEdit),
-    /// Changes fields of the response.
+    /// Changes fields of the response, of our own answers too.
     ResponseHeaders(HeaderEdit),
+    /// Changes where `Location` and `Refresh` of the upstream lead.
+    LocationRewrite(LocationRewrite),
+    /// Changes cookies that the upstream sets.
+    CookieRewrite(CookieRewrite),
     /// Tells clients that came by TLS to come by TLS alone (RFC 6797).
     Hsts(Hsts),
     /// Lets browsers call gRPC: what comes as gRPC-web goes on as gRPC, and its answer back.
@@ -58,14 +81,22 @@ pub enum Filter {
 /// A filter that acts on requests, as it runs.
 #[derive(Clone, Debug)]
 pub enum Step {
+    /// See [`Filter::Allow`] and [`Filter::Deny`].
+    Networks(Box<NetworkRule>),
+    /// See [`Filter::Cors`].
+    Cors(Box<CompiledCors>),
     /// See [`Filter::StripPrefix`].
     StripPrefix(Box<[u8]>),
     /// See [`Filter::AddPrefix`].
     AddPrefix(Box<[u8]>),
+    /// See [`Filter::Rewrite`].
+    Rewrite(Box<CompiledRewrite>),
     /// See [`Filter::Redirect`].
     Redirect(Box<CompiledRedirect>),
     /// See [`Filter::Respond`].
     Respond(Box<Respond>),
+    /// See [`Filter::RequestHeaders`]: those whose values have variables.
+    RequestFields(FieldTemplates),
     /// See [`Filter::GrpcWeb`].
     GrpcWeb,
 }
@@ -80,16 +111,31 @@ impl Filter {
     /// Compiles it into the chain; what is wrong with it is told to its place.
     fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
         let step = match self {
+            Self::Allow(filter) => filter.compile(false, place).map(Box::new).map(Step::Networks),
+            Self::Deny(filter) => filter.compile(true, place).map(Box::new).map(Step::Networks),
+            Self::Cors(filter) => filter.compile(&mut chain.edits.response, place).map(Box::new).map(Step::Cors),
             Self::StripPrefix(filter) => filter.compile(place).map(Step::StripPrefix),
             Self::AddPrefix(filter) => filter.compile(place).map(Step::AddPrefix),
+            Self::Rewrite(filter) => filter.compile(place).map(Box::new).map(Step::Rewrite),
             Self::Redirect(filter) => filter.compile(place).map(Box::new).map(Step::Redirect),
             Self::Respond(filter) => filter.compile(place).map(Box::new).map(Step::Respond),
             Self::RequestHeaders(filter) => {
-                filter.compile(&mut chain.edits.request, place);
-                None
+                let templates = filter.compile(&mut chain.edits.request, place);
+                chain.reads_time |= templates.reads_time();
+                (!templates.is_empty()).then_some(Step::RequestFields(templates))
             }
             Self::ResponseHeaders(filter) => {
-                filter.compile(&mut chain.edits.response, place);
+                let templates = filter.compile(&mut chain.edits.response, place);
+                chain.reads_time |= templates.reads_time();
+                chain.response_fields.extend(templates);
+                None
+            }
+            Self::LocationRewrite(filter) => {
+                chain.on_response.extend(filter.compile(place));
+                None
+            }
+            Self::CookieRewrite(filter) => {
+                chain.on_response.extend(filter.compile(place));
                 None
             }
             Self::Hsts(filter) => {
@@ -104,12 +150,19 @@ impl Filter {
 
 impl Step {
     /// What becomes of the request.
-    fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>) -> Verdict<'a> {
+    fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'a> {
         match self {
+            Self::Networks(rule) => rule.on_request(context),
+            Self::Cors(cors) => cors.on_request(head),
             Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
             Self::AddPrefix(prefix) => add_prefix::on_request(prefix, head),
+            Self::Rewrite(rewrite) => rewrite.on_request(head, context, notes),
             Self::Redirect(redirect) => redirect.on_request(head, context),
             Self::Respond(respond) => respond.on_request(),
+            Self::RequestFields(fields) => {
+                fields.put(&mut notes.edits.request, head, context);
+                Verdict::Pass
+            }
             Self::GrpcWeb => GrpcWeb::on_request(head),
         }
     }
@@ -120,11 +173,25 @@ impl Step {
 pub struct Chain {
     /// Those that act on requests, in their order.
     steps: Vec<Step>,
-    /// What all of them change in fields.
+    /// Fields of every answer whose values have variables.
+    response_fields: FieldTemplates,
+    /// Those that act on what the upstream answers, in their order.
+    on_response: Vec<ResponseStep>,
+    reads_time: bool,
+    /// What all of them change in fields, whatever the request.
     pub edits: Edits,
 }
 
 impl Chain {
+    /// No filters.
+    pub const NONE: Self = Self {
+        steps: Vec::new(),
+        response_fields: FieldTemplates::NONE,
+        on_response: Vec::new(),
+        reads_time: false,
+        edits: Edits::NONE,
+    };
+
     /// Compiles filters. What is wrong with one is told with its position.
     pub fn compile(filters: &[Filter], mut tell: impl FnMut(usize, FilterPlace)) -> Self {
         let mut chain = Self::default();
@@ -137,14 +204,50 @@ impl Chain {
     }
 
     /// Shows the request to each filter until one answers it or refuses it.
-    pub fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>) -> Verdict<'a> {
+    pub fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'a> {
+        self.begin(head, context, notes);
         for step in &self.steps {
-            match step.on_request(head, context) {
+            match step.on_request(head, context, notes) {
                 Verdict::Pass => {}
-                verdict @ (Verdict::Answer(_) | Verdict::Fail(_)) => return verdict,
+                verdict @ (Verdict::Answer(_) | Verdict::Refuse(_)) => return verdict,
             }
         }
         Verdict::Pass
+    }
+
+    /// Notes what every answer to the request says, whoever gives it: a browser must be able to read a refusal, too.
+    fn begin(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) {
+        if !self.response_fields.is_empty() {
+            self.response_fields.put(&mut notes.edits.response, head, context);
+        }
+        for step in &self.steps {
+            if let Step::Cors(cors) = step {
+                cors.begin(head, notes);
+            }
+        }
+    }
+
+    /// What changes in the fields of an upstream's answer for what it says; `None` where no filter asks.
+    #[must_use]
+    pub fn on_response(&self, head: &ResponseHead, bytes: &[u8]) -> Option<FieldEdits> {
+        if self.on_response.is_empty() {
+            return None;
+        }
+        let mut edits = FieldEdits::default();
+        self.on_response.iter().for_each(|step| step.on_response(head, bytes, &mut edits));
+        Some(edits)
+    }
+
+    /// True where no filter asks about requests.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.response_fields.is_empty()
+    }
+
+    /// True where a filter asks what time it is.
+    #[must_use]
+    pub const fn reads_time(&self) -> bool {
+        self.reads_time
     }
 
     /// True where `grpc_web` is among the filters, so that the request goes on as gRPC.

@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 
+use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Answer, Context, Verdict};
+use super::template::{Template, Values, Within};
 use crate::proto::h1::authority::{are_same, default_port, host_length};
 use crate::proto::h1::fault::RequestFault;
 use crate::proto::h1::request::RequestHead;
@@ -18,12 +20,32 @@ pub struct Redirect {
     /// `http` or `https`.
     #[serde(default)]
     pub scheme: Option<String>,
-    /// Host, with port if it is not the scheme's own.
+    /// Host, with port if it is not the scheme's own; with variables.
     #[serde(default)]
     pub host: Option<String>,
-    /// The path; the query is dropped with the old one.
+    /// The port; left out, that of the request for the same scheme, the scheme's own for another.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The path, with variables; the query is dropped with the old one. Where `prefix` or `regex` are set it takes the place of what
+    /// they match, and the query stays.
     #[serde(default)]
     pub path: Option<String>,
+    /// The start of the path, by whole elements, in whose place `path` goes.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// A regular expression that is searched in the path, whose groups `path` may use; where it is not found the request goes on.
+    #[serde(default)]
+    pub regex: Option<String>,
+    /// Whether the query goes along where the whole path is another.
+    #[serde(default)]
+    pub keep_query: bool,
+    /// The whole URL, or a path, with variables, in place of all the parts above.
+    #[serde(default)]
+    pub location: Option<String>,
+    /// A regular expression that is searched in the whole URL of the request, `http://host/path?query`, whose groups `location` may
+    /// use; where it is not found the request goes on.
+    #[serde(default)]
+    pub url: Option<String>,
     /// 301, 302, 303, 307 or 308.
     #[serde(default = "found")]
     pub status: u16,
@@ -33,13 +55,34 @@ const fn found() -> u16 {
     302
 }
 
-/// Where to send the client, with its path in normal form.
+/// A redirect, compiled.
 #[derive(Clone, Debug)]
 pub struct CompiledRedirect {
-    scheme: Option<Box<[u8]>>,
-    host: Option<Box<[u8]>>,
-    path: Option<Box<[u8]>>,
+    to: To,
     status: u16,
+}
+
+#[derive(Clone, Debug)]
+enum To {
+    Parts(Box<UrlParts>),
+    /// The whole URL, by an expression over the one that was asked for.
+    Location(Option<Regex>, Template),
+}
+
+#[derive(Clone, Debug)]
+struct UrlParts {
+    scheme: Option<Box<[u8]>>,
+    host: Option<Template>,
+    port: Option<u16>,
+    path: Option<NewPath>,
+    keep_query: bool,
+}
+
+#[derive(Clone, Debug)]
+enum NewPath {
+    Whole(Template),
+    Prefix(Box<[u8]>, Template),
+    Regex(Regex, Template),
 }
 
 impl Redirect {
@@ -47,23 +90,79 @@ impl Redirect {
         if !matches!(self.status, 301 | 302 | 303 | 307 | 308) {
             place.fault(format!("{} is not a redirect", self.status), "write 301, 302, 303, 307 or 308");
         }
+        let to = if let Some(location) = &self.location {
+            self.location(location, place)
+        } else {
+            if self.url.is_some() {
+                place.fault("`url` is for `location`, which is missing", "write `location`, or `regex` for the path");
+            }
+            Some(self.parts(place))
+        };
+        to.filter(|_| !place.has_faults()).map(|to| CompiledRedirect { to, status: self.status })
+    }
+
+    fn location(&self, location: &str, place: &mut FilterPlace) -> Option<To> {
+        let others = [&self.scheme, &self.host, &self.path, &self.prefix, &self.regex];
+        if others.iter().any(|part| part.is_some()) || self.port.is_some() || self.keep_query {
+            place.fault("`location` is the whole URL, and parts of it are given beside it", "leave them out");
+        }
+        let url = self.url.as_ref().map(|url| place.regex(url, false));
+        let groups = url.iter().flatten().map(|regex| regex.captures_len() - 1).sum();
+        let template = place.template(location, groups)?;
+        let is_url = |text: &[u8]| [&b"/"[..], b"http://", b"https://"].iter().any(|start| text.starts_with(start));
+        if template.literal().is_some_and(|text| !is_url(text)) {
+            place.fault(format!("`{location}` is not a URL"), "begin it with http://, https:// or /");
+        }
+        match url {
+            Some(regex) => regex.map(|regex| To::Location(Some(regex), template)),
+            None => Some(To::Location(None, template)),
+        }
+    }
+
+    fn parts(&self, place: &mut FilterPlace) -> To {
         if self.scheme.as_deref().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
             place.fault("the scheme is neither http nor https", "");
         }
-        self.host.iter().for_each(|host| place.literal(host));
-        if self.host.as_deref().is_some_and(|host| host_length(host.as_bytes()).is_none()) {
+        let host = self.host.as_ref().and_then(|host| place.template(host, 0));
+        if host.as_ref().and_then(Template::literal).is_some_and(|host| host_length(host).is_none()) {
             place.fault("the host is not valid", "write host or host:port");
         }
-        let path = self.path.as_ref().and_then(|path| place.path(path));
-        let bytes = |text: &String| text.as_bytes().into();
-        (!place.has_faults()).then(|| CompiledRedirect {
-            scheme: self.scheme.as_ref().map(bytes),
-            host: self.host.as_ref().map(bytes),
-            path: path.as_ref().map(bytes),
-            status: self.status,
-        })
+        let path = match (&self.path, &self.prefix, &self.regex) {
+            (_, Some(_), Some(_)) => {
+                place.fault("both prefix and regex are given", "leave one out");
+                None
+            }
+            (None, None, None) => None,
+            (None, ..) => {
+                place.fault(
+                    "`path` is missing",
+                    "write what takes the place of the prefix or of what the expression matches",
+                );
+                None
+            }
+            (Some(path), None, None) => {
+                // One without variables in the form that it is compared in.
+                let is_template = path.contains(['{', '$']);
+                let path = if is_template { Some(path.clone()) } else { place.path(path) };
+                path.and_then(|path| place.template(&path, 0)).map(NewPath::Whole)
+            }
+            (Some(path), Some(prefix), None) => {
+                let prefix = place.path(prefix).map(|prefix| prefix.trim_end_matches('/').as_bytes().into());
+                let path = place.template(path.trim_end_matches('/'), 0);
+                prefix.zip(path).map(|(prefix, path)| NewPath::Prefix(prefix, path))
+            }
+            (Some(path), None, Some(regex)) => place.regex(regex, false).and_then(|regex| {
+                let path = place.template(path, regex.captures_len() - 1);
+                path.map(|path| NewPath::Regex(regex, path))
+            }),
+        };
+        let scheme = self.scheme.as_ref().map(|scheme| scheme.as_bytes().into());
+        To::Parts(Box::new(UrlParts { scheme, host, port: self.port, path, keep_query: self.keep_query }))
     }
 }
+
+/// Where a redirect leads: `None` where it does not concern the request.
+type Location = Result<Option<Vec<u8>>, RequestFault>;
 
 impl CompiledRedirect {
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
@@ -71,46 +170,176 @@ impl CompiledRedirect {
         if head.target().is_asterisk() {
             return Verdict::Pass;
         }
+        let location = match &self.to {
+            To::Parts(parts) => parts.location(head, context),
+            To::Location(url, template) => whole(url.as_ref(), template, head, context),
+        };
+        match location {
+            Err(fault) => Verdict::fail(fault.into()),
+            Ok(None) => Verdict::Pass,
+            Ok(Some(location)) => {
+                let fields = vec![(&b"Location"[..], Cow::Owned(location))];
+                Verdict::Answer(Answer { status: self.status, fields, body: Cow::Borrowed(b"") })
+            }
+        }
+    }
+}
+
+/// What was asked for, as a URL.
+fn asked_url(head: &RequestHead, context: &Context<'_>) -> Vec<u8> {
+    let (scheme, target) = (context.scheme.as_bytes(), head.target().resolved());
+    [scheme, b"://", head.asked_host(context.is_trusted), target].concat()
+}
+
+fn whole(url: Option<&Regex>, template: &Template, head: &RequestHead, context: &Context<'_>) -> Location {
+    let asked = asked_url(head, context);
+    let values = Values::of(head, context);
+    let location = match url.map(|regex| regex.captures(&asked)) {
+        Some(None) => return Ok(None),
+        Some(Some(groups)) => {
+            let Some(found) = groups.get(0) else { return Ok(None) };
+            // What the expression did not take stays around it, as in Traefik.
+            let new = template.text(&Values { groups: Some(&groups), ..values }, Within::Url);
+            [&asked[..found.start()], &new, &asked[found.end()..]].concat()
+        }
+        None => template.text(&values, Within::Url),
+    };
+    // Without a scheme two slashes begin a host.
+    if location.starts_with(b"//") {
+        return Err(RequestFault::TargetForm);
+    }
+    // It would send the client to what it has asked for, which would never end.
+    let is_same = location == asked || location == head.target().resolved();
+    Ok((!is_same).then_some(location))
+}
+
+impl UrlParts {
+    fn location(&self, head: &RequestHead, context: &Context<'_>) -> Location {
         let asked = head.asked_host(context.is_trusted);
         let scheme = self.scheme.as_deref().unwrap_or(context.scheme.as_bytes());
         // Another scheme has another default port: the one of the request would lead nowhere.
         let is_other = scheme != context.scheme.as_bytes();
-        let kept = if is_other { &asked[..host_length(asked).unwrap_or(asked.len())] } else { asked };
+        let bare = &asked[..host_length(asked).unwrap_or(asked.len())];
+        let kept = if is_other || self.port.is_some() { bare } else { asked };
         if kept.is_empty() && self.host.is_none() {
             // HTTP/1.0 without a host: nobody knows where to.
-            return Verdict::Fail(RequestFault::HostMissing.into());
+            return Err(RequestFault::HostMissing);
         }
-        let host = self.host.as_deref().unwrap_or(kept);
-        let path = self.path.as_deref().unwrap_or(head.target().resolved());
+        let values = Values::of(head, context);
+        let mut host = match &self.host {
+            Some(host) => host.text(&values, Within::Value),
+            None => kept.to_vec(),
+        };
+        if host_length(&host).is_none() {
+            return Err(RequestFault::HostInvalid);
+        }
+        if let Some(port) = self.port.filter(|port| *port != default_port(scheme)) {
+            host.extend_from_slice(format!(":{port}").as_bytes());
+        }
+        let Some(target) = self.target(head, &values) else { return Ok(None) };
         // It would send the client to what it has asked for, which would never end.
         let leads_back = scheme == context.scheme.as_bytes()
-            && are_same(host, asked, default_port(scheme))
-            && path == head.target().resolved();
-        if leads_back {
-            return Verdict::Pass;
+            && are_same(&host, asked, default_port(scheme))
+            && target == head.target().resolved();
+        Ok((!leads_back).then(|| [scheme, b"://", &host, &target].concat()))
+    }
+
+    /// Path and query; `None` where the path is not one that it is about.
+    fn target(&self, head: &RequestHead, values: &Values<'_>) -> Option<Vec<u8>> {
+        let resolved = head.target().resolved();
+        let Some(path) = &self.path else { return Some(resolved.to_vec()) };
+        let (mut target, keeps_query) = match path {
+            NewPath::Whole(path) => (path.text(values, Within::Url), self.keep_query),
+            NewPath::Prefix(prefix, path) => {
+                let with = path.text(values, Within::Url);
+                match head.target().with_prefix(prefix, &with) {
+                    Some(path) => (path, true),
+                    None => return None,
+                }
+            }
+            NewPath::Regex(regex, path) => match regex.captures(head.path()) {
+                Some(groups) => (path.text(&Values { groups: Some(&groups), ..*values }, Within::Url), true),
+                None => return None,
+            },
+        };
+        if target.first() != Some(&b'/') {
+            target.insert(0, b'/');
         }
-        let mut location = Vec::new();
-        location.extend_from_slice(scheme);
-        location.extend_from_slice(b"://");
-        location.extend_from_slice(host);
-        location.extend_from_slice(path);
-        let fields = vec![(&b"Location"[..], Cow::Owned(location))];
-        Verdict::Answer(Answer { status: self.status, fields, body: Cow::Borrowed(b"") })
+        if keeps_query && !head.query().is_empty() {
+            target.push(if target.contains(&b'?') { b'&' } else { b'?' });
+            target.extend_from_slice(head.query());
+        }
+        Some(target)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::compile::tests::applied;
+    use super::super::compile::tests::{applied, compiled};
+
+    fn location(redirect: &str, target: &str) -> String {
+        applied(&format!("[{{ redirect = {redirect} }}]"), target).unwrap()
+    }
 
     #[test]
     fn what_is_left_out_stays_as_it_was() {
-        let location = |redirect: &str| applied(&format!("[{{ redirect = {redirect} }}]"), "/x?q").unwrap();
+        let location = |redirect: &str| location(redirect, "/x?q");
         assert_eq!(location("{}"), "/x?q", "it would lead to itself");
         assert_eq!(location("{ scheme = \"http\" }"), "/x?q", "whatever its port");
         assert_eq!(location("{ scheme = \"http\", host = \"a:81\" }"), "/x?q");
         assert_eq!(location("{ scheme = \"https\", status = 301 }"), "301 [Location: https://a/x?q] ");
         assert_eq!(location("{ path = \"/y\" }"), "302 [Location: http://a:81/y] ");
+        assert_eq!(location("{ path = \"/y\", keep_query = true }"), "302 [Location: http://a:81/y?q] ");
         assert_eq!(location("{ host = \"b\" }"), "302 [Location: http://b/x?q] ");
+        assert_eq!(location("{ host = \"www.{host}\" }"), "302 [Location: http://www.a/x?q] ");
+    }
+
+    #[test]
+    fn a_port_is_told_where_the_scheme_has_another() {
+        for (redirect, expected) in [
+            ("{ port = 80 }", "http://a/"),
+            ("{ port = 8080 }", "http://a:8080/"),
+            ("{ scheme = \"https\", port = 443 }", "https://a/"),
+            ("{ scheme = \"https\", port = 8443 }", "https://a:8443/"),
+            ("{ host = \"b\", port = 8443 }", "http://b:8443/"),
+        ] {
+            assert_eq!(location(redirect, "/"), format!("302 [Location: {expected}] "), "{redirect}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_and_an_expression_keep_the_query() {
+        let prefix = "{ prefix = \"/old\", path = \"/new\" }";
+        assert_eq!(location(prefix, "/old/x?q"), "302 [Location: http://a:81/new/x?q] ");
+        assert_eq!(location(prefix, "/older"), "/older");
+        let regex = "{ regex = \"^/u/([a-z]+)$\", path = \"/users?name=$1\" }";
+        assert_eq!(location(regex, "/u/me?q"), "302 [Location: http://a:81/users?name=me&q] ");
+        assert_eq!(location(regex, "/u/7"), "/u/7");
+        let slashes = applied("[{ redirect = { url = \"^http://a:81/x\", location = \"/\" } }]", "/x/evil.test");
+        assert!(slashes.is_err(), "a path that browsers would take for a host: {slashes:?}");
+    }
+
+    #[test]
+    fn a_whole_url_may_use_the_groups_of_the_one_that_was_asked_for() {
+        let whole = "{ url = \"^http://([^/:]+)(:81)?/(.*)\", location = \"https://www.$1/$3\", status = 301 }";
+        assert_eq!(location(whole, "/x?q"), "301 [Location: https://www.a/x?q] ");
+        assert_eq!(location("{ url = \"^ftp\", location = \"https://b/\" }", "/x"), "/x");
+        assert_eq!(location("{ location = \"https://b{uri}\" }", "/x?q"), "302 [Location: https://b/x?q] ");
+        assert_eq!(location("{ location = \"http://{authority}{uri}\" }", "/x?q"), "/x?q", "it would never end");
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_told() {
+        for redirect in [
+            "{ prefix = \"/a\" }",
+            "{ url = \"x\" }",
+            "{ location = \"b\" }",
+            "{ location = \"/b\", host = \"c\" }",
+            "{ host = \"{nobody}\" }",
+            "{ path = \"/$1\" }",
+        ] {
+            let (_, faults) = compiled(&format!("[{{ redirect = {redirect} }}]"));
+            assert_eq!(faults.len(), 1, "{redirect}: {faults:?}");
+        }
     }
 }

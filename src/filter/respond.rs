@@ -40,6 +40,7 @@ impl Respond {
             if name.eq_ignore_ascii_case("date") {
                 place.fault("`Date` is written by the proxy", "leave it out");
             }
+            place.literal(value);
             check_value(name, value, place);
         }
         let mut compiled = self.clone();

@@ -21,7 +21,7 @@ impl StripPrefix {
 
 /// Another element that begins alike is no match: `/apiary` is not below `/api`.
 pub(super) fn on_request(prefix: &[u8], head: &mut RequestHead) -> Verdict<'static> {
-    head.strip_prefix(prefix).map_or_else(|fault| Verdict::Fail(fault.into()), |_| Verdict::Pass)
+    head.strip_prefix(prefix).map_or_else(|fault| Verdict::fail(fault.into()), |_| Verdict::Pass)
 }
 
 #[cfg(test)]

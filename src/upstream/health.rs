@@ -1,6 +1,6 @@
 //! What the whole process knows of one endpoint: what the control plane's check found, and how busy it is.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::gate::SharedCount;
 use super::trouble::Troubles;
@@ -13,6 +13,8 @@ pub struct EndpointState {
     up_since_ms: AtomicU64,
     /// Some worker has logged a flaw in its habit with idle connections.
     is_told: AtomicBool,
+    /// Workers that leave it out.
+    left_out_by: AtomicUsize,
     /// Requests in flight, where `limits.endpoint_in_flight` is set.
     pub in_flight: SharedCount,
     /// What failed of late.
@@ -74,6 +76,17 @@ impl EndpointState {
     pub fn put_up(&self, now_ms: u64) {
         self.up_since_ms.store(now_ms, Ordering::Relaxed);
         self.is_down.store(false, Ordering::Relaxed);
+    }
+
+    /// A worker leaves it out; true where it is the first.
+    pub fn begin_out(&self) -> bool {
+        self.left_out_by.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// A worker takes it back; true where it was the last.
+    pub fn end_out(&self) -> bool {
+        let before = self.left_out_by.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
+        before == Ok(1)
     }
 
     /// True for the first worker that asks: what all of them see is told once.

@@ -13,6 +13,7 @@ mod connections;
 mod early_data;
 mod evidence;
 mod failures;
+mod filters;
 mod grpc_web;
 mod h2;
 mod health;

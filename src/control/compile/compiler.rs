@@ -73,6 +73,14 @@ pub struct Parts {
     pub(super) services: HashMap<Arc<str>, Arc<Service>>,
 }
 
+impl Parts {
+    /// What the route of this name takes.
+    #[must_use]
+    pub fn rule(&self, name: &str) -> Option<&Rule> {
+        self.routes.get(name).map(|kept| &*kept.rule)
+    }
+}
+
 /// A route with what it was made of, and its rule for the router.
 #[derive(Clone, Debug)]
 pub(super) struct KeptRoute {

@@ -38,7 +38,7 @@ fn new_route(compiler: &mut Compiler<'_>, key: &str, spec: &Arc<RouteSpec>, serv
     let conditions = Arc::new(conditions(compiler, key, spec));
     let chain = Chain::compile(&spec.filters, |at, place| {
         for (what, remedy) in place.into_faults() {
-            compiler.problem(&format!("{key}.filters.{at}"), what, remedy);
+            compiler.problem(&format!("{key}.filters.{at}"), what, &remedy);
         }
     });
     let label = compiler.kept.label(&spec.name);

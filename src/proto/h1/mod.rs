@@ -5,6 +5,8 @@
 
 pub mod authority;
 pub mod chunked;
+pub mod cookie;
+mod dots;
 pub mod encode;
 pub mod fault;
 pub mod field;

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dots::{has_ambiguous_dots, has_hidden_dots, resolve_dots};
 use super::hex;
 
 /// What is wrong with a target.
@@ -154,14 +155,29 @@ impl Target {
     /// # Errors
     /// [`TargetFault`]: what is left is no path.
     pub fn strip_prefix(&mut self, prefix: &[u8]) -> Result<bool, TargetFault> {
+        self.replace_prefix(prefix, b"")
+    }
+
+    /// Puts another prefix in the place of this one, of the path as it is matched, by whole elements; false where it is none.
+    /// Neither ends with a slash.
+    ///
+    /// # Errors
+    /// [`TargetFault`]: the result is no path.
+    pub fn replace_prefix(&mut self, prefix: &[u8], with: &[u8]) -> Result<bool, TargetFault> {
+        let Some(path) = self.with_prefix(prefix, with) else { return Ok(false) };
+        self.rewrite(&path)?;
+        Ok(true)
+    }
+
+    /// The path with another prefix in the place of this one; `None` where it does not begin so.
+    #[must_use]
+    pub fn with_prefix(&self, prefix: &[u8], with: &[u8]) -> Option<Vec<u8>> {
         if !matches!(self.path().strip_prefix(prefix), Some([] | [b'/', ..])) {
-            return Ok(false);
+            return None;
         }
         let resolved = self.resolved_path();
-        let rest = &resolved[length_of(resolved, prefix.len())..];
-        let rest = if rest.is_empty() { b"/" } else { rest }.to_vec();
-        self.rewrite(&rest)?;
-        Ok(true)
+        let path = [with, &resolved[length_of(resolved, prefix.len())..]].concat();
+        Some(if path.is_empty() { b"/".to_vec() } else { path })
     }
 
     /// Puts a prefix before the path.
@@ -178,17 +194,25 @@ impl Target {
     /// # Errors
     /// [`TargetFault`]: it is no path.
     pub fn rewrite(&mut self, path: &[u8]) -> Result<(), TargetFault> {
+        let query = self.matched.get(self.matched_path..).unwrap_or_default().to_vec();
+        self.rewrite_whole(path, &query)
+    }
+
+    /// Puts another path and another query, which begins with `?` or is empty, in place of both.
+    ///
+    /// # Errors
+    /// [`TargetFault`]: they are none.
+    pub fn rewrite_whole(&mut self, path: &[u8], query: &[u8]) -> Result<(), TargetFault> {
         if self.is_asterisk() {
             return Ok(());
         }
         if path.is_empty() || path.contains(&b'?') {
             return Err(TargetFault::Form);
         }
-        let query = self.matched.split_off(self.matched_path);
         self.put_path(path)?;
-        self.matched.extend_from_slice(&query);
+        push_encoded(query, &mut self.matched)?;
         if !self.resolved.is_empty() {
-            self.resolved.extend_from_slice(&query);
+            push_encoded(query, &mut self.resolved)?;
         }
         self.is_rewritten = true;
         Ok(())
@@ -220,76 +244,6 @@ fn is_normal(path: &[u8]) -> bool {
         previous = *byte;
     }
     true
-}
-
-/// How many dots a segment is, each plain or encoded, where it is nothing else: 1 for `.`, 2 for `..`.
-fn dots(segment: &[u8]) -> Option<usize> {
-    let (mut rest, mut count) = (segment, 0);
-    while !rest.is_empty() {
-        rest = match rest {
-            [b'.', after @ ..] | [b'%', b'2', b'e' | b'E', after @ ..] => after,
-            [..] => return None,
-        };
-        count += 1;
-    }
-    Some(count).filter(|count| matches!(count, 1 | 2))
-}
-
-/// True where a server that takes `\`, `%2F` or `%5C` for a slash, or drops what follows `;`, finds a dot segment that is none at
-/// first sight, or resolves one otherwise.
-fn has_hidden_dots(path: &[u8]) -> bool {
-    let mut has_nameless = false;
-    for segment in path.split(|byte| *byte == b'/') {
-        match dots(segment) {
-            // An origin that drops `;x` sees an empty segment here, and its `..` removes another one than ours.
-            Some(2) if has_nameless => return true,
-            Some(_) => continue,
-            None => {}
-        }
-        let mut rest = segment;
-        while !rest.is_empty() {
-            let (part, after) = behind_slash(rest);
-            let name = &part[..find(part, b';', &[*b"%3b"])];
-            if dots(name).is_some() {
-                return true;
-            }
-            has_nameless |= name.is_empty();
-            rest = after;
-        }
-    }
-    false
-}
-
-/// True where a dot segment stands behind an empty segment, or behind one that some servers split.
-fn has_ambiguous_dots(path: &[u8]) -> bool {
-    let mut has_odd = false;
-    // The first segment is what stands before the first slash.
-    path.split(|byte| *byte == b'/').skip(1).any(|segment| {
-        let is_dots = dots(segment).is_some();
-        has_odd |= !is_dots && (segment.is_empty() || behind_slash(segment).0.len() < segment.len());
-        is_dots && has_odd
-    })
-}
-
-/// The part before what some servers take for a slash, and what is behind it. One search for all of them: the work is linear.
-fn behind_slash(segment: &[u8]) -> (&[u8], &[u8]) {
-    let at = find(segment, b'\\', &[*b"%2f", *b"%5c"]);
-    let width = match segment.get(at) {
-        Some(b'%') => 3,
-        Some(_) => 1,
-        None => 0,
-    };
-    (&segment[..at], &segment[at + width..])
-}
-
-/// Where one of these first stands, plain or encoded, whatever the case; the length where none does.
-fn find(segment: &[u8], plain: u8, encoded: &[[u8; 3]]) -> usize {
-    let is_here = |at: &usize| match &segment[*at..] {
-        [first, ..] if *first == plain => true,
-        [b'%', high, low, ..] => encoded.iter().any(|own| [b'%', *high, *low].eq_ignore_ascii_case(own)),
-        [..] => false,
-    };
-    (0..segment.len()).find(is_here).unwrap_or(segment.len())
 }
 
 /// Appends a path whose dot segments are resolved as it is matched: unreserved characters decoded, slashes merged.
@@ -330,33 +284,6 @@ fn length_of(path: &[u8], strict: usize) -> usize {
         written += gives;
     }
     at
-}
-
-/// Resolves `.` and `..` in place, plain or encoded, and leaves all else as it is; returns the new length. A path never leaves its
-/// root.
-fn resolve_dots(path: &mut [u8]) -> usize {
-    let mut written = 0;
-    let mut read = 0;
-    while read < path.len() {
-        // `read` is at a slash: every segment is `/` and what follows it.
-        let end = memchr::memchr(b'/', &path[read + 1..]).map_or(path.len(), |at| read + 1 + at);
-        let is_last = end == path.len();
-        let dots = dots(&path[read + 1..end]);
-        if dots.is_none() {
-            path.copy_within(read..end, written);
-            written += end - read;
-        } else {
-            if dots == Some(2) {
-                written = memchr::memrchr(b'/', &path[..written]).unwrap_or(0);
-            }
-            if is_last {
-                path[written] = b'/';
-                written += 1;
-            }
-        }
-        read = end;
-    }
-    written
 }
 
 fn push_encoded(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> {

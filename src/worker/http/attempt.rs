@@ -217,6 +217,7 @@ async fn transfer<T: Transport>(
         worker: exchange.worker,
         listener: exchange.listener,
         edits: exchange.edits(),
+        chain: exchange.chain(),
         head,
         to,
         permit,

@@ -280,7 +280,8 @@ impl<T: Transport> Download<'_, T> {
     }
 
     fn put_final(&mut self, response: UpstreamResponse<'_>, terms: &ResponseTerms) -> Result<(), Failure> {
-        let edits = self.transfer.edits;
+        let edits = self.transfer.edits_of(response);
+        let edits = self.transfer.edits_with(edits.as_ref());
         match self.client.wire() {
             Wire::Http1 => put_response_head(&mut self.out, response, terms, edits),
             Wire::H2 => {
@@ -296,7 +297,7 @@ impl<T: Transport> Download<'_, T> {
 
     /// 100 goes to a client that waits for it, other interim responses to every client but those of HTTP/1.0.
     fn put_interim(&mut self, response: UpstreamResponse<'_>) {
-        let Transfer { progress, head, edits, .. } = *self.transfer;
+        let Transfer { progress, head, .. } = *self.transfer;
         let is_continue = response.head.status() == 100;
         let passes = if is_continue {
             head.expects_continue() && progress.expectation.replace(Expectation::Met) != Expectation::Met
@@ -307,6 +308,7 @@ impl<T: Transport> Download<'_, T> {
             return;
         }
         progress.has_interim.set(progress.has_interim.get() || !is_continue);
+        let edits = self.transfer.edits.of_response(true);
         match self.client.wire() {
             Wire::Http1 => put_interim_head(&mut self.out, response, edits),
             Wire::H2 => {

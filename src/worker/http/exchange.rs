@@ -24,6 +24,7 @@ use super::super::wire::tunnel::{TunnelBytes, carry};
 use super::account::Account;
 use super::attempt::{Answered, Passing, queue};
 use super::bound;
+use super::filters;
 use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
 use super::session::Session;
@@ -33,12 +34,11 @@ use super::transfer::Delivered;
 use crate::encode::grpc;
 use crate::encode::hop::{Asked, Hop, HopFields, client_address, is_trusted};
 use crate::failure::{Failure, Phase, Resource};
-use crate::filter;
-use crate::filter::context::{Answer, Verdict};
+use crate::filter::context::Answer;
 use crate::filter::transform::Transform;
 use crate::limits::{DEADLINE_SLACK_MS, HEADS_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
-use crate::proto::h1::field::Known;
+use crate::proto::h1::cookie::cookie;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h2::frame::ErrorCode;
@@ -81,6 +81,9 @@ pub(super) async fn exchange<T: Transport>(
         admission: RefCell::default(),
         route: OnceCell::new(),
         service: OnceCell::new(),
+        own_edits: OnceCell::new(),
+        refusal: OnceCell::new(),
+        client_port: peer.port,
         account: Account::new(slot.label, facts, request_id, kit.transport.now_us()),
         is_early: Cell::new(false),
         hop,
@@ -145,21 +148,13 @@ async fn run<T: Transport>(
     let route = exchange.route.get_or_init(|| found);
     exchange.account.note_route(route.route.label);
     check_name(exchange, head)?;
-    let context = filter::context::Context {
-        client: exchange.hop.client,
-        scheme: exchange.hop.asked.scheme,
-        is_trusted: exchange.hop.is_trusted,
-        tls: exchange.account.tls(),
-    };
     if head.forwards_left() == Some(0) {
         let answer = last_recipient(head);
         return settle::answer(exchange, client, head, &answer).await;
     }
     let chain = &route.route.chain;
-    match chain.on_request(head, &context) {
-        Verdict::Pass => {}
-        Verdict::Fail(failure) => return Err(failure),
-        Verdict::Answer(answer) => return settle::answer(exchange, client, head, &answer).await,
+    if let Some(answer) = filters::apply(exchange, chain, head)? {
+        return settle::answer(exchange, client, head, &answer).await;
     }
     if chain.bridges_grpc() {
         exchange.is_grpc.set(grpc::speaks_grpc(head));
@@ -364,28 +359,5 @@ fn request_hash(balance: &Balance, head: &RequestHead, client: IpAddr) -> u64 {
         Balance::HashHeader(name) => head.value(name.as_bytes()).map_or_else(by_address, |value| hash_of(&value)),
         Balance::HashCookie(name) => cookie(head, name.as_bytes()).map_or_else(by_address, hash_of),
         Balance::RoundRobin | Balance::LeastRequests | Balance::Random => 0,
-    }
-}
-
-/// The value of a cookie (RFC 6265 §5.4).
-fn cookie<'a>(head: &'a RequestHead, name: &[u8]) -> Option<&'a [u8]> {
-    let mut pairs =
-        head.values(Known::Cookie).flat_map(|value| value.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::h1::rules::HeadRules;
-
-    #[test]
-    fn a_cookie_is_found_by_its_whole_name() {
-        let mut head = RequestHead::default();
-        let text = "GET / HTTP/1.1\r\nHost: a\r\nCookie: xid=1; id=22\r\nCookie: sid=3\r\n\r\n";
-        head.parse(text.as_bytes().to_vec(), HeadRules::default()).unwrap();
-        assert_eq!(cookie(&head, b"id"), Some(&b"22"[..]));
-        assert_eq!(cookie(&head, b"sid"), Some(&b"3"[..]));
-        assert_eq!(cookie(&head, b"d"), None);
     }
 }

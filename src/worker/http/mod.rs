@@ -11,6 +11,7 @@ mod bound;
 mod download;
 mod duplex;
 mod exchange;
+mod filters;
 mod held;
 mod judge;
 mod progress;

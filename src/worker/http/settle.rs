@@ -56,7 +56,9 @@ pub(super) async fn settle<T: Transport>(
             }
             let handling = failure.handling();
             let is_grpc = exchange.is_grpc.get() && !handling.is_silent;
-            account.put_status(if is_grpc { 200 } else { failure.row().status });
+            let refusal = exchange.refusal.get();
+            let status = refusal.and_then(|refusal| refusal.status).unwrap_or(failure.row().status);
+            account.put_status(if is_grpc { 200 } else { status });
             account.note_grpc_status(is_grpc.then(|| failure.grpc_status()));
             if handling.is_silent || exchange.progress.is_sending.get() {
                 return After::Close;
@@ -65,7 +67,8 @@ pub(super) async fn settle<T: Transport>(
             let is_ours = matches!(failure, Failure::Internal(_));
             let keep_alive = may_keep_alive(exchange, head) && !handling.closes_client && !is_ours;
             let terms = terms(exchange, head, keep_alive);
-            if send(exchange, client, &failure_answer(failure, &terms), &terms).await.is_err() {
+            let answer = failure_answer(failure, refusal.map(|refusal| &**refusal), &terms);
+            if send(exchange, client, &answer, &terms).await.is_err() {
                 return After::Close;
             }
             keep_alive

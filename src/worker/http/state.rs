@@ -21,6 +21,8 @@ use super::progress::Progress;
 use crate::config::listeners::HalfClose;
 use crate::encode::hop::Hop;
 use crate::failure::{Failure, Phase};
+use crate::filter::Chain;
+use crate::filter::context::Refusal;
 use crate::filter::edits::Edits;
 use crate::snapshot::{Listener, Service};
 
@@ -52,6 +54,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub listener: &'a Listener,
     pub hop: Hop<'a>,
     pub is_last: bool,
+    /// The port that the connection came from.
+    pub client_port: u16,
     /// The rest of the handshake, where the request came before it.
     pub early: Option<&'a Early>,
     /// True where it is sent on before that handshake is over.
@@ -67,6 +71,10 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub admission: RefCell<Option<Admission<T>>>,
     pub route: OnceCell<Rc<LiveRoute<T>>>,
     pub service: OnceCell<Arc<Service>>,
+    /// What changes in the fields of this exchange, where that is more than its route changes for all.
+    pub own_edits: OnceCell<Box<Edits>>,
+    /// Why filters refused it.
+    pub refusal: OnceCell<Box<Refusal>>,
     pub account: Account,
 }
 
@@ -81,10 +89,17 @@ impl<T: Transport> Exchange<'_, T> {
         Hop { is_early: self.is_early.get(), ..self.hop }
     }
 
-    /// What the route changes in fields; nothing where there is none.
+    /// What filters change in fields; nothing where there is no route.
     pub(super) fn edits(&self) -> &Edits {
         const NONE: &Edits = &Edits::NONE;
-        self.route.get().map_or(NONE, |route| &route.route.chain.edits)
+        let of_route = || self.route.get().map(|route| &route.route.chain.edits);
+        self.own_edits.get().map(|edits| &**edits).or_else(of_route).unwrap_or(NONE)
+    }
+
+    /// The filters of the route; none where there is none.
+    pub(super) fn chain(&self) -> &Chain {
+        const NONE: &Chain = &Chain::NONE;
+        self.route.get().map_or(NONE, |route| &route.route.chain)
     }
 }
 

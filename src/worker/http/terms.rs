@@ -15,7 +15,7 @@ pub(super) fn terms<T: Transport>(
     transfer: &Transfer<'_, T>,
     UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
 ) -> ResponseTerms {
-    let Transfer { account, progress, head: request, is_last, is_secure, .. } = *transfer;
+    let Transfer { account, progress, head: request, is_last, .. } = *transfer;
     let is_modern = request.version() != Version::Http10;
     // An answer that is not gRPC, such as an error page, goes to a client of gRPC-web unchanged.
     let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
@@ -48,7 +48,6 @@ pub(super) fn terms<T: Transport>(
             (true, false) => Persistence::SaysKeepAlive,
         },
         passes_length: request.method() == b"HEAD" || head.status() == 304,
-        is_secure,
         grpc_web,
         now: head.known(Known::Date, bytes).is_none().then(|| transfer.kit().transport.wall()),
     }

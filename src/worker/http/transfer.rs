@@ -13,8 +13,9 @@ use super::held::{Held, HeldStore};
 use super::progress::Progress;
 use crate::config::services::ServiceSpec;
 use crate::encode::grpc;
-use crate::encode::response::UpstreamResponse;
-use crate::filter::edits::Edits;
+use crate::encode::response::{EditsOfResponse, UpstreamResponse};
+use crate::filter::Chain;
+use crate::filter::edits::{Edits, FieldEdits};
 use crate::limits::BODY_BUFFER_BYTES;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::Listener;
@@ -53,6 +54,7 @@ pub(super) struct Transfer<'a, T: Transport> {
     pub worker: &'a Rc<Worker<T>>,
     pub listener: &'a Listener,
     pub edits: &'a Edits,
+    pub chain: &'a Chain,
     pub head: &'a RequestHead,
     /// Where it goes.
     pub to: &'a Destination<T>,
@@ -87,6 +89,17 @@ pub(super) struct Transfer<'a, T: Transport> {
 impl<T: Transport> Transfer<'_, T> {
     pub(super) fn kit(&self) -> &Kit<T> {
         &self.worker.kit
+    }
+
+    /// What filters change in this answer for what it says.
+    pub(super) fn edits_of(&self, UpstreamResponse { head, bytes }: UpstreamResponse<'_>) -> Option<FieldEdits> {
+        self.chain.on_response(head, bytes)
+    }
+
+    /// All that changes in an answer.
+    pub(super) fn edits_with<'e>(&'e self, own: Option<&'e FieldEdits>) -> EditsOfResponse<'e> {
+        let [every, secure, _] = self.edits.of_response(self.is_secure);
+        [every, secure, own]
     }
 
     /// Notes how the final head says that it went.

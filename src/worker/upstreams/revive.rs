@@ -31,7 +31,8 @@ pub(super) fn note_failure<T: Transport>(
         return;
     }
     kit.metrics.borrow_mut().count_ejection(members.service.label, failure.row().cause);
-    if !is_out {
+    // Each worker finds out by itself; it is told once.
+    if !is_out && endpoint.state.begin_out() {
         tracing::warn!(service = %members.service.name, endpoint = %endpoint.address, cause = %failure, "the endpoint failed several times in a row and is left out for a while");
     }
     let probe_ms = spec.timeouts.probe_ms();
@@ -61,7 +62,9 @@ async fn revive<T: Transport>(kit: Rc<Kit<T>>, endpoint: Weak<EndpointPool<T>>, 
         match failure {
             None => {
                 out.passive.borrow_mut().probe_succeeds(now_ms);
-                tracing::info!(endpoint = %out.address, "the endpoint takes connections again");
+                if out.state.end_out() {
+                    tracing::info!(endpoint = %out.address, "the endpoint takes connections again");
+                }
                 return;
             }
             // This host's shortage says nothing of the endpoint.

@@ -55,10 +55,28 @@ impl RequestHead {
         Ok(is_stripped)
     }
 
+    /// The host that upstreams get in place of the client's, where a filter put one.
+    #[must_use]
+    pub fn rewritten_host(&self) -> Option<&[u8]> {
+        Some(&self.rewritten_host[..]).filter(|host| !host.is_empty())
+    }
+
+    /// Puts another host in place of the client's for the upstream; routes and logs keep what came.
+    pub fn rewrite_host(&mut self, host: Vec<u8>) {
+        self.rewritten_host = host;
+    }
+
     /// What [`Self::strip_prefix`] took off the path.
     #[must_use]
     pub fn stripped_prefix(&self) -> &[u8] {
         &self.stripped
+    }
+
+    /// `X-Request-ID` as it came, where it may be passed on: visible characters, at most 128.
+    #[must_use]
+    pub fn told_request_id(&self) -> Option<&[u8]> {
+        let is_id = |id: &&[u8]| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
+        self.only(Known::XRequestId).filter(is_id)
     }
 
     /// `Max-Forwards` of the methods that count them (RFC 9110 §7.6.2).

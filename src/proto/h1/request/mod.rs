@@ -28,6 +28,8 @@ pub struct RequestHead {
     target: Target,
     /// What filters took off the path, in its strict form.
     stripped: Vec<u8>,
+    /// The host that a filter puts in place of the client's for the upstream; empty for none.
+    rewritten_host: Vec<u8>,
     authority: Span,
     host_length: usize,
     framing: Framing,
@@ -84,6 +86,7 @@ impl RequestHead {
         self.fields.clear();
         self.target.clear();
         self.stripped.clear();
+        self.rewritten_host.clear();
         self.version = Version::Http11;
         self.method = Span::default();
         self.raw_target = Span::default();
