@@ -184,6 +184,10 @@ pub const LOG_VALUE_BYTES_MAX: usize = 2 * 1024;
 pub const METRIC_SERIES_MAX: usize = 50_000;
 /// Most buckets of a duration histogram.
 pub const METRIC_BUCKETS_MAX: usize = 16;
+/// Keys that a rate or concurrency limit remembers where nothing else is configured, 16 bytes each: as many as Traefik 1.7.
+pub const LIMIT_KEYS: usize = 65_536;
+/// Most keys that a limit may be told to remember.
+pub const LIMIT_KEYS_MAX: usize = 16 * 1024 * 1024;
 /// Endpoints, at most, of one service.
 pub const ENDPOINTS_MAX: usize = 4096;
 /// Points on the hash ring for one unit of weight.

@@ -88,8 +88,12 @@ const WORDS: [ForeignWord; 149] = [
     ("lb_policy", "Caddy and Envoy", "`balance` of the service"),
     ("least_conn", "nginx", "`balance = \"least_requests\"` of the service"),
     ("leastconn", "HAProxy", "`balance = \"least_requests\"` of the service"),
-    ("limit_conn", "nginx", "`connections_per_client` of the listener, `limits` of the service"),
-    ("limit_req", "nginx", "nothing yet: rates are not limited; `limits` of a service bounds requests at once"),
+    (
+        "limit_conn",
+        "nginx",
+        "a filter of the route: `{ concurrency_limit = { max = 10 } }`; `connections_per_client` of the listener",
+    ),
+    ("limit_req", "nginx", "a filter of the route: `{ rate_limit = { rate = \"10/s\", burst = 20 } }`"),
     ("listen", "nginx", "`address` of `[listeners.NAME]`"),
     ("listener", "others", "`[listeners.NAME]`"),
     ("loadBalancer", "Traefik", "`endpoints` and `balance` of the service"),
@@ -152,7 +156,7 @@ const WORDS: [ForeignWord; 149] = [
     ),
     ("proxy_ssl_trusted_certificate", "nginx", "`tls.ca` of the service"),
     ("proxy_ssl_verify", "nginx", "`tls` of the service: upstreams are verified unless `insecure_skip_verify = true`"),
-    ("rateLimit", "Traefik", "nothing yet: rates are not limited; `limits` of a service bounds requests at once"),
+    ("rateLimit", "Traefik", "a filter of the route: `{ rate_limit = { rate = \"100/s\" } }`"),
     ("read", "others", "`timeouts.header` and `timeouts.body`"),
     ("read_timeout", "others", "`timeouts.header` and `timeouts.body` of the service"),
     (

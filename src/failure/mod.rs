@@ -46,8 +46,10 @@ pub enum Failure {
     InflightLimit,
     /// The circuit breaker is open.
     CircuitOpen,
-    /// The client sends more than its rate.
-    RateLimited,
+    /// The client sends more than its rate; the zone that counts.
+    RateLimited(&'static str),
+    /// The client has as many requests in flight as it may; the zone that counts.
+    ConcurrencyLimited(&'static str),
     /// Credentials are missing or wrong.
     AuthRequired,
     /// The client is not allowed; by what.
@@ -192,7 +194,7 @@ pub enum Resource {
 }
 
 /// Every failure once, with an example of its detail.
-pub const ALL: [Failure; 54] = [
+pub const ALL: [Failure; 55] = [
     Failure::ClientHeaderTimeout,
     Failure::ClientBodyTimeout,
     Failure::ClientBadRequest("RULE"),
@@ -211,7 +213,8 @@ pub const ALL: [Failure; 54] = [
     Failure::QueueTimeout,
     Failure::InflightLimit,
     Failure::CircuitOpen,
-    Failure::RateLimited,
+    Failure::RateLimited("ZONE"),
+    Failure::ConcurrencyLimited("ZONE"),
     Failure::AuthRequired,
     Failure::Denied("WHY"),
     Failure::Misdirected,

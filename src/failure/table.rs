@@ -133,10 +133,14 @@ impl Failure {
                 "The service failed too often; it is left alone for a moment.",
                 "The service failed, or was slow, in more requests than `circuit_breaker` allows.",
                 "Look at the failures before it in the access log: they opened the circuit breaker."]),
-            Self::RateLimited => row((429, 14), "rate_limited", DENIED, Handling { is_reserved: true, ..BUSY }, [
-                "The client sends more than its rate.",
-                "A client above its rate.",
-                "Raise the rate, or slow the client down."]),
+            Self::RateLimited(_) => row((429, 14), "rate_limited", DENIED, BUSY, [
+                "Requests come more often than they may.",
+                "A client above the rate of a `rate_limit`, or several that its `key` takes for one: behind a proxy that is not in `trusted_proxies` all clients have one address. The zone is behind the colon, where it has a name.",
+                "Slow the client down, as `Retry-After` says; raise `rate` or `burst`, choose another `key`, or name the client in `exempt`."]),
+            Self::ConcurrencyLimited(_) => row((429, 14), "concurrency_limited", DENIED, BUSY, [
+                "As many requests are in flight as may be.",
+                "A client with more requests at once than `max` of a `concurrency_limit`: streams of HTTP/2 count each, an open WebSocket counts for as long as it is open. The zone is behind the colon, where it has a name.",
+                "Let the client wait for answers; raise `max`, choose another `key`, or name the client in `exempt`."]),
             Self::AuthRequired => row((401, 16), "auth_required", DENIED, Handling { is_reserved: true, ..OURS }, [
                 "Credentials are missing or wrong.",
                 "No credentials, or wrong ones.",
@@ -327,6 +331,8 @@ impl Failure {
         | Self::H2Reset(detail)
         | Self::H2Broken(detail)
         | Self::Denied(detail)
+        | Self::RateLimited(detail)
+        | Self::ConcurrencyLimited(detail)
         | Self::Internal(detail) = self
         {
             return detail;

@@ -4,16 +4,24 @@ use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::foreign::foreign_syntax;
+use super::shared::SharedParts;
 use super::template::Template;
 use crate::proto::h1::target::normal_path;
 
 /// Where the faults of one filter are reported.
-#[derive(Clone, Debug, Default)]
-pub struct FilterPlace {
+#[derive(Debug)]
+pub struct FilterPlace<'a> {
     faults: Vec<(String, String)>,
+    /// What filters share.
+    pub shared: &'a mut SharedParts,
 }
 
-impl FilterPlace {
+impl<'a> FilterPlace<'a> {
+    /// For one filter.
+    pub const fn new(shared: &'a mut SharedParts) -> Self {
+        Self { faults: Vec::new(), shared }
+    }
+
     /// Tells a fault and its remedy, which may be empty.
     pub fn fault(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
         self.faults.push((what.into(), remedy.into()));
@@ -26,8 +34,9 @@ impl FilterPlace {
     }
 
     /// What was told.
-    pub fn into_faults(self) -> impl Iterator<Item = (String, String)> {
-        self.faults.into_iter()
+    #[must_use]
+    pub fn into_faults(self) -> Vec<(String, String)> {
+        self.faults
     }
 
     /// A text that is sent as it stands: what is another proxy's variable is told.
@@ -90,6 +99,7 @@ impl FilterPlace {
 pub(super) mod tests {
     use super::super::Chain;
     use super::super::context::{Answer, Context, Notes, Verdict};
+    use super::super::shared::SharedParts;
     use crate::failure::Failure;
     use crate::proto::h1::request::RequestHead;
     use crate::proto::h1::rules::HeadRules;
@@ -99,8 +109,8 @@ pub(super) mod tests {
         let table: toml::Table = toml::from_str(&format!("filters = {filters}")).unwrap();
         let filters: Vec<super::super::Filter> = table["filters"].clone().try_into().unwrap();
         let mut faults = Vec::new();
-        let chain = Chain::compile(&filters, |at, place| {
-            faults.extend(place.into_faults().map(|(what, remedy)| format!("{at}: {what}; {remedy}")));
+        let chain = Chain::compile(&filters, &mut SharedParts::default(), |at, (what, remedy)| {
+            faults.push(format!("{at}: {what}; {remedy}"));
         });
         (chain, faults)
     }
@@ -125,12 +135,18 @@ pub(super) mod tests {
         }
     }
 
+    /// A head of this text, which is without its empty line.
+    pub(in super::super) fn head_of(text: &str) -> RequestHead {
+        let mut head = RequestHead::default();
+        head.parse(format!("{}\r\n", text.replace('\n', "\r\n")).into_bytes(), HeadRules::default()).unwrap();
+        head
+    }
+
     /// What becomes of a request, and what its answer is told: `text` is its head without the empty line.
     pub(in super::super) fn told(filters: &str, text: &str) -> String {
         let (chain, faults) = compiled(filters);
         assert!(faults.is_empty(), "{faults:?}");
-        let mut head = RequestHead::default();
-        head.parse(format!("{}\r\n", text.replace('\n', "\r\n")).into_bytes(), HeadRules::default()).unwrap();
+        let mut head = head_of(text);
         let mut notes = Notes::default();
         let verdict = match chain.on_request(&mut head, &Context::of_nobody("http"), &mut notes) {
             Verdict::Pass => "passes".to_owned(),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::counters::in_flight::InFlightPlace;
 use super::edits::Edits;
 use crate::failure::Failure;
 
@@ -96,4 +97,6 @@ pub struct Answer<'a> {
 pub struct Notes {
     /// Changes to the fields of this request and of its response.
     pub edits: Edits,
+    /// Places among those in flight, given back when the exchange is over.
+    pub places: Vec<InFlightPlace>,
 }

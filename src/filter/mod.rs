@@ -7,17 +7,22 @@
 
 pub mod add_prefix;
 pub mod compile;
+pub mod concurrency_limit;
 pub mod context;
 pub mod cors;
+pub mod counters;
 pub mod edits;
 mod foreign;
 pub mod grpc_web;
 pub mod headers;
 pub mod hsts;
+pub mod key;
 pub mod networks;
+pub mod rate_limit;
 pub mod redirect;
 pub mod respond;
 pub mod rewrite;
+pub mod shared;
 pub mod strip_prefix;
 pub mod template;
 pub mod transform;
@@ -28,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use add_prefix::AddPrefix;
 use compile::FilterPlace;
+use concurrency_limit::{CompiledConcurrencyLimit, ConcurrencyLimit};
 use context::{Context, Notes, Verdict};
 use cors::{CompiledCors, Cors};
 use edits::{Edits, FieldEdits};
@@ -35,9 +41,11 @@ use grpc_web::GrpcWeb;
 use headers::{FieldTemplates, HeaderEdit};
 use hsts::Hsts;
 use networks::{NetworkRule, Networks};
+use rate_limit::{CompiledRateLimit, RateLimit};
 use redirect::{CompiledRedirect, Redirect};
 use respond::Respond;
 use rewrite::{CompiledRewrite, Rewrite};
+use shared::SharedParts;
 use strip_prefix::StripPrefix;
 use upstream_fields::{CookieRewrite, LocationRewrite, ResponseStep};
 
@@ -52,6 +60,10 @@ pub enum Filter {
     Allow(Networks),
     /// Refuses clients whose address is in one of these networks.
     Deny(Networks),
+    /// Refuses requests that come more often than a rate, counted for the whole process.
+    RateLimit(RateLimit),
+    /// Refuses requests while so many of the same key are in flight, counted for the whole process.
+    ConcurrencyLimit(ConcurrencyLimit),
     /// Tells browsers which pages of other origins may read answers, and answers their preflights.
     Cors(Cors),
     /// Takes the prefix off the path, by whole elements.
@@ -83,6 +95,10 @@ pub enum Filter {
 pub enum Step {
     /// See [`Filter::Allow`] and [`Filter::Deny`].
     Networks(Box<NetworkRule>),
+    /// See [`Filter::RateLimit`].
+    RateLimit(Box<CompiledRateLimit>),
+    /// See [`Filter::ConcurrencyLimit`].
+    ConcurrencyLimit(Box<CompiledConcurrencyLimit>),
     /// See [`Filter::Cors`].
     Cors(Box<CompiledCors>),
     /// See [`Filter::StripPrefix`].
@@ -113,6 +129,8 @@ impl Filter {
         let step = match self {
             Self::Allow(filter) => filter.compile(false, place).map(Box::new).map(Step::Networks),
             Self::Deny(filter) => filter.compile(true, place).map(Box::new).map(Step::Networks),
+            Self::RateLimit(filter) => filter.compile(place).map(Box::new).map(Step::RateLimit),
+            Self::ConcurrencyLimit(filter) => filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit),
             Self::Cors(filter) => filter.compile(&mut chain.edits.response, place).map(Box::new).map(Step::Cors),
             Self::StripPrefix(filter) => filter.compile(place).map(Step::StripPrefix),
             Self::AddPrefix(filter) => filter.compile(place).map(Step::AddPrefix),
@@ -153,6 +171,8 @@ impl Step {
     fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'a> {
         match self {
             Self::Networks(rule) => rule.on_request(context),
+            Self::RateLimit(limit) => limit.on_request(head, context, notes),
+            Self::ConcurrencyLimit(limit) => limit.on_request(head, context, notes),
             Self::Cors(cors) => cors.on_request(head),
             Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
             Self::AddPrefix(prefix) => add_prefix::on_request(prefix, head),
@@ -193,14 +213,35 @@ impl Chain {
     };
 
     /// Compiles filters. What is wrong with one is told with its position.
-    pub fn compile(filters: &[Filter], mut tell: impl FnMut(usize, FilterPlace)) -> Self {
+    pub fn compile(
+        filters: &[Filter],
+        shared: &mut SharedParts,
+        mut tell: impl FnMut(usize, (String, String)),
+    ) -> Self {
         let mut chain = Self::default();
         for (at, filter) in filters.iter().enumerate() {
-            let mut place = FilterPlace::default();
+            let mut place = FilterPlace::new(shared);
             filter.compile(&mut chain, &mut place);
-            tell(at, place);
+            place.into_faults().into_iter().for_each(|fault| tell(at, fault));
         }
         chain
+    }
+
+    /// The filters are kept as they were: names what they share once more. Gives a name that stands for something else by now.
+    pub fn claim(&self, shared: &mut SharedParts) -> Option<&'static str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::RateLimit(limit) => limit.claim(shared),
+            Step::ConcurrencyLimit(limit) => limit.claim(shared),
+            Step::Networks(_)
+            | Step::Cors(_)
+            | Step::StripPrefix(_)
+            | Step::AddPrefix(_)
+            | Step::Rewrite(_)
+            | Step::Redirect(_)
+            | Step::Respond(_)
+            | Step::RequestFields(_)
+            | Step::GrpcWeb => None,
+        })
     }
 
     /// Shows the request to each filter until one answers it or refuses it.

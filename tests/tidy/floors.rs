@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 29] = [
+pub const FLOORS: [Floors; 30] = [
     (
         "",
         &[
@@ -64,14 +64,26 @@ pub const FLOORS: [Floors; 29] = [
         "filter",
         &[
             &["mod"],
-            &["cors", "respond", "upstream_fields"],
-            &["add_prefix", "grpc_web", "headers", "hsts", "networks", "redirect", "rewrite", "strip_prefix"],
+            &["concurrency_limit", "cors", "respond", "upstream_fields"],
+            &[
+                "add_prefix",
+                "grpc_web",
+                "headers",
+                "hsts",
+                "networks",
+                "rate_limit",
+                "redirect",
+                "rewrite",
+                "strip_prefix",
+            ],
+            &["key"],
             &["compile"],
-            &["template"],
+            &["shared", "template"],
             &["context", "transform"],
-            &["edits", "foreign"],
+            &["counters", "edits", "foreign"],
         ],
     ),
+    ("filter/counters", &[&["in_flight", "rate"], &["table"], &["mod"]]),
     ("observe", &[&["prometheus", "process_log"], &["access_log", "log_writer", "metrics"], &["mod"]]),
     ("proto", &[&["h2"], &["h1"], &["grpc_web", "stranger", "version"], &["mod"]]),
     (

@@ -8,6 +8,7 @@ use super::secrets::Secrets;
 use crate::config::problem::Problem;
 use crate::config::routes::RouteSpec;
 use crate::config::source::Source;
+use crate::filter::shared::SharedParts;
 use crate::route::Rule;
 use crate::snapshot::{Entrance, Label, Labels, ProcessSettings, Route, Service};
 
@@ -27,6 +28,8 @@ pub struct Kept {
     pub(super) secrets: Secrets,
     /// The parts of the latest snapshot that was published.
     pub(super) parts: Parts,
+    /// What filters share.
+    pub(super) shared: SharedParts,
     /// The number of workers, which count requests together.
     pub(super) workers: usize,
 }
@@ -41,7 +44,13 @@ impl Kept {
     /// Nothing, for so many workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
-        Self { labels: Arc::default(), secrets: Secrets::default(), parts: Parts::default(), workers }
+        Self {
+            labels: Arc::default(),
+            secrets: Secrets::default(),
+            parts: Parts::default(),
+            shared: SharedParts::default(),
+            workers,
+        }
     }
 
     /// Takes the parts of a snapshot that is published as those that the next one is compared with.

@@ -48,6 +48,7 @@ pub fn compile(
     generation: u64,
 ) -> Result<Compiled, Vec<Problem>> {
     let mut compiler = Compiler { source, resolved, kept, problems: Vec::new(), notices: Vec::new() };
+    compiler.kept.shared.begin();
     let (mut parts, mut rejected) = (Parts::default(), Vec::new());
     let config = &source.config;
     let mut services = Vec::with_capacity(config.services.len());

@@ -27,7 +27,16 @@ pub(super) fn route(
     let service = served.map(|service| service.label);
     let before = compiler.kept.parts.routes.get(spec.name.as_str());
     let is_same = |before: &&KeptRoute| before.spec == *spec && before.route.service == service;
-    let kept = before.filter(is_same).cloned().unwrap_or_else(|| new_route(compiler, &key, spec, service));
+    let kept = match before.filter(is_same).cloned() {
+        Some(kept) => {
+            if let Some(name) = kept.route.chain.claim(&mut compiler.kept.shared) {
+                let what = format!("the zone `{name}` counts otherwise in another route");
+                compiler.problem(&key, what, "give all filters of a zone the same settings");
+            }
+            kept
+        }
+        None => new_route(compiler, &key, spec, service),
+    };
     check_references(compiler, &key, &kept, served);
     kept
 }
@@ -36,11 +45,11 @@ fn new_route(compiler: &mut Compiler<'_>, key: &str, spec: &Arc<RouteSpec>, serv
     let hosts = hosts(compiler, key, &spec.hosts);
     let paths = paths(compiler, key, &spec.paths);
     let conditions = Arc::new(conditions(compiler, key, spec));
-    let chain = Chain::compile(&spec.filters, |at, place| {
-        for (what, remedy) in place.into_faults() {
-            compiler.problem(&format!("{key}.filters.{at}"), what, &remedy);
-        }
-    });
+    let mut faults = Vec::new();
+    let chain = Chain::compile(&spec.filters, &mut compiler.kept.shared, |at, fault| faults.push((at, fault)));
+    for (at, (what, remedy)) in faults {
+        compiler.problem(&format!("{key}.filters.{at}"), what, &remedy);
+    }
     let label = compiler.kept.label(&spec.name);
     KeptRoute {
         spec: Arc::clone(spec),

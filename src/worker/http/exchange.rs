@@ -83,6 +83,7 @@ pub(super) async fn exchange<T: Transport>(
         service: OnceCell::new(),
         own_edits: OnceCell::new(),
         refusal: OnceCell::new(),
+        places: RefCell::default(),
         client_port: peer.port,
         account: Account::new(slot.label, facts, request_id, kit.transport.now_us()),
         is_early: Cell::new(false),

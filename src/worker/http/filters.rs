@@ -53,6 +53,9 @@ fn context<'e, T: Transport>(exchange: &'e Exchange<'_, T>, chain: &Chain) -> Co
 
 /// Keeps what filters found, whatever became of the request: it holds for the answer of ours, too.
 fn keep<T: Transport>(exchange: &Exchange<'_, T>, notes: Notes) {
+    if !notes.places.is_empty() {
+        exchange.places.borrow_mut().extend(notes.places);
+    }
     if !notes.edits.is_empty() {
         let mut edits = exchange.edits().clone();
         edits.extend(notes.edits);

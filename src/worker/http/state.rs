@@ -23,6 +23,7 @@ use crate::encode::hop::Hop;
 use crate::failure::{Failure, Phase};
 use crate::filter::Chain;
 use crate::filter::context::Refusal;
+use crate::filter::counters::in_flight::InFlightPlace;
 use crate::filter::edits::Edits;
 use crate::snapshot::{Listener, Service};
 
@@ -73,6 +74,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub service: OnceCell<Arc<Service>>,
     /// What changes in the fields of this exchange, where that is more than its route changes for all.
     pub own_edits: OnceCell<Box<Edits>>,
+    /// Its places among those in flight.
+    pub places: RefCell<Vec<InFlightPlace>>,
     /// Why filters refused it.
     pub refusal: OnceCell<Box<Refusal>>,
     pub account: Account,

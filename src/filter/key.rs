@@ -1,0 +1,116 @@
+//! By what requests are told apart: the client's address, a field, a cookie, the host, or any text with variables.
+
+use std::net::IpAddr;
+
+use super::compile::FilterPlace;
+use super::context::Context;
+use super::template::{Template, Values, Within};
+use crate::limits::LIMIT_KEYS;
+use crate::proto::h1::request::RequestHead;
+
+/// Bits of an IPv6 address that are one client by default: what one customer is given.
+pub const IPV6_PREFIX: u8 = 64;
+
+/// By what requests are told apart, compiled.
+#[derive(Clone, Debug)]
+pub enum LimitKey {
+    /// Not at all.
+    None,
+    /// The client's address; of IPv6 so many bits.
+    Client(u8),
+    /// A text; where it is empty for a request, the client's address.
+    Text(Template, u8),
+}
+
+impl LimitKey {
+    /// Reads `client_ip`, `host`, `none`, `header:NAME`, `cookie:NAME`, or a text with variables.
+    pub(super) fn compile(text: &str, ipv6_prefix: u8, place: &mut FilterPlace) -> Option<Self> {
+        if ipv6_prefix > 128 {
+            place.fault(format!("{ipv6_prefix} is no length of an IPv6 prefix"), "write 0 to 128");
+        }
+        let template = match text {
+            "client_ip" => return Some(Self::Client(ipv6_prefix)),
+            "none" => return Some(Self::None),
+            "host" => "{host}".to_owned(),
+            named if named.starts_with("header:") || named.starts_with("cookie:") => format!("{{{named}}}"),
+            text if text.contains('{') => text.to_owned(),
+            _ => {
+                let remedy = "write client_ip, host, none, header:NAME, cookie:NAME, or a text with variables such as {host}{path}";
+                place.fault(format!("`{text}` is not a key"), remedy);
+                return None;
+            }
+        };
+        place.template(&template, 0).map(|template| Self::Text(template, ipv6_prefix))
+    }
+
+    /// True where all requests are one.
+    #[must_use]
+    pub const fn is_single(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Appends the key of a request.
+    pub fn put(&self, out: &mut Vec<u8>, head: &RequestHead, context: &Context<'_>) {
+        match self {
+            Self::None => {}
+            Self::Client(bits) => put_address(out, context.client, *bits),
+            Self::Text(template, bits) => {
+                let from = out.len();
+                template.put(out, &Values::of(head, context), Within::Value);
+                if out.len() == from {
+                    put_address(out, context.client, *bits);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn by_client() -> String {
+    "client_ip".to_owned()
+}
+
+pub(super) const fn ipv6_prefix() -> u8 {
+    IPV6_PREFIX
+}
+
+pub(super) const fn keys() -> usize {
+    LIMIT_KEYS
+}
+
+fn put_address(out: &mut Vec<u8>, client: IpAddr, ipv6_prefix: u8) {
+    match client.to_canonical() {
+        IpAddr::V4(address) => out.extend_from_slice(&address.octets()),
+        IpAddr::V6(address) => {
+            let kept = u128::MAX.checked_shl(128 - u32::from(ipv6_prefix.min(128))).unwrap_or(0);
+            out.extend_from_slice(&(address.to_bits() & kept).to_be_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shared::SharedParts;
+    use super::*;
+    use crate::proto::h1::rules::HeadRules;
+
+    #[test]
+    fn addresses_of_one_customer_are_one_key_and_a_missing_field_is_the_address() {
+        let mut head = RequestHead::default();
+        head.parse(b"GET / HTTP/1.1\r\nHost: a\r\nX-Key: k\r\n\r\n".to_vec(), HeadRules::default()).unwrap();
+        let key = |text: &str, client: &str| {
+            let key = LimitKey::compile(text, IPV6_PREFIX, &mut FilterPlace::new(&mut SharedParts::default())).unwrap();
+            let context = Context { client: client.parse().unwrap(), ..Context::of_nobody("http") };
+            let mut out = Vec::new();
+            key.put(&mut out, &head, &context);
+            out
+        };
+        assert_eq!(key("client_ip", "2001:db8::1"), key("client_ip", "2001:db8::ffff:0:0:1"));
+        assert_ne!(key("client_ip", "2001:db8::1"), key("client_ip", "2001:db8:0:1::1"));
+        assert_eq!(key("client_ip", "::ffff:10.0.0.1"), [10, 0, 0, 1]);
+        assert_eq!(key("header:x-key", "10.0.0.1"), b"k");
+        assert_eq!(key("header:x-other", "10.0.0.1"), [10, 0, 0, 1]);
+        assert_eq!(key("{host}|{header:x-key}", "10.0.0.1"), b"a|k");
+        assert_eq!(key("none", "10.0.0.1"), b"");
+        assert!(LimitKey::compile("ip", 64, &mut FilterPlace::new(&mut SharedParts::default())).is_none());
+    }
+}

@@ -1,0 +1,92 @@
+//! What filters of a configuration share, and keep from one publication to the next: counters by name, and names.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Weak};
+
+use super::counters::in_flight::{InFlightTerms, InFlightZone};
+use super::counters::rate::{RateTerms, RateZone};
+
+/// What filters share.
+#[derive(Debug, Default)]
+pub struct SharedParts {
+    rates: Zones<RateZone>,
+    in_flight: Zones<InFlightZone>,
+    words: HashSet<&'static str>,
+}
+
+/// Counters by name.
+#[derive(Debug)]
+struct Zones<Z> {
+    /// Those that this configuration names.
+    named: HashMap<String, Arc<Z>>,
+    /// Those that any of before named; one that nobody has any more is gone.
+    known: HashMap<String, Weak<Z>>,
+}
+
+impl<Z> Default for Zones<Z> {
+    fn default() -> Self {
+        Self { named: HashMap::new(), known: HashMap::new() }
+    }
+}
+
+impl<Z> Zones<Z> {
+    fn begin(&mut self) {
+        self.named.clear();
+        self.known.retain(|_, zone| zone.strong_count() > 0);
+    }
+
+    fn zone(&mut self, name: &str, is_alike: impl Fn(&Z) -> bool, fresh: impl FnOnce() -> Z) -> Option<Arc<Z>> {
+        if let Some(zone) = self.named.get(name) {
+            return is_alike(zone).then(|| Arc::clone(zone));
+        }
+        let known = self.known.get(name).and_then(Weak::upgrade).filter(|zone| is_alike(zone));
+        let zone = known.unwrap_or_else(|| Arc::new(fresh()));
+        self.known.insert(name.to_owned(), Arc::downgrade(&zone));
+        self.named.insert(name.to_owned(), Arc::clone(&zone));
+        Some(zone)
+    }
+
+    fn claim(&mut self, name: &str, zone: &Arc<Z>) -> bool {
+        Arc::ptr_eq(self.named.entry(name.to_owned()).or_insert_with(|| Arc::clone(zone)), zone)
+    }
+}
+
+impl SharedParts {
+    /// Another configuration is compiled: what it does not name again is let go.
+    pub fn begin(&mut self) {
+        self.rates.begin();
+        self.in_flight.begin();
+    }
+
+    /// The counters of this name, which go on where they count as before; `None` where the same configuration has others of that
+    /// name, which count otherwise.
+    pub(super) fn rate_zone(&mut self, name: &str, terms: RateTerms) -> Option<Arc<RateZone>> {
+        self.rates.zone(name, |zone| zone.is_of(&terms), || RateZone::new(terms.clone()))
+    }
+
+    /// The same for requests in flight.
+    pub(super) fn in_flight_zone(&mut self, name: &str, terms: InFlightTerms) -> Option<Arc<InFlightZone>> {
+        self.in_flight.zone(name, |zone| zone.is_of(&terms), || InFlightZone::new(terms.clone()))
+    }
+
+    /// A filter that is kept as it was names its counters again; false where others have that name by now.
+    pub(super) fn claim_rate(&mut self, name: &str, zone: &Arc<RateZone>) -> bool {
+        self.rates.claim(name, zone)
+    }
+
+    /// The same for requests in flight.
+    pub(super) fn claim_in_flight(&mut self, name: &str, zone: &Arc<InFlightZone>) -> bool {
+        self.in_flight.claim(name, zone)
+    }
+
+    /// A name as causes carry it. Each name takes its bytes once for as long as the process lives: names come from
+    /// configurations, never from clients.
+    pub(super) fn word(&mut self, name: &str) -> &'static str {
+        if let Some(known) = self.words.get(name) {
+            return known;
+        }
+        let word: &'static str = Box::leak(name.to_owned().into_boxed_str());
+        self.words.insert(word);
+        word
+    }
+}
