@@ -184,6 +184,10 @@ pub const LOG_VALUE_BYTES_MAX: usize = 2 * 1024;
 pub const METRIC_SERIES_MAX: usize = 50_000;
 /// Most buckets of a duration histogram.
 pub const METRIC_BUCKETS_MAX: usize = 16;
+/// The window of a compressed answer, as a power of two of bytes: 256 KiB.
+pub const COMPRESS_WINDOW_BITS: u32 = 18;
+/// Answers that one worker compresses at a time, each with half a MiB or so; further ones go as they are.
+pub const COMPRESSIONS_MAX: usize = 512;
 /// Keys that a rate or concurrency limit remembers where nothing else is configured, 16 bytes each: as many as Traefik 1.7.
 pub const LIMIT_KEYS: usize = 65_536;
 /// Most keys that a limit may be told to remember.

@@ -10,17 +10,20 @@ use std::sync::Arc;
 
 use crate::config::LogFormat;
 use crate::config::listeners::ListenerSpec;
+use crate::config::routes::RouteTimeouts;
 use crate::config::services::ServiceSpec;
 use crate::failure::Failure;
-use crate::filter::Chain;
+use crate::filter::{Chain, Filter};
 use crate::proto::h1::request::RequestHead;
 use crate::route::Router;
+use crate::route::targets::TargetChoice;
 use crate::tls::client::ClientTls;
 use crate::tls::server::ServerTls;
-use crate::units::FileMode;
+use crate::units::{FileMode, Size};
 use crate::upstream::gate::ServiceCounts;
 use crate::upstream::health::EndpointState;
 use crate::upstream::pick::HashRing;
+use crate::upstream::retry::Retry;
 
 /// Everything that a worker knows of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -146,6 +149,10 @@ pub struct Listener {
     pub access: SocketAccess,
     /// TLS; `None` for none.
     pub tls: Option<Arc<ServerTls>>,
+    /// What is done with every request, before its route's own filters.
+    pub chain: Chain,
+    /// As it was written.
+    pub filters: Vec<Filter>,
 }
 
 /// Who may connect to a Unix socket.
@@ -164,7 +171,7 @@ impl Default for SocketAccess {
 }
 
 /// One route.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Route {
     /// Its name.
     pub name: Arc<str>,
@@ -172,8 +179,34 @@ pub struct Route {
     pub label: Label,
     /// What is done on the way.
     pub chain: Chain,
-    /// Its service; `None` where a filter answers.
+    /// Where it leads; empty where a filter answers.
+    pub targets: Vec<RouteTarget>,
+    /// Which of them a request gets.
+    pub choice: TargetChoice,
+    /// What is said over the services' own; `None` for nothing.
+    pub patience: Option<RoutePatience>,
+    /// The largest request body, in bytes, in place of the listener's.
+    pub body_max: Option<Size>,
+    /// Its requests are in the access log.
+    pub is_logged: bool,
+}
+
+/// One of the places where a route leads.
+#[derive(Debug)]
+pub struct RouteTarget {
+    /// Its service; `None` where a filter of its own answers.
     pub service: Option<Label>,
+    /// What is done on the way to it.
+    pub chain: Chain,
+}
+
+/// Patience with upstreams that a route has in place of its services'.
+#[derive(Clone, Debug)]
+pub struct RoutePatience {
+    /// Timeouts.
+    pub timeouts: RouteTimeouts,
+    /// Retries.
+    pub retry: Option<Retry>,
 }
 
 /// One service.

@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Config;
 use crate::config::listeners::ListenerSpec;
-use crate::config::routes::RouteSpec;
+use crate::config::routes::{RouteSpec, TargetSpec};
 use crate::config::services::ServiceSpec;
 use crate::config::source::Source;
 use crate::control::compile::{Kept, Parts, Resolved, compile};
 use crate::failure::Failure;
+use crate::filter::Chain;
 use crate::filter::context::{Answer, Context, Notes, Verdict};
 use crate::proto::h1::authority::parts;
 use crate::proto::h1::request::RequestHead;
@@ -145,22 +146,34 @@ fn follow(
     };
     way.insert("route".to_owned(), (*route.name).into());
     way.insert("because".to_owned(), reason(written).into());
-    way.insert("filters".to_owned(), serde_json::to_value(&written.filters)?);
+    let named = |names: &[String]| {
+        let chains = names.iter().filter_map(|name| config.filters.get(name));
+        chains.flat_map(|named| named.chain.clone()).collect::<Vec<_>>()
+    };
+    let filters = [named(&entrance.listener.spec.chains), named(&written.chains), written.filters.clone()].concat();
+    way.insert("filters".to_owned(), serde_json::to_value(filters)?);
     let context = Context { route: &route.name, port, ..Context::of_nobody(scheme) };
-    match route.chain.on_request(head, &context, &mut Notes::default()) {
-        Verdict::Answer(Answer { status, fields, .. }) => {
-            let fields: Map<_, _> = fields.iter().map(|(name, value)| (lossy(name), lossy(value).into())).collect();
-            way.insert("answer".to_owned(), json!({ "status": status, "fields": fields }));
-            return Ok(());
-        }
-        Verdict::Refuse(refusal) => {
-            refuse(way, refusal.failure);
-            return Ok(());
-        }
-        Verdict::Pass => {}
+    if is_answered(&[&entrance.listener.chain, &route.chain], head, &context, way) {
+        return Ok(());
     }
-    let Some((name, service)) = written.service.as_ref().and_then(|name| Some((name, config.services.get(name)?)))
-    else {
+    // By a rule where one fits, else the first that gets some by chance.
+    let at = route.choice.choose(head, 0).unwrap_or(0);
+    if let Some(target) = written.targets.get(at) {
+        let of = |target: &TargetSpec| json!({ "service": target.service, "weight": target.weight });
+        way.insert("targets".to_owned(), written.targets.iter().map(of).collect());
+        way.insert("target".to_owned(), at.into());
+        way.insert("target_filters".to_owned(), serde_json::to_value(&target.filters)?);
+    }
+    let target = route.targets.get(at);
+    if target.is_some_and(|target| is_answered(&[&target.chain], head, &context, way)) {
+        return Ok(());
+    }
+    let name = if written.targets.is_empty() {
+        written.service.as_ref()
+    } else {
+        written.targets.get(at).and_then(|one| one.service.as_ref())
+    };
+    let Some((name, service)) = name.and_then(|name| Some((name, config.services.get(name)?))) else {
         refuse(way, Failure::NoRoute);
         return Ok(());
     };
@@ -171,6 +184,25 @@ fn follow(
     way.insert("balance".to_owned(), service.balance.to_string().into());
     way.insert("service_settings".to_owned(), serde_json::to_value(&**service)?);
     Ok(())
+}
+
+/// Shows the request to chains of filters; true, and noted, where one answers or refuses it.
+fn is_answered(chains: &[&Chain], head: &mut RequestHead, context: &Context<'_>, way: &mut Map<String, Value>) -> bool {
+    for chain in chains {
+        match chain.on_request(head, context, &mut Notes::default()) {
+            Verdict::Answer(Answer { status, fields, .. }) => {
+                let fields: Map<_, _> = fields.iter().map(|(name, value)| (lossy(name), lossy(value).into())).collect();
+                way.insert("answer".to_owned(), json!({ "status": status, "fields": fields }));
+                return true;
+            }
+            Verdict::Refuse(refusal) => {
+                refuse(way, refusal.failure);
+                return true;
+            }
+            Verdict::Pass => {}
+        }
+    }
+    false
 }
 
 /// Routes that are told where none matched.
@@ -248,6 +280,13 @@ fn print(way: &Value, all: bool) {
         println!("  route {route}: {}", text("because"));
         for filter in way["filters"].as_array().into_iter().flatten() {
             println!("    filter {filter}");
+        }
+        for (at, target) in way["targets"].as_array().into_iter().flatten().enumerate() {
+            let taken = if way["target"] == at { ", shown here" } else { "" };
+            println!("    target {at}: {} of weight {}{taken}", target["service"], target["weight"]);
+        }
+        for filter in way["target_filters"].as_array().into_iter().flatten() {
+            println!("    filter of the target {filter}");
         }
     }
     if let Some(answer) = way["answer"].as_object() {

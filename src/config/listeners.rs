@@ -27,6 +27,9 @@ pub struct ListenerSpec {
     /// The group of a Unix socket, by its name or number; that of the process where nothing is written.
     #[serde(default)]
     pub group: Option<String>,
+    /// Named chains of filters (`[filters.NAME]`) for every request, before the filters of its route.
+    #[serde(default, rename = "use")]
+    pub chains: Vec<String>,
     /// TLS; absent for none. Empty for a certificate that is made at start and that nobody vouches for.
     #[serde(default)]
     pub tls: Option<ListenerTls>,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::listeners::ListenerSpec;
-use super::routes::RouteSpec;
+use super::routes::{ChainSpec, RouteSpec};
 use super::services::ServiceSpec;
 use crate::units::{Duration, ListenAddress};
 
@@ -22,6 +22,8 @@ pub struct Config {
     pub listeners: BTreeMap<String, Arc<ListenerSpec>>,
     /// Which requests go where.
     pub routes: Vec<Arc<RouteSpec>>,
+    /// Chains of filters that routes and listeners name, by name.
+    pub filters: BTreeMap<String, ChainSpec>,
     /// Where requests go, by name.
     pub services: BTreeMap<String, Arc<ServiceSpec>>,
     /// One line for each request; absent for none.
@@ -42,6 +44,7 @@ impl Default for Config {
             workers: Workers::default(),
             listeners: BTreeMap::new(),
             routes: Vec::new(),
+            filters: BTreeMap::new(),
             services: BTreeMap::new(),
             access_log: None,
             metrics: MetricsSpec::default(),

@@ -38,8 +38,9 @@ pub fn advice(source: &Source, snapshot: &Snapshot, resolved: Option<&Resolved>)
 type Tell<'a> = dyn FnMut(&str, String, &str) + 'a;
 
 fn unused_services(source: &Source, tell: &mut Tell<'_>) {
-    let used: HashSet<_> = source.config.routes.iter().filter_map(|route| route.service.as_deref()).collect();
-    for name in source.config.services.keys().filter(|name| !used.contains(name.as_str())) {
+    let named = |route: &RouteSpec| route.services().map(|(_, name)| name.clone()).collect::<Vec<_>>();
+    let used: HashSet<_> = source.config.routes.iter().flat_map(|route| named(route)).collect();
+    for name in source.config.services.keys().filter(|name| !used.contains(*name)) {
         tell(&format!("services.{name}"), "no route leads to it".to_owned(), "name it in a route, or leave it out");
     }
 }
@@ -172,7 +173,7 @@ fn follow(snapshot: &Snapshot, start: &str, first: &str) -> Way {
                 }
                 seen.push(location);
             }
-            Verdict::Pass if hop == 0 && route.service.is_none() => return Way::Nowhere,
+            Verdict::Pass if hop == 0 && route.targets.is_empty() => return Way::Nowhere,
             Verdict::Pass | Verdict::Refuse(_) => return Way::Elsewhere,
         }
     }

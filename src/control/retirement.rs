@@ -105,6 +105,8 @@ mod tests {
     fn a_part_is_freed_when_the_last_other_owner_has_let_go() {
         let listener = |label| {
             Arc::new(crate::snapshot::Listener {
+                chain: crate::filter::Chain::default(),
+                filters: Vec::new(),
                 name: "".into(),
                 label,
                 spec: Arc::new(serde_json::from_str("{\"address\": \":80\"}").unwrap()),

@@ -7,11 +7,13 @@
 
 pub mod add_prefix;
 pub mod compile;
+pub mod compress;
 pub mod concurrency_limit;
 pub mod context;
 pub mod cors;
 pub mod counters;
 pub mod edits;
+pub mod encoder;
 mod foreign;
 pub mod grpc_web;
 pub mod headers;
@@ -33,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use add_prefix::AddPrefix;
 use compile::FilterPlace;
+use compress::{CompiledCompress, Compress};
 use concurrency_limit::{CompiledConcurrencyLimit, ConcurrencyLimit};
 use context::{Context, Notes, Verdict};
 use cors::{CompiledCors, Cors};
@@ -80,6 +83,8 @@ pub enum Filter {
     RequestHeaders(HeaderEdit),
     /// Changes fields of the response, of our own answers too.
     ResponseHeaders(HeaderEdit),
+    /// Compresses answers for clients that accept it.
+    Compress(Compress),
     /// Changes where `Location` and `Refresh` of the upstream lead.
     LocationRewrite(LocationRewrite),
     /// Changes cookies that the upstream sets.
@@ -118,6 +123,12 @@ pub enum Step {
 }
 
 impl Filter {
+    /// True where it changes what a route is chosen by, or takes the request elsewhere than to its route's service.
+    #[must_use]
+    pub const fn needs_route(&self) -> bool {
+        matches!(self, Self::StripPrefix(_) | Self::AddPrefix(_) | Self::Rewrite(_) | Self::GrpcWeb)
+    }
+
     /// True where it answers every request that comes to it.
     #[must_use]
     pub const fn answers(&self) -> bool {
@@ -146,6 +157,13 @@ impl Filter {
                 let templates = filter.compile(&mut chain.edits.response, place);
                 chain.reads_time |= templates.reads_time();
                 chain.response_fields.extend(templates);
+                None
+            }
+            Self::Compress(filter) => {
+                if chain.compress.is_some() {
+                    place.fault("an answer is compressed once", "leave one of them out");
+                }
+                chain.compress = filter.compile(place).map(Box::new);
                 None
             }
             Self::LocationRewrite(filter) => {
@@ -197,6 +215,8 @@ pub struct Chain {
     response_fields: FieldTemplates,
     /// Those that act on what the upstream answers, in their order.
     on_response: Vec<ResponseStep>,
+    /// Whether answers are compressed.
+    compress: Option<Box<CompiledCompress>>,
     reads_time: bool,
     /// What all of them change in fields, whatever the request.
     pub edits: Edits,
@@ -208,18 +228,19 @@ impl Chain {
         steps: Vec::new(),
         response_fields: FieldTemplates::NONE,
         on_response: Vec::new(),
+        compress: None,
         reads_time: false,
         edits: Edits::NONE,
     };
 
     /// Compiles filters. What is wrong with one is told with its position.
-    pub fn compile(
-        filters: &[Filter],
+    pub fn compile<'f>(
+        filters: impl IntoIterator<Item = &'f Filter>,
         shared: &mut SharedParts,
         mut tell: impl FnMut(usize, (String, String)),
     ) -> Self {
         let mut chain = Self::default();
-        for (at, filter) in filters.iter().enumerate() {
+        for (at, filter) in filters.into_iter().enumerate() {
             let mut place = FilterPlace::new(shared);
             filter.compile(&mut chain, &mut place);
             place.into_faults().into_iter().for_each(|fault| tell(at, fault));
@@ -268,21 +289,23 @@ impl Chain {
         }
     }
 
-    /// What changes in the fields of an upstream's answer for what it says; `None` where no filter asks.
-    #[must_use]
-    pub fn on_response(&self, head: &ResponseHead, bytes: &[u8]) -> Option<FieldEdits> {
-        if self.on_response.is_empty() {
-            return None;
+    /// Notes what changes in the fields of an upstream's answer for what it says; nothing where no filter asks.
+    pub fn on_response(&self, head: &ResponseHead, bytes: &[u8], edits: &mut Option<FieldEdits>) {
+        for step in &self.on_response {
+            step.on_response(head, bytes, edits.get_or_insert_default());
         }
-        let mut edits = FieldEdits::default();
-        self.on_response.iter().for_each(|step| step.on_response(head, bytes, &mut edits));
-        Some(edits)
     }
 
     /// True where no filter asks about requests.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.response_fields.is_empty()
+    }
+
+    /// Which answers are compressed; `None` for none.
+    #[must_use]
+    pub fn compress(&self) -> Option<&CompiledCompress> {
+        self.compress.as_deref()
     }
 
     /// True where a filter asks what time it is.

@@ -1,5 +1,6 @@
 //! What is done with the bytes of a body on its way: a closed set, in one place for both directions.
 
+use super::encoder::{BodyEncoder, NotEncoded};
 use crate::proto::grpc_web::{GrpcWebKind, NotText, TextDecoder};
 
 /// What is done with a body.
@@ -12,6 +13,29 @@ pub enum Transform {
     GrpcWebText(TextDecoder),
     /// A response of gRPC becomes one of gRPC-web, whose last frame has the trailers.
     GrpcWeb(GrpcWebKind),
+    /// A response is compressed.
+    Compress(Box<BodyEncoder>),
+}
+
+/// Why a body does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPassed {
+    /// It is not the text that it should be.
+    NotText,
+    /// It could not be encoded.
+    NotEncoded,
+}
+
+impl From<NotText> for NotPassed {
+    fn from(_: NotText) -> Self {
+        Self::NotText
+    }
+}
+
+impl From<NotEncoded> for NotPassed {
+    fn from(_: NotEncoded) -> Self {
+        Self::NotEncoded
+    }
 }
 
 impl Transform {
@@ -24,12 +48,13 @@ impl Transform {
         }
     }
 
-    /// The transform of a response body; `kind` is set where the response goes as gRPC-web.
+    /// The transform of a response body; `kind` is set where the response goes as gRPC-web, `encoder` where it goes compressed.
     #[must_use]
-    pub const fn of_response(kind: Option<GrpcWebKind>) -> Self {
-        match kind {
-            Some(kind) => Self::GrpcWeb(kind),
-            None => Self::None,
+    pub fn of_response(kind: Option<GrpcWebKind>, encoder: Option<BodyEncoder>) -> Self {
+        match (kind, encoder) {
+            (Some(kind), _) => Self::GrpcWeb(kind),
+            (None, Some(encoder)) => Self::Compress(Box::new(encoder)),
+            (None, None) => Self::None,
         }
     }
 
@@ -42,12 +67,13 @@ impl Transform {
     /// Hands the transformed part to `put`; does not call it where nothing comes of the part yet.
     ///
     /// # Errors
-    /// [`NotText`] where the text is no Base64.
-    pub fn pass(&mut self, data: &[u8], mut put: impl FnMut(&[u8])) -> Result<(), NotText> {
+    /// [`NotPassed`] where the text is no Base64.
+    pub fn pass(&mut self, data: &[u8], mut put: impl FnMut(&[u8])) -> Result<(), NotPassed> {
         match self {
             _ if data.is_empty() => {}
             Self::None => put(data),
             Self::GrpcWeb(kind) => put(&kind.written(data)),
+            Self::Compress(encoder) => encoder.pass(data, put)?,
             Self::GrpcWebText(decoder) => {
                 let mut decoded = Vec::with_capacity(data.len());
                 decoder.decode(data, &mut decoded)?;
@@ -59,13 +85,25 @@ impl Transform {
         Ok(())
     }
 
+    /// Nothing more comes for now: hands on what was held back.
+    ///
+    /// # Errors
+    /// [`NotPassed`].
+    pub fn pause(&mut self, put: impl FnMut(&[u8])) -> Result<(), NotPassed> {
+        match self {
+            Self::Compress(encoder) => Ok(encoder.pause(put)?),
+            Self::None | Self::GrpcWebText(_) | Self::GrpcWeb(_) => Ok(()),
+        }
+    }
+
     /// The body is over: gives what still belongs to it to `put`, and takes `trailers` where they become a part of it.
     ///
     /// # Errors
-    /// [`NotText`] where a text ends in the middle of a group.
-    pub fn finish(&mut self, trailers: &mut Vec<u8>, mut put: impl FnMut(&[u8])) -> Result<(), NotText> {
+    /// [`NotPassed`] where a text ends in the middle of a group.
+    pub fn finish(&mut self, trailers: &mut Vec<u8>, mut put: impl FnMut(&[u8])) -> Result<(), NotPassed> {
         match std::mem::take(self) {
-            Self::GrpcWebText(decoder) if !decoder.is_whole() => Err(NotText),
+            Self::GrpcWebText(decoder) if !decoder.is_whole() => Err(NotPassed::NotText),
+            Self::Compress(encoder) => Ok(encoder.finish(put)?),
             Self::GrpcWeb(kind) if !trailers.is_empty() => {
                 put(&kind.written_trailers(&std::mem::take(trailers)));
                 Ok(())
@@ -79,7 +117,7 @@ impl Transform {
 mod tests {
     use super::*;
 
-    fn passed(mut transform: Transform, parts: &[&str], trailers: &str) -> Result<Vec<u8>, NotText> {
+    fn passed(mut transform: Transform, parts: &[&str], trailers: &str) -> Result<Vec<u8>, NotPassed> {
         let (mut out, mut trailers) = (Vec::new(), trailers.as_bytes().to_vec());
         for part in parts {
             transform.pass(part.as_bytes(), |data| out.extend_from_slice(data))?;
@@ -93,13 +131,14 @@ mod tests {
     fn a_text_is_decoded_and_must_end_with_a_whole_group() {
         let text = || Transform::of_request(Some(GrpcWebKind::Text));
         assert_eq!(passed(text(), &["YWJ", "jZGVm"], "").unwrap(), b"abcdef");
-        assert_eq!(passed(text(), &["YWJjZ"], ""), Err(NotText));
+        assert_eq!(passed(text(), &["YWJjZ"], ""), Err(NotPassed::NotText));
         assert_eq!(passed(Transform::of_request(Some(GrpcWebKind::Binary)), &["YWJ"], "").unwrap(), b"YWJ");
     }
 
     #[test]
     fn trailers_become_the_last_frame() {
-        let out = passed(Transform::of_response(Some(GrpcWebKind::Binary)), &["ab", ""], "grpc-status: 0\r\n").unwrap();
+        let out =
+            passed(Transform::of_response(Some(GrpcWebKind::Binary), None), &["ab", ""], "grpc-status: 0\r\n").unwrap();
         assert_eq!(out, b"ab\x80\0\0\0\x10grpc-status: 0\r\n");
         assert_eq!(passed(Transform::None, &["ab"], "x: y").unwrap(), b"abx: y");
     }

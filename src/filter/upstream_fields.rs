@@ -240,7 +240,9 @@ mod tests {
         let bytes = format!("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n{}\r\n", fields.replace('\n', "\r\n"));
         let mut head = ResponseHead::default();
         head.parse(bytes.as_bytes(), false, Leniency::default()).unwrap();
-        let edits = chain.on_response(&head, bytes.as_bytes()).unwrap_or_default();
+        let mut edits = None;
+        chain.on_response(&head, bytes.as_bytes(), &mut edits);
+        let edits: FieldEdits = edits.unwrap_or_default();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         edits.put.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect::<Vec<_>>().join("\n")
     }

@@ -390,7 +390,6 @@ fn put_iso_time(out: &mut Vec<u8>, since: Duration) {
 mod tests {
     use super::*;
     use crate::failure::Failure;
-    use crate::filter::Chain;
     use crate::proto::h1::rules::HeadRules;
     use crate::snapshot::{Label, Route};
     use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
@@ -418,7 +417,7 @@ mod tests {
             took_us: 5,
         }];
         let label = Label::default();
-        let route = Route { name: "bob's \"caf\u{e9}\"".into(), label, chain: Chain::default(), service: None };
+        let route = Route { name: "bob's \"caf\u{e9}\"".into(), label, ..Route::default() };
         let now = UNIX_EPOCH + Duration::from_secs(1_709_209_845);
         let mut out = Vec::new();
         Line { record: &record, head: &head, route: Some(&route), service: None, now, number: 7 }.put(&mut out, format);

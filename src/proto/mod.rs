@@ -1,5 +1,6 @@
 //! The protocols as pure functions of bytes: no socket, clock, task or log is known here.
 
+pub mod coding;
 pub mod grpc_web;
 pub mod h1;
 pub mod h2;

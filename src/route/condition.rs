@@ -27,7 +27,7 @@ pub enum ValueTest {
 }
 
 impl ValueTest {
-    fn passes(&self, value: &[u8]) -> bool {
+    pub(super) fn passes(&self, value: &[u8]) -> bool {
         match self {
             Self::Present => true,
             Self::Equal(expected) => **expected == *value,

@@ -7,6 +7,7 @@
 
 mod condition;
 mod path;
+pub mod targets;
 
 use std::sync::Arc;
 

@@ -66,6 +66,8 @@ pub struct Worker<T: Transport> {
     pub(super) heads: Heads,
     /// Bytes of request bodies that are held to be sent again.
     pub(super) held_bytes: Cell<usize>,
+    /// Answers that are being compressed.
+    pub(super) compressions: Cell<usize>,
     /// A response head is parsed into it and encoded from it without an `await` between, so that one serves all exchanges.
     pub(super) response_head: RefCell<ResponseHead>,
     log: RefCell<Option<Batch>>,
@@ -90,6 +92,7 @@ impl<T: Transport> Worker<T> {
             kit,
             heads: Heads::default(),
             held_bytes: Cell::new(0),
+            compressions: Cell::new(0),
             response_head: RefCell::default(),
             log: RefCell::new(settings.log),
             connections: Cell::new(0),
@@ -187,7 +190,8 @@ impl<T: Transport> Worker<T> {
             service.counts.troubles.note_failure(failure, self.kit.transport.coarse_ms());
         }
         self.requests.set(self.requests.get() + 1);
-        if let (Some(batch), Some(format)) = (self.log.borrow_mut().as_mut(), process.log_format) {
+        let format = process.log_format.filter(|_| route.is_none_or(|route| route.is_logged));
+        if let (Some(batch), Some(format)) = (self.log.borrow_mut().as_mut(), format) {
             let (now, number) = (self.kit.transport.wall(), self.requests.get());
             let line = Line { record, head, route, service, now, number };
             metrics.counters.log_dropped += batch.push(|out| line.put(out, format));

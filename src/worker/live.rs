@@ -12,9 +12,10 @@ use foldhash::fast::FixedState;
 
 use super::engine::Transport;
 use super::kit::Kit;
+use super::upstreams::admit::Patience;
 use super::upstreams::service::LiveService;
 use crate::proto::h1::request::RequestHead;
-use crate::snapshot::{Entrance, Label, Listener, ProcessSettings, Route, RouteTable, Service, Snapshot};
+use crate::snapshot::{Entrance, Label, Listener, ProcessSettings, Route, RouteTable, RouteTarget, Service, Snapshot};
 
 /// Labels are numbers that the control plane gives out, so nobody outside can choose keys that collide under a fixed hash.
 type ByLabel<V> = HashMap<Label, V, FixedState>;
@@ -56,8 +57,37 @@ struct LiveTable<T: Transport> {
 pub(super) struct LiveRoute<T: Transport> {
     /// What the snapshot has of it.
     pub route: Arc<Route>,
-    /// `None` where a filter answers.
-    pub service: Option<Rc<LiveService<T>>>,
+    /// By the target's position; `None` where a filter of its own answers.
+    pub services: Vec<Option<Rc<LiveService<T>>>>,
+    /// Its patience over that of each service.
+    patience: RefCell<Vec<Option<KnownPatience>>>,
+}
+
+/// A service as it was, and the patience of a route with it.
+type KnownPatience = (Arc<Service>, Rc<Patience>);
+
+impl<T: Transport> LiveRoute<T> {
+    fn new(route: Arc<Route>, services: &ByLabel<Rc<LiveService<T>>>) -> Self {
+        let of_target = |target: &RouteTarget| services.get(&target.service?).cloned();
+        let services: Vec<_> = route.targets.iter().map(of_target).collect();
+        Self { patience: RefCell::new(vec![None; services.len()]), route, services }
+    }
+
+    /// What holds in place of the service's own timeouts and retries; `None` where the route says nothing.
+    pub(super) fn patience(&self, target: usize, service: &Arc<Service>) -> Option<Rc<Patience>> {
+        let own = self.route.patience.as_ref()?;
+        let mut known = self.patience.borrow_mut();
+        let known = known.get_mut(target)?;
+        if let Some((of, patience)) = known
+            && Arc::ptr_eq(of, service)
+        {
+            return Some(Rc::clone(patience));
+        }
+        let retry = own.retry.clone().unwrap_or_else(|| service.spec.retry.clone());
+        let patience = Rc::new(Patience { timeouts: own.timeouts.over(&service.spec.timeouts), retry });
+        *known = Some((Arc::clone(service), Rc::clone(&patience)));
+        Some(patience)
+    }
 }
 
 impl<T: Transport> Live<T> {
@@ -176,8 +206,7 @@ impl<T: Transport> ListenerSlot<T> {
             return Some(Rc::clone(known));
         }
         let route = Arc::clone(table.table.routes.get(at)?);
-        let service = route.service.and_then(|label| live.services.borrow().get(&label).cloned());
-        let found = Rc::new(LiveRoute { route, service });
+        let found = Rc::new(LiveRoute::new(route, &live.services.borrow()));
         if let Some(slot) = table.routes.borrow_mut().get_mut(at) {
             *slot = Some(Rc::clone(&found));
         }

@@ -55,7 +55,13 @@ pub const FLOORS: [Floors; 30] = [
     ),
     (
         "control/compile",
-        &[&["mod"], &["listeners", "services"], &["resilience", "routes", "tls"], &["compiler"], &["secrets"]],
+        &[
+            &["mod"],
+            &["listeners", "routes", "services"],
+            &["chains", "resilience", "tls"],
+            &["compiler"],
+            &["secrets"],
+        ],
     ),
     ("control/sources", &[&["mod"], &["file"], &["trail"]]),
     ("encode", &[&["answer", "subrequest"], &["request", "response"], &["grpc", "hop", "trailers", "wire"], &["mod"]]),
@@ -64,7 +70,7 @@ pub const FLOORS: [Floors; 30] = [
         "filter",
         &[
             &["mod"],
-            &["concurrency_limit", "cors", "respond", "upstream_fields"],
+            &["compress", "concurrency_limit", "cors", "respond", "upstream_fields"],
             &[
                 "add_prefix",
                 "grpc_web",
@@ -80,12 +86,12 @@ pub const FLOORS: [Floors; 30] = [
             &["compile"],
             &["shared", "template"],
             &["context", "transform"],
-            &["counters", "edits", "foreign"],
+            &["counters", "edits", "encoder", "foreign"],
         ],
     ),
     ("filter/counters", &[&["in_flight", "rate"], &["table"], &["mod"]]),
     ("observe", &[&["prometheus", "process_log"], &["access_log", "log_writer", "metrics"], &["mod"]]),
-    ("proto", &[&["h2"], &["h1"], &["grpc_web", "stranger", "version"], &["mod"]]),
+    ("proto", &[&["h2"], &["coding"], &["h1"], &["grpc_web", "stranger", "version"], &["mod"]]),
     (
         "proto/h1",
         &[
@@ -115,7 +121,7 @@ pub const FLOORS: [Floors; 30] = [
         ],
     ),
     ("proto/h2/hpack", &[&["decoder", "encoder"], &["huffman", "integer", "table"], &["mod"]]),
-    ("route", &[&["mod"], &["path"], &["condition"]]),
+    ("route", &[&["mod"], &["path", "targets"], &["condition"]]),
     ("sys", &[&["clock", "limits", "memory", "process", "signals", "socket"], &["mod"]]),
     ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions"]]),
     ("units", &[&["mod"], &["addresses", "quantities"], &["text"]]),
@@ -155,6 +161,7 @@ pub const FLOORS: [Floors; 30] = [
             &["attempt"],
             &["duplex"],
             &["download"],
+            &["answer_head"],
             &["filters", "judge", "settle", "terms", "upload"],
             &["bound"],
             &["state", "transfer"],

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::secrets::Secrets;
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, nearest};
 use crate::config::routes::RouteSpec;
 use crate::config::source::Source;
+use crate::filter::Filter;
 use crate::filter::shared::SharedParts;
 use crate::route::Rule;
 use crate::snapshot::{Entrance, Label, Labels, ProcessSettings, Route, Service};
@@ -94,6 +95,8 @@ impl Parts {
 #[derive(Clone, Debug)]
 pub(super) struct KeptRoute {
     pub spec: Arc<RouteSpec>,
+    /// Its filters and those of the chains that it names, each with its key.
+    pub filters: Vec<(String, Filter)>,
     pub route: Arc<Route>,
     pub rule: Arc<Rule>,
 }
@@ -118,4 +121,9 @@ impl Compiler<'_> {
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>, remedy: &str) {
         self.problems.push(self.source.problem(key, what.into(), remedy));
     }
+}
+
+/// The remedy for a name that is not known.
+pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
+    nearest(name, known.map(String::as_str)).map_or_else(String::new, |near| format!("did you mean `{near}`?"))
 }

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use nix::unistd::Group;
 
+use super::chains;
 use super::compiler::{Compiler, KeptRoute};
 use super::resilience::check_window;
 use super::tls;
 use crate::config::listeners::ListenerSpec;
+use crate::filter::Filter;
 use crate::route::Router;
 use crate::snapshot::{Entrance, Listener, RouteTable, SocketAccess};
 use crate::units::ListenAddress;
@@ -29,12 +31,19 @@ pub(super) fn entrance(
 fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -> Arc<Listener> {
     check_window(compiler, &format!("listeners.{name}"), spec.http2_window_max);
     let tls = tls::of_listener(compiler, name, spec);
+    let filters = filters(compiler, name, spec);
     let before = compiler.kept.parts.entrances.get(name).map(|entrance| &entrance.listener);
     if let Some(before) = before
         && before.spec == *spec
+        && before.filters == bare(&filters)
         && before.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr)
     {
-        return Arc::clone(before);
+        let before = Arc::clone(before);
+        if let Some(zone) = before.chain.claim(&mut compiler.kept.shared) {
+            let what = format!("the zone `{zone}` counts otherwise in another place");
+            compiler.problem(&format!("listeners.{name}.use"), what, "give all filters of a zone the same settings");
+        }
+        return before;
     }
     Arc::new(Listener {
         name: name.into(),
@@ -43,7 +52,23 @@ fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -
         spec: Arc::clone(spec),
         port: spec.address.sockets().first().map_or(0, SocketAddr::port),
         tls,
+        chain: chains::chain(compiler, &filters),
+        filters: bare(&filters),
     })
+}
+
+/// The filters of the chains that it names. They come before a route is chosen, so that none may change what that goes by.
+fn filters(compiler: &mut Compiler<'_>, name: &str, spec: &ListenerSpec) -> Vec<(String, Filter)> {
+    let filters = chains::resolved(compiler, &format!("listeners.{name}"), &spec.chains, &[]);
+    for (key, _) in filters.iter().filter(|(_, filter)| filter.needs_route()) {
+        let what = format!("{key} would change what routes are chosen by");
+        compiler.problem(&format!("listeners.{name}.use"), what, "name that chain in routes");
+    }
+    filters
+}
+
+fn bare(filters: &[(String, Filter)]) -> Vec<Filter> {
+    filters.iter().map(|(_, filter)| filter.clone()).collect()
 }
 
 /// Who may connect to it, where it is a Unix socket.

@@ -2,6 +2,7 @@
 //!
 //! What did not change since the latest snapshot is taken from there, by its pointer. The time is linear in the parts.
 
+mod chains;
 mod compiler;
 mod listeners;
 mod resilience;
@@ -49,6 +50,7 @@ pub fn compile(
 ) -> Result<Compiled, Vec<Problem>> {
     let mut compiler = Compiler { source, resolved, kept, problems: Vec::new(), notices: Vec::new() };
     compiler.kept.shared.begin();
+    chains::check_named(&mut compiler);
     let (mut parts, mut rejected) = (Parts::default(), Vec::new());
     let config = &source.config;
     let mut services = Vec::with_capacity(config.services.len());

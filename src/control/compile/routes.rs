@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
-use super::compiler::{Compiler, KeptRoute};
-use crate::config::problem::nearest;
-use crate::config::routes::{PathMatch, RouteSpec, ValueMatch};
-use crate::filter::{Chain, Filter};
+use super::chains;
+use super::compiler::{Compiler, KeptRoute, did_you_mean};
+use super::resilience::check_retry;
+use crate::config::routes::{PathMatch, RouteSpec, RouteTimeouts, ValueMatch};
+use crate::filter::Filter;
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
 use crate::proto::h1::target::normal_path;
+use crate::route::targets::{CanaryBy, CanaryTest, TargetChoice};
 use crate::route::{Conditions, HostPattern, PathPattern, Rule, ValueTest};
-use crate::snapshot::{Label, Route, Service};
+use crate::snapshot::{Label, Route, RoutePatience, RouteTarget, Service};
 
 /// One route with its rule; those from before where nothing of them changed.
 pub(super) fn route(
@@ -23,72 +25,163 @@ pub(super) fn route(
     services: &HashMap<Arc<str>, Arc<Service>>,
 ) -> KeptRoute {
     let key = format!("routes.{at}");
-    let served = spec.service.as_ref().and_then(|name| services.get(name.as_str()));
-    let service = served.map(|service| service.label);
+    let label = |name: &Option<String>| services.get(name.as_deref()?).map(|service| service.label);
+    let labels: Vec<_> = if spec.targets.is_empty() {
+        spec.service.iter().map(|name| services.get(name.as_str()).map(|service| service.label)).collect()
+    } else {
+        spec.targets.iter().map(|target| label(&target.service)).collect()
+    };
+    let filters = chains::resolved(compiler, &key, &spec.chains, &spec.filters);
     let before = compiler.kept.parts.routes.get(spec.name.as_str());
-    let is_same = |before: &&KeptRoute| before.spec == *spec && before.route.service == service;
+    let is_same = |before: &&KeptRoute| {
+        let known = before.route.targets.iter().map(|target| target.service);
+        before.spec == *spec && known.eq(labels.iter().copied()) && bare(&before.filters).eq(bare(&filters))
+    };
     let kept = match before.filter(is_same).cloned() {
         Some(kept) => {
-            if let Some(name) = kept.route.chain.claim(&mut compiler.kept.shared) {
+            let mut chains =
+                std::iter::once(&kept.route.chain).chain(kept.route.targets.iter().map(|target| &target.chain));
+            if let Some(name) = chains.find_map(|chain| chain.claim(&mut compiler.kept.shared)) {
                 let what = format!("the zone `{name}` counts otherwise in another route");
                 compiler.problem(&key, what, "give all filters of a zone the same settings");
             }
             kept
         }
-        None => new_route(compiler, &key, spec, service),
+        None => new_route(compiler, &key, spec, (&labels, filters)),
     };
-    check_references(compiler, &key, &kept, served);
+    check_references(compiler, &key, &kept, services);
     kept
 }
 
-fn new_route(compiler: &mut Compiler<'_>, key: &str, spec: &Arc<RouteSpec>, service: Option<Label>) -> KeptRoute {
+/// Filters without their keys, which change where something is written before them.
+fn bare(filters: &[(String, Filter)]) -> impl Iterator<Item = &Filter> {
+    filters.iter().map(|(_, filter)| filter)
+}
+
+fn new_route(
+    compiler: &mut Compiler<'_>,
+    key: &str,
+    spec: &Arc<RouteSpec>,
+    (labels, filters): (&[Option<Label>], Vec<(String, Filter)>),
+) -> KeptRoute {
     let hosts = hosts(compiler, key, &spec.hosts);
     let paths = paths(compiler, key, &spec.paths);
     let conditions = Arc::new(conditions(compiler, key, spec));
-    let mut faults = Vec::new();
-    let chain = Chain::compile(&spec.filters, &mut compiler.kept.shared, |at, fault| faults.push((at, fault)));
-    for (at, (what, remedy)) in faults {
-        compiler.problem(&format!("{key}.filters.{at}"), what, &remedy);
+    let chain = chains::chain(compiler, &filters);
+    let targets: Vec<_> = labels
+        .iter()
+        .enumerate()
+        .map(|(at, service)| {
+            let own = spec.targets.get(at).map(|target| &target.filters[..]).unwrap_or_default();
+            let own = chains::resolved(compiler, &format!("{key}.targets.{at}"), &[], own);
+            RouteTarget { service: *service, chain: chains::chain(compiler, &own) }
+        })
+        .collect();
+    let weights = targets.iter().enumerate().map(|(at, _)| spec.targets.get(at).map_or(1, |target| target.weight));
+    let choice = TargetChoice::new(canary(compiler, key, spec), weights.collect());
+    if let Some(retry) = &spec.retry {
+        check_retry(compiler, key, retry);
     }
+    let has_patience = spec.retry.is_some() || spec.timeouts != RouteTimeouts::default();
+    let patience = has_patience.then(|| RoutePatience { timeouts: spec.timeouts, retry: spec.retry.clone() });
     let label = compiler.kept.label(&spec.name);
     KeptRoute {
         spec: Arc::clone(spec),
-        route: Arc::new(Route { name: spec.name.as_str().into(), label, chain, service }),
+        filters,
+        route: Arc::new(Route {
+            name: spec.name.as_str().into(),
+            label,
+            chain,
+            targets,
+            choice,
+            patience,
+            body_max: spec.body.max,
+            is_logged: spec.access_log,
+        }),
         rule: Arc::new(Rule { hosts, paths, conditions, priority: spec.priority }),
     }
 }
 
+/// The rules that go before the weights.
+fn canary(compiler: &mut Compiler<'_>, key: &str, spec: &RouteSpec) -> Vec<CanaryTest> {
+    let mut rules = Vec::with_capacity(spec.canary.len());
+    for (at, rule) in spec.canary.iter().enumerate() {
+        let key = format!("{key}.canary.{at}");
+        if rule.target >= spec.targets.len() {
+            let what =
+                format!("there is no target {}: the first is 0, and there are {}", rule.target, spec.targets.len());
+            compiler.problem(&format!("{key}.target"), what, "write the position of one of `targets`");
+        }
+        let (kind, value) = match (&rule.header, &rule.cookie) {
+            (Some(header), None) => ("header", header),
+            (None, Some(cookie)) => ("cookie", cookie),
+            (Some(_), Some(_)) | (None, None) => {
+                compiler.problem(
+                    &key,
+                    "a rule looks at one header or one cookie",
+                    "write one of `header` and `cookie`",
+                );
+                continue;
+            }
+        };
+        if !is_token(value.name.as_bytes()) {
+            compiler.problem(&format!("{key}.{kind}"), format!("`{}` is not a name", value.name), "");
+        }
+        let Some(test) = test(compiler, &format!("{key}.{kind}"), value) else { continue };
+        let name = |text: &str| text.as_bytes().into();
+        let by = match kind {
+            "header" => CanaryBy::Header(name(&value.name.to_ascii_lowercase())),
+            _ => CanaryBy::Cookie(name(&value.name)),
+        };
+        rules.push(CanaryTest { by, test, target: rule.target });
+    }
+    rules
+}
+
 /// What a route names must be there, whether or not the route itself changed.
-fn check_references(compiler: &mut Compiler<'_>, key: &str, kept: &KeptRoute, served: Option<&Arc<Service>>) {
+fn check_references(
+    compiler: &mut Compiler<'_>,
+    key: &str,
+    kept: &KeptRoute,
+    services: &HashMap<Arc<str>, Arc<Service>>,
+) {
     let config = Arc::clone(&compiler.source.config);
     let spec = &kept.spec;
-    match (&spec.service, served) {
-        (Some(_), Some(served)) => {
-            let bridge = spec.filters.iter().position(|filter| *filter == Filter::GrpcWeb);
-            if let Some(at) = bridge.filter(|_| !served.spec.may_speak_h2()) {
-                let remedy = "set the service's `protocol` to \"h2\", or give it `tls`";
-                let what = "gRPC needs HTTP/2, which this service does not speak";
-                compiler.problem(&format!("{key}.filters.{at}"), what, remedy);
+    let bridge = kept.filters.iter().find(|(_, filter)| *filter == Filter::GrpcWeb).map(|(key, _)| key.clone());
+    for (own, name) in spec.services() {
+        let key = format!("{key}.{own}");
+        match services.get(name.as_str()) {
+            Some(served) => {
+                if let Some(bridge) = bridge.as_ref().filter(|_| !served.spec.may_speak_h2()) {
+                    let remedy = "set the service's `protocol` to \"h2\", or give it `tls`";
+                    compiler.problem(bridge, "gRPC needs HTTP/2, which this service does not speak", remedy);
+                }
+            }
+            None if config.services.contains_key(name) => {
+                compiler.problem(&key, format!("the service `{name}` is not valid"), "correct the service");
+            }
+            None => {
+                let remedy = did_you_mean(name, config.services.keys());
+                compiler.problem(&key, format!("there is no service `{name}`"), &remedy);
             }
         }
-        (Some(name), None) if config.services.contains_key(name) => {
-            compiler.problem(
-                &format!("{key}.service"),
-                format!("the service `{name}` is not valid"),
-                "correct the service",
-            );
-        }
-        (Some(name), None) => {
-            let remedy = did_you_mean(name, config.services.keys());
-            compiler.problem(&format!("{key}.service"), format!("there is no service `{name}`"), &remedy);
-        }
-        (None, _) if spec.filters.iter().any(Filter::answers) => {}
-        (None, _) => {
-            compiler.problem(
-                key,
-                "the route leads nowhere",
-                "give it a service, or a filter that answers, as redirect does",
-            );
+    }
+    if spec.service.is_some() && !spec.targets.is_empty() {
+        compiler.problem(key, "both service and targets are given", "make the service one of the targets");
+    }
+    let answers = |filters: &[Filter]| filters.iter().any(Filter::answers);
+    let is_answered = bare(&kept.filters).any(Filter::answers);
+    if spec.service.is_none() && spec.targets.is_empty() && !is_answered {
+        compiler.problem(
+            key,
+            "the route leads nowhere",
+            "give it a service, or a filter that answers, as redirect does",
+        );
+    }
+    for (at, target) in spec.targets.iter().enumerate() {
+        if target.service.is_none() && !answers(&target.filters) && !is_answered {
+            let remedy = "give it a service, or a filter that answers, as respond does";
+            compiler.problem(&format!("{key}.targets.{at}"), "the target leads nowhere", remedy);
         }
     }
     for (position, name) in spec.listeners.iter().enumerate() {
@@ -97,11 +190,6 @@ fn check_references(compiler: &mut Compiler<'_>, key: &str, kept: &KeptRoute, se
             compiler.problem(&format!("{key}.listeners.{position}"), format!("there is no listener `{name}`"), &remedy);
         }
     }
-}
-
-/// The remedy for a name that is not known.
-fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a String>) -> String {
-    nearest(name, known.map(String::as_str)).map_or_else(String::new, |near| format!("did you mean `{near}`?"))
 }
 
 fn hosts(compiler: &mut Compiler<'_>, key: &str, hosts: &[String]) -> Vec<HostPattern> {
@@ -201,23 +289,26 @@ fn values(
         if is_header && !is_token(value.name.as_bytes()) {
             compiler.problem(&key, format!("`{}` is not a field name", value.name), "");
         }
-        let test = match (&value.value, &value.regex) {
-            (Some(_), Some(_)) => {
-                compiler.problem(&key, "both value and regex are given", "leave one out");
-                continue;
-            }
-            (Some(value), None) => ValueTest::Equal(value.as_bytes().into()),
-            (None, None) => ValueTest::Present,
-            (None, Some(pattern)) => match Regex::new(pattern) {
-                Ok(regex) => ValueTest::Matches(regex),
-                Err(error) => {
-                    compiler.problem(&key, format!("`{pattern}` is not a regular expression: {error}"), "");
-                    continue;
-                }
-            },
-        };
+        let Some(test) = test(compiler, &key, value) else { continue };
         let name = if is_header { value.name.to_ascii_lowercase() } else { value.name.clone() };
         tests.push((name.into_bytes().into(), test));
     }
     tests
+}
+
+/// What a value must be; `None` where that is told to be wrong.
+fn test(compiler: &mut Compiler<'_>, key: &str, value: &ValueMatch) -> Option<ValueTest> {
+    match (&value.value, &value.regex) {
+        (Some(_), Some(_)) => {
+            compiler.problem(key, "both value and regex are given", "leave one out");
+            None
+        }
+        (Some(value), None) => Some(ValueTest::Equal(value.as_bytes().into())),
+        (None, None) => Some(ValueTest::Present),
+        (None, Some(pattern)) => {
+            let built = Regex::new(pattern).map(ValueTest::Matches);
+            let what = |error: &regex::Error| format!("`{pattern}` is not a regular expression: {error}");
+            built.inspect_err(|error| compiler.problem(key, what(error), "")).ok()
+        }
+    }
 }

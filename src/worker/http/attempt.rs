@@ -45,7 +45,7 @@ impl<T: Transport> Asker<T> for Passing<'_, T> {
     type Answer = Answered<T>;
 
     fn kind(&self) -> RequestKind {
-        request_kind(self.head, self.to.snapshot().spec.retry.buffer.bytes())
+        request_kind(self.head, self.to.retry().buffer.bytes())
     }
 
     fn standpoint(&self) -> Standpoint {
@@ -212,12 +212,13 @@ async fn transfer<T: Transport>(
     let offers = may_offer(head, client, upstream.link.sender.wire());
     put_request(exchange, &mut upstream.link, (head, offers), (to, permit), &mut out);
     let standpoint = standpoint(exchange, to);
-    let may_discard_status = attempts.may_discard_status(&to.snapshot().spec.retry, request, standpoint);
+    let may_discard_status = attempts.may_discard_status(to.retry(), request, standpoint);
     let transfer = Transfer {
         worker: exchange.worker,
         listener: exchange.listener,
         edits: exchange.edits(),
-        chain: exchange.chain(),
+        chains: exchange.chains(),
+        body_max: exchange.body_max(),
         head,
         to,
         permit,

@@ -7,44 +7,41 @@ use std::task::Poll;
 
 use super::super::engine::{Receive as _, Transport, receive};
 use super::super::time::timer::Deadline;
-use super::super::upstreams::outcome;
 use super::super::wire::ends::{Inlet, Outlet};
 use super::super::wire::send::{SendFault, SendTerms, send_all};
+use super::answer_head::{AnswerHead, FinalHead, HeadKind};
 use super::body::{BodyFraming, ResponseBody};
 use super::judge;
 use super::progress::{Expectation, UploadState};
-use super::terms::terms;
 use super::transfer::{Delivered, Transfer};
-use crate::encode::response::{
-    Persistence, ResponseTerms, UpstreamResponse, h2_continue, h2_interim, h2_response, is_removed, put_interim_head,
-    put_response_head,
-};
+use crate::encode::response::{Persistence, h2_continue, is_removed};
 use crate::encode::trailers::retain;
 use crate::encode::wire::Wire;
-use crate::failure::{Failure, Phase};
+use crate::failure::{Failure, Resource};
+use crate::filter::encoder::BodyEncoder;
 use crate::filter::transform::Transform;
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, JOINED_SEND_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::scan::HeadScan;
-use crate::proto::version::Version;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::reuse::UpstreamWord;
 
-/// A final head that was encoded for the client.
-struct FinalHead {
-    framing: Framing,
-    terms: ResponseTerms,
-    word: UpstreamWord,
-    is_upgrade: bool,
-    binds: bool,
+/// One of the answers that a worker compresses, until this is dropped.
+struct Compressing<'a>(&'a Cell<usize>);
+
+impl<'a> Compressing<'a> {
+    fn begin(count: &'a Cell<usize>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
 }
 
-/// What a head in the inbox was.
-enum Head {
-    Interim,
-    Final(FinalHead),
+impl Drop for Compressing<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// What waiting for a head brought.
@@ -95,10 +92,13 @@ impl<T: Transport> Download<'_, T> {
             self.send_down().await?;
             return Ok(Delivered::Upgrade);
         }
+        let encoder = head.compression.filter(|_| !head.framing.is_empty()).map(BodyEncoder::new).transpose();
+        let encoder = encoder.map_err(|_| Failure::LocalResource(Resource::Memory))?;
+        let _compressing = encoder.as_ref().map(|_| Compressing::begin(&transfer.worker.compressions));
         let mut body = ResponseBody {
             decoder: BodyDecoder::new(BodyOf::Response, head.framing),
             framing: BodyFraming::of(self.client.wire(), head.terms.framing),
-            transform: Transform::of_response(head.terms.grpc_web),
+            transform: Transform::of_response(head.terms.grpc_web, encoder),
             trailers: Vec::new(),
         };
         // The rest of a short body that is here already is sent with the head. An error that is met here shows as an end at
@@ -131,7 +131,7 @@ impl<T: Transport> Download<'_, T> {
             }
             transfer.make_room_for_body(inbox, body.decoder.bytes_left(), account.received_bytes());
             let received = receive(receiver, inbox);
-            let timeouts = &transfer.spec().timeouts;
+            let timeouts = transfer.to.timeouts();
             let ms = if transfer.is_open_ended { timeouts.tunnel } else { timeouts.body }.limit_ms();
             match self.deadline.wait(Timeout::UpstreamBody, ms, received).await? {
                 Ok(0) if body.decoder.ends_at_close() => self.finish_body(&mut body)?,
@@ -183,12 +183,12 @@ impl<T: Transport> Download<'_, T> {
                 let is_full = inbox.len() == inbox.capacity();
                 let bytes = if is_full { BODY_BUFFER_BYTES } else { inbox.len() + ADDED_FIELDS_BYTES };
                 transfer.kit().buffers.fit(&mut self.out, bytes.min(BODY_BUFFER_BYTES));
-                let head = self.read_head(&inbox[..length])?;
+                let head = AnswerHead { transfer, client: self.client, out: &mut self.out }.read(&inbox[..length])?;
                 inbox.drain(..length);
                 scan = HeadScan::of_response(leniency);
                 match head {
-                    Head::Final(head) => return Ok(head),
-                    Head::Interim => interim_bytes += length,
+                    HeadKind::Final(head) => return Ok(head),
+                    HeadKind::Interim => interim_bytes += length,
                 }
                 if interim_bytes > INTERIM_BYTES_MAX {
                     return Err(ResponseFault::TooManyInterim.into());
@@ -221,7 +221,7 @@ impl<T: Transport> Download<'_, T> {
         is_timed: &mut bool,
     ) -> Result<HeadEvent, Failure> {
         let Transfer { progress, .. } = *self.transfer;
-        let header_ms = self.transfer.spec().timeouts.header.limit_ms();
+        let header_ms = self.transfer.to.timeouts().header.limit_ms();
         if !*is_timed {
             self.deadline.arm(Timeout::UpstreamHeader, None);
         }
@@ -244,79 +244,6 @@ impl<T: Transport> Download<'_, T> {
         .await
     }
 
-    /// Parses a complete head and encodes what the client gets of it.
-    fn read_head(&mut self, bytes: &[u8]) -> Result<Head, Failure> {
-        let transfer = self.transfer;
-        let account = transfer.account;
-        let mut parsed = transfer.worker.response_head.borrow_mut();
-        parsed.parse(bytes, transfer.head.method() == b"HEAD", transfer.spec().leniency())?;
-        let response = UpstreamResponse { head: &parsed, bytes };
-        if parsed.is_interim() {
-            self.put_interim(response);
-            return Ok(Head::Interim);
-        }
-        let is_upgrade = judge::is_upgrade(transfer, response)?;
-        transfer.note_status(response);
-        if judge::is_tried_elsewhere(transfer, response) {
-            return Err(Failure::UpstreamStatus);
-        }
-        let kit = transfer.kit();
-        account.note_first_byte(kit.transport.now_us());
-        let answer = (transfer.is_stream, parsed.status());
-        let mut admission = transfer.admission.borrow_mut();
-        let took_ms = account.waited_us(kit.transport.now_us()) / 1_000;
-        let admission = admission.as_mut().map(|admission| (admission, took_ms));
-        outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission);
-        account.enter(Phase::Body);
-        let terms = terms(transfer, response);
-        self.put_final(response, &terms)?;
-        let word = UpstreamWord {
-            keeps_alive: parsed.keeps_alive(),
-            idle_s_max: parsed.idle_s_max(),
-            requests_max: parsed.requests_max(),
-        };
-        let binds = transfer.head.binds_connection() || parsed.binds_connection(bytes);
-        Ok(Head::Final(FinalHead { framing: parsed.framing(), terms, word, is_upgrade, binds }))
-    }
-
-    fn put_final(&mut self, response: UpstreamResponse<'_>, terms: &ResponseTerms) -> Result<(), Failure> {
-        let edits = self.transfer.edits_of(response);
-        let edits = self.transfer.edits_with(edits.as_ref());
-        match self.client.wire() {
-            Wire::Http1 => put_response_head(&mut self.out, response, terms, edits),
-            Wire::H2 => {
-                let head = h2_response(response, terms, edits);
-                let head = head.ok_or(Failure::UpstreamBadHeader("websocket_accept"))?;
-                // A 101 has no body, but the tunnel goes on over its stream.
-                let is_last = terms.framing.is_empty() && response.head.status() != 101;
-                self.client.put_head(head, is_last);
-            }
-        }
-        Ok(())
-    }
-
-    /// 100 goes to a client that waits for it, other interim responses to every client but those of HTTP/1.0.
-    fn put_interim(&mut self, response: UpstreamResponse<'_>) {
-        let Transfer { progress, head, .. } = *self.transfer;
-        let is_continue = response.head.status() == 100;
-        let passes = if is_continue {
-            head.expects_continue() && progress.expectation.replace(Expectation::Met) != Expectation::Met
-        } else {
-            head.version() != Version::Http10
-        };
-        if !passes {
-            return;
-        }
-        progress.has_interim.set(progress.has_interim.get() || !is_continue);
-        let edits = self.transfer.edits.of_response(true);
-        match self.client.wire() {
-            Wire::Http1 => put_interim_head(&mut self.out, response, edits),
-            Wire::H2 => {
-                self.client.put_head(h2_interim(response, edits), false);
-            }
-        }
-    }
-
     /// Moves what `inbox` holds of the body to `out`. Buffers are swapped, not copied, where all of it is plain body.
     fn take_body(&mut self, inbox: &mut Vec<u8>, body: &mut ResponseBody) -> Result<(), Failure> {
         let account = self.transfer.account;
@@ -334,12 +261,22 @@ impl<T: Transport> Download<'_, T> {
             let piece =
                 decoder.decode(&inbox[taken..], trailers).map_err(|fault| Failure::UpstreamBadBody(fault.rule()))?;
             let data = &inbox[taken..][piece.data];
-            account.add_response_bytes(data.len());
-            let passed = transform.pass(data, |data| framing.put(&mut self.out, data));
+            let passed = transform.pass(data, |data| {
+                account.add_response_bytes(data.len());
+                framing.put(&mut self.out, data);
+            });
             passed.map_err(|_| Failure::Internal("transform"))?;
             taken += piece.consumed;
         }
         inbox.drain(..taken);
+        if !decoder.is_done() {
+            // Whoever waits for this part must not wait for the next one.
+            let paused = transform.pause(|data| {
+                account.add_response_bytes(data.len());
+                framing.put(&mut self.out, data);
+            });
+            paused.map_err(|_| Failure::Internal("transform"))?;
+        }
         if body.decoder.is_done() && !was_done { self.finish_body(body) } else { Ok(()) }
     }
 
@@ -350,7 +287,11 @@ impl<T: Transport> Download<'_, T> {
         self.transfer.note_trailers(trailers);
         let edits = self.transfer.edits.of_response(self.transfer.is_secure);
         retain(trailers, |name| !is_removed(edits, name));
-        let finished = transform.finish(trailers, |data| framing.put(&mut self.out, data));
+        let account = self.transfer.account;
+        let finished = transform.finish(trailers, |data| {
+            account.add_response_bytes(data.len());
+            framing.put(&mut self.out, data);
+        });
         finished.map_err(|_| Failure::Internal("transform"))
     }
 

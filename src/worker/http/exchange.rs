@@ -24,7 +24,7 @@ use super::super::wire::tunnel::{TunnelBytes, carry};
 use super::account::Account;
 use super::attempt::{Answered, Passing, queue};
 use super::bound;
-use super::filters;
+use super::filters::Filtering;
 use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
 use super::session::Session;
@@ -42,9 +42,9 @@ use crate::proto::h1::cookie::cookie;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h2::frame::ErrorCode;
-use crate::snapshot::{Listener, Service};
+use crate::snapshot::{Listener, Route};
 use crate::sys::clock::unix_s;
-use crate::timeouts::Timeout;
+use crate::timeouts::{Timeout, UpstreamTimeouts};
 use crate::tls::Facts;
 use crate::upstream::pick::{Balance, hash_of};
 
@@ -80,6 +80,7 @@ pub(super) async fn exchange<T: Transport>(
         bound: RefCell::new(bound.take()),
         admission: RefCell::default(),
         route: OnceCell::new(),
+        target: Cell::default(),
         service: OnceCell::new(),
         own_edits: OnceCell::new(),
         refusal: OnceCell::new(),
@@ -145,19 +146,13 @@ async fn run<T: Transport>(
     head: &mut RequestHead,
 ) -> Result<Ending, Failure> {
     exchange.account.enter(Phase::Route);
-    let found = found?;
-    let route = exchange.route.get_or_init(|| found);
-    exchange.account.note_route(route.route.label);
-    check_name(exchange, head)?;
-    if head.forwards_left() == Some(0) {
-        let answer = last_recipient(head);
+    let mut filtering = Filtering::default();
+    let filtered = filter(exchange, &mut filtering, found, head);
+    filtering.keep(exchange);
+    if let Some(answer) = filtered? {
         return settle::answer(exchange, client, head, &answer).await;
     }
-    let chain = &route.route.chain;
-    if let Some(answer) = filters::apply(exchange, chain, head)? {
-        return settle::answer(exchange, client, head, &answer).await;
-    }
-    if chain.bridges_grpc() {
+    if head.grpc_web().is_some() {
         exchange.is_grpc.set(grpc::speaks_grpc(head));
         begin_body(exchange, head);
     }
@@ -165,7 +160,7 @@ async fn run<T: Transport>(
         Box::pin(await_handshake(exchange, client, head, early)).await?;
     }
     check_request(exchange, client, head)?;
-    let to = destination(exchange, route, head)?;
+    let to = destination(exchange, head)?;
     *exchange.admission.borrow_mut() = to.ask_breaker(exchange.kit())?;
     let permit = admit(exchange, client, &to).await?;
     let mut passing = Passing { exchange, client: &mut *client, head, to: &to };
@@ -187,11 +182,44 @@ async fn run<T: Transport>(
         }
         // Boxed, like all that is rare and large: a task takes the memory of the largest future that it awaits in place.
         Delivered::Upgrade => {
-            let ended = Box::pin(tunnel(exchange, client, &mut upstream.link, to.snapshot())).await;
+            let ended = Box::pin(tunnel(exchange, client, &mut upstream.link, to.timeouts())).await;
             upstream.end(exchange.kit());
             ended
         }
     }
+}
+
+/// Shows the request to its filters, and chooses its target among them: gives the answer where one of them answers.
+fn filter<'e, T: Transport>(
+    exchange: &'e Exchange<'_, T>,
+    filtering: &mut Filtering,
+    found: Result<Rc<LiveRoute<T>>, Failure>,
+    head: &mut RequestHead,
+) -> Result<Option<Answer<'e>>, Failure> {
+    if let Some(answer) = filtering.apply(exchange, &exchange.listener.chain, head)? {
+        return Ok(Some(answer));
+    }
+    let found = found?;
+    let route = &exchange.route.get_or_init(|| found).route;
+    exchange.account.note_route(route.label);
+    check_name(exchange, head)?;
+    if head.forwards_left() == Some(0) {
+        return Ok(Some(last_recipient(head)));
+    }
+    if let Some(answer) = filtering.apply(exchange, &route.chain, head)? {
+        return Ok(Some(answer));
+    }
+    let at = if route.choice.is_single() { 0 } else { choose(exchange, route, head)? };
+    exchange.target.set(Some(at));
+    match route.targets.get(at) {
+        Some(target) => filtering.apply(exchange, &target.chain, head),
+        None => Err(Failure::NoRoute),
+    }
+}
+
+/// The target of the request, by the rules of its route or by chance.
+fn choose<T: Transport>(exchange: &Exchange<'_, T>, route: &Route, head: &RequestHead) -> Result<usize, Failure> {
+    route.choice.choose(head, exchange.kit().transport.random()).ok_or(Failure::NoEndpoints)
 }
 
 /// The answer to a request that may go no further (RFC 9110 §7.6.2). TRACE is not reflected: it would show what trusted hops added.
@@ -268,7 +296,7 @@ fn check_request<T: Transport>(
     client: &Link<T>,
     head: &RequestHead,
 ) -> Result<(), Failure> {
-    if let (Framing::Length(length), Some(max)) = (head.framing(), exchange.listener.spec.body_max.limit_bytes())
+    if let (Framing::Length(length), Some(max)) = (head.framing(), exchange.body_max())
         && length > max
     {
         return Err(Failure::ClientBodyTooLarge);
@@ -280,19 +308,19 @@ fn check_request<T: Transport>(
 }
 
 /// Where the request goes, in all its attempts.
-fn destination<T: Transport>(
-    exchange: &Exchange<'_, T>,
-    route: &LiveRoute<T>,
-    head: &RequestHead,
-) -> Result<Destination<T>, Failure> {
-    let service = route.service.as_ref().ok_or(Failure::NoRoute)?;
+fn destination<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> Result<Destination<T>, Failure> {
+    let found = exchange.route.get().zip(exchange.target.get());
+    let (route, target) = found.ok_or(Failure::Internal("target"))?;
+    let service = route.services.get(target).and_then(Option::as_ref).ok_or(Failure::NoRoute)?;
     let members = service.members();
+    let patience = route.patience(target, &members.service);
     let spec = &members.service.spec;
     let hash = request_hash(&spec.balance, head, exchange.hop.client);
     let deadline_ms = if exchange.is_grpc.get() { grpc::timeout_ms(head) } else { None };
-    let total_ms = spec.timeouts.total.limit_ms().into_iter().chain(deadline_ms).min();
+    let timeouts = patience.as_ref().map_or(&spec.timeouts, |own| &own.timeouts);
+    let total_ms = timeouts.total.limit_ms().into_iter().chain(deadline_ms).min();
     let total_at_ms = total_ms.map(|ms| exchange.kit().transport.coarse_ms() + ms);
-    let to = Destination::new(service, hash, total_at_ms);
+    let to = Destination { patience, ..Destination::new(service, hash, total_at_ms) };
     exchange.account.note_service(to.snapshot().label);
     let _ = exchange.service.set(Arc::clone(to.snapshot()));
     Ok(to)
@@ -333,11 +361,11 @@ async fn tunnel<T: Transport>(
     exchange: &Exchange<'_, T>,
     client: &mut Link<T>,
     upstream: &mut Link<T>,
-    service: &Service,
+    timeouts: &UpstreamTimeouts,
 ) -> Result<Ending, Failure> {
     exchange.account.enter(Phase::Tunnel);
     let carried = TunnelBytes::default();
-    let result = carry(client, upstream, (&service.spec.timeouts, &exchange.kit().buffers), &carried).await;
+    let result = carry(client, upstream, (timeouts, &exchange.kit().buffers), &carried).await;
     exchange.account.note_carried(carried.up.get(), carried.down.get());
     result.map(|()| Ending::Tunnelled)
 }

@@ -1,36 +1,63 @@
-//! Shows a request to the filters of its route, and keeps what they found for the exchange.
+//! Shows a request to filters: those of its listener, of its route, and of the target that it gets; and keeps what they found for the
+//! exchange.
 
 use super::super::engine::Transport;
 use super::state::Exchange;
 use crate::failure::Failure;
 use crate::filter::Chain;
 use crate::filter::context::{Answer, Context, Notes, Verdict};
+use crate::filter::edits::Edits;
 use crate::proto::h1::request::RequestHead;
 use crate::sys::clock::unix_s;
 
-/// Shows the request to a chain: gives the answer where a filter answers it.
-///
-/// # Errors
-/// A filter refuses it; what it says beside the cause is in [`Exchange::refusal`].
-pub(super) fn apply<'c, T: Transport>(
-    exchange: &Exchange<'_, T>,
-    chain: &'c Chain,
-    head: &mut RequestHead,
-) -> Result<Option<Answer<'c>>, Failure> {
-    if chain.is_empty() {
-        return Ok(None);
-    }
-    let mut notes = Notes::default();
-    let verdict = chain.on_request(head, &context(exchange, chain), &mut notes);
-    keep(exchange, notes);
-    match verdict {
-        Verdict::Pass => Ok(None),
-        Verdict::Answer(answer) => Ok(Some(answer)),
-        Verdict::Refuse(refusal) => {
-            let failure = refusal.failure;
-            let _ = exchange.refusal.set(refusal);
-            Err(failure)
+/// What filters of one exchange have found so far.
+#[derive(Debug, Default)]
+pub(super) struct Filtering {
+    notes: Notes,
+}
+
+impl Filtering {
+    /// Shows the request to a chain: gives the answer where a filter answers it.
+    ///
+    /// # Errors
+    /// A filter refuses it; what it says beside the cause is in [`Exchange::refusal`].
+    pub(super) fn apply<'c, T: Transport>(
+        &mut self,
+        exchange: &Exchange<'_, T>,
+        chain: &'c Chain,
+        head: &mut RequestHead,
+    ) -> Result<Option<Answer<'c>>, Failure> {
+        if chain.is_empty() {
+            return Ok(None);
         }
+        match chain.on_request(head, &context(exchange, chain), &mut self.notes) {
+            Verdict::Pass => Ok(None),
+            Verdict::Answer(answer) => Ok(Some(answer)),
+            Verdict::Refuse(refusal) => {
+                let failure = refusal.failure;
+                let _ = exchange.refusal.set(refusal);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Keeps what was found: it holds for the answer, whoever gives it.
+    pub(super) fn keep<T: Transport>(self, exchange: &Exchange<'_, T>) {
+        let Notes { edits, places } = self.notes;
+        if !places.is_empty() {
+            *exchange.places.borrow_mut() = places;
+        }
+        let mut said = exchange.chains().into_iter().map(|chain| &chain.edits).filter(|edits| !edits.is_empty());
+        let first = said.next();
+        let second = said.next();
+        let is_of_route_alone = second.is_none() && first.is_none_or(|first| std::ptr::eq(first, exchange.edits()));
+        if edits.is_empty() && is_of_route_alone {
+            return;
+        }
+        let mut all = first.cloned().unwrap_or(Edits::NONE);
+        second.into_iter().chain(said).for_each(|more| all.extend(more.clone()));
+        all.extend(edits);
+        let _ = exchange.own_edits.set(Box::new(all));
     }
 }
 
@@ -48,17 +75,5 @@ fn context<'e, T: Transport>(exchange: &'e Exchange<'_, T>, chain: &Chain) -> Co
         request_id: exchange.hop.request_id,
         now_us: transport.now_us(),
         unix_s: if chain.reads_time() { u64::try_from(unix_s(transport.wall())).unwrap_or_default() } else { 0 },
-    }
-}
-
-/// Keeps what filters found, whatever became of the request: it holds for the answer of ours, too.
-fn keep<T: Transport>(exchange: &Exchange<'_, T>, notes: Notes) {
-    if !notes.places.is_empty() {
-        exchange.places.borrow_mut().extend(notes.places);
-    }
-    if !notes.edits.is_empty() {
-        let mut edits = exchange.edits().clone();
-        edits.extend(notes.edits);
-        let _ = exchange.own_edits.set(Box::new(edits));
     }
 }

@@ -83,14 +83,14 @@ pub(super) fn is_tried_elsewhere<T: Transport>(
 ) -> bool {
     let Some(tried) = transfer.discards.elsewhere else { return false };
     let (kit, to) = (transfer.kit(), transfer.to);
-    if !transfer.spec().retry.on_status.contains(&head.status())
+    if !transfer.to.retry().on_status.contains(&head.status())
         || !transfer.held.borrow().is_whole()
         || transfer.progress.has_interim.get()
         || !to.has_elsewhere(kit, tried, transfer.permit.at)
     {
         return false;
     }
-    let rules = &transfer.spec().retry;
+    let rules = transfer.to.retry();
     let wait_s = wait_s(UpstreamResponse { head, bytes }, rules, to.total_at_ms, kit.transport.coarse_ms());
     transfer.progress.retry_after_s.set(wait_s.unwrap_or_default());
     wait_s.is_some()
@@ -130,7 +130,7 @@ pub(super) async fn await_sent<T: Transport>(
         UploadState::Sent => Poll::Ready(Ok(())),
         UploadState::Broken(failure) => Poll::Ready(Err(failure)),
     });
-    deadline.wait(Timeout::UpstreamSend, transfer.spec().timeouts.send.limit_ms(), is_sent).await??;
+    deadline.wait(Timeout::UpstreamSend, transfer.to.timeouts().send.limit_ms(), is_sent).await??;
     if progress.has_early_bytes.get() { Err(Failure::ClientBadRequest("bytes_before_upgrade")) } else { Ok(()) }
 }
 

@@ -5,6 +5,7 @@
 //! an upgrade → `settle` (failures become answers). `account` gathers what its record says. `subrequest` is a request of our own.
 
 mod account;
+mod answer_head;
 mod attempt;
 mod body;
 mod bound;

@@ -71,6 +71,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     /// What the circuit breaker waits to hear.
     pub admission: RefCell<Option<Admission<T>>>,
     pub route: OnceCell<Rc<LiveRoute<T>>>,
+    /// The position of its target, once it is chosen.
+    pub target: Cell<Option<usize>>,
     pub service: OnceCell<Arc<Service>>,
     /// What changes in the fields of this exchange, where that is more than its route changes for all.
     pub own_edits: OnceCell<Box<Edits>>,
@@ -99,10 +101,18 @@ impl<T: Transport> Exchange<'_, T> {
         self.own_edits.get().map(|edits| &**edits).or_else(of_route).unwrap_or(NONE)
     }
 
-    /// The filters of the route; none where there is none.
-    pub(super) fn chain(&self) -> &Chain {
+    /// The largest request body, in bytes; `None` for no limit.
+    pub(super) fn body_max(&self) -> Option<u64> {
+        let of_route = self.route.get().and_then(|route| route.route.body_max);
+        of_route.unwrap_or(self.listener.spec.body_max).limit_bytes()
+    }
+
+    /// The chains of filters that it meets: of its listener, its route and its target.
+    pub(super) fn chains(&self) -> [&Chain; 3] {
         const NONE: &Chain = &Chain::NONE;
-        self.route.get().map_or(NONE, |route| &route.route.chain)
+        let route = self.route.get().map(|route| &*route.route);
+        let target = route.and_then(|route| route.targets.get(self.target.get()?));
+        [&self.listener.chain, route.map_or(NONE, |route| &route.chain), target.map_or(NONE, |target| &target.chain)]
     }
 }
 

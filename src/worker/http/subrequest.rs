@@ -256,7 +256,7 @@ impl<T: Transport> Errand<'_, T> {
         out.extend_from_slice(&request.body);
         let deadline = Deadline { timer: &self.timer, total_at_ms: to.total_at_ms };
         let terms = SendTerms {
-            timeout: (Timeout::UpstreamSend, to.snapshot().spec.timeouts.send.limit_ms()),
+            timeout: (Timeout::UpstreamSend, to.timeouts().send.limit_ms()),
             pace: &mut Pace::unbounded(),
             total: &course.sent_bytes,
         };
@@ -283,7 +283,7 @@ impl<T: Transport> Errand<'_, T> {
         let scan_head = || HeadScan::of_response(leniency);
         let (mut scan, mut interim_bytes, mut reply) = (scan_head(), 0, Reply::default());
         let deadline = Deadline { timer: &self.timer, total_at_ms: self.to.total_at_ms };
-        let header_ms = self.to.snapshot().spec.timeouts.header.limit_ms();
+        let header_ms = self.to.timeouts().header.limit_ms();
         loop {
             let link = &mut upstream.link;
             let found = scan.advance(&link.inbox).map_err(|_| ResponseFault::BareLineFeed)?;
@@ -344,7 +344,7 @@ impl<T: Transport> Errand<'_, T> {
     /// Throws the answer away where the service asks for another attempt at such a status, and there can be one.
     fn check_status(&mut self, reply: &Reply, permit: &Permit<T>, attempts: &Attempts) -> Result<(), Failure> {
         let (kit, to) = (self.kit, self.to);
-        let rules = &to.snapshot().spec.retry;
+        let rules = to.retry();
         if !rules.on_status.contains(&reply.head.status())
             || !attempts.may_discard_status(rules, self.kind(), self.standpoint())
             || !to.has_elsewhere(kit, attempts.tried(), permit.at)
@@ -367,7 +367,7 @@ impl<T: Transport> Errand<'_, T> {
         course: &mut Course,
     ) -> Result<bool, Failure> {
         let deadline = Deadline { timer: &self.timer, total_at_ms: self.to.total_at_ms };
-        let body_ms = self.to.snapshot().spec.timeouts.body.limit_ms();
+        let body_ms = self.to.timeouts().body.limit_ms();
         let (link, mut trailers) = (&mut upstream.link, Vec::new());
         loop {
             let mut taken = 0;

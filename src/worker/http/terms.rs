@@ -14,6 +14,7 @@ use crate::proto::version::Version;
 pub(super) fn terms<T: Transport>(
     transfer: &Transfer<'_, T>,
     UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
+    is_compressed: bool,
 ) -> ResponseTerms {
     let Transfer { account, progress, head: request, is_last, .. } = *transfer;
     let is_modern = request.version() != Version::Http10;
@@ -21,6 +22,8 @@ pub(super) fn terms<T: Transport>(
     let content_type = head.known(Known::ContentType, bytes).unwrap_or_default();
     let grpc_web = request.grpc_web().filter(|_| is_grpc(content_type));
     let framing = match head.framing() {
+        // Nobody knows how long it becomes.
+        Framing::Length(1..) if is_compressed => Framing::Chunked,
         // gRPC-web makes the body longer than the upstream's length.
         Framing::Length(1..) if grpc_web.is_some() && is_modern => Framing::Chunked,
         Framing::Length(1..) if grpc_web.is_some() => Framing::UntilClose,
@@ -47,7 +50,7 @@ pub(super) fn terms<T: Transport>(
             (true, true) => Persistence::KeepAlive,
             (true, false) => Persistence::SaysKeepAlive,
         },
-        passes_length: request.method() == b"HEAD" || head.status() == 304,
+        passes_length: (request.method() == b"HEAD" || head.status() == 304) && !is_compressed,
         grpc_web,
         now: head.known(Known::Date, bytes).is_none().then(|| transfer.kit().transport.wall()),
     }

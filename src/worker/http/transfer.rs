@@ -16,7 +16,8 @@ use crate::encode::grpc;
 use crate::encode::response::{EditsOfResponse, UpstreamResponse};
 use crate::filter::Chain;
 use crate::filter::edits::{Edits, FieldEdits};
-use crate::limits::BODY_BUFFER_BYTES;
+use crate::filter::encoder::Compression;
+use crate::limits::{BODY_BUFFER_BYTES, COMPRESSIONS_MAX};
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::Listener;
 use crate::upstream::attempts::ConnectionFacts;
@@ -54,8 +55,11 @@ pub(super) struct Transfer<'a, T: Transport> {
     pub worker: &'a Rc<Worker<T>>,
     pub listener: &'a Listener,
     pub edits: &'a Edits,
-    pub chain: &'a Chain,
+    /// Of its listener, its route and its target.
+    pub chains: [&'a Chain; 3],
     pub head: &'a RequestHead,
+    /// The largest request body, in bytes.
+    pub body_max: Option<u64>,
     /// Where it goes.
     pub to: &'a Destination<T>,
     pub permit: &'a Permit<T>,
@@ -91,9 +95,19 @@ impl<T: Transport> Transfer<'_, T> {
         &self.worker.kit
     }
 
-    /// What filters change in this answer for what it says.
-    pub(super) fn edits_of(&self, UpstreamResponse { head, bytes }: UpstreamResponse<'_>) -> Option<FieldEdits> {
-        self.chain.on_response(head, bytes)
+    /// What filters change in this answer for what it says, and how it is compressed.
+    pub(super) fn edits_of(&self, response: UpstreamResponse<'_>) -> (Option<FieldEdits>, Option<Compression>) {
+        let UpstreamResponse { head, bytes } = response;
+        let mut edits = None;
+        self.chains.iter().for_each(|chain| chain.on_response(head, bytes, &mut edits));
+        // The one that is nearest to the upstream.
+        let compress = self.chains.iter().rev().find_map(|chain| chain.compress());
+        let compression = compress.and_then(|compress| {
+            let edits = edits.get_or_insert_default();
+            let has_room = self.worker.compressions.get() < COMPRESSIONS_MAX;
+            compress.on_response(self.head, (head, bytes), edits, has_room)
+        });
+        (edits, compression)
     }
 
     /// All that changes in an answer.

@@ -15,8 +15,8 @@ use super::state::has_finished;
 use super::transfer::Transfer;
 use crate::encode::trailers::retain;
 use crate::failure::{Failure, Phase};
+use crate::filter::transform::NotPassed;
 use crate::limits::JOINED_SEND_BYTES_MAX;
-use crate::proto::grpc_web::NotText;
 use crate::timeouts::{Pace, Timeout};
 
 /// Where the request body comes from.
@@ -34,9 +34,12 @@ enum Broken {
     Upstream(Failure),
 }
 
-impl From<NotText> for Broken {
-    fn from(_: NotText) -> Self {
-        Self::Client(Failure::ClientBadRequest("grpc_web_text"))
+impl From<NotPassed> for Broken {
+    fn from(fault: NotPassed) -> Self {
+        Self::Client(match fault {
+            NotPassed::NotText => Failure::ClientBadRequest("grpc_web_text"),
+            NotPassed::NotEncoded => Failure::Internal("transform"),
+        })
     }
 }
 
@@ -134,7 +137,7 @@ impl<T: Transport> Upload<'_, T> {
             }
         }
         let (mut pace, body_ms) = if transfer.is_open_ended {
-            (Pace::unbounded(), transfer.spec().timeouts.tunnel.limit_ms())
+            (Pace::unbounded(), transfer.to.timeouts().tunnel.limit_ms())
         } else {
             (transfer.listener.spec.body_pace(), transfer.listener.spec.timeouts.body.limit_ms())
         };
@@ -220,7 +223,7 @@ impl<T: Transport> Upload<'_, T> {
         let RequestBody { decoder, trailers, transform } = &mut **body;
         let account = transfer.account;
         let hold = |data: &[u8]| {
-            let limit = transfer.spec().retry.buffer.bytes();
+            let limit = transfer.to.retry().buffer.bytes();
             transfer.held.borrow_mut().hold(data, limit, transfer.held_store());
         };
         let put = |out: &mut Vec<u8>, data: &[u8]| {
@@ -249,7 +252,7 @@ impl<T: Transport> Upload<'_, T> {
             retain(trailers, |name| !transfer.edits.request.removes(name));
             transform.finish(trailers, |data| put(out, data))?;
         }
-        if transfer.listener.spec.body_max.limit_bytes().is_some_and(|max| account.request_bytes() > max) {
+        if transfer.body_max.is_some_and(|max| account.request_bytes() > max) {
             return Err(Broken::Client(Failure::ClientBodyTooLarge));
         }
         transfer.progress.is_body_received.set(decoder.is_done());
@@ -273,7 +276,7 @@ impl<T: Transport> Upload<'_, T> {
         // An upstream's slowness is bounded by its timeout alone.
         let mut pace = Pace::unbounded();
         let terms = SendTerms {
-            timeout: (Timeout::UpstreamSend, transfer.spec().timeouts.send.limit_ms()),
+            timeout: (Timeout::UpstreamSend, transfer.to.timeouts().send.limit_ms()),
             pace: &mut pace,
             total: transfer.account.sent_bytes(),
         };

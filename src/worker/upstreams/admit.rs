@@ -15,8 +15,9 @@ use super::watch::Watch;
 use crate::failure::row::Fault;
 use crate::failure::{Failure, Phase};
 use crate::snapshot::Service;
-use crate::timeouts::Timeout;
+use crate::timeouts::{Timeout, UpstreamTimeouts};
 use crate::upstream::breaker::Pass;
+use crate::upstream::retry::Retry;
 
 /// Where one request goes, in all its attempts.
 #[derive(Debug)]
@@ -29,6 +30,17 @@ pub(crate) struct Destination<T: Transport> {
     pub hash: u64,
     /// When the whole must be over, in milliseconds of the coarse clock.
     pub total_at_ms: Option<u64>,
+    /// What holds in place of the service's own timeouts and retries.
+    pub patience: Option<Rc<Patience>>,
+}
+
+/// Timeouts and retries of one request.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    /// How long upstreams are waited for.
+    pub timeouts: UpstreamTimeouts,
+    /// When a failed attempt is followed by another.
+    pub retry: Retry,
 }
 
 /// A request that the circuit breaker let pass; it is counted once its outcome is known.
@@ -83,7 +95,17 @@ impl<T: Transport> Destination<T> {
     /// A destination in this service as it is now. `hash` is the request's; the whole must be over at `total_at_ms`.
     #[must_use]
     pub(crate) fn new(service: &Rc<LiveService<T>>, hash: u64, total_at_ms: Option<u64>) -> Self {
-        Self { service: Rc::clone(service), members: service.members(), hash, total_at_ms }
+        Self { service: Rc::clone(service), members: service.members(), hash, total_at_ms, patience: None }
+    }
+
+    /// How long its upstreams are waited for.
+    pub(crate) fn timeouts(&self) -> &UpstreamTimeouts {
+        self.patience.as_ref().map_or(&self.snapshot().spec.timeouts, |own| &own.timeouts)
+    }
+
+    /// When a failed attempt is followed by another.
+    pub(crate) fn retry(&self) -> &Retry {
+        self.patience.as_ref().map_or(&self.snapshot().spec.retry, |own| &own.retry)
     }
 
     /// The service, as it was when the request began.

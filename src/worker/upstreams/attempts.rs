@@ -101,7 +101,7 @@ pub(crate) async fn attempts<T: Transport, A: Asker<T>>(
     asker: &mut A,
     mut permit: Permit<T>,
 ) -> Result<(A::Answer, Permit<T>), Failure> {
-    let rules = &to.snapshot().spec.retry;
+    let rules = to.retry();
     let kind = asker.kind();
     let mut attempts = Attempts::default();
     let mut paid = Paid { service: &to.service, retries: 0 };

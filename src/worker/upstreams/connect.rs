@@ -89,7 +89,7 @@ pub(crate) async fn connect<T: Transport>(
             window_max: spec.http2_window_max.window_bytes().unwrap_or(H2_STREAM_WINDOW_BYTES),
         },
         reuse: &spec.keep_alive,
-        connect_ms: spec.timeouts.connect.limit_ms(),
+        connect_ms: to.timeouts().connect.limit_ms(),
     };
     obtain(kit, &permit.endpoint, deadline, &dial, reuse).await
 }

@@ -104,7 +104,7 @@ mod tests {
         let (mut upstream, _permit) = attempts(&kit, &to, &mut relay, permit).await?;
         let mut client = Link::new(of_connection(plain(client)), kit.buffers.buffer(BODY_BUFFER_BYTES), kit.timer());
         let carried = TunnelBytes::default();
-        carry(&mut client, &mut upstream.link, (&to.snapshot().spec.timeouts, &kit.buffers), &carried).await?;
+        carry(&mut client, &mut upstream.link, (to.timeouts(), &kit.buffers), &carried).await?;
         Ok((carried.up.get(), carried.down.get()))
     }
 

@@ -1,7 +1,9 @@
 //! Filters, each driven by curl over HTTP/1.1 and HTTP/2 on both engines.
 
+mod compression;
 mod fields;
 mod limits;
+mod targets;
 
 use std::net::SocketAddr;
 

@@ -1,0 +1,59 @@
+//! Compiles filters: those of a route, a target or a listener, behind the chains that they name.
+
+use super::compiler::{Compiler, did_you_mean};
+use crate::filter::{Chain, Filter};
+
+/// The filters in their order, each with the key that wrote it: first those of the named chains.
+pub(super) fn resolved(
+    compiler: &mut Compiler<'_>,
+    key: &str,
+    names: &[String],
+    own: &[Filter],
+) -> Vec<(String, Filter)> {
+    let config = std::sync::Arc::clone(&compiler.source.config);
+    let mut filters = Vec::with_capacity(own.len());
+    for (at, name) in names.iter().enumerate() {
+        match config.filters.get(name) {
+            Some(named) => {
+                let numbered = named.chain.iter().enumerate();
+                filters.extend(numbered.map(|(at, filter)| (named_key(name, at), filter.clone())));
+            }
+            None => {
+                let remedy = did_you_mean(name, config.filters.keys());
+                compiler.problem(&format!("{key}.use.{at}"), format!("there is no chain `{name}`"), &remedy);
+            }
+        }
+    }
+    let numbered = own.iter().enumerate();
+    filters.extend(numbered.map(|(at, filter)| (format!("{key}.filters.{at}"), filter.clone())));
+    filters
+}
+
+fn named_key(name: &str, at: usize) -> String {
+    format!("filters.{name}.chain.{at}")
+}
+
+/// Compiles them. What is wrong with a filter of a named chain is told by [`check_named`], once for all who name it.
+pub(super) fn chain(compiler: &mut Compiler<'_>, filters: &[(String, Filter)]) -> Chain {
+    let mut faults = Vec::new();
+    let bare = filters.iter().map(|(_, filter)| filter);
+    let chain = Chain::compile(bare, &mut compiler.kept.shared, |at, fault| faults.push((at, fault)));
+    for (at, (what, remedy)) in faults {
+        if let Some((key, _)) = filters.get(at).filter(|(key, _)| !key.starts_with("filters.")) {
+            compiler.problem(key, what, &remedy);
+        }
+    }
+    chain
+}
+
+/// Tells what is wrong with the filters of named chains, whether or not somebody names them.
+pub(super) fn check_named(compiler: &mut Compiler<'_>) {
+    let config = std::sync::Arc::clone(&compiler.source.config);
+    for (name, named) in &config.filters {
+        let mut faults = Vec::new();
+        Chain::compile(named.chain.iter(), &mut compiler.kept.shared, |at, fault| faults.push((at, fault)));
+        for (at, (what, remedy)) in faults {
+            compiler.problem(&named_key(name, at), what, &remedy);
+        }
+    }
+}
