@@ -6,8 +6,8 @@
 //! | [`worker`] | the data plane's shell: sockets, timers, one request's way |
 //! | [`control`] | the control plane's shell: files, signals, names, publication |
 //! | [`admin`] | `/ping`, `/metrics`, `/api` |
-//! | [`mailbox`], [`status`] | how the planes speak to each other |
-//! | [`snapshot`] | what a worker reads |
+//! | [`mailbox`], [`status`], [`desk`] | how the planes speak to each other, and where workers have slow things computed |
+//! | [`snapshot`], [`label`] | what a worker reads, and names as numbers |
 //! | [`route`], [`filter`], [`tls`], [`config`], [`observe`] | pure: which route, what is done, whose certificate, what people write, what is seen |
 //! | [`proto`], [`upstream`] | pure: HTTP, and which endpoint for how long |
 //! | [`timeouts`], [`record`], [`failure`], [`limits`], [`sys`] | the tables, and the operating system |
@@ -17,9 +17,11 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod control;
+pub mod desk;
 pub mod encode;
 pub mod failure;
 pub mod filter;
+pub mod label;
 pub mod limits;
 pub mod mailbox;
 pub mod observe;

@@ -188,6 +188,14 @@ pub const METRIC_BUCKETS_MAX: usize = 16;
 pub const COMPRESS_WINDOW_BITS: u32 = 18;
 /// Answers that one worker compresses at a time, each with half a MiB or so; further ones go as they are.
 pub const COMPRESSIONS_MAX: usize = 512;
+/// What is kept of the body of an answer to `forward_auth`, which may go to the client, in bytes.
+pub const AUTH_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Passwords that wait to be verified, in the whole process: of a bcrypt of 50 ms, three seconds' worth.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+/// Passwords that one worker remembers to be right.
+pub const PASSWORDS_KNOWN_MAX: usize = 4_096;
+/// How long it remembers one, in milliseconds.
+pub const PASSWORDS_KNOWN_MS: u64 = 5 * 60 * 1_000;
 /// Keys that a rate or concurrency limit remembers where nothing else is configured, 16 bytes each: as many as Traefik 1.7.
 pub const LIMIT_KEYS: usize = 65_536;
 /// Most keys that a limit may be told to remember.

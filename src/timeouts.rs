@@ -51,6 +51,8 @@ pub enum Timeout {
     ExpectContinue,
     /// What `Retry-After` of a discarded answer asks for, before the next attempt.
     RetryAfter,
+    /// For a password to be verified, behind others that wait for it.
+    Password,
     /// Until it is asked again whether a reset came for a request that got no answer.
     Evidence,
     /// Until it is looked whether another request gave a local resource back.
@@ -101,7 +103,7 @@ const fn quiet(key: &'static str, ms: u64) -> TimeoutRow {
 
 impl Timeout {
     /// Every row, for documentation and tests.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Handshake,
         Self::EarlyHandshake,
         Self::ClientHeader,
@@ -121,6 +123,7 @@ impl Timeout {
         Self::UpstreamPong,
         Self::ExpectContinue,
         Self::RetryAfter,
+        Self::Password,
         Self::Evidence,
         Self::ResourcePause,
         Self::Ejected,
@@ -153,7 +156,7 @@ impl Timeout {
             Self::TunnelTotal => set("services.NAME.timeouts.tunnel_total", Failure::TunnelTimeout),
             Self::UpstreamIdle => quiet("services.NAME.keep_alive.idle", 0),
             Self::UpstreamPing => quiet("services.NAME.keep_alive.ping", 0),
-            Self::UpstreamPong => quiet("", 10_000),
+            Self::UpstreamPong | Self::Password => quiet("", 10_000),
             Self::ExpectContinue => quiet("", 200),
             Self::RetryAfter | Self::Ejected => quiet("", 0),
             Self::Evidence => quiet("", 1),

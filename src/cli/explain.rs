@@ -199,7 +199,8 @@ fn is_answered(chains: &[&Chain], head: &mut RequestHead, context: &Context<'_>,
                 refuse(way, refusal.failure);
                 return true;
             }
-            Verdict::Pass => {}
+            // Who would be asked is among the filters that are shown; it is taken to let the request pass.
+            Verdict::Pass | Verdict::Ask(_) => {}
         }
     }
     false

@@ -17,6 +17,7 @@ use crate::config::source::Source;
 use crate::control::listeners::once_free;
 use crate::control::plane::Plane;
 use crate::control::signals::Signals;
+use crate::desk::Desk;
 use crate::limits::{CONNECTIONS_WANTED, RESERVED_DESCRIPTORS};
 use crate::mailbox::{self, Bells, Mailbox};
 use crate::observe::log_writer::LogWriter;
@@ -117,6 +118,7 @@ fn start_workers(
     let pairs = cpus.iter().map(|_| mailbox::pair()).collect::<std::io::Result<Vec<_>>>()?;
     let (mailboxes, inboxes): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
     let (bells, clients) = (Bells::of(&mailboxes)?, ClientConnections::default());
+    let desk = Desk::start(bells.clone()).context("the thread for passwords")?;
     let mut workers = Vec::new();
     for ((index, cpu), inbox) in cpus.iter().enumerate().zip(inboxes) {
         let worker = WorkerSettings {
@@ -125,6 +127,7 @@ fn start_workers(
             connections_max,
             clients: clients.clone(),
             bells: bells.clone(),
+            desk: desk.clone(),
         };
         let settings = ThreadSettings { worker, cpu: *cpu, engine: config.workers.engine, started: started.clone() };
         workers.push(start(settings, inbox)?);

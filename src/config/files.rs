@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::schema::Config;
 use super::tls::Material;
+use crate::filter::Filter;
 
 /// Files by the names that the configuration gives them.
 #[derive(Debug, Default)]
@@ -45,6 +46,9 @@ impl Files {
                 files.take_material(ca);
             }
             tls.directory.iter().for_each(|folder| files.take_folder(folder));
+        }
+        for material in config.filter_lists().flatten().flat_map(Filter::materials) {
+            files.take_material(material);
         }
         for tls in config.services.values().filter_map(|service| service.tls.as_ref()) {
             tls.ca.iter().chain(&tls.cert).chain(&tls.key).for_each(|name| files.take_material(name));

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::listeners::ListenerSpec;
 use super::routes::{ChainSpec, RouteSpec};
 use super::services::ServiceSpec;
+use crate::filter::Filter;
 use crate::units::{Duration, ListenAddress};
 
 /// A whole configuration.
@@ -36,6 +37,18 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// Take up a changed file by itself: this one and those that it names. Without it a change waits for SIGHUP.
     pub watch: bool,
+}
+
+impl Config {
+    /// Every list of filters that is written anywhere.
+    pub fn filter_lists(&self) -> impl Iterator<Item = &[Filter]> {
+        let named = self.filters.values().map(|named| &named.chain[..]);
+        let of_routes = self.routes.iter().flat_map(|route| {
+            let targets = route.targets.iter().map(|target| &target.filters[..]);
+            std::iter::once(&route.filters[..]).chain(targets)
+        });
+        named.chain(of_routes)
+    }
 }
 
 impl Default for Config {

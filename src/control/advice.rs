@@ -39,7 +39,8 @@ type Tell<'a> = dyn FnMut(&str, String, &str) + 'a;
 
 fn unused_services(source: &Source, tell: &mut Tell<'_>) {
     let named = |route: &RouteSpec| route.services().map(|(_, name)| name.clone()).collect::<Vec<_>>();
-    let used: HashSet<_> = source.config.routes.iter().flat_map(|route| named(route)).collect();
+    let asked = source.config.filter_lists().flatten().flat_map(Filter::services).map(str::to_owned);
+    let used: HashSet<_> = source.config.routes.iter().flat_map(|route| named(route)).chain(asked).collect();
     for name in source.config.services.keys().filter(|name| !used.contains(*name)) {
         tell(&format!("services.{name}"), "no route leads to it".to_owned(), "name it in a route, or leave it out");
     }
@@ -174,7 +175,7 @@ fn follow(snapshot: &Snapshot, start: &str, first: &str) -> Way {
                 seen.push(location);
             }
             Verdict::Pass if hop == 0 && route.targets.is_empty() => return Way::Nowhere,
-            Verdict::Pass | Verdict::Refuse(_) => return Way::Elsewhere,
+            Verdict::Pass | Verdict::Ask(_) | Verdict::Refuse(_) => return Way::Elsewhere,
         }
     }
     Way::Elsewhere

@@ -107,6 +107,7 @@ mod tests {
             Arc::new(crate::snapshot::Listener {
                 chain: crate::filter::Chain::default(),
                 filters: Vec::new(),
+                filters_print: 0,
                 name: "".into(),
                 label,
                 spec: Arc::new(serde_json::from_str("{\"address\": \":80\"}").unwrap()),

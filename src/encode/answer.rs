@@ -32,7 +32,7 @@ pub struct AnswerTerms<'a> {
 /// The answer to a failure: text, HTML or JSON, as the client accepts, or the fields of gRPC. `refusal` is what the filter says that
 /// refused it.
 #[must_use]
-pub fn failure_answer(failure: Failure, refusal: Option<&Refusal>, terms: &AnswerTerms<'_>) -> Answer<'static> {
+pub fn failure_answer<'r>(failure: Failure, refusal: Option<&'r Refusal>, terms: &AnswerTerms<'_>) -> Answer<'r> {
     let row = failure.row();
     let status = refusal.and_then(|refusal| refusal.status).unwrap_or(row.status);
     let mut answer = if terms.is_grpc { grpc_answer(failure, terms) } else { told_answer(failure, status, terms) };
@@ -40,12 +40,17 @@ pub fn failure_answer(failure: Failure, refusal: Option<&Refusal>, terms: &Answe
         let value = format!("ringress; error={}; details=\"{failure}\"", row.token);
         answer.fields.push((b"Proxy-Status", Cow::Owned(value.into_bytes())));
     }
+    if let Some((fields, body)) = refusal.and_then(|refusal| refusal.replaces.as_ref()).filter(|_| !terms.is_grpc) {
+        answer.fields.retain(|(name, _)| *name != b"Content-Type");
+        answer.body = Cow::Borrowed(body);
+        answer.fields.extend(fields.iter().map(|(name, value)| (&name[..], Cow::Borrowed(&value[..]))));
+    }
     let own = refusal.map(|refusal| &refusal.fields[..]).unwrap_or_default();
     let says_when = own.iter().any(|(name, _)| *name == b"Retry-After");
     if let Some(seconds) = row.handling.retry_after_s.filter(|_| !terms.is_grpc && !says_when) {
         answer.fields.push((b"Retry-After", Cow::Owned(seconds.to_string().into_bytes())));
     }
-    answer.fields.extend(own.iter().map(|(name, value)| (*name, Cow::Owned(value.clone()))));
+    answer.fields.extend(own.iter().map(|(name, value)| (*name, Cow::Borrowed(&value[..]))));
     answer
 }
 

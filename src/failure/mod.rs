@@ -50,8 +50,10 @@ pub enum Failure {
     RateLimited(&'static str),
     /// The client has as many requests in flight as it may; the zone that counts.
     ConcurrencyLimited(&'static str),
-    /// Credentials are missing or wrong.
-    AuthRequired,
+    /// Credentials are missing or wrong; which.
+    AuthRequired(&'static str),
+    /// Nobody can say whether the client may; what does not answer.
+    AuthUnavailable(&'static str),
     /// The client is not allowed; by what.
     Denied(&'static str),
     /// The authority falls under another TLS policy than the one that the connection was accepted under.
@@ -194,7 +196,7 @@ pub enum Resource {
 }
 
 /// Every failure once, with an example of its detail.
-pub const ALL: [Failure; 55] = [
+pub const ALL: [Failure; 56] = [
     Failure::ClientHeaderTimeout,
     Failure::ClientBodyTimeout,
     Failure::ClientBadRequest("RULE"),
@@ -215,7 +217,8 @@ pub const ALL: [Failure; 55] = [
     Failure::CircuitOpen,
     Failure::RateLimited("ZONE"),
     Failure::ConcurrencyLimited("ZONE"),
-    Failure::AuthRequired,
+    Failure::AuthRequired("WHAT"),
+    Failure::AuthUnavailable("WHAT"),
     Failure::Denied("WHY"),
     Failure::Misdirected,
     Failure::DnsError,

@@ -141,13 +141,17 @@ impl Failure {
                 "As many requests are in flight as may be.",
                 "A client with more requests at once than `max` of a `concurrency_limit`: streams of HTTP/2 count each, an open WebSocket counts for as long as it is open. The zone is behind the colon, where it has a name.",
                 "Let the client wait for answers; raise `max`, choose another `key`, or name the client in `exempt`."]),
-            Self::AuthRequired => row((401, 16), "auth_required", DENIED, Handling { is_reserved: true, ..OURS }, [
+            Self::AuthRequired(_) => row((401, 16), "auth_required", DENIED, OURS, [
                 "Credentials are missing or wrong.",
-                "No credentials, or wrong ones.",
-                "Send the right ones."]),
+                "`password`: no user or a wrong password for `basic_auth`. `key`: no key or an unknown one for `api_key`. `service`: the service of `forward_auth` answered 401.",
+                "Send the right ones. Browsers ask for a password by themselves; the field that shows a key is named in the filter."]),
+            Self::AuthUnavailable(_) => row((503, 14), "auth_unavailable", "proxy_internal_error", BUSY, [
+                "Nobody can say whether the client may.",
+                "`service`: the service of `forward_auth` was not reached or did not answer in time. `answer`: it answered with a 5xx. `password`: too many passwords wait to be verified, as in a storm of logins.",
+                "Look at the service of `forward_auth` as at any upstream. Against a storm of logins put a `rate_limit` before `basic_auth`, or use hashes that cost less."]),
             Self::Denied(_) => row((403, 7), "denied", DENIED, OURS, [
                 "The client is not allowed.",
-                "A filter of the route refuses the client. `address`: its address is not in `allow`, or is in `deny`. `origin`: a browser asked for a page of an origin that `cors` does not list.",
+                "A filter of the route refuses the client. `address`: its address is not in `allow`, or is in `deny`. `origin`: a browser asked for a page of an origin that `cors` does not list. `service`: the service of `forward_auth` said no.",
                 "Where it should be let in, change the filter; behind another proxy check `listeners.NAME.trusted_proxies`, by which the client's address is known."]),
             Self::Misdirected => row((421, 14), "misdirected", DENIED, OURS, [
                 "The connection was made for another host.",
@@ -331,6 +335,8 @@ impl Failure {
         | Self::H2Reset(detail)
         | Self::H2Broken(detail)
         | Self::Denied(detail)
+        | Self::AuthRequired(detail)
+        | Self::AuthUnavailable(detail)
         | Self::RateLimited(detail)
         | Self::ConcurrencyLimited(detail)
         | Self::Internal(detail) = self

@@ -6,7 +6,13 @@ use regex::bytes::{Regex, RegexBuilder};
 use super::foreign::foreign_syntax;
 use super::shared::SharedParts;
 use super::template::Template;
+use crate::label::Label;
 use crate::proto::h1::target::normal_path;
+
+/// What is said of a service that there is none of.
+pub(super) fn no_service(name: &str) -> (String, String) {
+    (format!("there is no service `{name}`, or it is not valid"), "name one of `services`".to_owned())
+}
 
 /// Where the faults of one filter are reported.
 #[derive(Debug)]
@@ -60,6 +66,16 @@ impl<'a> FilterPlace<'a> {
         let built = RegexBuilder::new(pattern).case_insensitive(ignores_case).build();
         let what = |error: regex::Error| format!("`{pattern}` is not a regular expression: {error}");
         built.map_err(|error| self.fault(what(error), "its syntax is that of the regex crate of Rust")).ok()
+    }
+
+    /// The label of a service; one that there is none of is told.
+    pub fn service(&mut self, name: &str) -> Option<Label> {
+        let known = self.shared.service(name);
+        if known.is_none() {
+            let (what, remedy) = no_service(name);
+            self.fault(what, remedy);
+        }
+        known
     }
 
     /// Networks, or addresses as networks of one.
@@ -126,6 +142,7 @@ pub(super) mod tests {
         match chain.on_request(&mut head, &context, &mut notes) {
             Verdict::Pass => Ok(String::from_utf8(head.target().resolved().to_vec()).unwrap()),
             Verdict::Refuse(refusal) => Err(Some(refusal.failure)),
+            Verdict::Ask(errand) => Ok(format!("{errand:?}")),
             Verdict::Answer(Answer { status, fields, body }) => {
                 let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
                 let fields: Vec<_> =
@@ -151,6 +168,7 @@ pub(super) mod tests {
         let verdict = match chain.on_request(&mut head, &Context::of_nobody("http"), &mut notes) {
             Verdict::Pass => "passes".to_owned(),
             Verdict::Refuse(refusal) => refusal.failure.to_string(),
+            Verdict::Ask(errand) => format!("{errand:?}"),
             Verdict::Answer(Answer { status, fields, .. }) => {
                 format!("{status} {:?}", fields.iter().collect::<Vec<_>>())
             }

@@ -99,7 +99,7 @@ impl CompiledConcurrencyLimit {
             return Verdict::Pass;
         }
         let failure = Failure::ConcurrencyLimited(self.name);
-        Verdict::Refuse(Box::new(Refusal { failure, status: self.status, fields: Vec::new() }))
+        Verdict::Refuse(Box::new(Refusal { failure, status: self.status, ..Refusal::default() }))
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::counters::in_flight::InFlightPlace;
 use super::edits::Edits;
+use super::errand::Errand;
 use crate::failure::Failure;
 
 /// What is known of a request beside its head. Each fact is asked once for a request.
@@ -60,13 +61,15 @@ pub enum Verdict<'a> {
     Answer(Answer<'a>),
     /// It is refused.
     Refuse(Box<Refusal>),
+    /// This must be found out first; then the chain goes on ([`super::Chain::go_on`]).
+    Ask(Errand),
 }
 
 impl Verdict<'_> {
     /// It is refused as the table of failures says.
     #[must_use]
     pub fn fail(failure: Failure) -> Self {
-        Self::Refuse(Box::new(Refusal { failure, status: None, fields: Vec::new() }))
+        Self::Refuse(Box::new(Refusal { failure, ..Refusal::default() }))
     }
 }
 
@@ -79,6 +82,17 @@ pub struct Refusal {
     pub status: Option<u16>,
     /// Fields of the answer; one that the row has as well takes its place.
     pub fields: Vec<(&'static [u8], Vec<u8>)>,
+    /// Fields and body in place of those that would tell of the failure: what somebody else says about it.
+    pub replaces: Option<OthersAnswer>,
+}
+
+/// Fields and body of an answer that is not ours.
+pub type OthersAnswer = (Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>);
+
+impl Default for Refusal {
+    fn default() -> Self {
+        Self { failure: Failure::Denied(""), status: None, fields: Vec::new(), replaces: None }
+    }
 }
 
 /// An answer of our own, in the upstream's place.
@@ -97,6 +111,8 @@ pub struct Answer<'a> {
 pub struct Notes {
     /// Changes to the fields of this request and of its response.
     pub edits: Edits,
+    /// The position of the filter in its chain that asks.
+    pub(super) at: usize,
     /// Places among those in flight, given back when the exchange is over.
     pub places: Vec<InFlightPlace>,
 }

@@ -254,11 +254,7 @@ impl CompiledCors {
             return Verdict::Pass;
         }
         if is_preflight && !self.breadth.every_options && self.allowed(head.value(b"origin").as_deref()).is_none() {
-            return Verdict::Refuse(Box::new(Refusal {
-                failure: Failure::Denied("origin"),
-                status: None,
-                fields: Vec::new(),
-            }));
+            return Verdict::Refuse(Box::new(Refusal { failure: Failure::Denied("origin"), ..Refusal::default() }));
         }
         Verdict::Answer(Answer { status: 204, fields: Vec::new(), body: Cow::Borrowed(b"") })
     }

@@ -1,11 +1,14 @@
 //! What is done with a request and its response on the way: a closed set, in the order that the route gives.
 //!
 //! Each filter is a file: what people write, what it compiles to, what it does, its tests. Here are its rows: one in
-//! [`Filter`], as it is written, and where it acts on requests one in [`Step`], as it runs. A filter that only changes
-//! fields has no step: its changes go into the chain's [`Edits`], which the encoders take. What it changes for one request alone it
-//! notes in [`Notes`]; what depends on the upstream's answer is a [`ResponseStep`].
+//! [`Filter`], as it is written, and where it acts on requests one in `chain::Step`, as it runs. A filter that only changes
+//! fields has no step: its changes go into the chain's [`edits::Edits`], which the encoders take. What it changes for one request alone it
+//! notes in [`context::Notes`]; what depends on the upstream's answer is a [`upstream_fields::ResponseStep`].
 
 pub mod add_prefix;
+pub mod api_key;
+pub mod basic_auth;
+mod chain;
 pub mod compile;
 pub mod compress;
 pub mod concurrency_limit;
@@ -14,12 +17,15 @@ pub mod cors;
 pub mod counters;
 pub mod edits;
 pub mod encoder;
+pub mod errand;
 mod foreign;
+pub mod forward_auth;
 pub mod grpc_web;
 pub mod headers;
 pub mod hsts;
 pub mod key;
 pub mod networks;
+pub mod passwords;
 pub mod rate_limit;
 pub mod redirect;
 pub mod respond;
@@ -34,26 +40,27 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use add_prefix::AddPrefix;
+use api_key::ApiKey;
+use basic_auth::BasicAuth;
+pub use chain::Chain;
+use chain::Step;
 use compile::FilterPlace;
-use compress::{CompiledCompress, Compress};
-use concurrency_limit::{CompiledConcurrencyLimit, ConcurrencyLimit};
-use context::{Context, Notes, Verdict};
-use cors::{CompiledCors, Cors};
-use edits::{Edits, FieldEdits};
-use grpc_web::GrpcWeb;
-use headers::{FieldTemplates, HeaderEdit};
+use compress::Compress;
+use concurrency_limit::ConcurrencyLimit;
+use cors::Cors;
+use forward_auth::ForwardAuth;
+use headers::HeaderEdit;
 use hsts::Hsts;
-use networks::{NetworkRule, Networks};
-use rate_limit::{CompiledRateLimit, RateLimit};
-use redirect::{CompiledRedirect, Redirect};
+use networks::Networks;
+use rate_limit::RateLimit;
+use redirect::Redirect;
 use respond::Respond;
-use rewrite::{CompiledRewrite, Rewrite};
+use rewrite::Rewrite;
 use shared::SharedParts;
 use strip_prefix::StripPrefix;
-use upstream_fields::{CookieRewrite, LocationRewrite, ResponseStep};
+use upstream_fields::{CookieRewrite, LocationRewrite};
 
-use crate::proto::h1::request::RequestHead;
-use crate::proto::h1::response::ResponseHead;
+use crate::units::Material;
 
 /// What is done with a request or its response.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -67,6 +74,12 @@ pub enum Filter {
     RateLimit(RateLimit),
     /// Refuses requests while so many of the same key are in flight, counted for the whole process.
     ConcurrencyLimit(ConcurrencyLimit),
+    /// Asks for a user and a password.
+    BasicAuth(BasicAuth),
+    /// Asks for a key.
+    ApiKey(ApiKey),
+    /// Asks another service whether a request may pass.
+    ForwardAuth(ForwardAuth),
     /// Tells browsers which pages of other origins may read answers, and answers their preflights.
     Cors(Cors),
     /// Takes the prefix off the path, by whole elements.
@@ -95,34 +108,19 @@ pub enum Filter {
     GrpcWeb,
 }
 
-/// A filter that acts on requests, as it runs.
-#[derive(Clone, Debug)]
-pub enum Step {
-    /// See [`Filter::Allow`] and [`Filter::Deny`].
-    Networks(Box<NetworkRule>),
-    /// See [`Filter::RateLimit`].
-    RateLimit(Box<CompiledRateLimit>),
-    /// See [`Filter::ConcurrencyLimit`].
-    ConcurrencyLimit(Box<CompiledConcurrencyLimit>),
-    /// See [`Filter::Cors`].
-    Cors(Box<CompiledCors>),
-    /// See [`Filter::StripPrefix`].
-    StripPrefix(Box<[u8]>),
-    /// See [`Filter::AddPrefix`].
-    AddPrefix(Box<[u8]>),
-    /// See [`Filter::Rewrite`].
-    Rewrite(Box<CompiledRewrite>),
-    /// See [`Filter::Redirect`].
-    Redirect(Box<CompiledRedirect>),
-    /// See [`Filter::Respond`].
-    Respond(Box<Respond>),
-    /// See [`Filter::RequestHeaders`]: those whose values have variables.
-    RequestFields(FieldTemplates),
-    /// See [`Filter::GrpcWeb`].
-    GrpcWeb,
-}
-
 impl Filter {
+    /// The bytes that it names.
+    pub fn materials(&self) -> impl Iterator<Item = &Material> {
+        let file = if let Self::BasicAuth(BasicAuth { file, .. }) = self { file.as_ref() } else { None };
+        file.into_iter()
+    }
+
+    /// The services that it asks.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        let asked = if let Self::ForwardAuth(auth) = self { Some(&*auth.service) } else { None };
+        asked.into_iter()
+    }
+
     /// True where it changes what a route is chosen by, or takes the request elsewhere than to its route's service.
     #[must_use]
     pub const fn needs_route(&self) -> bool {
@@ -142,6 +140,9 @@ impl Filter {
             Self::Deny(filter) => filter.compile(true, place).map(Box::new).map(Step::Networks),
             Self::RateLimit(filter) => filter.compile(place).map(Box::new).map(Step::RateLimit),
             Self::ConcurrencyLimit(filter) => filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit),
+            Self::BasicAuth(filter) => filter.compile(place).map(Box::new).map(Step::BasicAuth),
+            Self::ApiKey(filter) => filter.compile(place).map(Box::new).map(Step::ApiKey),
+            Self::ForwardAuth(filter) => filter.compile(place).map(Box::new).map(Step::ForwardAuth),
             Self::Cors(filter) => filter.compile(&mut chain.edits.response, place).map(Box::new).map(Step::Cors),
             Self::StripPrefix(filter) => filter.compile(place).map(Step::StripPrefix),
             Self::AddPrefix(filter) => filter.compile(place).map(Step::AddPrefix),
@@ -184,55 +185,7 @@ impl Filter {
     }
 }
 
-impl Step {
-    /// What becomes of the request.
-    fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'a> {
-        match self {
-            Self::Networks(rule) => rule.on_request(context),
-            Self::RateLimit(limit) => limit.on_request(head, context, notes),
-            Self::ConcurrencyLimit(limit) => limit.on_request(head, context, notes),
-            Self::Cors(cors) => cors.on_request(head),
-            Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
-            Self::AddPrefix(prefix) => add_prefix::on_request(prefix, head),
-            Self::Rewrite(rewrite) => rewrite.on_request(head, context, notes),
-            Self::Redirect(redirect) => redirect.on_request(head, context),
-            Self::Respond(respond) => respond.on_request(),
-            Self::RequestFields(fields) => {
-                fields.put(&mut notes.edits.request, head, context);
-                Verdict::Pass
-            }
-            Self::GrpcWeb => GrpcWeb::on_request(head),
-        }
-    }
-}
-
-/// The filters of a route, compiled.
-#[derive(Clone, Debug, Default)]
-pub struct Chain {
-    /// Those that act on requests, in their order.
-    steps: Vec<Step>,
-    /// Fields of every answer whose values have variables.
-    response_fields: FieldTemplates,
-    /// Those that act on what the upstream answers, in their order.
-    on_response: Vec<ResponseStep>,
-    /// Whether answers are compressed.
-    compress: Option<Box<CompiledCompress>>,
-    reads_time: bool,
-    /// What all of them change in fields, whatever the request.
-    pub edits: Edits,
-}
-
 impl Chain {
-    /// No filters.
-    pub const NONE: Self = Self {
-        steps: Vec::new(),
-        response_fields: FieldTemplates::NONE,
-        on_response: Vec::new(),
-        compress: None,
-        reads_time: false,
-        edits: Edits::NONE,
-    };
-
     /// Compiles filters. What is wrong with one is told with its position.
     pub fn compile<'f>(
         filters: impl IntoIterator<Item = &'f Filter>,
@@ -246,77 +199,5 @@ impl Chain {
             place.into_faults().into_iter().for_each(|fault| tell(at, fault));
         }
         chain
-    }
-
-    /// The filters are kept as they were: names what they share once more. Gives a name that stands for something else by now.
-    pub fn claim(&self, shared: &mut SharedParts) -> Option<&'static str> {
-        self.steps.iter().find_map(|step| match step {
-            Step::RateLimit(limit) => limit.claim(shared),
-            Step::ConcurrencyLimit(limit) => limit.claim(shared),
-            Step::Networks(_)
-            | Step::Cors(_)
-            | Step::StripPrefix(_)
-            | Step::AddPrefix(_)
-            | Step::Rewrite(_)
-            | Step::Redirect(_)
-            | Step::Respond(_)
-            | Step::RequestFields(_)
-            | Step::GrpcWeb => None,
-        })
-    }
-
-    /// Shows the request to each filter until one answers it or refuses it.
-    pub fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'a> {
-        self.begin(head, context, notes);
-        for step in &self.steps {
-            match step.on_request(head, context, notes) {
-                Verdict::Pass => {}
-                verdict @ (Verdict::Answer(_) | Verdict::Refuse(_)) => return verdict,
-            }
-        }
-        Verdict::Pass
-    }
-
-    /// Notes what every answer to the request says, whoever gives it: a browser must be able to read a refusal, too.
-    fn begin(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) {
-        if !self.response_fields.is_empty() {
-            self.response_fields.put(&mut notes.edits.response, head, context);
-        }
-        for step in &self.steps {
-            if let Step::Cors(cors) = step {
-                cors.begin(head, notes);
-            }
-        }
-    }
-
-    /// Notes what changes in the fields of an upstream's answer for what it says; nothing where no filter asks.
-    pub fn on_response(&self, head: &ResponseHead, bytes: &[u8], edits: &mut Option<FieldEdits>) {
-        for step in &self.on_response {
-            step.on_response(head, bytes, edits.get_or_insert_default());
-        }
-    }
-
-    /// True where no filter asks about requests.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.response_fields.is_empty()
-    }
-
-    /// Which answers are compressed; `None` for none.
-    #[must_use]
-    pub fn compress(&self) -> Option<&CompiledCompress> {
-        self.compress.as_deref()
-    }
-
-    /// True where a filter asks what time it is.
-    #[must_use]
-    pub const fn reads_time(&self) -> bool {
-        self.reads_time
-    }
-
-    /// True where `grpc_web` is among the filters, so that the request goes on as gRPC.
-    #[must_use]
-    pub fn bridges_grpc(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::GrpcWeb))
     }
 }

@@ -65,7 +65,7 @@ impl NetworkRule {
         Verdict::Refuse(Box::new(Refusal {
             failure: Failure::Denied("address"),
             status: self.status,
-            fields: Vec::new(),
+            ..Refusal::default()
         }))
     }
 }

@@ -125,7 +125,12 @@ impl CompiledRateLimit {
             return Verdict::Pass;
         }
         let fields = vec![(&b"Retry-After"[..], wait_s.to_string().into_bytes())];
-        Verdict::Refuse(Box::new(Refusal { failure: Failure::RateLimited(self.name), status: self.status, fields }))
+        Verdict::Refuse(Box::new(Refusal {
+            failure: Failure::RateLimited(self.name),
+            status: self.status,
+            fields,
+            ..Refusal::default()
+        }))
     }
 
     /// As draft-ietf-httpapi-ratelimit-headers-10 writes it.

@@ -1,10 +1,12 @@
 //! What filters of a configuration share, and keep from one publication to the next: counters by name, and names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use super::counters::in_flight::{InFlightTerms, InFlightZone};
 use super::counters::rate::{RateTerms, RateZone};
+use crate::label::Label;
+use crate::units::Material;
 
 /// What filters share.
 #[derive(Debug, Default)]
@@ -12,6 +14,8 @@ pub struct SharedParts {
     rates: Zones<RateZone>,
     in_flight: Zones<InFlightZone>,
     words: HashSet<&'static str>,
+    services: HashMap<Arc<str>, Label>,
+    materials: BTreeMap<Material, Result<Arc<[u8]>, String>>,
 }
 
 /// Counters by name.
@@ -53,9 +57,29 @@ impl<Z> Zones<Z> {
 
 impl SharedParts {
     /// Another configuration is compiled: what it does not name again is let go.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, materials: BTreeMap<Material, Result<Arc<[u8]>, String>>) {
         self.rates.begin();
         self.in_flight.begin();
+        self.services.clear();
+        self.materials = materials;
+    }
+
+    /// There is a service of this name.
+    pub fn put_service(&mut self, name: &Arc<str>, label: Label) {
+        self.services.insert(Arc::clone(name), label);
+    }
+
+    /// The label of a service.
+    pub(super) fn service(&self, name: &str) -> Option<Label> {
+        self.services.get(name).copied()
+    }
+
+    /// Bytes that a filter names.
+    ///
+    /// # Errors
+    /// Why they could not be read.
+    pub fn material(&self, material: &Material) -> Result<Arc<[u8]>, String> {
+        self.materials.get(material).cloned().unwrap_or_else(|| Err("it was not read".to_owned()))
     }
 
     /// The counters of this name, which go on where they count as before; `None` where the same configuration has others of that

@@ -1,8 +1,10 @@
 //! The words of a configuration: durations, sizes, addresses. Each is parsed once, with an error that names the remedy.
 
 mod addresses;
+mod material;
 mod quantities;
 mod text;
 
 pub use addresses::{EndpointAddress, ListenAddress};
+pub use material::Material;
 pub use quantities::{Duration, FileMode, Size};

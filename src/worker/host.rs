@@ -8,8 +8,10 @@ use super::engine::Transport;
 use super::heads::Heads;
 use super::kit::Kit;
 use super::live::Live;
+use super::passwords::Passwords;
 use super::pressure::Pressure;
 use crate::clients::ClientConnections;
+use crate::desk::Desk;
 use crate::mailbox::Bells;
 use crate::observe::access_log::Line;
 use crate::observe::log_writer::Batch;
@@ -36,6 +38,8 @@ pub struct WorkerSettings {
     pub clients: ClientConnections,
     /// Wakes the other workers.
     pub bells: Bells,
+    /// Where slow things are computed.
+    pub desk: Desk,
 }
 
 impl WorkerSettings {
@@ -48,13 +52,21 @@ impl WorkerSettings {
             connections_max: self.connections_max,
             clients: self.clients.clone(),
             bells: self.bells.clone(),
+            desk: self.desk.clone(),
         }
     }
 
     /// The only worker of its process, without a log.
     #[must_use]
     pub fn alone(connections_max: usize) -> Self {
-        Self { index: 0, log: None, connections_max, clients: ClientConnections::default(), bells: Bells::default() }
+        Self {
+            index: 0,
+            log: None,
+            connections_max,
+            clients: ClientConnections::default(),
+            bells: Bells::default(),
+            desk: Desk::default(),
+        }
     }
 }
 
@@ -74,6 +86,7 @@ pub struct Worker<T: Transport> {
     connections: Cell<usize>,
     connections_max: usize,
     pub(super) clients: ClientConnections,
+    pub(super) passwords: Passwords,
     is_draining: Cell<bool>,
     /// When connections beyond a limit were told last, in milliseconds; 0 for never.
     full_told_ms: Cell<u64>,
@@ -98,6 +111,7 @@ impl<T: Transport> Worker<T> {
             connections: Cell::new(0),
             connections_max: settings.connections_max,
             clients: settings.clients,
+            passwords: Passwords::new(settings.desk),
             is_draining: Cell::new(false),
             full_told_ms: Cell::default(),
             crowded_told_ms: Cell::default(),

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
+use std::task::Waker;
 
 use super::buffers::Buffers;
 use super::engine::Transport;
@@ -39,6 +40,8 @@ pub(crate) struct Kit<T: Transport> {
     pub bells: Bells,
     /// Queues in which somebody waits.
     queues: RefCell<Vec<Rc<Queue>>>,
+    /// Those who wait for something that is computed elsewhere.
+    waiting: RefCell<Vec<Waker>>,
 }
 
 impl<T: Transport> Kit<T> {
@@ -58,6 +61,7 @@ impl<T: Transport> Kit<T> {
             worker,
             bells,
             queues: RefCell::default(),
+            waiting: RefCell::default(),
             transport,
         })
     }
@@ -103,6 +107,20 @@ impl<T: Transport> Kit<T> {
         if !queue.is_listed.replace(true) {
             self.queues.borrow_mut().push(Rc::clone(queue));
         }
+    }
+
+    /// Whoever is computed for elsewhere waits for the bell.
+    pub(crate) fn await_bell(&self, waker: &Waker) {
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+    }
+
+    /// The bell rang: something that was computed elsewhere may be done.
+    pub(crate) fn wake_waiting(&self) {
+        let waiting = self.waiting.take();
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Another worker may have made room: whoever is first in a queue looks whether it can go now.

@@ -13,6 +13,7 @@ mod host;
 pub mod http;
 mod kit;
 mod live;
+mod passwords;
 mod pressure;
 mod queue;
 mod silent;

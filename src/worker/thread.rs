@@ -125,6 +125,7 @@ impl Orders<'_> {
             }
             // Another worker may have rung the bell because it made room (`mailbox::Bells`).
             self.worker.kit.wake_queues();
+            self.worker.kit.wake_waiting();
             if self.standing.is_draining {
                 // Yields before it counts: the task of a connection that was just accepted counts itself at its first poll.
                 self.drain_turn(&mut bell.receiver, &mut rung).await;

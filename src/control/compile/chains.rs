@@ -1,5 +1,7 @@
 //! Compiles filters: those of a route, a target or a listener, behind the chains that they name.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use super::compiler::{Compiler, did_you_mean};
 use crate::filter::{Chain, Filter};
 
@@ -31,6 +33,15 @@ pub(super) fn resolved(
 
 fn named_key(name: &str, at: usize) -> String {
     format!("filters.{name}.chain.{at}")
+}
+
+/// A number that is another where one of the files that they name holds something else.
+pub(super) fn print(compiler: &Compiler<'_>, filters: &[(String, Filter)]) -> u64 {
+    let mut print = DefaultHasher::new();
+    for material in filters.iter().flat_map(|(_, filter)| filter.materials()) {
+        compiler.kept.shared.material(material).hash(&mut print);
+    }
+    print.finish()
 }
 
 /// Compiles them. What is wrong with a filter of a named chain is told by [`check_named`], once for all who name it.

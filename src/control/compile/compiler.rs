@@ -97,6 +97,8 @@ pub(super) struct KeptRoute {
     pub spec: Arc<RouteSpec>,
     /// Its filters and those of the chains that it names, each with its key.
     pub filters: Vec<(String, Filter)>,
+    /// Of the files that they name.
+    pub print: u64,
     pub route: Arc<Route>,
     pub rule: Arc<Rule>,
 }

@@ -32,16 +32,17 @@ fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -
     check_window(compiler, &format!("listeners.{name}"), spec.http2_window_max);
     let tls = tls::of_listener(compiler, name, spec);
     let filters = filters(compiler, name, spec);
+    let print = chains::print(compiler, &filters);
     let before = compiler.kept.parts.entrances.get(name).map(|entrance| &entrance.listener);
     if let Some(before) = before
         && before.spec == *spec
         && before.filters == bare(&filters)
+        && before.filters_print == print
         && before.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr)
     {
         let before = Arc::clone(before);
-        if let Some(zone) = before.chain.claim(&mut compiler.kept.shared) {
-            let what = format!("the zone `{zone}` counts otherwise in another place");
-            compiler.problem(&format!("listeners.{name}.use"), what, "give all filters of a zone the same settings");
+        if let Err((what, remedy)) = before.chain.claim(&mut compiler.kept.shared) {
+            compiler.problem(&format!("listeners.{name}.use"), what, &remedy);
         }
         return before;
     }
@@ -54,6 +55,7 @@ fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -
         tls,
         chain: chains::chain(compiler, &filters),
         filters: bare(&filters),
+        filters_print: print,
     })
 }
 

@@ -11,7 +11,7 @@ mod secrets;
 mod services;
 mod tls;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use compiler::Compiler;
@@ -19,9 +19,10 @@ pub use compiler::{Kept, Parts, Resolved, TimedOut};
 
 use crate::config::problem::Problem;
 use crate::config::source::Source;
+use crate::filter::Filter;
 use crate::limits::METRIC_BUCKETS_MAX;
 use crate::snapshot::{ProcessSettings, Service, Snapshot};
-use crate::units::{EndpointAddress, ListenAddress};
+use crate::units::{EndpointAddress, ListenAddress, Material};
 
 /// What a source compiles to.
 #[derive(Debug)]
@@ -49,8 +50,7 @@ pub fn compile(
     generation: u64,
 ) -> Result<Compiled, Vec<Problem>> {
     let mut compiler = Compiler { source, resolved, kept, problems: Vec::new(), notices: Vec::new() };
-    compiler.kept.shared.begin();
-    chains::check_named(&mut compiler);
+    compiler.kept.shared.begin(materials(source));
     let (mut parts, mut rejected) = (Parts::default(), Vec::new());
     let config = &source.config;
     let mut services = Vec::with_capacity(config.services.len());
@@ -66,8 +66,10 @@ pub fn compile(
             }
         }
         parts.services.insert(Arc::clone(&service.name), Arc::clone(&service));
+        compiler.kept.shared.put_service(&service.name, service.label);
         services.push(service);
     }
+    chains::check_named(&mut compiler);
     let mut routes = Vec::with_capacity(config.routes.len());
     for (at, spec) in config.routes.iter().enumerate() {
         let known = compiler.problems.len();
@@ -103,6 +105,12 @@ pub fn compile(
         services,
     };
     Ok(Compiled { snapshot, problems: compiler.problems, notices: compiler.notices, rejected, parts })
+}
+
+/// The bytes that filters name.
+fn materials(source: &Source) -> BTreeMap<Material, Result<Arc<[u8]>, String>> {
+    let named = source.config.filter_lists().flatten().flat_map(Filter::materials);
+    named.map(|material| (material.clone(), source.files.get(material).map(Into::into))).collect()
 }
 
 /// Compiles one service anew, for the addresses of its names changed; `None` where it stays what it was.

@@ -32,22 +32,32 @@ pub(super) fn route(
         spec.targets.iter().map(|target| label(&target.service)).collect()
     };
     let filters = chains::resolved(compiler, &key, &spec.chains, &spec.filters);
+    let of_targets: Vec<_> = spec
+        .targets
+        .iter()
+        .enumerate()
+        .flat_map(|(at, target)| chains::resolved(compiler, &format!("{key}.targets.{at}"), &[], &target.filters))
+        .collect();
+    let print = chains::print(compiler, &[&filters[..], &of_targets].concat());
     let before = compiler.kept.parts.routes.get(spec.name.as_str());
     let is_same = |before: &&KeptRoute| {
         let known = before.route.targets.iter().map(|target| target.service);
-        before.spec == *spec && known.eq(labels.iter().copied()) && bare(&before.filters).eq(bare(&filters))
+        before.spec == *spec
+            && before.print == print
+            && known.eq(labels.iter().copied())
+            && bare(&before.filters).eq(bare(&filters))
     };
     let kept = match before.filter(is_same).cloned() {
         Some(kept) => {
             let mut chains =
                 std::iter::once(&kept.route.chain).chain(kept.route.targets.iter().map(|target| &target.chain));
-            if let Some(name) = chains.find_map(|chain| chain.claim(&mut compiler.kept.shared)) {
-                let what = format!("the zone `{name}` counts otherwise in another route");
-                compiler.problem(&key, what, "give all filters of a zone the same settings");
+            let claimed = chains.try_for_each(|chain| chain.claim(&mut compiler.kept.shared));
+            if let Err((what, remedy)) = claimed {
+                compiler.problem(&key, what, &remedy);
             }
             kept
         }
-        None => new_route(compiler, &key, spec, (&labels, filters)),
+        None => KeptRoute { print, ..new_route(compiler, &key, spec, (&labels, filters)) },
     };
     check_references(compiler, &key, &kept, services);
     kept
@@ -88,6 +98,7 @@ fn new_route(
     KeptRoute {
         spec: Arc::clone(spec),
         filters,
+        print: 0,
         route: Arc::new(Route {
             name: spec.name.as_str().into(),
             label,

@@ -147,7 +147,7 @@ async fn run<T: Transport>(
 ) -> Result<Ending, Failure> {
     exchange.account.enter(Phase::Route);
     let mut filtering = Filtering::default();
-    let filtered = filter(exchange, &mut filtering, found, head);
+    let filtered = filter(exchange, &mut filtering, found, head).await;
     filtering.keep(exchange);
     if let Some(answer) = filtered? {
         return settle::answer(exchange, client, head, &answer).await;
@@ -190,13 +190,13 @@ async fn run<T: Transport>(
 }
 
 /// Shows the request to its filters, and chooses its target among them: gives the answer where one of them answers.
-fn filter<'e, T: Transport>(
+async fn filter<'e, T: Transport>(
     exchange: &'e Exchange<'_, T>,
     filtering: &mut Filtering,
     found: Result<Rc<LiveRoute<T>>, Failure>,
     head: &mut RequestHead,
 ) -> Result<Option<Answer<'e>>, Failure> {
-    if let Some(answer) = filtering.apply(exchange, &exchange.listener.chain, head)? {
+    if let Some(answer) = filtering.apply(exchange, &exchange.listener.chain, head).await? {
         return Ok(Some(answer));
     }
     let found = found?;
@@ -206,13 +206,13 @@ fn filter<'e, T: Transport>(
     if head.forwards_left() == Some(0) {
         return Ok(Some(last_recipient(head)));
     }
-    if let Some(answer) = filtering.apply(exchange, &route.chain, head)? {
+    if let Some(answer) = filtering.apply(exchange, &route.chain, head).await? {
         return Ok(Some(answer));
     }
     let at = if route.choice.is_single() { 0 } else { choose(exchange, route, head)? };
     exchange.target.set(Some(at));
     match route.targets.get(at) {
-        Some(target) => filtering.apply(exchange, &target.chain, head),
+        Some(target) => filtering.apply(exchange, &target.chain, head).await,
         None => Err(Failure::NoRoute),
     }
 }

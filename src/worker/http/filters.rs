@@ -3,10 +3,13 @@
 
 use super::super::engine::Transport;
 use super::state::Exchange;
+use super::subrequest::ask;
+use crate::encode::subrequest::Subrequest;
 use crate::failure::Failure;
 use crate::filter::Chain;
 use crate::filter::context::{Answer, Context, Notes, Verdict};
 use crate::filter::edits::Edits;
+use crate::filter::errand::{Errand, FoundOut, Question, ServiceReply};
 use crate::proto::h1::request::RequestHead;
 use crate::sys::clock::unix_s;
 
@@ -21,7 +24,7 @@ impl Filtering {
     ///
     /// # Errors
     /// A filter refuses it; what it says beside the cause is in [`Exchange::refusal`].
-    pub(super) fn apply<'c, T: Transport>(
+    pub(super) async fn apply<'c, T: Transport>(
         &mut self,
         exchange: &Exchange<'_, T>,
         chain: &'c Chain,
@@ -30,7 +33,13 @@ impl Filtering {
         if chain.is_empty() {
             return Ok(None);
         }
-        match chain.on_request(head, &context(exchange, chain), &mut self.notes) {
+        let mut verdict = chain.on_request(head, &context(exchange, chain), &mut self.notes);
+        // Each filter asks once at most.
+        while let Verdict::Ask(errand) = verdict {
+            // Boxed, like all that is rare and large.
+            verdict = Box::pin(self.find_out(exchange, chain, head, errand)).await;
+        }
+        match verdict {
             Verdict::Pass => Ok(None),
             Verdict::Answer(answer) => Ok(Some(answer)),
             Verdict::Refuse(refusal) => {
@@ -38,12 +47,42 @@ impl Filtering {
                 let _ = exchange.refusal.set(refusal);
                 Err(failure)
             }
+            Verdict::Ask(_) => Err(Failure::Internal("errand")),
+        }
+    }
+
+    /// Finds out what a filter asks, and goes on with its chain.
+    async fn find_out<'c, T: Transport>(
+        &mut self,
+        exchange: &Exchange<'_, T>,
+        chain: &'c Chain,
+        head: &mut RequestHead,
+        errand: Errand,
+    ) -> Verdict<'c> {
+        match errand {
+            Errand::Password { hash, password } => {
+                let is_right = exchange.worker.passwords.verify(exchange.kit(), hash, password).await;
+                let found = FoundOut::Password(is_right);
+                chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
+            }
+            Errand::Ask(question) => {
+                let Question { service, method, target, fields, body_max } = *question;
+                let request = Subrequest { method, target, host: None, fields, body: Vec::new() };
+                let reply = ask(exchange.worker, service, &request, body_max).await;
+                let told = reply.as_ref().map(|reply| ServiceReply {
+                    head: &reply.head,
+                    bytes: &reply.head_bytes,
+                    body: &reply.body,
+                });
+                let found = FoundOut::Reply(told.map_err(|failure| *failure));
+                chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
+            }
         }
     }
 
     /// Keeps what was found: it holds for the answer, whoever gives it.
     pub(super) fn keep<T: Transport>(self, exchange: &Exchange<'_, T>) {
-        let Notes { edits, places } = self.notes;
+        let Notes { edits, places, .. } = self.notes;
         if !places.is_empty() {
             *exchange.places.borrow_mut() = places;
         }

@@ -65,7 +65,7 @@ pub async fn ask<T: Transport>(
     let total_ms = service.members().service.spec.timeouts.total.limit_ms();
     let to = Destination::new(&service, kit.transport.random(), total_ms.map(|ms| kit.transport.coarse_ms() + ms));
     let admission = to.ask_breaker(kit)?;
-    let mut errand = Errand {
+    let mut own = OwnRequest {
         kit,
         to: &to,
         request,
@@ -77,13 +77,13 @@ pub async fn ask<T: Transport>(
     };
     let permit = match to.admit_at_once(kit) {
         Some(admitted) => admitted?,
-        None => errand.queue(&[]).await?,
+        None => own.queue(&[]).await?,
     };
-    match attempts(kit, &to, &mut errand, permit).await {
+    match attempts(kit, &to, &mut own, permit).await {
         Ok((reply, _)) => Ok(reply),
         Err(failure) => {
-            let waited_ms = errand.waited_us() / 1_000;
-            if let Some(admission) = &mut errand.admission {
+            let waited_ms = own.waited_us() / 1_000;
+            if let Some(admission) = &mut own.admission {
                 admission.count_failure(failure, (Phase::Wait, waited_ms), kit.transport.coarse_ms());
             }
             Err(failure)
@@ -92,7 +92,7 @@ pub async fn ask<T: Transport>(
 }
 
 /// A request of our own in all its attempts.
-struct Errand<'a, T: Transport> {
+struct OwnRequest<'a, T: Transport> {
     kit: &'a Rc<Kit<T>>,
     to: &'a Destination<T>,
     request: &'a Subrequest,
@@ -115,7 +115,7 @@ struct Course {
     status: u16,
 }
 
-impl<T: Transport> Asker<T> for Errand<'_, T> {
+impl<T: Transport> Asker<T> for OwnRequest<'_, T> {
     type Answer = Reply;
 
     fn kind(&self) -> RequestKind {
@@ -189,7 +189,7 @@ impl<T: Transport> Asker<T> for Errand<'_, T> {
     }
 }
 
-impl<T: Transport> Errand<'_, T> {
+impl<T: Transport> OwnRequest<'_, T> {
     /// How long the upstream has had the latest attempt, in microseconds.
     fn waited_us(&self) -> u64 {
         self.kit.transport.now_us().saturating_sub(self.sent_us)

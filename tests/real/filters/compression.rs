@@ -21,9 +21,8 @@ fn upstream() -> Origin {
             "/chunked" => {
                 let mut chunks = String::new();
                 for part in body.as_bytes().chunks(7_001) {
-                    chunks += &format!("{:x}\r\n", part.len());
-                    chunks += std::str::from_utf8(part).unwrap();
-                    chunks += "\r\n";
+                    let length = format!("{:x}", part.len());
+                    chunks += &[&length, "\r\n", std::str::from_utf8(part).unwrap(), "\r\n"].concat();
                 }
                 write(stream, format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n").as_bytes())
             }

@@ -1,5 +1,6 @@
 //! Filters, each driven by curl over HTTP/1.1 and HTTP/2 on both engines.
 
+mod auth;
 mod compression;
 mod fields;
 mod limits;

@@ -1,0 +1,232 @@
+//! The filters of a route as they run: each request is shown to them in their order, and each answer of an upstream.
+
+use super::api_key::CompiledApiKey;
+use super::basic_auth::CompiledBasicAuth;
+use super::compile::no_service;
+use super::compress::CompiledCompress;
+use super::concurrency_limit::CompiledConcurrencyLimit;
+use super::context::{Context, Notes, Verdict};
+use super::cors::CompiledCors;
+use super::edits::{Edits, FieldEdits};
+use super::errand::FoundOut;
+use super::forward_auth::CompiledForwardAuth;
+use super::grpc_web::GrpcWeb;
+use super::headers::FieldTemplates;
+use super::networks::NetworkRule;
+use super::rate_limit::CompiledRateLimit;
+use super::redirect::CompiledRedirect;
+use super::respond::Respond;
+use super::rewrite::CompiledRewrite;
+use super::shared::SharedParts;
+use super::upstream_fields::ResponseStep;
+use super::{add_prefix, strip_prefix};
+use crate::failure::Failure;
+use crate::proto::h1::request::RequestHead;
+use crate::proto::h1::response::ResponseHead;
+
+/// A filter that acts on requests, as it runs.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// See [`super::Filter::Allow`] and [`super::Filter::Deny`].
+    Networks(Box<NetworkRule>),
+    /// See [`super::Filter::RateLimit`].
+    RateLimit(Box<CompiledRateLimit>),
+    /// See [`super::Filter::ConcurrencyLimit`].
+    ConcurrencyLimit(Box<CompiledConcurrencyLimit>),
+    /// See [`super::Filter::BasicAuth`].
+    BasicAuth(Box<CompiledBasicAuth>),
+    /// See [`super::Filter::ApiKey`].
+    ApiKey(Box<CompiledApiKey>),
+    /// See [`super::Filter::ForwardAuth`].
+    ForwardAuth(Box<CompiledForwardAuth>),
+    /// See [`super::Filter::Cors`].
+    Cors(Box<CompiledCors>),
+    /// See [`super::Filter::StripPrefix`].
+    StripPrefix(Box<[u8]>),
+    /// See [`super::Filter::AddPrefix`].
+    AddPrefix(Box<[u8]>),
+    /// See [`super::Filter::Rewrite`].
+    Rewrite(Box<CompiledRewrite>),
+    /// See [`super::Filter::Redirect`].
+    Redirect(Box<CompiledRedirect>),
+    /// See [`super::Filter::Respond`].
+    Respond(Box<Respond>),
+    /// See [`super::Filter::RequestHeaders`]: those whose values have variables.
+    RequestFields(FieldTemplates),
+    /// See [`super::Filter::GrpcWeb`].
+    GrpcWeb,
+}
+
+impl Step {
+    /// What becomes of the request.
+    fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'a> {
+        match self {
+            Self::Networks(rule) => rule.on_request(context),
+            Self::RateLimit(limit) => limit.on_request(head, context, notes),
+            Self::ConcurrencyLimit(limit) => limit.on_request(head, context, notes),
+            Self::BasicAuth(auth) => auth.on_request(head, notes),
+            Self::ApiKey(key) => key.on_request(head, notes),
+            Self::ForwardAuth(auth) => auth.on_request(head, context, notes),
+            Self::Cors(cors) => cors.on_request(head),
+            Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
+            Self::AddPrefix(prefix) => add_prefix::on_request(prefix, head),
+            Self::Rewrite(rewrite) => rewrite.on_request(head, context, notes),
+            Self::Redirect(redirect) => redirect.on_request(head, context),
+            Self::Respond(respond) => respond.on_request(),
+            Self::RequestFields(fields) => {
+                fields.put(&mut notes.edits.request, head, context);
+                Verdict::Pass
+            }
+            Self::GrpcWeb => GrpcWeb::on_request(head),
+        }
+    }
+}
+
+/// The filters of a route, compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    /// Those that act on requests, in their order.
+    pub(super) steps: Vec<Step>,
+    /// Fields of every answer whose values have variables.
+    pub(super) response_fields: FieldTemplates,
+    /// Those that act on what the upstream answers, in their order.
+    pub(super) on_response: Vec<ResponseStep>,
+    /// Whether answers are compressed.
+    pub(super) compress: Option<Box<CompiledCompress>>,
+    pub(super) reads_time: bool,
+    /// What all of them change in fields, whatever the request.
+    pub edits: Edits,
+}
+
+impl Chain {
+    /// No filters.
+    pub const NONE: Self = Self {
+        steps: Vec::new(),
+        response_fields: FieldTemplates::NONE,
+        on_response: Vec::new(),
+        compress: None,
+        reads_time: false,
+        edits: Edits::NONE,
+    };
+
+    /// The filters are kept as they were: names what they share once more.
+    ///
+    /// # Errors
+    /// What is not there any more as it was, with what to do.
+    pub fn claim(&self, shared: &mut SharedParts) -> Result<(), (String, String)> {
+        for step in &self.steps {
+            let zone = match step {
+                Step::RateLimit(limit) => limit.claim(shared),
+                Step::ConcurrencyLimit(limit) => limit.claim(shared),
+                Step::ForwardAuth(auth) => {
+                    let (name, label) = auth.service();
+                    shared.service(name).filter(|known| *known == label).ok_or_else(|| no_service(name))?;
+                    None
+                }
+                Step::Networks(_)
+                | Step::BasicAuth(_)
+                | Step::ApiKey(_)
+                | Step::Cors(_)
+                | Step::StripPrefix(_)
+                | Step::AddPrefix(_)
+                | Step::Rewrite(_)
+                | Step::Redirect(_)
+                | Step::Respond(_)
+                | Step::RequestFields(_)
+                | Step::GrpcWeb => None,
+            };
+            if let Some(zone) = zone {
+                let what = format!("the zone `{zone}` counts otherwise in another place");
+                return Err((what, "give all filters of a zone the same settings".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the request to each filter until one answers it, refuses it, or asks for something: then [`Self::go_on`] follows.
+    pub fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'a> {
+        self.begin(head, context, notes);
+        self.from(0, head, context, notes)
+    }
+
+    /// Goes on with the filter that asked, which is told what was found out.
+    pub fn go_on<'a>(
+        &'a self,
+        found: &FoundOut<'_>,
+        head: &mut RequestHead,
+        context: &Context<'_>,
+        notes: &mut Notes,
+    ) -> Verdict<'a> {
+        let at = notes.at;
+        let verdict = match self.steps.get(at) {
+            Some(Step::BasicAuth(auth)) => auth.found_out(found, head, notes),
+            Some(Step::ForwardAuth(auth)) => auth.found_out(found, head, context, notes),
+            // No other asks.
+            Some(_) | None => Verdict::fail(Failure::Internal("errand")),
+        };
+        match verdict {
+            Verdict::Pass => self.from(at + 1, head, context, notes),
+            verdict @ (Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Ask(_)) => verdict,
+        }
+    }
+
+    fn from<'a>(
+        &'a self,
+        first: usize,
+        head: &mut RequestHead,
+        context: &Context<'_>,
+        notes: &mut Notes,
+    ) -> Verdict<'a> {
+        for (at, step) in self.steps.iter().enumerate().skip(first) {
+            notes.at = at;
+            match step.on_request(head, context, notes) {
+                Verdict::Pass => {}
+                verdict @ (Verdict::Answer(_) | Verdict::Refuse(_) | Verdict::Ask(_)) => return verdict,
+            }
+        }
+        Verdict::Pass
+    }
+
+    /// Notes what every answer to the request says, whoever gives it: a browser must be able to read a refusal, too.
+    fn begin(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) {
+        if !self.response_fields.is_empty() {
+            self.response_fields.put(&mut notes.edits.response, head, context);
+        }
+        for step in &self.steps {
+            if let Step::Cors(cors) = step {
+                cors.begin(head, notes);
+            }
+        }
+    }
+
+    /// Notes what changes in the fields of an upstream's answer for what it says; nothing where no filter asks.
+    pub fn on_response(&self, head: &ResponseHead, bytes: &[u8], edits: &mut Option<FieldEdits>) {
+        for step in &self.on_response {
+            step.on_response(head, bytes, edits.get_or_insert_default());
+        }
+    }
+
+    /// True where no filter asks about requests.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.response_fields.is_empty()
+    }
+
+    /// Which answers are compressed; `None` for none.
+    #[must_use]
+    pub fn compress(&self) -> Option<&CompiledCompress> {
+        self.compress.as_deref()
+    }
+
+    /// True where a filter asks what time it is.
+    #[must_use]
+    pub const fn reads_time(&self) -> bool {
+        self.reads_time
+    }
+
+    /// True where `grpc_web` is among the filters, so that the request goes on as gRPC.
+    #[must_use]
+    pub fn bridges_grpc(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::GrpcWeb))
+    }
+}

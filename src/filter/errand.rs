@@ -1,0 +1,56 @@
+//! What a filter must find out before it can say what becomes of a request: the worker finds out, and the chain goes on.
+
+use std::sync::Arc;
+
+use crate::failure::Failure;
+use crate::label::Label;
+use crate::proto::h1::response::ResponseHead;
+
+/// What must be found out.
+#[derive(Debug)]
+pub enum Errand {
+    /// What a service answers.
+    Ask(Box<Question>),
+    /// Whether the hash is of the password, which takes long to compute.
+    Password {
+        /// The hash.
+        hash: Arc<str>,
+        /// What was typed.
+        password: Vec<u8>,
+    },
+}
+
+/// A question to a service.
+#[derive(Debug)]
+pub struct Question {
+    /// The service.
+    pub service: Label,
+    /// The method, a token.
+    pub method: Vec<u8>,
+    /// The target in origin form.
+    pub target: Vec<u8>,
+    /// Fields, without `Host` and those of the connection.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Most bytes of the answer's body that are wanted.
+    pub body_max: usize,
+}
+
+/// What was found out.
+#[derive(Debug)]
+pub enum FoundOut<'r> {
+    /// The answer of the service, or why there is none.
+    Reply(Result<ServiceReply<'r>, Failure>),
+    /// Whether the password is right; `None` where nobody had time to compute it.
+    Password(Option<bool>),
+}
+
+/// The answer to a question.
+#[derive(Clone, Copy, Debug)]
+pub struct ServiceReply<'r> {
+    /// The head.
+    pub head: &'r ResponseHead,
+    /// What it was parsed from.
+    pub bytes: &'r [u8],
+    /// The body, or as much of it as was wanted.
+    pub body: &'r [u8],
+}

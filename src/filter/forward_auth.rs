@@ -1,0 +1,286 @@
+//! `forward_auth`: another service says whether a request may pass: nginx's `auth_request`, Traefik's `forwardAuth` and Gateway API's
+//! external authorization in one.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::compile::FilterPlace;
+use super::context::{Answer, Context, Notes, OthersAnswer, Refusal, Verdict};
+use super::errand::{Errand, FoundOut, Question, ServiceReply};
+use super::headers::check_name;
+use super::template::{Template, Values, Within};
+use crate::failure::Failure;
+use crate::label::Label;
+use crate::limits::AUTH_BODY_BYTES_MAX;
+use crate::proto::h1::encode::{AddressText, put_request_id};
+use crate::proto::h1::field::{Known, KnownSet, is_token};
+use crate::proto::h1::request::RequestHead;
+
+/// Asks another service about each request. It passes where that answers 2xx; any other answer goes to the client; where there is none
+/// nobody passes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardAuth {
+    /// The service that is asked, with its own timeouts, retries and limits.
+    pub service: String,
+    /// The path that it is asked at, with variables; a query may follow.
+    #[serde(default = "root")]
+    pub path: String,
+    /// The method that it is asked with; `GET`. The client's own is in `X-Forwarded-Method` and `X-Original-Method`.
+    #[serde(default = "get")]
+    pub method: String,
+    /// Fields of the request that it gets; all of them where nothing is written.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// Further fields that it gets, with variables.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    /// Fields of its answer that the upstream gets; a client's own of these names are taken away in any case.
+    #[serde(default)]
+    pub response_headers: Vec<String>,
+    /// Fields of its answer that the client gets with the upstream's answer; `["Set-Cookie"]` where nothing is written.
+    #[serde(default = "cookies")]
+    pub client_headers: Vec<String>,
+    /// Where a client is sent that is answered 401: a URL with variables. Behind it goes what was asked for, as a parameter.
+    #[serde(default)]
+    pub sign_in: Option<String>,
+    /// The name of that parameter; `""` for none.
+    #[serde(default = "redirect_parameter")]
+    pub sign_in_parameter: String,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+fn cookies() -> Vec<String> {
+    vec!["Set-Cookie".to_owned()]
+}
+
+fn redirect_parameter() -> String {
+    "rd".to_owned()
+}
+
+/// The same, compiled.
+#[derive(Clone, Debug)]
+pub struct CompiledForwardAuth {
+    name: String,
+    service: Label,
+    path: Template,
+    method: Box<[u8]>,
+    headers: Vec<Box<[u8]>>,
+    set: Vec<(Box<[u8]>, Template)>,
+    response_headers: Vec<Box<[u8]>>,
+    client_headers: Vec<Box<[u8]>>,
+    sign_in: Option<Template>,
+    sign_in_parameter: String,
+}
+
+impl ForwardAuth {
+    pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledForwardAuth> {
+        let service = place.service(&self.service);
+        let path = place.template(&self.path, 0);
+        if path.as_ref().and_then(Template::literal).is_some_and(|path| !path.starts_with(b"/")) {
+            place.fault(format!("`{}` is not a path", self.path), "begin it with /");
+        }
+        if !is_token(self.method.as_bytes()) {
+            place.fault(format!("`{}` is not a method", self.method), "write it in capitals, like GET");
+        }
+        let names =
+            self.headers.iter().chain(self.set.keys()).chain(&self.response_headers).chain(&self.client_headers);
+        names.for_each(|name| check_name(name, place));
+        let bytes = |text: &String| text.as_bytes().into();
+        let mut set = Vec::with_capacity(self.set.len());
+        for (name, value) in &self.set {
+            set.extend(place.template(value, 0).map(|template| (bytes(name), template)));
+        }
+        let sign_in = self.sign_in.as_ref().and_then(|url| place.template(url, 0));
+        let list = |names: &[String]| names.iter().map(bytes).collect();
+        let (service, path) = service.zip(path)?;
+        (!place.has_faults()).then(|| CompiledForwardAuth {
+            name: self.service.clone(),
+            service,
+            path,
+            method: bytes(&self.method),
+            headers: list(&self.headers),
+            set,
+            response_headers: list(&self.response_headers),
+            client_headers: list(&self.client_headers),
+            sign_in,
+            sign_in_parameter: self.sign_in_parameter.clone(),
+        })
+    }
+}
+
+/// Fields of the client that are not passed on: what is of its connection and its body, and what is written anew.
+const DROPPED: KnownSet = KnownSet::of(&[
+    Known::Host,
+    Known::ContentLength,
+    Known::Expect,
+    Known::Proxy,
+    Known::ProxyAuthorization,
+    Known::XRealIp,
+    Known::XForwardedFor,
+    Known::XForwardedHost,
+    Known::XForwardedOther,
+    Known::XForwardedPort,
+    Known::XForwardedPrefix,
+    Known::XForwardedProto,
+    Known::Forwarded,
+    Known::XRequestId,
+])
+.with(KnownSet::HOP_BY_HOP, true);
+
+impl CompiledForwardAuth {
+    /// The service, if it is another by now.
+    pub(super) fn service(&self) -> (&str, Label) {
+        (&self.name, self.service)
+    }
+
+    pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
+        self.response_headers.iter().for_each(|name| notes.edits.request.remove.add(name));
+        let values = Values::of(head, context);
+        let mut target = self.path.text(&values, Within::Url);
+        if !target.starts_with(b"/") {
+            target.insert(0, b'/');
+        }
+        let passes =
+            |name: &[u8]| self.headers.is_empty() || self.headers.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let is_set = |name: &[u8]| self.set.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let of_client = head.fields().filter(|(field, name, _)| {
+            !DROPPED.has(field.known) && !field.nominated && passes(name) && !is_set(name) && !is_ours(name)
+        });
+        let mut fields: Vec<_> = of_client.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect();
+        fields.extend(told(head, context).map(|(name, value)| (name.as_bytes().to_vec(), value)));
+        for (name, template) in &self.set {
+            fields.push((name.to_vec(), template.text(&values, Within::Value)));
+        }
+        Verdict::Ask(Errand::Ask(Box::new(Question {
+            service: self.service,
+            method: self.method.to_vec(),
+            target,
+            fields,
+            body_max: AUTH_BODY_BYTES_MAX,
+        })))
+    }
+
+    pub(super) fn found_out(
+        &self,
+        found: &FoundOut<'_>,
+        head: &RequestHead,
+        context: &Context<'_>,
+        notes: &mut Notes,
+    ) -> Verdict<'_> {
+        let FoundOut::Reply(reply) = found else { return Verdict::fail(Failure::Internal("errand")) };
+        let reply = match reply {
+            Ok(reply) if reply.head.status() < 500 => reply,
+            Ok(_) => return Verdict::fail(Failure::AuthUnavailable("answer")),
+            Err(_) => return Verdict::fail(Failure::AuthUnavailable("service")),
+        };
+        let status = reply.head.status();
+        if (200..300).contains(&status) {
+            for name in &self.response_headers {
+                named(reply, name).for_each(|value| notes.edits.request.add(name, value));
+            }
+            for name in &self.client_headers {
+                named(reply, name).for_each(|value| notes.edits.response.add(name, value));
+            }
+            return Verdict::Pass;
+        }
+        if let Some(sign_in) = self.sign_in.as_ref().filter(|_| status == 401) {
+            let location = self.sign_in_location(sign_in, head, context);
+            let cookies = named(reply, b"set-cookie").map(|value| (&b"Set-Cookie"[..], Cow::Owned(value)));
+            let fields = std::iter::once((&b"Location"[..], Cow::Owned(location))).chain(cookies).collect();
+            return Verdict::Answer(Answer { status: 302, fields, body: Cow::Borrowed(b"") });
+        }
+        let failure = if status == 401 { Failure::AuthRequired("service") } else { Failure::Denied("service") };
+        Verdict::Refuse(Box::new(Refusal {
+            failure,
+            status: Some(status).filter(|status| *status >= 300),
+            replaces: Some(answer_of(reply)),
+            ..Refusal::default()
+        }))
+    }
+
+    fn sign_in_location(&self, sign_in: &Template, head: &RequestHead, context: &Context<'_>) -> Vec<u8> {
+        let mut location = sign_in.text(&Values::of(head, context), Within::Url);
+        let name = self.sign_in_parameter.as_bytes();
+        let is_there = memchr::memmem::find(&location, &[name, b"="].concat()).is_some();
+        if !name.is_empty() && !is_there {
+            location.push(if location.contains(&b'?') { b'&' } else { b'?' });
+            location.extend_from_slice(name);
+            location.push(b'=');
+            let host = head.asked_host(context.is_trusted);
+            let asked = [context.scheme.as_bytes(), b"://", host, head.target().resolved()].concat();
+            put_component(&mut location, &asked);
+        }
+        location
+    }
+}
+
+/// Percent-encodes a text as one value of a query (RFC 3986 §2.3).
+fn put_component(out: &mut Vec<u8>, text: &[u8]) {
+    for byte in text {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+            out.push(*byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+}
+
+/// True for names that tell of the request, and that no client may say.
+fn is_ours(name: &[u8]) -> bool {
+    const OURS: [&[u8]; 4] = [b"x-original-url", b"x-original-method", b"x-original-uri", b"x-auth-request-redirect"];
+    OURS.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// What the service is told of the request, in the words of Traefik and in those of ingress-nginx.
+fn told(head: &RequestHead, context: &Context<'_>) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
+    let client = AddressText::of(context.client).bytes().to_vec();
+    let (host, uri) = (head.asked_host(context.is_trusted).to_vec(), head.target().resolved().to_vec());
+    let url = [context.scheme.as_bytes(), b"://", &host, &uri].concat();
+    let mut id = Vec::with_capacity(32);
+    match head.told_request_id().filter(|_| context.is_trusted) {
+        Some(told) => id.extend_from_slice(told),
+        None => put_request_id(&mut id, context.request_id),
+    }
+    [
+        ("X-Forwarded-Method", head.method().to_vec()),
+        ("X-Forwarded-Proto", context.scheme.as_bytes().to_vec()),
+        ("X-Forwarded-Host", host),
+        ("X-Forwarded-Uri", uri.clone()),
+        ("X-Forwarded-For", client.clone()),
+        ("X-Original-URL", url),
+        ("X-Original-URI", uri.clone()),
+        ("X-Original-Method", head.method().to_vec()),
+        ("X-Auth-Request-Redirect", uri),
+        ("X-Real-IP", client),
+        ("X-Request-ID", id),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+}
+
+fn named(reply: &ServiceReply<'_>, name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    reply
+        .head
+        .fields(reply.bytes)
+        .filter(move |(_, own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(_, _, value)| value.to_vec())
+}
+
+/// What the client gets of the answer: all but what is of its connection.
+fn answer_of(reply: &ServiceReply<'_>) -> OthersAnswer {
+    const OF_CONNECTION: KnownSet = KnownSet::of(&[Known::ContentLength, Known::Date]).with(KnownSet::HOP_BY_HOP, true);
+    let passing =
+        reply.head.fields(reply.bytes).filter(|(field, ..)| !OF_CONNECTION.has(field.known) && !field.nominated);
+    (passing.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect(), reply.body.to_vec())
+}
