@@ -154,7 +154,8 @@ fn write_request(text: &'static str) -> Run {
                 request_id: 1 << 100,
                 writes: HopFields { forwarded: false, via: false },
             };
-            let target = UpstreamTarget { host: None, fallback: b"origin", path: ForwardedPath::default() };
+            let target =
+                UpstreamTarget { host: None, fallback: b"origin", path: ForwardedPath::default(), length: None };
             out.clear();
             put_request_head(black_box(&mut out), &head, &hop, &target, &Edits::NONE.request, true);
         }

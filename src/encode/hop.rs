@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use crate::proto::h1::authority::{default_port, parts};
 use crate::proto::h1::field::{Known, list_elements};
+use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::rules::ForwardedPath;
 
@@ -103,9 +104,17 @@ pub struct UpstreamTarget<'a> {
     pub fallback: &'a [u8],
     /// The form of the path.
     pub path: ForwardedPath,
+    /// The length of the body, where all of it is held and its head does not say it.
+    pub length: Option<u64>,
 }
 
 impl<'a> UpstreamTarget<'a> {
+    /// How the body goes on.
+    #[must_use]
+    pub fn framing_of(&self, head: &RequestHead) -> Framing {
+        self.length.map_or(head.framing(), Framing::Length)
+    }
+
     /// The host for this request.
     #[must_use]
     pub fn host_of(&self, head: &'a RequestHead) -> &'a [u8] {

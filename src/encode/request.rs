@@ -27,12 +27,12 @@ pub fn put_request_head(
     put_field(out, b"Host", target.host_of(head));
     let mut text = Text(out);
     put_client_fields(&mut text, head, hop, edits);
-    match head.framing() {
+    match target.framing_of(head) {
         Framing::Length(length) => text.number(b"Content-Length", length),
         Framing::Chunked => text.field(b"Transfer-Encoding", b"chunked"),
         Framing::None | Framing::UntilClose => {}
     }
-    put_expectation(&mut text, head);
+    put_expectation(&mut text, head, target);
     if let Some(protocols) = head.upgrade().filter(|_| offers) {
         text.field(b"Connection", b"upgrade");
         text.field(b"Upgrade", protocols);
@@ -53,10 +53,10 @@ pub fn h2_request(
 ) -> H2Head {
     let mut fields = begin_h2_request(head.method(), scheme, target.host_of(head), head.forwarded(target.path));
     put_client_fields(&mut fields, head, hop, edits);
-    if let Framing::Length(length) = head.framing() {
+    if let Framing::Length(length) = target.framing_of(head) {
         fields.number(b"content-length", length);
     }
-    put_expectation(&mut fields, head);
+    put_expectation(&mut fields, head, target);
     put_forwarded_fields(&mut fields, head, hop, edits);
     put_edits(&mut fields, edits);
     if is_grpc(head) {
@@ -80,8 +80,9 @@ pub(super) fn begin_h2_request(method: &[u8], scheme: &str, authority: &[u8], ta
     fields
 }
 
-fn put_expectation(out: &mut impl FieldWriter, head: &RequestHead) {
-    if head.expects_continue() {
+fn put_expectation(out: &mut impl FieldWriter, head: &RequestHead, target: &UpstreamTarget<'_>) {
+    // A body that is here already waits for nothing.
+    if head.expects_continue() && target.length.is_none() {
         out.field(b"Expect", b"100-continue");
     }
 }
@@ -273,7 +274,7 @@ mod tests {
     }
 
     const TARGET: UpstreamTarget<'static> =
-        UpstreamTarget { host: None, fallback: b"endpoint:80", path: ForwardedPath::Resolved };
+        UpstreamTarget { host: None, fallback: b"endpoint:80", path: ForwardedPath::Resolved, length: None };
 
     fn written(head: &RequestHead, hop: &Hop<'_>, target: &UpstreamTarget<'_>, edits: &FieldEdits) -> String {
         let mut out = Vec::new();

@@ -94,7 +94,7 @@ mod tests {
             fields: vec![(b"x-a".to_vec(), b"1".to_vec())],
             body: b"12345".to_vec(),
         };
-        let to = UpstreamTarget { host: None, fallback: b"endpoint:80", path: ForwardedPath::default() };
+        let to = UpstreamTarget { host: None, fallback: b"endpoint:80", path: ForwardedPath::default(), length: None };
         let mut out = Vec::new();
         request.put_head(&mut out, &to);
         assert_eq!(out, b"POST /a?b HTTP/1.1\r\nHost: own.test\r\nx-a: 1\r\ncontent-length: 5\r\n\r\n");
@@ -116,7 +116,10 @@ mod tests {
         let request = Subrequest { method: b"GET".to_vec(), target: b"/".to_vec(), ..Subrequest::default() };
         let text = |host: Option<&'static [u8]>| {
             let mut out = Vec::new();
-            request.put_head(&mut out, &UpstreamTarget { host, fallback: b"e:1", path: ForwardedPath::default() });
+            request.put_head(
+                &mut out,
+                &UpstreamTarget { host, fallback: b"e:1", path: ForwardedPath::default(), length: None },
+            );
             String::from_utf8(out).unwrap()
         };
         assert_eq!(text(None), "GET / HTTP/1.1\r\nHost: e:1\r\n\r\n");

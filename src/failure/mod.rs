@@ -80,6 +80,8 @@ pub enum Failure {
     UpstreamUnsolicited,
     /// A status after which the service asks for another attempt (`retry.on_status`).
     UpstreamStatus,
+    /// The upstream asked for the length of a body that came in chunks, and all of it is held.
+    UpstreamLengthRequired,
     /// The TLS handshake with the upstream failed; how.
     UpstreamTls(TlsFault),
     /// The upstream refused the stream (HTTP/2).
@@ -196,7 +198,7 @@ pub enum Resource {
 }
 
 /// Every failure once, with an example of its detail.
-pub const ALL: [Failure; 56] = [
+pub const ALL: [Failure; 57] = [
     Failure::ClientHeaderTimeout,
     Failure::ClientBodyTimeout,
     Failure::ClientBadRequest("RULE"),
@@ -232,6 +234,7 @@ pub const ALL: [Failure; 56] = [
     Failure::StaleReuseLikely,
     Failure::UpstreamUnsolicited,
     Failure::UpstreamStatus,
+    Failure::UpstreamLengthRequired,
     Failure::UpstreamTls(TlsFault::Certificate("WHAT")),
     Failure::H2Refused,
     Failure::H2GoawayUnprocessed,

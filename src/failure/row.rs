@@ -77,6 +77,8 @@ pub enum RetryClass {
     BadResponse,
     /// Where the service asks for it: the status is one that it lists.
     Status,
+    /// The upstream refused the request for its form, and did nothing; it goes again in another form.
+    Form,
 }
 
 /// Where evidence of a request without an answer comes from.

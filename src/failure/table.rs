@@ -201,6 +201,10 @@ impl Failure {
                 "The upstream's own answer.",
                 "A status that `retry.on_status` lists, after the last attempt.",
                 "It is the upstream's own answer: look into its log."]),
+            Self::UpstreamLengthRequired => row((411, 13), "upstream_length_required", "", Handling { retry: RetryClass::Form, ..UPSTREAM }, [
+                "The upstream takes no body without its length.",
+                "A client that sends a body in chunks, or over HTTP/2 without a length, and an upstream that answers 411: many stores that are compatible with S3, and CGI programs. The body was held, and was sent again with its length.",
+                "Nothing; `{ buffer = {} }` among the filters of the route spares the first attempt, and holds longer bodies than `retry.buffer`."]),
             Self::UpstreamTls(TlsFault::Certificate(_)) => row((502, 14), "upstream_tls", "tls_certificate_error", Handling { retry: RetryClass::Final, ..HANDSHAKE }, [
                 "The upstream's certificate could not be verified.",
                 "A certificate that no given authority vouches for (unknown_issuer), that has expired (expired) or is another name's (name_mismatch); an upstream that speaks no TLS (no_tls) or refuses ours (alert_...).",

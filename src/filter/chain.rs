@@ -2,7 +2,7 @@
 
 use super::api_key::CompiledApiKey;
 use super::basic_auth::CompiledBasicAuth;
-use super::compile::no_service;
+use super::compile::{FilterPlace, no_service};
 use super::compress::CompiledCompress;
 use super::concurrency_limit::CompiledConcurrencyLimit;
 use super::context::{Context, Notes, Verdict};
@@ -93,6 +93,8 @@ pub struct Chain {
     pub(super) on_response: Vec<ResponseStep>,
     /// Whether answers are compressed.
     pub(super) compress: Option<Box<CompiledCompress>>,
+    /// Bytes of a request body that is read whole; `None` where bodies stream.
+    pub(super) buffer: Option<u64>,
     pub(super) reads_time: bool,
     /// What all of them change in fields, whatever the request.
     pub edits: Edits,
@@ -105,6 +107,7 @@ impl Chain {
         response_fields: FieldTemplates::NONE,
         on_response: Vec::new(),
         compress: None,
+        buffer: None,
         reads_time: false,
         edits: Edits::NONE,
     };
@@ -222,6 +225,20 @@ impl Chain {
     #[must_use]
     pub const fn reads_time(&self) -> bool {
         self.reads_time
+    }
+
+    /// Bytes of a request body that is read whole; `None` where bodies stream.
+    #[must_use]
+    pub const fn buffer(&self) -> Option<u64> {
+        self.buffer
+    }
+
+    /// Tells filters that cannot both have the body of a request.
+    pub(super) fn check_bodies(&self, place: &mut FilterPlace) {
+        if self.buffer.is_some() && self.bridges_grpc() {
+            let remedy = "leave one of them out: a call of gRPC may have no end";
+            place.fault("`grpc_web` changes bodies as they come, and `buffer` waits for their end", remedy);
+        }
     }
 
     /// True where `grpc_web` is among the filters, so that the request goes on as gRPC.

@@ -8,6 +8,7 @@
 pub mod add_prefix;
 pub mod api_key;
 pub mod basic_auth;
+pub mod buffer;
 mod chain;
 pub mod compile;
 pub mod compress;
@@ -42,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use add_prefix::AddPrefix;
 use api_key::ApiKey;
 use basic_auth::BasicAuth;
+use buffer::Buffer;
 pub use chain::Chain;
 use chain::Step;
 use compile::FilterPlace;
@@ -98,6 +100,8 @@ pub enum Filter {
     ResponseHeaders(HeaderEdit),
     /// Compresses answers for clients that accept it.
     Compress(Compress),
+    /// Reads request bodies whole, and sends them with their length.
+    Buffer(Buffer),
     /// Changes where `Location` and `Refresh` of the upstream lead.
     LocationRewrite(LocationRewrite),
     /// Changes cookies that the upstream sets.
@@ -167,6 +171,12 @@ impl Filter {
                 chain.compress = filter.compile(place).map(Box::new);
                 None
             }
+            Self::Buffer(filter) => {
+                let bytes = filter.compile(place);
+                chain.buffer = bytes.into_iter().chain(chain.buffer).min();
+                chain.check_bodies(place);
+                None
+            }
             Self::LocationRewrite(filter) => {
                 chain.on_response.extend(filter.compile(place));
                 None
@@ -182,6 +192,9 @@ impl Filter {
             Self::GrpcWeb => Some(Step::GrpcWeb),
         };
         chain.steps.extend(step);
+        if *self == Self::GrpcWeb {
+            chain.check_bodies(place);
+        }
     }
 }
 

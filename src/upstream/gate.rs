@@ -4,7 +4,7 @@
 //! none where no limit is. Each worker says since when its first request waits, so that room goes to the one that has waited for the
 //! longest.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,8 @@ pub struct ServiceCounts {
     pub waiting: SharedCount,
     /// What failed of late, and was no endpoint's fault.
     pub troubles: Troubles,
+    /// It was told that the service takes no body without its length.
+    is_length_told: AtomicBool,
     /// By worker: since when its first one waits, in milliseconds of the coarse clock; 0 where none does.
     since_ms: Box<[AtomicU64]>,
 }
@@ -76,6 +78,11 @@ impl ServiceCounts {
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self { since_ms: (0..workers.max(1)).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
+    }
+
+    /// True for the first that asks: what all workers see is told once.
+    pub fn tells_length_first(&self) -> bool {
+        !self.is_length_told.swap(true, Ordering::Relaxed)
     }
 
     /// Notes since when the first request of a worker waits; `None` where none does.

@@ -169,6 +169,8 @@ enum Kind {
     Closed,
     /// The upstream did not take the request.
     Stalled,
+    /// It did nothing, and takes the request in another form.
+    Form,
     /// As the service asks.
     Asked(bool),
 }
@@ -192,10 +194,10 @@ pub fn decide(rules: &Retry, attempted: &Attempted) -> Result<Again, Option<NoRe
     if attempted.is_upgrade && !matches!(kind, Kind::Connect) {
         return refuse(NoRetry::Upgrade);
     }
-    let is_proof = matches!(kind, Kind::Connect) || attempted.evidence.is_proof();
+    let is_proof = matches!(kind, Kind::Connect | Kind::Form) || attempted.evidence.is_proof();
     let may_repeat = attempted.is_idempotent
         || match rules.non_idempotent {
-            NonIdempotent::Never => false,
+            NonIdempotent::Never => matches!(kind, Kind::Form),
             NonIdempotent::Proof => is_proof,
             NonIdempotent::Reused => is_proof || matches!(kind, Kind::Stale),
             NonIdempotent::Always => is_proof || matches!(kind, Kind::Stale | Kind::Closed),
@@ -209,7 +211,8 @@ pub fn decide(rules: &Retry, attempted: &Attempted) -> Result<Again, Option<NoRe
     if !attempted.is_body_held {
         return refuse(NoRetry::BodyOverflow);
     }
-    if matches!(kind, Kind::Stale) && !attempted.was_stale {
+    // In another form it goes once: then its length is known.
+    if matches!(kind, Kind::Form) || matches!(kind, Kind::Stale) && !attempted.was_stale {
         return Ok(Again::SameEndpoint);
     }
     let may_be_third = matches!(kind, Kind::Closed | Kind::Stale) && attempted.was_closed && !is_proof;
@@ -235,6 +238,7 @@ fn kind(rules: &Retry, attempted: &Attempted) -> Kind {
         RetryClass::HeaderTimeout => Kind::Asked(rules.on.contains(&RetryOn::HeaderTimeout)),
         RetryClass::BadResponse => Kind::Asked(rules.on.contains(&RetryOn::BadResponse)),
         RetryClass::Status => Kind::Asked(true),
+        RetryClass::Form => Kind::Form,
     }
 }
 

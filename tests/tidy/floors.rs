@@ -75,6 +75,7 @@ pub const FLOORS: [Floors; 30] = [
             &[
                 "api_key",
                 "basic_auth",
+                "buffer",
                 "compress",
                 "concurrency_limit",
                 "cors",
@@ -169,7 +170,7 @@ pub const FLOORS: [Floors; 30] = [
             &["serve"],
             &["streams"],
             &["exchange"],
-            &["filters"],
+            &["buffered", "filters"],
             &["subrequest"],
             &["attempt"],
             &["duplex"],

@@ -56,6 +56,9 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         }
         let is_upgrade = judge::is_upgrade(transfer, response)?;
         transfer.note_status(response);
+        if judge::wants_length(transfer, response) {
+            return Err(Failure::UpstreamLengthRequired);
+        }
         if judge::is_tried_elsewhere(transfer, response) {
             return Err(Failure::UpstreamStatus);
         }

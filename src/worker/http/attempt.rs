@@ -45,7 +45,9 @@ impl<T: Transport> Asker<T> for Passing<'_, T> {
     type Answer = Answered<T>;
 
     fn kind(&self) -> RequestKind {
-        request_kind(self.head, self.to.retry().buffer.bytes())
+        // One that is held already can be sent again, however long it is.
+        let is_held = self.exchange.body_length.get().is_some();
+        request_kind(self.head, if is_held { u64::MAX } else { self.to.retry().buffer.bytes() }, is_held)
     }
 
     fn standpoint(&self) -> Standpoint {
@@ -99,14 +101,14 @@ pub(super) async fn queue<T: Transport>(
     to.queue(exchange.kit(), tried, &mut ClientWatch { receiver, inbox, half_close, progress }, &deadline).await
 }
 
-fn request_kind(head: &RequestHead, buffer_bytes: u64) -> RequestKind {
+fn request_kind(head: &RequestHead, buffer_bytes: u64, is_held: bool) -> RequestKind {
     RequestKind {
         is_idempotent: head.is_idempotent(),
         is_upgrade: head.demands_upgrade(),
         is_holdable: match head.framing() {
             Framing::None => true,
             Framing::Length(length) => length <= buffer_bytes,
-            Framing::Chunked | Framing::UntilClose => false,
+            Framing::Chunked | Framing::UntilClose => is_held,
         },
     }
 }
@@ -219,6 +221,7 @@ async fn transfer<T: Transport>(
         edits: exchange.edits(),
         chains: exchange.chains(),
         body_max: exchange.body_max(),
+        body_length: &exchange.body_length,
         head,
         to,
         permit,
@@ -254,7 +257,7 @@ fn put_request<T: Transport>(
     out: &mut Vec<u8>,
 ) {
     let (hop, edits) = (exchange.hop(), &exchange.edits().request);
-    let target = upstream_target(to, permit);
+    let target = UpstreamTarget { length: exchange.body_length.get(), ..upstream_target(to, permit) };
     let wire = upstream.sender.wire();
     match wire {
         Wire::Http1 => put_request_head(out, head, &hop, &target, edits, offers),
@@ -267,7 +270,7 @@ fn put_request<T: Transport>(
     }
     let held = exchange.held.borrow();
     if !held.bytes().is_empty() {
-        BodyFraming::of(wire, head.framing()).put(out, held.bytes());
+        BodyFraming::of(wire, target.framing_of(head)).put(out, held.bytes());
     }
 }
 
@@ -285,6 +288,7 @@ pub(super) fn upstream_target<'a, T: Transport>(to: &'a Destination<T>, permit: 
         },
         fallback: endpoint,
         path: service.spec.path,
+        length: None,
     }
 }
 

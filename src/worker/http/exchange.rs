@@ -24,6 +24,7 @@ use super::super::wire::tunnel::{TunnelBytes, carry};
 use super::account::Account;
 use super::attempt::{Answered, Passing, queue};
 use super::bound;
+use super::buffered::read_whole;
 use super::filters::Filtering;
 use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
@@ -77,6 +78,7 @@ pub(super) async fn exchange<T: Transport>(
             transform: Transform::None,
         }),
         held: RefCell::default(),
+        body_length: Cell::default(),
         bound: RefCell::new(bound.take()),
         admission: RefCell::default(),
         route: OnceCell::new(),
@@ -160,6 +162,9 @@ async fn run<T: Transport>(
         Box::pin(await_handshake(exchange, client, head, early)).await?;
     }
     check_request(exchange, client, head)?;
+    if let Some(max) = exchange.buffer_max().filter(|_| !head.framing().is_empty() && !exchange.is_grpc.get()) {
+        Box::pin(read_whole(exchange, client, head, max)).await?;
+    }
     let to = destination(exchange, head)?;
     *exchange.admission.borrow_mut() = to.ask_breaker(exchange.kit())?;
     let permit = admit(exchange, client, &to).await?;

@@ -15,6 +15,7 @@ use crate::encode::response::UpstreamResponse;
 use crate::failure::Failure;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::{Known, list_elements};
+use crate::proto::h1::framing::Framing;
 use crate::proto::stranger;
 use crate::proto::version::Version;
 use crate::timeouts::Timeout;
@@ -94,6 +95,30 @@ pub(super) fn is_tried_elsewhere<T: Transport>(
     let wait_s = wait_s(UpstreamResponse { head, bytes }, rules, to.total_at_ms, kit.transport.coarse_ms());
     transfer.progress.retry_after_s.set(wait_s.unwrap_or_default());
     wait_s.is_some()
+}
+
+/// Whether the upstream asks for the length of a body that was sent in chunks, and it can be sent again with its length.
+pub(super) fn wants_length<T: Transport>(
+    transfer: &Transfer<'_, T>,
+    UpstreamResponse { head, .. }: UpstreamResponse<'_>,
+) -> bool {
+    let is_told = transfer.body_length.get().is_some() || transfer.head.framing() != Framing::Chunked;
+    if head.status() != 411 || is_told {
+        return false;
+    }
+    let progress = transfer.progress;
+    let held = transfer.held.borrow();
+    let can_repeat = held.is_whole() && progress.is_body_received.get() && !progress.has_interim.get();
+    if can_repeat {
+        transfer.body_length.set(Some(held.bytes().len() as u64));
+    } else if transfer.to.snapshot().counts.tells_length_first() {
+        let service = &*transfer.to.snapshot().name;
+        tracing::warn!(
+            service,
+            "the upstream takes no body without its length (411); put `{{ buffer = {{}} }}` among the filters of its routes"
+        );
+    }
+    can_repeat
 }
 
 /// How long an answer asks to wait before the next attempt, in seconds; `None` where that is longer than anybody waits.

@@ -9,6 +9,7 @@ mod answer_head;
 mod attempt;
 mod body;
 mod bound;
+mod buffered;
 mod download;
 mod duplex;
 mod exchange;

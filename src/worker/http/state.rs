@@ -66,6 +66,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub progress: Progress,
     pub body: RefCell<RequestBody>,
     pub held: RefCell<Held>,
+    /// The length of the request body, once all of it is held and the head does not say it.
+    pub body_length: Cell<Option<u64>>,
     /// The upstream connection that is this client's alone.
     pub bound: RefCell<Option<Box<BoundConnection<T>>>>,
     /// What the circuit breaker waits to hear.
@@ -105,6 +107,11 @@ impl<T: Transport> Exchange<'_, T> {
     pub(super) fn body_max(&self) -> Option<u64> {
         let of_route = self.route.get().and_then(|route| route.route.body_max);
         of_route.unwrap_or(self.listener.spec.body_max).limit_bytes()
+    }
+
+    /// Bytes of the request body that is to be read whole; `None` where it streams.
+    pub(super) fn buffer_max(&self) -> Option<u64> {
+        self.chains().into_iter().filter_map(Chain::buffer).min()
     }
 
     /// The chains of filters that it meets: of its listener, its route and its target.

@@ -1,6 +1,6 @@
 //! One attempt to have a request answered by an upstream, as both of its directions know it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::super::engine::Transport;
@@ -58,6 +58,8 @@ pub(super) struct Transfer<'a, T: Transport> {
     /// Of its listener, its route and its target.
     pub chains: [&'a Chain; 3],
     pub head: &'a RequestHead,
+    /// The length of the request body, once all of it is held and the head does not say it.
+    pub body_length: &'a Cell<Option<u64>>,
     /// The largest request body, in bytes.
     pub body_max: Option<u64>,
     /// Where it goes.

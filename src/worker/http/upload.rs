@@ -17,6 +17,7 @@ use crate::encode::trailers::retain;
 use crate::failure::{Failure, Phase};
 use crate::filter::transform::NotPassed;
 use crate::limits::JOINED_SEND_BYTES_MAX;
+use crate::proto::h1::framing::Framing;
 use crate::timeouts::{Pace, Timeout};
 
 /// Where the request body comes from.
@@ -51,7 +52,8 @@ pub(super) async fn upload<T: Transport>(
     body: &mut RequestBody,
     out: &mut Vec<u8>,
 ) -> Failure {
-    let framing = BodyFraming::of(sender.wire(), transfer.head.framing());
+    let framing = transfer.body_length.get().map_or(transfer.head.framing(), Framing::Length);
+    let framing = BodyFraming::of(sender.wire(), framing);
     Upload { transfer, body, out, framing, has_ended: false }.run(source, sender).await
 }
 
