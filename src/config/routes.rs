@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
+use crate::filter::cors::WildcardLabels;
 use crate::timeouts::UpstreamTimeouts;
 use crate::units::{Duration, Size};
 use crate::upstream::retry::Retry;
@@ -29,6 +30,13 @@ pub struct RouteSpec {
     /// Hosts: `"example.com"`, `"*.example.org"`; empty for any.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// How much `*.` of a host stands for: `"any"` number of labels, as in Gateway API, or `"one"`, as in Ingress and Traefik 1.7.
+    #[serde(default)]
+    pub host_labels: WildcardLabels,
+    /// Whether its hosts are closed: a request for one of them that matches no route of that host is answered 404, and never by a route
+    /// of a wildcard or of any host.
+    #[serde(default)]
+    pub closed: bool,
     /// Paths; empty for any.
     #[serde(default)]
     pub paths: Vec<PathMatch>,
@@ -44,6 +52,9 @@ pub struct RouteSpec {
     /// Higher goes first, before any other rule of precedence.
     #[serde(default)]
     pub priority: i32,
+    /// Among routes of one host whose paths match in the same way, as several expressions do: higher goes first.
+    #[serde(default)]
+    pub order: u32,
     /// Named chains of filters (`[filters.NAME]`), before the filters of its own.
     #[serde(default, rename = "use")]
     pub chains: Vec<String>,
@@ -170,6 +181,8 @@ pub enum PathMatch {
     Exact(String),
     /// This path and all below it, by whole elements: `/a` has `/a` and `/a/b` below it, not `/ab`.
     Prefix(String),
+    /// Paths whose text begins so: `/a` has `/ab` as well.
+    StartsWith(String),
     /// A regular expression, searched in the path; anchor it with `^` and `$`.
     Regex(String),
 }

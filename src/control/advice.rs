@@ -126,7 +126,7 @@ fn redirects(source: &Source, snapshot: &Snapshot, tell: &mut Tell<'_>) {
 fn sample_path(route: &RouteSpec) -> String {
     use crate::config::routes::PathMatch;
     match route.paths.first() {
-        Some(PathMatch::Exact(path) | PathMatch::Prefix(path)) => path.clone(),
+        Some(PathMatch::Exact(path) | PathMatch::Prefix(path) | PathMatch::StartsWith(path)) => path.clone(),
         Some(PathMatch::Regex(_)) | None => "/".to_owned(),
     }
 }

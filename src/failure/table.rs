@@ -143,7 +143,7 @@ impl Failure {
                 "Let the client wait for answers; raise `max`, choose another `key`, or name the client in `exempt`."]),
             Self::AuthRequired(_) => row((401, 16), "auth_required", DENIED, OURS, [
                 "Credentials are missing or wrong.",
-                "`password`: no user or a wrong password for `basic_auth`. `key`: no key or an unknown one for `api_key`. `service`: the service of `forward_auth` answered 401.",
+                "`password`: no user or a wrong password for `basic_auth`. `key`: no key or an unknown one for `api_key`. `token_…`: no token, or one that `jwt` does not take, and why. `service`: the service of `forward_auth` answered 401.",
                 "Send the right ones. Browsers ask for a password by themselves; the field that shows a key is named in the filter."]),
             Self::AuthUnavailable(_) => row((503, 14), "auth_unavailable", "proxy_internal_error", BUSY, [
                 "Nobody can say whether the client may.",
@@ -151,7 +151,7 @@ impl Failure {
                 "Look at the service of `forward_auth` as at any upstream. Against a storm of logins put a `rate_limit` before `basic_auth`, or use hashes that cost less."]),
             Self::Denied(_) => row((403, 7), "denied", DENIED, OURS, [
                 "The client is not allowed.",
-                "A filter of the route refuses the client. `address`: its address is not in `allow`, or is in `deny`. `origin`: a browser asked for a page of an origin that `cors` does not list. `service`: the service of `forward_auth` said no.",
+                "A filter of the route refuses the client. `address`: its address is not in `allow`, or is in `deny`. `origin`: a browser asked for a page of an origin that `cors` does not list. `service`: the service of `forward_auth` said no. `claims`: the token has not what `require` of `jwt` asks for.",
                 "Where it should be let in, change the filter; behind another proxy check `listeners.NAME.trusted_proxies`, by which the client's address is known."]),
             Self::Misdirected => row((421, 14), "misdirected", DENIED, OURS, [
                 "The connection was made for another host.",

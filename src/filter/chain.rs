@@ -12,6 +12,7 @@ use super::errand::FoundOut;
 use super::forward_auth::CompiledForwardAuth;
 use super::grpc_web::GrpcWeb;
 use super::headers::FieldTemplates;
+use super::jwt::CompiledJwt;
 use super::networks::NetworkRule;
 use super::rate_limit::CompiledRateLimit;
 use super::redirect::CompiledRedirect;
@@ -37,6 +38,8 @@ pub(super) enum Step {
     BasicAuth(Box<CompiledBasicAuth>),
     /// See [`super::Filter::ApiKey`].
     ApiKey(Box<CompiledApiKey>),
+    /// See [`super::Filter::Jwt`].
+    Jwt(Box<CompiledJwt>),
     /// See [`super::Filter::ForwardAuth`].
     ForwardAuth(Box<CompiledForwardAuth>),
     /// See [`super::Filter::Cors`].
@@ -66,6 +69,7 @@ impl Step {
             Self::ConcurrencyLimit(limit) => limit.on_request(head, context, notes),
             Self::BasicAuth(auth) => auth.on_request(head, notes),
             Self::ApiKey(key) => key.on_request(head, notes),
+            Self::Jwt(jwt) => jwt.on_request(head, context, notes),
             Self::ForwardAuth(auth) => auth.on_request(head, context, notes),
             Self::Cors(cors) => cors.on_request(head),
             Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
@@ -129,6 +133,7 @@ impl Chain {
                 Step::Networks(_)
                 | Step::BasicAuth(_)
                 | Step::ApiKey(_)
+                | Step::Jwt(_)
                 | Step::Cors(_)
                 | Step::StripPrefix(_)
                 | Step::AddPrefix(_)

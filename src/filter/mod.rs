@@ -24,6 +24,8 @@ pub mod forward_auth;
 pub mod grpc_web;
 pub mod headers;
 pub mod hsts;
+pub mod jwk;
+pub mod jwt;
 pub mod key;
 pub mod networks;
 pub mod passwords;
@@ -53,6 +55,7 @@ use cors::Cors;
 use forward_auth::ForwardAuth;
 use headers::HeaderEdit;
 use hsts::Hsts;
+use jwt::Jwt;
 use networks::Networks;
 use rate_limit::RateLimit;
 use redirect::Redirect;
@@ -80,6 +83,8 @@ pub enum Filter {
     BasicAuth(BasicAuth),
     /// Asks for a key.
     ApiKey(ApiKey),
+    /// Asks for a signed token.
+    Jwt(Jwt),
     /// Asks another service whether a request may pass.
     ForwardAuth(ForwardAuth),
     /// Tells browsers which pages of other origins may read answers, and answers their preflights.
@@ -115,8 +120,14 @@ pub enum Filter {
 impl Filter {
     /// The bytes that it names.
     pub fn materials(&self) -> impl Iterator<Item = &Material> {
-        let file = if let Self::BasicAuth(BasicAuth { file, .. }) = self { file.as_ref() } else { None };
-        file.into_iter()
+        let (password_file, token_files) = if let Self::BasicAuth(auth) = self {
+            (auth.file.as_ref(), None)
+        } else if let Self::Jwt(jwt) = self {
+            (None, Some(jwt.keys.iter().chain(&jwt.secret)))
+        } else {
+            (None, None)
+        };
+        password_file.into_iter().chain(token_files.into_iter().flatten())
     }
 
     /// The services that it asks.
@@ -146,6 +157,10 @@ impl Filter {
             Self::ConcurrencyLimit(filter) => filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit),
             Self::BasicAuth(filter) => filter.compile(place).map(Box::new).map(Step::BasicAuth),
             Self::ApiKey(filter) => filter.compile(place).map(Box::new).map(Step::ApiKey),
+            Self::Jwt(filter) => {
+                chain.reads_time = true;
+                filter.compile(place).map(Box::new).map(Step::Jwt)
+            }
             Self::ForwardAuth(filter) => filter.compile(place).map(Box::new).map(Step::ForwardAuth),
             Self::Cors(filter) => filter.compile(&mut chain.edits.response, place).map(Box::new).map(Step::Cors),
             Self::StripPrefix(filter) => filter.compile(place).map(Step::StripPrefix),

@@ -9,6 +9,7 @@ mod condition;
 mod path;
 pub mod targets;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use condition::{Conditions, ValueTest};
@@ -18,14 +19,16 @@ use path::{Map, PathTable};
 use crate::proto::h1::request::RequestHead;
 
 /// A condition on the host, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// Any, or none.
     Any,
     /// This one.
     Exact(Box<[u8]>),
-    /// One below this: holds `.example.org` for `*.example.org`.
+    /// One below this, by any number of labels: holds `.example.org` for `*.example.org`.
     Wildcard(Box<[u8]>),
+    /// One below this by one label.
+    OneLabel(Box<[u8]>),
 }
 
 /// One route as the router sees it.
@@ -39,6 +42,10 @@ pub struct Rule {
     pub conditions: Arc<Conditions>,
     /// Higher goes first.
     pub priority: i32,
+    /// Higher goes first among paths of one host that match in the same way.
+    pub order: u32,
+    /// Its hosts are answered by their own routes alone.
+    pub is_closed: bool,
 }
 
 /// The routes of one listener.
@@ -46,6 +53,8 @@ pub struct Rule {
 pub struct Router {
     /// By priority, the highest first: one in nearly every configuration.
     tiers: Vec<Tier>,
+    /// Hosts, and suffixes of wildcards, that no other host's routes answer.
+    closed: HashSet<HostPattern>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +62,7 @@ struct Tier {
     priority: i32,
     exact: Map<PathTable>,
     wildcard: Map<PathTable>,
+    one_label: Map<PathTable>,
     any: PathTable,
 }
 
@@ -64,7 +74,8 @@ impl Router {
     /// The rule's position and the message of a set of regular expressions that is too large together.
     pub fn build<'r>(rules: impl IntoIterator<Item = &'r Rule>) -> Result<Self, (usize, String)> {
         let mut rules: Vec<_> = rules.into_iter().enumerate().collect();
-        rules.sort_by_key(|(_, rule)| (std::cmp::Reverse(rule.priority), rule.conditions.rank()));
+        let more = std::cmp::Reverse::<u32>;
+        rules.sort_by_key(|(_, rule)| (std::cmp::Reverse(rule.priority), more(rule.order), rule.conditions.rank()));
         let mut router = Self::default();
         for (at, rule) in rules {
             if router.tiers.last().is_none_or(|tier| tier.priority != rule.priority) {
@@ -72,6 +83,9 @@ impl Router {
             }
             if let Some(tier) = router.tiers.last_mut() {
                 tier.insert(at, rule);
+            }
+            if rule.is_closed {
+                router.closed.extend(rule.hosts.iter().cloned());
             }
         }
         for tier in &mut router.tiers {
@@ -83,8 +97,41 @@ impl Router {
     /// The route of this request.
     #[must_use]
     pub fn find(&self, head: &RequestHead) -> Option<usize> {
-        self.tiers.iter().find_map(|tier| tier.find(head))
+        let host = head.host();
+        let last = if self.closed.is_empty() { None } else { self.last_that_may(host) };
+        self.tiers.iter().find_map(|tier| tier.find(head, host, last))
     }
+
+    /// The closed host that a request is for: behind it no other host is asked.
+    fn last_that_may(&self, host: &[u8]) -> Option<HostStep> {
+        steps(host).find(|step| match step {
+            HostStep::Exact => self.closed.contains(&HostPattern::Exact(host.into())),
+            HostStep::Below(at) => {
+                let suffix = || Box::from(&host[*at..]);
+                let is_one_label = !host[..*at].contains(&b'.');
+                self.closed.contains(&HostPattern::Wildcard(suffix()))
+                    || is_one_label && self.closed.contains(&HostPattern::OneLabel(suffix()))
+            }
+            HostStep::Any => false,
+        })
+    }
+}
+
+/// Where routes of a host are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HostStep {
+    /// Those of the host itself.
+    Exact,
+    /// Those of wildcards whose suffix begins there.
+    Below(usize),
+    /// Those of any host.
+    Any,
+}
+
+/// The steps for a host, the most specific first.
+fn steps(host: &[u8]) -> impl Iterator<Item = HostStep> {
+    let suffixes = memchr::memchr_iter(b'.', host).filter(|at| *at > 0).map(HostStep::Below);
+    std::iter::once(HostStep::Exact).chain(suffixes).chain(std::iter::once(HostStep::Any))
 }
 
 impl Tier {
@@ -94,6 +141,7 @@ impl Tier {
                 HostPattern::Any => &mut self.any,
                 HostPattern::Exact(host) => self.exact.entry(host.clone()).or_default(),
                 HostPattern::Wildcard(suffix) => self.wildcard.entry(suffix.clone()).or_default(),
+                HostPattern::OneLabel(suffix) => self.one_label.entry(suffix.clone()).or_default(),
             };
             for path in &rule.paths {
                 table.insert(path, at, &rule.conditions);
@@ -102,20 +150,27 @@ impl Tier {
     }
 
     fn finish(&mut self) -> Result<(), (usize, String)> {
-        let tables = self.exact.values_mut().chain(self.wildcard.values_mut());
+        let tables = self.exact.values_mut().chain(self.wildcard.values_mut()).chain(self.one_label.values_mut());
         tables.chain(std::iter::once(&mut self.any)).try_for_each(PathTable::finish)
     }
 
-    fn find(&self, head: &RequestHead) -> Option<usize> {
-        let host = head.host();
+    /// The route of a request for this host. Behind the step `last` none is looked for.
+    fn find(&self, head: &RequestHead, host: &[u8], last: Option<HostStep>) -> Option<usize> {
         if let Some(route) = self.exact.get(host).and_then(|table| table.find(head)) {
             return Some(route);
         }
-        if !self.wildcard.is_empty() {
-            let suffixes = memchr::memchr_iter(b'.', host).filter(|at| *at > 0).map(|at| &host[at..]);
-            let found = suffixes.filter_map(|suffix| self.wildcard.get(suffix)).find_map(|table| table.find(head));
-            if found.is_some() {
-                return found;
+        if last == Some(HostStep::Exact) {
+            return None;
+        }
+        if !self.wildcard.is_empty() || !self.one_label.is_empty() {
+            for at in memchr::memchr_iter(b'.', host).filter(|at| *at > 0) {
+                let is_one_label = !host[..at].contains(&b'.');
+                let one_label = self.one_label.get(&host[at..]).filter(|_| is_one_label);
+                let tables = one_label.into_iter().chain(self.wildcard.get(&host[at..]));
+                let found = tables.into_iter().find_map(|table| table.find(head));
+                if found.is_some() || last == Some(HostStep::Below(at)) {
+                    return found;
+                }
             }
         }
         self.any.find(head)
@@ -140,7 +195,14 @@ mod tests {
             (_, Some(suffix)) => HostPattern::Wildcard(suffix.as_bytes().into()),
             _ => HostPattern::Exact(host.as_bytes().into()),
         };
-        Rule { hosts: vec![host], paths: vec![path], conditions: Arc::default(), priority: 0 }
+        Rule {
+            hosts: vec![host],
+            paths: vec![path],
+            conditions: Arc::default(),
+            priority: 0,
+            order: 0,
+            is_closed: false,
+        }
     }
 
     fn prefix(path: &str) -> PathPattern {
@@ -221,6 +283,78 @@ mod tests {
         high.priority = 10;
         let router = Router::build(&[rule("h", PathPattern::exact("/x")), high]).unwrap();
         assert_eq!(find(&router, "h", "/x"), Some(1));
+    }
+
+    #[test]
+    fn a_wildcard_may_be_of_one_label() {
+        let one = Rule { hosts: vec![HostPattern::OneLabel(b".x.org"[..].into())], ..rule("", prefix("/one")) };
+        let router = Router::build(&[rule("*.x.org", prefix("/")), one, rule("", prefix("/"))]).unwrap();
+        assert_eq!(find(&router, "a.x.org", "/one"), Some(1));
+        assert_eq!(find(&router, "a.x.org", "/two"), Some(0));
+        assert_eq!(find(&router, "a.b.x.org", "/one"), Some(0));
+        assert_eq!(find(&router, "x.org", "/one"), Some(2));
+    }
+
+    #[test]
+    fn a_closed_host_is_answered_by_its_own_routes_alone() {
+        let closed = |host: &str, path: &str| Rule { is_closed: true, ..rule(host, prefix(path)) };
+        let mut low = rule("a.x.org", prefix("/low"));
+        low.priority = -1;
+        let router = Router::build(&[
+            closed("a.x.org", "/a"),
+            low,
+            closed("*.y.org", "/y"),
+            rule("*.org", prefix("/")),
+            rule("", prefix("/")),
+        ])
+        .unwrap();
+        for (host, target, route) in [
+            ("a.x.org", "/a", Some(0)),
+            ("a.x.org", "/low", Some(1)),
+            ("a.x.org", "/b", None),
+            ("b.x.org", "/b", Some(3)),
+            ("b.y.org", "/y", Some(2)),
+            ("c.b.y.org", "/other", None),
+            ("y.org", "/other", Some(3)),
+            ("z", "/", Some(4)),
+        ] {
+            assert_eq!(find(&router, host, target), route, "{host}{target}");
+        }
+    }
+
+    #[test]
+    fn the_longest_beginning_goes_first_by_bytes_or_by_elements() {
+        let starts = |text: &str| rule("", PathPattern::starts_with(text));
+        let router = Router::build(&[
+            starts("/"),
+            starts("/foo"),
+            rule("", prefix("/foo")),
+            starts("/foo/b"),
+            rule("", prefix("/foo/bar")),
+        ])
+        .unwrap();
+        for (target, route) in [
+            ("/", 0),
+            ("/fo", 0),
+            ("/foobar", 1),
+            ("/foo", 2),
+            ("/foo/x", 2),
+            ("/foo/bx", 3),
+            ("/foo/bar/x", 4),
+            ("/foo/bar", 4),
+            ("/foo/barx", 3),
+        ] {
+            assert_eq!(find(&router, "h", target), Some(route), "{target}");
+        }
+    }
+
+    #[test]
+    fn expressions_of_one_host_go_by_their_order() {
+        let regex = |pattern: &str, order| Rule { order, ..rule("h", PathPattern::regex(pattern).unwrap()) };
+        let router = Router::build(&[regex("(?i)^/a", 2), regex("(?i)^/a/longer", 9), regex("(?i)^/", 1)]).unwrap();
+        assert_eq!(find(&router, "h", "/A/longer/x"), Some(1));
+        assert_eq!(find(&router, "h", "/a/l"), Some(0));
+        assert_eq!(find(&router, "h", "/b"), Some(2));
     }
 
     #[test]

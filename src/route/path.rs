@@ -19,6 +19,8 @@ pub enum PathPattern {
     Exact(Box<[u8]>),
     /// This path and what is below it; without a final slash, so empty for all.
     Prefix(Box<[u8]>),
+    /// Paths whose bytes begin so.
+    StartsWith(Box<[u8]>),
     /// Found in the path.
     Regex(Regex),
 }
@@ -34,6 +36,12 @@ impl PathPattern {
     #[must_use]
     pub fn prefix(path: &str) -> Self {
         Self::Prefix(path.trim_end_matches('/').as_bytes().into())
+    }
+
+    /// Paths whose bytes begin so.
+    #[must_use]
+    pub fn starts_with(start: &str) -> Self {
+        Self::StartsWith(start.as_bytes().into())
     }
 
     /// A regular expression searched in the path.
@@ -60,6 +68,10 @@ pub(super) struct PathTable {
     exact: Map<Candidates>,
     prefix: Map<Candidates>,
     prefix_bytes_max: usize,
+    /// By the bytes that paths begin with.
+    starts: Map<Candidates>,
+    /// The lengths of those, the longest first.
+    start_lengths: Vec<usize>,
     patterns: Vec<(String, Candidate)>,
     /// The patterns as one set; `None` where there are none, for even an empty set costs its building.
     regexes: Option<RegexSet>,
@@ -73,6 +85,12 @@ impl PathTable {
             PathPattern::Prefix(prefix) => {
                 self.prefix_bytes_max = self.prefix_bytes_max.max(prefix.len());
                 self.prefix.entry(prefix.clone()).or_default().push(candidate);
+            }
+            PathPattern::StartsWith(start) => {
+                if let Err(at) = self.start_lengths.binary_search_by(|known| start.len().cmp(known)) {
+                    self.start_lengths.insert(at, start.len());
+                }
+                self.starts.entry(start.clone()).or_default().push(candidate);
             }
             PathPattern::Regex(regex) => self.patterns.push((regex.as_str().to_owned(), candidate)),
         }
@@ -102,24 +120,37 @@ impl PathTable {
                 return Some(candidate.route);
             }
         }
-        self.find_prefix(path, first)
+        self.find_longest(path, first)
     }
 
-    /// The longest prefix first. Only lengths up to the longest known one are tried, so that a long path
-    /// of many elements costs no more than a short one.
-    fn find_prefix(&self, path: &[u8], first: impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
-        if self.prefix.is_empty() {
-            return None;
+    /// The longest beginning first, whichever of the two kinds it is; of the same length the one by whole elements.
+    fn find_longest(&self, path: &[u8], first: impl Fn(&Candidates) -> Option<usize>) -> Option<usize> {
+        if self.starts.is_empty() {
+            return self.prefixes(path).find_map(|(_, candidates)| first(candidates));
         }
-        let trimmed = path.strip_suffix(b"/").unwrap_or(path);
-        let window = &trimmed[..trimmed.len().min(self.prefix_bytes_max + 1)];
-        if trimmed.len() <= self.prefix_bytes_max {
-            let whole = self.prefix.get(trimmed).and_then(&first);
-            if whole.is_some() {
-                return whole;
+        let lengths = self.start_lengths.iter().filter(|length| **length <= path.len());
+        let mut starts = lengths.filter_map(|length| Some((*length, self.starts.get(&path[..*length])?))).peekable();
+        let mut prefixes = self.prefixes(path).peekable();
+        loop {
+            let is_start = match (starts.peek(), prefixes.peek()) {
+                (Some((start, _)), Some((prefix, _))) => start > prefix,
+                (start, _) => start.is_some(),
+            };
+            let (_, candidates) = if is_start { starts.next() } else { prefixes.next() }?;
+            if let Some(route) = first(candidates) {
+                return Some(route);
             }
         }
+    }
+
+    /// The prefixes of a path that are known, the longest first, each with its length. Only lengths up to the longest known one are
+    /// tried, so that a long path of many elements costs no more than a short one.
+    fn prefixes<'p>(&'p self, path: &'p [u8]) -> impl Iterator<Item = (usize, &'p Candidates)> {
+        let trimmed = path.strip_suffix(b"/").unwrap_or(path);
+        let window = &trimmed[..trimmed.len().min(self.prefix_bytes_max + 1)];
+        let whole = (trimmed.len() <= self.prefix_bytes_max).then_some(trimmed.len());
         let cuts = memchr::memrchr_iter(b'/', window).filter(|at| *at < trimmed.len());
-        cuts.filter_map(|at| self.prefix.get(&trimmed[..at])).find_map(first)
+        let cuts = whole.into_iter().chain(cuts).take(if self.prefix.is_empty() { 0 } else { usize::MAX });
+        cuts.filter_map(|at| Some((at, self.prefix.get(&trimmed[..at])?)))
     }
 }

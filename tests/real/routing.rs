@@ -134,3 +134,39 @@ fn upstreams_are_told_who_the_client_is() {
         assert_eq!(proxy.line("/")["client"], "1.1.1.1", "the log tells the client behind the trusted proxy");
     }
 }
+
+#[test]
+fn hosts_may_be_closed_and_paths_may_begin_with_any_text() {
+    let names = ["own", "begins", "longest", "one", "any"];
+    let origins: Vec<_> = names.into_iter().map(Origin::text).collect();
+    let services: Vec<_> = names
+        .iter()
+        .zip(&origins)
+        .map(|(name, origin)| format!("[services.{name}]\nendpoints = [\"{}\"]\n", origin.address))
+        .collect();
+    let routes = "[[routes]]\nname = \"own\"\nservice = \"own\"\nhosts = [\"shop.test\"]\nclosed = true\npaths = [{ exact = \"/own\" }]\n\
+        [[routes]]\nname = \"begins\"\nservice = \"begins\"\nhosts = [\"shop.test\"]\npaths = [{ starts_with = \"/be\" }]\n\
+        [[routes]]\nname = \"short\"\nservice = \"any\"\nhosts = [\"re.test\"]\norder = 1\npaths = [{ regex = \"(?i)^/a\" }]\n\
+        [[routes]]\nname = \"longest\"\nservice = \"longest\"\nhosts = [\"re.test\"]\norder = 2\npaths = [{ regex = \"(?i)^/a/long\" }]\n\
+        [[routes]]\nname = \"one\"\nservice = \"one\"\nhosts = [\"*.one.test\"]\nhost_labels = \"one\"\n\
+        [[routes]]\nname = \"any\"\nservice = \"any\"\n";
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &(routes.to_owned() + &services.concat()));
+        let mut client = Client::connect(proxy.address);
+        for (host, target, status, expected) in [
+            ("shop.test", "/own", 200, "own"),
+            ("shop.test", "/bees", 200, "begins"),
+            ("shop.test", "/other", 404, ""),
+            ("re.test", "/A/LONGER", 200, "longest"),
+            ("re.test", "/a/l", 200, "any"),
+            ("x.one.test", "/", 200, "one"),
+            ("x.y.one.test", "/", 200, "any"),
+            ("else.test", "/own", 200, "any"),
+        ] {
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            let response = client.response("GET");
+            assert_eq!(response.status, status, "{engine} {host}{target}");
+            assert!(status != 200 || response.text() == expected, "{engine} {host}{target}: {}", response.text());
+        }
+    }
+}

@@ -10,6 +10,7 @@ use super::compiler::{Compiler, KeptRoute, did_you_mean};
 use super::resilience::check_retry;
 use crate::config::routes::{PathMatch, RouteSpec, RouteTimeouts, ValueMatch};
 use crate::filter::Filter;
+use crate::filter::cors::WildcardLabels;
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
 use crate::proto::h1::target::normal_path;
@@ -74,7 +75,7 @@ fn new_route(
     spec: &Arc<RouteSpec>,
     (labels, filters): (&[Option<Label>], Vec<(String, Filter)>),
 ) -> KeptRoute {
-    let hosts = hosts(compiler, key, &spec.hosts);
+    let hosts = hosts(compiler, key, spec);
     let paths = paths(compiler, key, &spec.paths);
     let conditions = Arc::new(conditions(compiler, key, spec));
     let chain = chains::chain(compiler, &filters);
@@ -109,7 +110,14 @@ fn new_route(
             body_max: spec.body.max,
             is_logged: spec.access_log,
         }),
-        rule: Arc::new(Rule { hosts, paths, conditions, priority: spec.priority }),
+        rule: Arc::new(Rule {
+            hosts,
+            paths,
+            conditions,
+            priority: spec.priority,
+            order: spec.order,
+            is_closed: spec.closed,
+        }),
     }
 }
 
@@ -203,7 +211,8 @@ fn check_references(
     }
 }
 
-fn hosts(compiler: &mut Compiler<'_>, key: &str, hosts: &[String]) -> Vec<HostPattern> {
+fn hosts(compiler: &mut Compiler<'_>, key: &str, spec: &RouteSpec) -> Vec<HostPattern> {
+    let hosts = &spec.hosts;
     if hosts.is_empty() {
         return vec![HostPattern::Any];
     }
@@ -230,7 +239,11 @@ fn hosts(compiler: &mut Compiler<'_>, key: &str, hosts: &[String]) -> Vec<HostPa
                 "write example.com, *.example.org, or * for any; no port",
             );
         } else if let Some(suffix) = host.strip_prefix('*') {
-            patterns.push(HostPattern::Wildcard(suffix.trim_end_matches('.').as_bytes().into()));
+            let suffix = suffix.trim_end_matches('.').as_bytes().into();
+            patterns.push(match spec.host_labels {
+                WildcardLabels::Any => HostPattern::Wildcard(suffix),
+                WildcardLabels::One => HostPattern::OneLabel(suffix),
+            });
         } else {
             patterns.push(HostPattern::Exact(host.trim_end_matches('.').as_bytes().into()));
         }
@@ -248,6 +261,9 @@ fn paths(compiler: &mut Compiler<'_>, key: &str, paths: &[PathMatch]) -> Vec<Pat
         patterns.extend(match path {
             PathMatch::Exact(path) => path_of(compiler, &key, path).map(|path| PathPattern::exact(&path)),
             PathMatch::Prefix(path) => path_of(compiler, &key, path).map(|path| PathPattern::prefix(&path)),
+            PathMatch::StartsWith(start) => {
+                path_of(compiler, &key, start).map(|start| PathPattern::starts_with(&start))
+            }
             PathMatch::Regex(pattern) => match PathPattern::regex(pattern) {
                 Ok(pattern) => Some(pattern),
                 Err(message) => {

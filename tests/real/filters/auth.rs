@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::{curl, everywhere, mirror, served_by};
 use crate::support::origin::{After, reply, write};
 use crate::support::proxy::free_address;
+use crate::support::python::python;
 use crate::support::{Client, ENGINES, Origin, Proxy, eventually, output, tool};
 
 fn route(filter: &str, origin: &Origin) -> String {
@@ -221,4 +222,59 @@ fn a_request_waits_for_its_answer_with_its_body_unread() {
         bytes.fetch_add(origin.requests().last().unwrap().body.len(), Ordering::Relaxed);
     }
     assert_eq!(bytes.load(Ordering::Relaxed), 22);
+}
+
+#[test]
+fn tokens_of_every_algorithm_open_and_every_other_is_refused_by_name() {
+    let origin = mirror();
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &route("{ respond = { status = 204 } }", &origin));
+        let tokens = output(python("jwt_tokens.py").arg(&proxy.folder));
+        let tokens: serde_json::Value = serde_json::from_str(&tokens).unwrap();
+        let filter = "{ jwt = { keys = \"keys.json\", secret = \"secret\", issuer = \"https://issuer.test\", audience = [\"api\"],\n\
+            require = { roles = \"admin\" }, claims = { sub = \"X-User\", roles = \"X-Roles\", n = \"X-N\" }, keep = false, cookie = \"token\" } }";
+        proxy.rewrite("", &route(filter, &origin));
+        let mut client = Client::connect(proxy.address);
+        eventually("it asks for a token", || client.get("/").status == 401);
+        let mut ask = |field: &str, token: &str| {
+            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: forged\r\n{field}{token}\r\n\r\n"));
+            client.response("GET")
+        };
+        for (name, token) in tokens["good"].as_object().unwrap() {
+            for field in ["Authorization: Bearer ", "Cookie: a=b; token="] {
+                let response = ask(field, token.as_str().unwrap());
+                let seen = response.text().to_lowercase();
+                assert_eq!(response.status, 200, "{engine} {name}: {seen}");
+                assert!(
+                    seen.contains("x-user: alice\r\n")
+                        && seen.contains("x-roles: admin,user\r\n")
+                        && seen.contains("x-n: 7\r\n"),
+                    "{seen}"
+                );
+                assert!(!seen.contains("forged") && !seen.contains("authorization"), "{seen}");
+            }
+        }
+        let told = |response: &crate::support::client::Response| response.field("proxy-status").unwrap().to_owned();
+        for (cause, bad) in tokens["bad"].as_object().unwrap() {
+            for token in bad.as_array().unwrap() {
+                let response = ask("Authorization: Bearer ", token.as_str().unwrap());
+                let status = told(&response);
+                assert!(
+                    response.status == 401 && status.contains(&format!("auth_required:{cause}\"")),
+                    "{engine} {cause} {token}: {status}"
+                );
+                assert_eq!(response.field("www-authenticate"), Some("Bearer error=\"invalid_token\""));
+            }
+        }
+        let response = ask("X-Nothing: ", "1");
+        assert!(told(&response).contains("token_missing") && response.field("www-authenticate") == Some("Bearer"));
+        let response = ask("Authorization: Bearer ", tokens["plain"].as_str().unwrap());
+        assert!(response.status == 403 && told(&response).contains("denied:claims"), "{}", told(&response));
+        // The issuer changes its keys: the file is taken up, and what the old ones signed opens nothing any more.
+        let rotated: serde_json::Value =
+            serde_json::from_str(&output(python("jwt_tokens.py").arg(&proxy.folder))).unwrap();
+        let (old, new) = (tokens["good"]["ES256"].as_str().unwrap(), rotated["good"]["ES256"].as_str().unwrap());
+        eventually("the new key is taken up", || ask("Authorization: Bearer ", new).status == 200);
+        assert_eq!(ask("Authorization: Bearer ", old).status, 401);
+    }
 }

@@ -5,6 +5,7 @@ mod buffering;
 mod compression;
 mod fields;
 mod limits;
+mod pairs;
 mod targets;
 
 use std::net::SocketAddr;
