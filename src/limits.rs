@@ -187,11 +187,13 @@ pub const METRIC_BUCKETS_MAX: usize = 16;
 /// The window of a compressed answer, as a power of two of bytes: 256 KiB.
 pub const COMPRESS_WINDOW_BITS: u32 = 18;
 /// Answers that one worker compresses at a time, each with half a MiB or so; further ones go as they are.
-pub const COMPRESSIONS_MAX: usize = 512;
+pub const COMPRESSIONS_MAX: usize = 128;
 /// What is kept of the body of an answer to `forward_auth`, which may go to the client, in bytes.
 pub const AUTH_BODY_BYTES_MAX: usize = 64 * 1024;
-/// Passwords that wait to be verified, in the whole process: of a bcrypt of 50 ms, three seconds' worth.
-pub const PASSWORDS_WAITING_MAX: usize = 64;
+/// Longest password that is looked at, in bytes.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Passwords that wait to be verified, in the whole process: of a bcrypt of cost 12, eight seconds' worth.
+pub const PASSWORDS_WAITING_MAX: usize = 32;
 /// Passwords that one worker remembers to be right.
 pub const PASSWORDS_KNOWN_MAX: usize = 4_096;
 /// How long it remembers one, in milliseconds.

@@ -11,10 +11,10 @@ use ringress::encode::hop::{Asked, Hop, HopFields, UpstreamTarget};
 use ringress::encode::request::h2_request;
 use ringress::encode::response::{Persistence, ResponseTerms, UpstreamResponse, h2_response};
 use ringress::encode::wire::trailer_fields;
-use ringress::filter::edits::{Edits, FieldEdits};
+use ringress::filter::edits::FieldEdits;
 use ringress::proto::h1::request::RequestHead;
-use ringress::proto::h1::rules::{ForwardedPath, HeadRules, Leniency, Underscores};
 use ringress::proto::h1::response::ResponseHead;
+use ringress::proto::h1::rules::{ForwardedPath, HeadRules, Leniency, Underscores};
 use ringress::proto::h1::scan::HeadScan;
 use ringress::proto::h1::target::HiddenDots;
 use ringress::proto::h2::connection::Connection;
@@ -177,7 +177,7 @@ fn check_h2_request(data: &[u8]) {
         request_id: 1,
         writes: HopFields { forwarded: true, via: true },
     };
-    let target = UpstreamTarget { host: None, fallback: b"localhost", path: ForwardedPath::default() };
+    let target = UpstreamTarget { host: None, fallback: b"localhost", path: ForwardedPath::default(), length: None };
     let request = h2_request(&head, &hop, &target, &FieldEdits::default(), "https");
     let mut block = BlockFields::default();
     request.fields.iter().for_each(|(name, value)| block.add(name, value));
@@ -197,11 +197,10 @@ fn check_h2_response(data: &[u8]) {
         framing: head.framing(),
         persistence: Persistence::KeepAlive,
         passes_length: false,
-        is_secure: true,
         grpc_web: None,
         now: None,
     };
-    let response = h2_response(UpstreamResponse { head: &head, bytes: data }, &terms, &Edits::NONE);
+    let response = h2_response(UpstreamResponse { head: &head, bytes: data }, &terms, [None; 3]);
     assert!(response.is_some() || head.status() == 101);
 }
 

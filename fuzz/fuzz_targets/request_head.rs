@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
         writes: HopFields { forwarded: true, via: true },
     };
     let path = [ForwardedPath::Resolved, ForwardedPath::Matched, ForwardedPath::AsSent][data.len() % 3];
-    let target = UpstreamTarget { host: None, fallback: b"endpoint", path };
+    let target = UpstreamTarget { host: None, fallback: b"endpoint", path, length: None };
     let mut out = Vec::new();
     put_request_head(&mut out, &head, &hop, &target, &FieldEdits::default(), true);
     assert_eq!(HeadScan::default().advance(&out), Ok(Some(out.len())), "one head and nothing behind it");
@@ -36,7 +36,9 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let mut again = RequestHead::default();
-    again.parse(out, HeadRules { underscores: Underscores::Reject, ..HeadRules::default() }).expect("what is written is accepted");
+    again
+        .parse(out, HeadRules { underscores: Underscores::Reject, ..HeadRules::default() })
+        .expect("what is written is accepted");
     assert_eq!(again.method(), head.method());
     assert_eq!(again.target().matched(), head.target().matched(), "in whatever form it goes on");
     assert!(head.authority().is_empty() || again.authority() == head.authority());

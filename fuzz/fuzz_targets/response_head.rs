@@ -3,7 +3,6 @@
 
 use libfuzzer_sys::fuzz_target;
 use ringress::encode::response::{Persistence, ResponseTerms, UpstreamResponse, put_response_head};
-use ringress::filter::edits::Edits;
 use ringress::proto::h1::framing::Framing;
 use ringress::proto::h1::response::ResponseHead;
 use ringress::proto::h1::rules::{Leniency, Lenient};
@@ -28,12 +27,11 @@ fuzz_target!(|data: &[u8]| {
         framing: if head.framing() == Framing::UntilClose { Framing::Chunked } else { head.framing() },
         persistence: Persistence::SaysKeepAlive,
         passes_length: is_head || head.status() == 304,
-        is_secure: false,
         grpc_web: None,
         now: None,
     };
     let mut out = Vec::new();
-    put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, &Edits::NONE);
+    put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, [None; 3]);
     assert_eq!(HeadScan::default().advance(&out), Ok(Some(out.len())), "one head and nothing behind it");
     if head.fields(bytes).count() > 2_000 {
         return;

@@ -119,7 +119,7 @@ impl ApiKey {
 impl CompiledApiKey {
     pub(super) fn on_request(&self, head: &RequestHead, notes: &mut Notes) -> Verdict<'_> {
         let edits = &mut notes.edits.request;
-        self.name_header.iter().for_each(|name| edits.remove.add(name));
+        self.name_header.iter().for_each(|name| edits.take_away(name));
         let shown = match &self.place {
             KeyPlace::Header(name) => head.value(name).map(|value| {
                 let is_bearer = value.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "));
@@ -139,7 +139,7 @@ impl CompiledApiKey {
             edits.add(field, name.clone());
         }
         if let (KeyPlace::Header(field), false) = (&self.place, self.keeps) {
-            edits.remove.add(field);
+            edits.take_away(field);
         }
         Verdict::Pass
     }

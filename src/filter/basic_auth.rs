@@ -14,6 +14,7 @@ use super::errand::{Errand, FoundOut};
 use super::headers::check_name;
 use super::passwords::{HashKind, verify};
 use crate::failure::Failure;
+use crate::limits::PASSWORD_BYTES_MAX;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 use crate::units::Material;
@@ -74,7 +75,9 @@ impl BasicAuth {
                 let remedy = "write it by htpasswd with -B, -5, -2, -m or -s, or {PLAIN} and the password itself";
                 place.fault(format!("the hash of `{name}` is of no kind that is known"), remedy);
             }
-            users.insert(name.as_bytes().into(), hash.into());
+            if users.insert(name.as_bytes().into(), hash.into()).is_some() {
+                place.fault(format!("`{name}` stands there twice"), "leave one of them out");
+            }
         }
         if users.is_empty() && !place.has_faults() {
             place.fault("there is no user, so nobody could get in", "write `users`, or a `file` that has some");
@@ -83,7 +86,9 @@ impl BasicAuth {
             place.fault("the realm holds characters that it may not", "leave quotes and backslashes out");
         }
         self.user_header.iter().for_each(|name| check_name(name, place));
-        let decoy = users.values().next().cloned().unwrap_or_else(|| "{PLAIN}".into());
+        let is_slow = |hash: &&Arc<str>| HashKind::of(hash).is_some_and(HashKind::is_slow);
+        let slowest = users.values().find(is_slow).or_else(|| users.values().next());
+        let decoy = slowest.cloned().unwrap_or_else(|| "{PLAIN}".into());
         (!place.has_faults()).then(|| CompiledBasicAuth {
             users,
             decoy,
@@ -100,13 +105,17 @@ fn shown(head: &RequestHead) -> Option<(Vec<u8>, Vec<u8>)> {
     let (scheme, rest) = value.split_at_checked(6)?;
     let decoded = BASE64_STANDARD.decode(rest.trim_ascii()).ok().filter(|_| scheme.eq_ignore_ascii_case(b"basic "))?;
     let colon = memchr::memchr(b':', &decoded)?;
+    // The work of some hashes grows with the square of the length.
+    if decoded.len() - colon - 1 > PASSWORD_BYTES_MAX {
+        return None;
+    }
     Some((decoded[..colon].to_vec(), decoded[colon + 1..].to_vec()))
 }
 
 impl CompiledBasicAuth {
     pub(super) fn on_request(&self, head: &RequestHead, notes: &mut Notes) -> Verdict<'_> {
         if let Some(name) = &self.user_header {
-            notes.edits.request.remove.add(name);
+            notes.edits.request.take_away(name);
         }
         let Some((user, password)) = shown(head) else { return self.refuse() };
         let hash = self.users.get(&user[..]).unwrap_or(&self.decoy);
@@ -132,7 +141,7 @@ impl CompiledBasicAuth {
             notes.edits.request.add(name, user);
         }
         if !self.keeps_authorization {
-            notes.edits.request.remove.add(b"authorization");
+            notes.edits.request.take_away(b"authorization");
         }
         Verdict::Pass
     }

@@ -78,7 +78,8 @@ impl Step {
             Self::Redirect(redirect) => redirect.on_request(head, context),
             Self::Respond(respond) => respond.on_request(),
             Self::RequestFields(fields) => {
-                fields.put(&mut notes.edits.request, head, context);
+                let lines = fields.lines(head, context, notes);
+                notes.edits.request.put.extend(lines);
                 Verdict::Pass
             }
             Self::GrpcWeb => GrpcWeb::on_request(head),
@@ -198,7 +199,8 @@ impl Chain {
     /// Notes what every answer to the request says, whoever gives it: a browser must be able to read a refusal, too.
     fn begin(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) {
         if !self.response_fields.is_empty() {
-            self.response_fields.put(&mut notes.edits.response, head, context);
+            let lines = self.response_fields.lines(head, context, notes);
+            notes.edits.response.put.extend(lines);
         }
         for step in &self.steps {
             if let Step::Cors(cors) = step {

@@ -84,6 +84,10 @@ impl<'a> FilterPlace<'a> {
         for text in texts {
             let address = || text.parse::<std::net::IpAddr>().ok().map(IpNet::from);
             match text.parse().ok().or_else(address) {
+                // Clients are known by their IPv4 address.
+                Some(IpNet::V6(network)) if network.addr().to_ipv4_mapped().is_some() => {
+                    self.fault(format!("`{text}` would match nobody"), "write it as a network of IPv4");
+                }
                 Some(network) => networks.push(network),
                 None => {
                     self.fault(format!("`{text}` is not a network"), "write 10.0.0.0/8, 2001:db8::/32 or an address");

@@ -159,6 +159,10 @@ impl CompiledCompress {
 
     fn takes(&self, content_type: &[u8]) -> bool {
         let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        // Its messages say themselves whether they are compressed.
+        if kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc")) {
+            return false;
+        }
         let is_named = self.spec.types.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(kind));
         let is_of =
             |start: &String| kind.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start.as_bytes()));

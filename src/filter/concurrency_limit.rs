@@ -93,8 +93,8 @@ impl CompiledConcurrencyLimit {
             return Verdict::Pass;
         }
         let mut key = Vec::with_capacity(64);
-        self.key.put(&mut key, head, context);
-        if let Some(taken) = self.zone.take(key.into()) {
+        self.key.put(&mut key, head, context, notes);
+        if let Some(taken) = self.zone.take(&key) {
             notes.places.push(taken);
             return Verdict::Pass;
         }

@@ -224,15 +224,15 @@ impl CompiledCors {
             edits.add(b"Vary", *b"Origin");
         }
         let Some(allowed) = self.allowed(origin.as_deref()) else { return };
-        edits.add(ALLOW_ORIGIN, allowed);
+        edits.set(ALLOW_ORIGIN, allowed);
         if self.credentials {
-            edits.add(ALLOW_CREDENTIALS, *b"true");
+            edits.set(ALLOW_CREDENTIALS, *b"true");
         }
         let is_preflight = is_preflight(head);
         if !self.expose.list.is_empty() && (!is_preflight || self.breadth.always) {
             // With credentials an asterisk would be a name.
             if !(self.expose.any && self.credentials) {
-                edits.add(EXPOSE_HEADERS, &self.expose.list[..]);
+                edits.set(EXPOSE_HEADERS, &self.expose.list[..]);
             }
         }
         if is_preflight || self.breadth.always {
@@ -240,10 +240,10 @@ impl CompiledCors {
             let headers = self.headers.told(head.value(b"access-control-request-headers"));
             for (name, value) in [(ALLOW_METHODS, methods), (ALLOW_HEADERS, headers)] {
                 if !value.is_empty() {
-                    edits.add(name, &*value);
+                    edits.set(name, &*value);
                 }
             }
-            edits.add(MAX_AGE, &self.max_age[..]);
+            edits.set(MAX_AGE, &self.max_age[..]);
         }
     }
 

@@ -1,5 +1,7 @@
 //! What all filters of a route change in fields, compiled to one value that the encoders take.
 
+use std::borrow::Cow;
+
 use crate::proto::h1::field::by_name;
 
 /// A name and its value: a token, and bytes without control characters but tabs.
@@ -85,8 +87,26 @@ impl FieldEdits {
 
     /// Writes a field in the place of all others of its name.
     pub fn set(&mut self, name: &[u8], value: impl Into<Box<[u8]>>) {
-        self.remove.add(name);
+        self.take_away(name);
         self.add(name, value);
+    }
+
+    /// Leaves all fields of a name out, those that filters have written so far among them.
+    pub fn take_away(&mut self, name: &[u8]) {
+        self.remove.add(name);
+        self.put.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+    }
+
+    /// What the field of this name is once these changes are made to a message that says `said`.
+    pub fn value<'v>(&'v self, name: &[u8], said: impl FnOnce() -> Option<Cow<'v, [u8]>>) -> Option<Cow<'v, [u8]>> {
+        let mut values =
+            self.put.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| &**value).peekable();
+        if values.peek().is_none() {
+            return if self.removes(name) { None } else { said() };
+        }
+        let before = if self.removes(name) { None } else { said() };
+        let values = before.into_iter().chain(values.map(Cow::Borrowed));
+        values.reduce(|all, one| Cow::Owned([&*all, b", ", &*one].concat()))
     }
 
     /// True where nothing is changed.
@@ -97,6 +117,8 @@ impl FieldEdits {
 
     /// Makes further changes, behind those that are there.
     pub fn extend(&mut self, more: Self) {
+        // What a later one takes away or sets is not what an earlier one wrote.
+        self.put.retain(|(name, _)| !more.remove.has(name));
         self.remove.extend(more.remove);
         self.put.extend(more.put);
     }

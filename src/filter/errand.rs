@@ -53,4 +53,6 @@ pub struct ServiceReply<'r> {
     pub bytes: &'r [u8],
     /// The body, or as much of it as was wanted.
     pub body: &'r [u8],
+    /// True where that is all of it.
+    pub is_whole: bool,
 }

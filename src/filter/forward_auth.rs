@@ -135,6 +135,9 @@ const DROPPED: KnownSet = KnownSet::of(&[
     Known::XForwardedProto,
     Known::Forwarded,
     Known::XRequestId,
+    Known::ClientCert,
+    Known::ClientCertChain,
+    Known::EarlyData,
 ])
 .with(KnownSet::HOP_BY_HOP, true);
 
@@ -145,8 +148,8 @@ impl CompiledForwardAuth {
     }
 
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
-        self.response_headers.iter().for_each(|name| notes.edits.request.remove.add(name));
-        let values = Values::of(head, context);
+        self.response_headers.iter().for_each(|name| notes.edits.request.take_away(name));
+        let values = Values::behind(head, context, notes);
         let mut target = self.path.text(&values, Within::Url);
         if !target.starts_with(b"/") {
             target.insert(0, b'/');
@@ -155,10 +158,15 @@ impl CompiledForwardAuth {
             |name: &[u8]| self.headers.is_empty() || self.headers.iter().any(|own| own.eq_ignore_ascii_case(name));
         let is_set = |name: &[u8]| self.set.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
         let of_client = head.fields().filter(|(field, name, _)| {
-            !DROPPED.has(field.known) && !field.nominated && passes(name) && !is_set(name) && !is_ours(name)
+            let is_theirs = !notes.edits.request.removes(name) && !is_ours(name);
+            !DROPPED.has(field.known) && !field.nominated && passes(name) && !is_set(name) && is_theirs
         });
         let mut fields: Vec<_> = of_client.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect();
-        fields.extend(told(head, context).map(|(name, value)| (name.as_bytes().to_vec(), value)));
+        // What filters before this one found, such as the name of a user.
+        let found = notes.edits.request.put.iter().filter(|(name, _)| passes(name) && !is_set(name));
+        fields.extend(found.map(|(name, value)| (name.to_vec(), value.to_vec())));
+        let told = told(head, context).filter(|(name, _)| !is_set(name.as_bytes()));
+        fields.extend(told.map(|(name, value)| (name.as_bytes().to_vec(), value)));
         for (name, template) in &self.set {
             fields.push((name.to_vec(), template.text(&values, Within::Value)));
         }
@@ -195,7 +203,7 @@ impl CompiledForwardAuth {
             return Verdict::Pass;
         }
         if let Some(sign_in) = self.sign_in.as_ref().filter(|_| status == 401) {
-            let location = self.sign_in_location(sign_in, head, context);
+            let location = self.sign_in_location(sign_in, &Values::behind(head, context, notes));
             let cookies = named(reply, b"set-cookie").map(|value| (&b"Set-Cookie"[..], Cow::Owned(value)));
             let fields = std::iter::once((&b"Location"[..], Cow::Owned(location))).chain(cookies).collect();
             return Verdict::Answer(Answer { status: 302, fields, body: Cow::Borrowed(b"") });
@@ -209,10 +217,12 @@ impl CompiledForwardAuth {
         }))
     }
 
-    fn sign_in_location(&self, sign_in: &Template, head: &RequestHead, context: &Context<'_>) -> Vec<u8> {
-        let mut location = sign_in.text(&Values::of(head, context), Within::Url);
+    fn sign_in_location(&self, sign_in: &Template, values: &Values<'_>) -> Vec<u8> {
+        let Values { head, context, .. } = values;
+        let mut location = sign_in.text(values, Within::Url);
         let name = self.sign_in_parameter.as_bytes();
-        let is_there = memchr::memmem::find(&location, &[name, b"="].concat()).is_some();
+        let has = |start: u8| memchr::memmem::find(&location, &[&[start], name, b"="].concat()).is_some();
+        let is_there = has(b'?') || has(b'&');
         if !name.is_empty() && !is_there {
             location.push(if location.contains(&b'?') { b'&' } else { b'?' });
             location.extend_from_slice(name);
@@ -247,6 +257,7 @@ fn told(head: &RequestHead, context: &Context<'_>) -> impl Iterator<Item = (&'st
     let client = AddressText::of(context.client).bytes().to_vec();
     let (host, uri) = (head.asked_host(context.is_trusted).to_vec(), head.target().resolved().to_vec());
     let url = [context.scheme.as_bytes(), b"://", &host, &uri].concat();
+    let certificate = context.tls.and_then(|tls| tls.client.as_deref()).unwrap_or_default().as_bytes().to_vec();
     let mut id = Vec::with_capacity(32);
     match head.told_request_id().filter(|_| context.is_trusted) {
         Some(told) => id.extend_from_slice(told),
@@ -264,6 +275,7 @@ fn told(head: &RequestHead, context: &Context<'_>) -> impl Iterator<Item = (&'st
         ("X-Auth-Request-Redirect", uri),
         ("X-Real-IP", client),
         ("X-Request-ID", id),
+        ("Client-Cert", certificate),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())
@@ -282,5 +294,9 @@ fn answer_of(reply: &ServiceReply<'_>) -> OthersAnswer {
     const OF_CONNECTION: KnownSet = KnownSet::of(&[Known::ContentLength, Known::Date]).with(KnownSet::HOP_BY_HOP, true);
     let passing =
         reply.head.fields(reply.bytes).filter(|(field, ..)| !OF_CONNECTION.has(field.known) && !field.nominated);
-    (passing.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect(), reply.body.to_vec())
+    // A part of a body must not look like the whole.
+    let is_kept = |name: &[u8]| reply.is_whole || !name.eq_ignore_ascii_case(b"content-encoding");
+    let passing = passing.filter(|(_, name, _)| is_kept(name));
+    let body = if reply.is_whole { reply.body } else { b"" };
+    (passing.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect(), body.to_vec())
 }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
-use super::context::Context;
-use super::edits::FieldEdits;
+use super::context::{Context, Notes};
+use super::edits::{FieldEdits, FieldLine};
 use super::template::{Template, Values, Within};
 use crate::proto::h1::field::is_token;
 use crate::proto::h1::request::RequestHead;
@@ -60,14 +60,11 @@ impl FieldTemplates {
         self.0.extend(more.0);
     }
 
-    /// Writes the fields for a request. One whose value would be empty is left out.
-    pub(super) fn put(&self, edits: &mut FieldEdits, head: &RequestHead, context: &Context<'_>) {
-        for (name, template) in &self.0 {
-            let value = template.text(&Values::of(head, context), Within::Value);
-            if !value.is_empty() {
-                edits.add(name, value);
-            }
-        }
+    /// The fields for a request. One whose value would be empty is left out.
+    pub(super) fn lines(&self, head: &RequestHead, context: &Context<'_>, notes: &Notes) -> Vec<FieldLine> {
+        let values = Values::behind(head, context, notes);
+        let lines = self.0.iter().map(|(name, template)| (name.clone(), template.text(&values, Within::Value).into()));
+        lines.filter(|(_, value): &FieldLine| !value.is_empty()).collect()
     }
 }
 
@@ -79,7 +76,7 @@ impl HeaderEdit {
             check_name(name, place);
         }
         let removed = self.remove.iter().chain(self.set.keys());
-        removed.for_each(|name| edits.remove.add(name.as_bytes()));
+        removed.for_each(|name| edits.take_away(name.as_bytes()));
         let mut templates = FieldTemplates::default();
         for (name, value) in puts {
             check_value(name, value, place);

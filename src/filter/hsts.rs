@@ -30,9 +30,7 @@ impl Hsts {
         if self.preload {
             value.push_str("; preload");
         }
-        let bytes = |text: &str| text.as_bytes().into();
-        edits.secure_response.remove.add(b"strict-transport-security");
-        edits.secure_response.put.push((bytes("Strict-Transport-Security"), bytes(&value)));
+        edits.secure_response.set(b"Strict-Transport-Security", value.into_bytes());
     }
 }
 

@@ -208,7 +208,7 @@ impl CompiledJwt {
 
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
         let edits = &mut notes.edits.request;
-        self.spec.claims.values().for_each(|name| edits.remove.add(name.as_bytes()));
+        self.spec.claims.values().for_each(|name| edits.take_away(name.as_bytes()));
         let claims = self.shown(head).ok_or("token_missing").and_then(|token| self.claims(&token, context.unix_s));
         let claims = match claims {
             Ok(claims) => claims,
@@ -226,7 +226,7 @@ impl CompiledJwt {
             edits.add(field.as_bytes(), value.into_bytes());
         }
         if !self.spec.keep {
-            edits.remove.add(self.spec.header.as_bytes());
+            edits.take_away(self.spec.header.as_bytes());
         }
         Verdict::Pass
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::compile::FilterPlace;
-use super::context::Context;
+use super::context::{Context, Notes};
 use super::template::{Template, Values, Within};
 use crate::limits::LIMIT_KEYS;
 use crate::proto::h1::request::RequestHead;
@@ -50,14 +50,17 @@ impl LimitKey {
     }
 
     /// Appends the key of a request.
-    pub fn put(&self, out: &mut Vec<u8>, head: &RequestHead, context: &Context<'_>) {
+    pub fn put(&self, out: &mut Vec<u8>, head: &RequestHead, context: &Context<'_>, notes: &Notes) {
         match self {
             Self::None => {}
             Self::Client(bits) => put_address(out, context.client, *bits),
             Self::Text(template, bits) => {
+                // What tells them from addresses.
+                out.push(b'=');
                 let from = out.len();
-                template.put(out, &Values::of(head, context), Within::Value);
+                template.put(out, &Values::behind(head, context, notes), Within::Value);
                 if out.len() == from {
+                    out.pop();
                     put_address(out, context.client, *bits);
                 }
             }
@@ -101,15 +104,15 @@ mod tests {
             let key = LimitKey::compile(text, IPV6_PREFIX, &mut FilterPlace::new(&mut SharedParts::default())).unwrap();
             let context = Context { client: client.parse().unwrap(), ..Context::of_nobody("http") };
             let mut out = Vec::new();
-            key.put(&mut out, &head, &context);
+            key.put(&mut out, &head, &context, &Notes::default());
             out
         };
         assert_eq!(key("client_ip", "2001:db8::1"), key("client_ip", "2001:db8::ffff:0:0:1"));
         assert_ne!(key("client_ip", "2001:db8::1"), key("client_ip", "2001:db8:0:1::1"));
         assert_eq!(key("client_ip", "::ffff:10.0.0.1"), [10, 0, 0, 1]);
-        assert_eq!(key("header:x-key", "10.0.0.1"), b"k");
+        assert_eq!(key("header:x-key", "10.0.0.1"), b"=k");
         assert_eq!(key("header:x-other", "10.0.0.1"), [10, 0, 0, 1]);
-        assert_eq!(key("{host}|{header:x-key}", "10.0.0.1"), b"a|k");
+        assert_eq!(key("{host}|{header:x-key}", "10.0.0.1"), b"=a|k");
         assert_eq!(key("none", "10.0.0.1"), b"");
         assert!(LimitKey::compile("ip", 64, &mut FilterPlace::new(&mut SharedParts::default())).is_none());
     }

@@ -112,7 +112,7 @@ impl CompiledRateLimit {
             return Verdict::Pass;
         }
         let mut key = Vec::with_capacity(64);
-        self.key.put(&mut key, head, context);
+        self.key.put(&mut key, head, context, notes);
         let (finding, bucket) = self.zone.take(&key, context.now_us * 1_000);
         let (left, wait_s) = match finding {
             RateFinding::Passes(left) => (left, bucket.interval_s()),

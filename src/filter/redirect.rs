@@ -205,7 +205,7 @@ fn whole(url: Option<&Regex>, template: &Template, head: &RequestHead, context: 
         None => template.text(&values, Within::Url),
     };
     // Without a scheme two slashes begin a host.
-    if location.starts_with(b"//") {
+    if matches!(location[..], [b'/', b'/' | b'\\', ..]) {
         return Err(RequestFault::TargetForm);
     }
     // It would send the client to what it has asked for, which would never end.

@@ -90,7 +90,7 @@ impl Rewrite {
 impl CompiledRewrite {
     pub(super) fn on_request(&self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
         if let Some(template) = &self.host {
-            let host = template.text(&Values::of(head, context), Within::Value).to_ascii_lowercase();
+            let host = template.text(&Values::behind(head, context, notes), Within::Value).to_ascii_lowercase();
             if host_length(&host).is_none() {
                 return Verdict::fail(RequestFault::HostInvalid.into());
             }
@@ -98,7 +98,10 @@ impl CompiledRewrite {
         }
         let Some(path) = self.path.as_ref().filter(|_| !head.target().is_asterisk()) else { return Verdict::Pass };
         let before = head.target().resolved().to_vec();
-        let values = Values::of(head, context);
+        if self.replaced_path {
+            notes.edits.request.take_away(b"X-Replaced-Path");
+        }
+        let values = Values::behind(head, context, notes);
         let rewritten = match path {
             PathRewrite::Whole(path) => put(head, &path.text(&values, Within::Url)),
             PathRewrite::Prefix(prefix, path) => {
@@ -117,7 +120,7 @@ impl CompiledRewrite {
         }
         if self.replaced_path && head.target().resolved() != before {
             let path = &before[..memchr::memchr(b'?', &before).unwrap_or(before.len())];
-            notes.edits.request.set(b"X-Replaced-Path", path);
+            notes.edits.request.add(b"X-Replaced-Path", path);
         }
         Verdict::Pass
     }

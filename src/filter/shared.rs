@@ -23,8 +23,8 @@ pub struct SharedParts {
 struct Zones<Z> {
     /// Those that this configuration names.
     named: HashMap<String, Arc<Z>>,
-    /// Those that any of before named; one that nobody has any more is gone.
-    known: HashMap<String, Weak<Z>>,
+    /// All that somebody has, whichever configuration made them: one that was refused must not put those aside that are in use.
+    known: HashMap<String, Vec<Weak<Z>>>,
 }
 
 impl<Z> Default for Zones<Z> {
@@ -36,16 +36,22 @@ impl<Z> Default for Zones<Z> {
 impl<Z> Zones<Z> {
     fn begin(&mut self) {
         self.named.clear();
-        self.known.retain(|_, zone| zone.strong_count() > 0);
+        self.known.values_mut().for_each(|zones| zones.retain(|zone| zone.strong_count() > 0));
+        self.known.retain(|_, zones| !zones.is_empty());
     }
 
     fn zone(&mut self, name: &str, is_alike: impl Fn(&Z) -> bool, fresh: impl FnOnce() -> Z) -> Option<Arc<Z>> {
         if let Some(zone) = self.named.get(name) {
             return is_alike(zone).then(|| Arc::clone(zone));
         }
-        let known = self.known.get(name).and_then(Weak::upgrade).filter(|zone| is_alike(zone));
-        let zone = known.unwrap_or_else(|| Arc::new(fresh()));
-        self.known.insert(name.to_owned(), Arc::downgrade(&zone));
+        let known = self.known.entry(name.to_owned()).or_default();
+        // The oldest: it is the one that is in use.
+        let alike = known.iter().filter_map(Weak::upgrade).find(|zone| is_alike(zone));
+        let zone = alike.unwrap_or_else(|| {
+            let zone = Arc::new(fresh());
+            known.push(Arc::downgrade(&zone));
+            zone
+        });
         self.named.insert(name.to_owned(), Arc::clone(&zone));
         Some(zone)
     }

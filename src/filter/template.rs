@@ -2,12 +2,14 @@
 //!
 //! The list of variables is closed. A brace that does not begin a word stands for itself, so that JSON in a value is no template.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::ops::Range;
 
 use regex::bytes::Captures;
 
-use super::context::Context;
+use super::context::{Context, Notes};
+use super::edits::FieldEdits;
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::cookie::cookie;
 use crate::proto::h1::encode::{AddressText, put_request_id};
@@ -81,13 +83,29 @@ pub struct Values<'a> {
     pub context: &'a Context<'a>,
     /// The groups of the expression that matched.
     pub groups: Option<&'a Captures<'a>>,
+    /// What filters before this one changed in its fields.
+    pub edits: Option<&'a FieldEdits>,
 }
 
 impl<'a> Values<'a> {
     /// Without groups.
     #[must_use]
     pub const fn of(head: &'a RequestHead, context: &'a Context<'a>) -> Self {
-        Self { head, context, groups: None }
+        Self { head, context, groups: None, edits: None }
+    }
+
+    /// Behind filters that changed fields: a field is what they made of it.
+    #[must_use]
+    pub const fn behind(head: &'a RequestHead, context: &'a Context<'a>, notes: &'a Notes) -> Self {
+        Self { head, context, groups: None, edits: Some(&notes.edits.request) }
+    }
+
+    /// The value of a field as it stands now.
+    fn field(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match self.edits {
+            Some(edits) => edits.value(name, || self.head.value(name)),
+            None => self.head.value(name),
+        }
     }
 }
 
@@ -153,6 +171,7 @@ impl Template {
 
     /// Appends the text for a request.
     pub fn put(&self, out: &mut Vec<u8>, values: &Values<'_>, within: Within) {
+        let start = out.len();
         for part in &self.0 {
             match part {
                 TemplatePart::Text(text) => out.extend_from_slice(text),
@@ -164,8 +183,9 @@ impl Template {
                 TemplatePart::Variable(variable) => {
                     let from = out.len();
                     variable.put(out, values);
-                    if within == Within::Url && variable.may_need_encoding() {
-                        encode(out, from);
+                    if within == Within::Url {
+                        let is_in_query = out[start..from].contains(&b'?');
+                        variable.encode(out, from, is_in_query);
                     }
                 }
             }
@@ -241,12 +261,20 @@ impl Variable {
         })
     }
 
-    /// True where what it stands for is not of a URL already.
-    const fn may_need_encoding(&self) -> bool {
-        matches!(self, Self::Field(_) | Self::Cookie(_) | Self::Route)
+    /// Percent-encodes its value for where it stands in a URL: in a query it is one value, and what a client can say in any form is one
+    /// segment of a path, which is no dots.
+    fn encode(&self, out: &mut Vec<u8>, from: usize, is_in_query: bool) {
+        let is_free = matches!(self, Self::Field(_) | Self::Cookie(_) | Self::Argument(_) | Self::Route);
+        if is_free && matches!(&out[from..], b"." | b"..") {
+            out.truncate(from);
+        }
+        if is_free || is_in_query && *self != Self::Query {
+            encode(out, from);
+        }
     }
 
-    fn put(&self, out: &mut Vec<u8>, Values { head, context, .. }: &Values<'_>) {
+    fn put(&self, out: &mut Vec<u8>, values: &Values<'_>) {
+        let Values { head, context, .. } = values;
         let asked = || head.asked_host(context.is_trusted);
         match self {
             Self::Scheme => out.extend_from_slice(context.scheme.as_bytes()),
@@ -261,7 +289,7 @@ impl Variable {
             Self::Query => out.extend_from_slice(head.query()),
             Self::Uri => out.extend_from_slice(head.target().resolved()),
             Self::Argument(name) => out.extend_from_slice(argument(head.query(), name).unwrap_or_default()),
-            Self::Field(name) => out.extend_from_slice(&head.value(name).unwrap_or_default()),
+            Self::Field(name) => out.extend_from_slice(&values.field(name).unwrap_or_default()),
             Self::Cookie(name) => out.extend_from_slice(cookie(head, name).unwrap_or_default()),
             Self::ClientIp => out.extend_from_slice(AddressText::of(context.client).bytes()),
             Self::ClientPort => number(out, u64::from(context.client_port)),
@@ -291,10 +319,10 @@ fn argument<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     query.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
 }
 
-/// Percent-encodes what stands in `out` from `from` on, but for what a path may hold (RFC 3986 §3.3).
+/// Percent-encodes what stands in `out` from `from` on as one part of a URL (RFC 3986 §2.3).
 fn encode(out: &mut Vec<u8>, from: usize) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~/:@!$&'()*+,;=".contains(byte);
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
     if out[from..].iter().all(plain) {
         return;
     }
@@ -315,7 +343,7 @@ mod tests {
     fn told(template: &str, within: Within) -> String {
         let mut head = RequestHead::default();
         let text = "POST /a/%2e/b%2Fc?x=1&y=a+b HTTP/1.1\r\nHost: Example.com:81\r\nX-Two: 1\r\nX-Two: a b\r\n\
-            Cookie: id=7; other=\r\n\r\n";
+            Cookie: id=7; dots=..; other=\r\n\r\n";
         head.parse(text.as_bytes().to_vec(), HeadRules::default()).unwrap();
         let context =
             Context { port: 81, client_port: 5, route: "r", request_id: 10, unix_s: 9, ..Context::of_nobody("http") };
@@ -349,7 +377,9 @@ mod tests {
             assert_eq!(told(variable, Within::Value), value, "{variable}");
         }
         assert_eq!(told("<{query:y}|{header:x-two}|{cookie:id}>", Within::Value), "<a+b|1, a b|7>");
-        assert_eq!(told("/{header:x-two}{path}", Within::Url), "/1,%20a%20b/a/b%2Fc");
+        assert_eq!(told("/{header:x-two}{path}", Within::Url), "/1%2C%20a%20b/a/b%2Fc");
+        assert_eq!(told("/?u={uri}&{query}", Within::Url), "/?u=%2Fa%2Fb%252Fc%3Fx%3D1%26y%3Da%2Bb&x=1&y=a+b");
+        assert_eq!(told("/{cookie:dots}/x", Within::Url), "//x", "dots lead nowhere");
     }
 
     #[test]

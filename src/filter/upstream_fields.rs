@@ -95,7 +95,16 @@ impl LocationRewrite {
     /// `None` where it does not begin so.
     fn rewritten(&self, value: &[u8]) -> Option<Vec<u8>> {
         let rest = value.strip_prefix(self.from.as_bytes())?;
-        Some([self.to.as_bytes(), rest].concat())
+        let written = [self.to.as_bytes(), rest].concat();
+        // Two slashes would be a host where the upstream said a path.
+        let is_path = self.to.starts_with('/') && !self.to.starts_with("//");
+        let slashes = written.iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+        Some(if is_path && slashes > 1 { written[slashes - 1..].to_vec() } else { written }).map(|mut written| {
+            if is_path && slashes > 1 {
+                written[0] = b'/';
+            }
+            written
+        })
     }
 }
 
@@ -188,11 +197,13 @@ impl ResponseStep {
         match self {
             Self::Location(rewrite) => {
                 let value = |name: &[u8]| head.value(name, bytes);
-                if let Some(value) = value(b"location").and_then(|value| rewrite.rewritten(value)) {
+                // The first that fits has rewritten it.
+                let location = value(b"location").filter(|_| !edits.removes(b"location"));
+                if let Some(value) = location.and_then(|value| rewrite.rewritten(value)) {
                     edits.set(b"Location", value);
                 }
                 // `5; url=http://…`
-                let refresh = value(b"refresh").and_then(|value| {
+                let refresh = value(b"refresh").filter(|_| !edits.removes(b"refresh")).and_then(|value| {
                     let at = value.windows(4).position(|part| part.eq_ignore_ascii_case(b"url="))? + 4;
                     let rewritten = rewrite.rewritten(&value[at..])?;
                     Some([&value[..at], &rewritten].concat())

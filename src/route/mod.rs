@@ -173,7 +173,8 @@ impl Tier {
                 }
             }
         }
-        self.any.find(head)
+        // A closed host has nobody behind it, in no tier.
+        if last.is_some() { None } else { self.any.find(head) }
     }
 }
 
@@ -308,6 +309,9 @@ mod tests {
             rule("", prefix("/")),
         ])
         .unwrap();
+        let high = Rule { priority: 1, ..rule("", prefix("/high")) };
+        let tiers = Router::build(&[closed("*.y.org", "/y"), high]).unwrap();
+        assert_eq!([find(&tiers, "b.y.org", "/high"), find(&tiers, "z", "/high")], [None, Some(1)], "in no tier");
         for (host, target, route) in [
             ("a.x.org", "/a", Some(0)),
             ("a.x.org", "/low", Some(1)),

@@ -43,7 +43,7 @@ impl TargetChoice {
     /// True where all requests get the first.
     #[must_use]
     pub const fn is_single(&self) -> bool {
-        self.rules.is_empty() && self.weights.len() < 2
+        self.rules.is_empty() && (self.weights.is_empty() || self.weights.len() == 1 && self.total > 0)
     }
 
     /// The position of the target; `None` where all weights are 0. `random` is uniform over `u64`.
@@ -94,6 +94,8 @@ mod tests {
         assert_eq!(choice.choose(&head("X-Canary: never\r\nCookie: c=always\r\n"), u64::MAX), Some(0));
         assert_eq!(choice.choose(&head("X-Canary: maybe\r\nCookie: c=always\r\n"), 0), Some(1));
         assert_eq!(TargetChoice::new(Vec::new(), vec![0, 0]).choose(&head(""), 7), None);
-        assert!(TargetChoice::new(Vec::new(), vec![1]).is_single());
+        assert!(
+            TargetChoice::new(Vec::new(), vec![1]).is_single() && !TargetChoice::new(Vec::new(), vec![0]).is_single()
+        );
     }
 }

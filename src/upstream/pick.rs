@@ -1,6 +1,7 @@
 //! Picks one endpoint of a service.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits::HASH_POINTS_PER_WEIGHT;
+use crate::proto::h1::cookie::cookie;
+use crate::proto::h1::request::RequestHead;
 
 /// How an endpoint is chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,23 @@ pub enum Balance {
     HashHeader(String),
     /// By the value of a cookie, on a hash ring; without it by the client's address.
     HashCookie(String),
+}
+
+impl Balance {
+    /// The hash that keeps a client with an endpoint; 0 where the balance does not hash.
+    #[must_use]
+    pub fn hash(&self, head: &RequestHead, client: IpAddr) -> u64 {
+        let by_address = || match client {
+            IpAddr::V4(address) => hash_of(&address.octets()),
+            IpAddr::V6(address) => hash_of(&address.octets()),
+        };
+        match self {
+            Self::HashClientIp => by_address(),
+            Self::HashHeader(name) => head.value(name.as_bytes()).map_or_else(by_address, |value| hash_of(&value)),
+            Self::HashCookie(name) => cookie(head, name.as_bytes()).map_or_else(by_address, hash_of),
+            Self::RoundRobin | Self::LeastRequests | Self::Random => 0,
+        }
+    }
 }
 
 impl FromStr for Balance {

@@ -185,17 +185,17 @@ fn what_is_no_upgrade_stays_http() {
         assert_eq!(response.status, 400, "{engine}");
         assert!(response.text().contains("bytes_before_upgrade"));
         // Not in the same segment, but before the 101 all the same.
-        let slow = Origin::raw(|stream, _, _| {
+        let slow = Origin::raw(|stream, seen, _| {
             let mut buffer = Vec::new();
-            read_head(stream, &mut buffer);
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            seen.lock().unwrap().extend(read_head(stream, &mut buffer));
+            std::thread::sleep(std::time::Duration::from_secs(1));
             write(stream, b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
             while fill(stream, &mut buffer) {}
         });
         let patient = Proxy::to(engine, &[slow.address]);
         let mut client = Client::connect(patient.address);
         client.send(ASK);
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        eventually("it was sent on with its offer", || slow.requests().len() == 1);
         assert_eq!(client.send("early").response("GET").status, 400, "{engine}");
         // Another protocol than the one asked for.
         let wrong = Origin::start(|_, stream| {

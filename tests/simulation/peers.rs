@@ -208,7 +208,7 @@ pub async fn client(
         };
         book.borrow_mut()[id].is_client_healthy = misdeed == Misdeed::None;
         book.borrow_mut()[id].is_routed = ways.contains(&route);
-        book.borrow_mut()[id].is_passed_twice = route != "s";
+        book.borrow_mut()[id].is_passed_twice = route.starts_with("over-");
         if misdeed != Misdeed::None {
             bytes.truncate(world.below(bytes.len()));
         }

@@ -50,7 +50,9 @@ pub(super) fn chain(compiler: &mut Compiler<'_>, filters: &[(String, Filter)]) -
     let bare = filters.iter().map(|(_, filter)| filter);
     let chain = Chain::compile(bare, &mut compiler.kept.shared, |at, fault| faults.push((at, fault)));
     for (at, (what, remedy)) in faults {
-        if let Some((key, _)) = filters.get(at).filter(|(key, _)| !key.starts_with("filters.")) {
+        let Some((key, _)) = filters.get(at) else { continue };
+        // A source that is not taken whole or not at all must not be left with whoever names a chain that lost a filter.
+        if !key.starts_with("filters.") || !compiler.source.is_all_or_nothing() {
             compiler.problem(key, what, &remedy);
         }
     }

@@ -27,7 +27,8 @@ pub struct InFlightZone {
 #[derive(Debug)]
 pub struct InFlightPlace {
     zone: Arc<InFlightZone>,
-    key: Box<[u8]>,
+    /// The counter that it was counted in: it is given back there, whosever the counter is by then, so that none is ever lost.
+    at: [usize; 2],
 }
 
 impl InFlightZone {
@@ -46,18 +47,19 @@ impl InFlightZone {
 
     /// Takes a place for this key; `None` where there is none.
     #[must_use]
-    pub fn take(self: &Arc<Self>, key: Box<[u8]>) -> Option<InFlightPlace> {
+    pub fn take(self: &Arc<Self>, key: &[u8]) -> Option<InFlightPlace> {
         let max = u64::from(self.terms.max);
-        let count = self.table.number(&key, Eviction::IfZero)?;
+        let at = self.table.place_of(key, Eviction::IfZero)?;
+        let count = self.table.at(at)?;
         let more = |count: u64| (count < max).then_some(count + 1);
         count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(InFlightPlace { zone: Arc::clone(self), key })
+        Some(InFlightPlace { zone: Arc::clone(self), at })
     }
 }
 
 impl Drop for InFlightPlace {
     fn drop(&mut self) {
-        if let Some(count) = self.zone.table.number(&self.key, Eviction::IfZero) {
+        if let Some(count) = self.zone.table.at(self.at) {
             let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| count.checked_sub(1));
         }
     }

@@ -129,7 +129,7 @@ impl Bucket {
     fn new(rate: RatePerTime, burst: Option<u32>) -> Self {
         let interval_ns = (rate.period_ms * 1_000_000 / u64::from(rate.count)).max(1);
         let burst = burst.unwrap_or(rate.count).max(1);
-        Self { interval_ns, tolerance_ns: u64::from(burst - 1) * interval_ns, rate, burst }
+        Self { interval_ns, tolerance_ns: u64::from(burst - 1).saturating_mul(interval_ns), rate, burst }
     }
 
     /// Seconds until one more may come.
@@ -160,7 +160,7 @@ impl Bucket {
         let mut finding = RateFinding::In(0);
         let _ = full.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_ns| {
             finding = self.finding(full_ns, now_ns);
-            matches!(finding, RateFinding::Passes(_)).then(|| full_ns.max(now_ns) + self.interval_ns)
+            matches!(finding, RateFinding::Passes(_)).then(|| full_ns.max(now_ns).saturating_add(self.interval_ns))
         });
         finding
     }

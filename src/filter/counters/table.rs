@@ -57,6 +57,19 @@ impl SharedTable {
     /// The number of a key; a key that has none gets 0. `None` where there is no slot for it.
     #[must_use]
     pub fn number(&self, key: &[u8], eviction: Eviction) -> Option<&AtomicU64> {
+        self.place_of(key, eviction).and_then(|place| self.at(place))
+    }
+
+    /// The number in a place that [`Self::place_of`] gave, whosever it is by now.
+    #[must_use]
+    pub fn at(&self, [set, way]: [usize; 2]) -> Option<&AtomicU64> {
+        let block = self.blocks.get(set / SETS_PER_BLOCK)?.get()?;
+        Some(&block[set % SETS_PER_BLOCK].get(way)?.number)
+    }
+
+    /// Where the number of a key is, as [`Self::number`].
+    #[must_use]
+    pub fn place_of(&self, key: &[u8], eviction: Eviction) -> Option<[usize; 2]> {
         let hash = self.seed.hash_one(key);
         // The tag is never 0, and the set is chosen by other bits.
         let tag = hash | 1;
@@ -66,31 +79,33 @@ impl SharedTable {
         let set = &block[at % SETS_PER_BLOCK];
         // A bounded number of rounds: another worker may have taken the slot that was chosen.
         for _ in 0..WAYS {
-            if let Some(slot) = set.iter().find(|slot| slot.tag.load(Ordering::Acquire) == tag) {
-                return Some(&slot.number);
+            if let Some(way) = set.iter().position(|slot| slot.tag.load(Ordering::Acquire) == tag) {
+                return Some([at, way]);
             }
-            let slot = victim(set, eviction)?;
+            let way = victim(set, eviction)?;
+            let slot = &set[way];
             let before = slot.tag.load(Ordering::Acquire);
             if slot.tag.compare_exchange(before, tag, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 if eviction != Eviction::IfZero {
                     slot.number.store(0, Ordering::Release);
                 }
-                return Some(&slot.number);
+                return Some([at, way]);
             }
         }
         None
     }
 }
 
-fn victim(set: &[Slot; WAYS], eviction: Eviction) -> Option<&Slot> {
-    let number = |slot: &&Slot| slot.number.load(Ordering::Relaxed);
-    if let Some(empty) = set.iter().find(|slot| slot.tag.load(Ordering::Relaxed) == 0) {
+/// The slot that gives way.
+fn victim(set: &[Slot; WAYS], eviction: Eviction) -> Option<usize> {
+    let number = |way: &usize| set[*way].number.load(Ordering::Relaxed);
+    if let Some(empty) = set.iter().position(|slot| slot.tag.load(Ordering::Relaxed) == 0) {
         return Some(empty);
     }
-    let least = set.iter().min_by_key(number)?;
+    let least = (0..WAYS).min_by_key(number)?;
     match eviction {
         Eviction::UpTo(_) => Some(least),
-        Eviction::IfZero => Some(least).filter(|slot| number(slot) == 0),
+        Eviction::IfZero => Some(least).filter(|way| number(way) == 0),
     }
 }
 

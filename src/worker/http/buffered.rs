@@ -12,6 +12,7 @@ use crate::encode::response::h2_continue;
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase, Resource};
 use crate::limits::BODY_BUFFER_BYTES;
+use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::timeouts::{Pace, Timeout};
 
@@ -25,6 +26,9 @@ pub(super) async fn read_whole<T: Transport>(
     head: &RequestHead,
     max: u64,
 ) -> Result<(), Failure> {
+    if matches!(head.framing(), Framing::Length(length) if length > max) {
+        return Err(Failure::ClientBodyTooLarge);
+    }
     if head.expects_continue() {
         say_continue(exchange, client).await?;
     }
@@ -67,8 +71,13 @@ fn take<T: Transport>(exchange: &Exchange<'_, T>, inbox: &mut Vec<u8>, max: u64)
         if bytes > max || exchange.body_max().is_some_and(|max| bytes > max) {
             return Err(Failure::ClientBodyTooLarge);
         }
-        held.hold(data, max, store);
+        let passed = body.transform.pass(data, |data| held.hold(data, max, store));
+        passed.map_err(|_| Failure::ClientBadRequest("grpc_web_text"))?;
         taken += piece.consumed;
+    }
+    if body.decoder.is_done() {
+        let finished = body.transform.finish(&mut body.trailers, |data| held.hold(data, max, store));
+        finished.map_err(|_| Failure::ClientBadRequest("grpc_web_text"))?;
     }
     inbox.drain(..taken);
     if !held.is_whole() {

@@ -286,7 +286,12 @@ impl<T: Transport> Download<'_, T> {
         let ResponseBody { framing, transform, trailers, .. } = body;
         self.transfer.note_trailers(trailers);
         let edits = self.transfer.edits.of_response(self.transfer.is_secure);
-        retain(trailers, |name| !is_removed(edits, name));
+        // A digest of the bytes that the upstream sent is none of those that are compressed.
+        let is_digest = |name: &[u8]| {
+            let digests: [&[u8]; 3] = [b"content-digest", b"repr-digest", b"digest"];
+            matches!(transform, Transform::Compress(_)) && digests.iter().any(|own| own.eq_ignore_ascii_case(name))
+        };
+        retain(trailers, |name| !is_removed(edits, name) && !is_digest(name));
         let account = self.transfer.account;
         let finished = transform.finish(trailers, |data| {
             account.add_response_bytes(data.len());

@@ -39,7 +39,6 @@ use crate::filter::context::Answer;
 use crate::filter::transform::Transform;
 use crate::limits::{DEADLINE_SLACK_MS, HEADS_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
-use crate::proto::h1::cookie::cookie;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h2::frame::ErrorCode;
@@ -47,7 +46,6 @@ use crate::snapshot::{Listener, Route};
 use crate::sys::clock::unix_s;
 use crate::timeouts::{Timeout, UpstreamTimeouts};
 use crate::tls::Facts;
-use crate::upstream::pick::{Balance, hash_of};
 
 /// Answers one request, whose head was parsed or refused, and records it.
 pub(super) async fn exchange<T: Transport>(
@@ -162,7 +160,7 @@ async fn run<T: Transport>(
         Box::pin(await_handshake(exchange, client, head, early)).await?;
     }
     check_request(exchange, client, head)?;
-    if let Some(max) = exchange.buffer_max().filter(|_| !head.framing().is_empty() && !exchange.is_grpc.get()) {
+    if let Some(max) = exchange.buffer_max().filter(|_| !head.framing().is_empty()) {
         Box::pin(read_whole(exchange, client, head, max)).await?;
     }
     let to = destination(exchange, head)?;
@@ -201,6 +199,11 @@ async fn filter<'e, T: Transport>(
     found: Result<Rc<LiveRoute<T>>, Failure>,
     head: &mut RequestHead,
 ) -> Result<Option<Answer<'e>>, Failure> {
+    // What this worker has no room for costs nobody anything.
+    let found = match found {
+        Err(failure @ Failure::LocalResource(_)) => return Err(failure),
+        found @ (Ok(_) | Err(_)) => found,
+    };
     if let Some(answer) = filtering.apply(exchange, &exchange.listener.chain, head).await? {
         return Ok(Some(answer));
     }
@@ -320,7 +323,7 @@ fn destination<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> 
     let members = service.members();
     let patience = route.patience(target, &members.service);
     let spec = &members.service.spec;
-    let hash = request_hash(&spec.balance, head, exchange.hop.client);
+    let hash = spec.balance.hash(head, exchange.hop.client);
     let deadline_ms = if exchange.is_grpc.get() { grpc::timeout_ms(head) } else { None };
     let timeouts = patience.as_ref().map_or(&spec.timeouts, |own| &own.timeouts);
     let total_ms = timeouts.total.limit_ms().into_iter().chain(deadline_ms).min();
@@ -380,18 +383,4 @@ fn finish<T: Transport>(exchange: Exchange<'_, T>, head: &RequestHead) {
     let record = exchange.account.into_record(exchange.worker.kit.transport.now_us());
     let route = exchange.route.get().map(|route| &*route.route);
     exchange.worker.record(&record, head, (route, exchange.service.get().map(|service| &**service)));
-}
-
-/// The hash that keeps a client with an endpoint; 0 where the balance does not hash.
-fn request_hash(balance: &Balance, head: &RequestHead, client: IpAddr) -> u64 {
-    let by_address = || match client {
-        IpAddr::V4(address) => hash_of(&address.octets()),
-        IpAddr::V6(address) => hash_of(&address.octets()),
-    };
-    match balance {
-        Balance::HashClientIp => by_address(),
-        Balance::HashHeader(name) => head.value(name.as_bytes()).map_or_else(by_address, |value| hash_of(&value)),
-        Balance::HashCookie(name) => cookie(head, name.as_bytes()).map_or_else(by_address, hash_of),
-        Balance::RoundRobin | Balance::LeastRequests | Balance::Random => 0,
-    }
 }

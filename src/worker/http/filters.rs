@@ -73,6 +73,7 @@ impl Filtering {
                     head: &reply.head,
                     bytes: &reply.head_bytes,
                     body: &reply.body,
+                    is_whole: reply.is_whole,
                 });
                 let found = FoundOut::Reply(told.map_err(|failure| *failure));
                 chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)

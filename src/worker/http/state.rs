@@ -96,11 +96,10 @@ impl<T: Transport> Exchange<'_, T> {
         Hop { is_early: self.is_early.get(), ..self.hop }
     }
 
-    /// What filters change in fields; nothing where there is no route.
+    /// What filters change in fields; what those of the listener change where there is no route.
     pub(super) fn edits(&self) -> &Edits {
-        const NONE: &Edits = &Edits::NONE;
         let of_route = || self.route.get().map(|route| &route.route.chain.edits);
-        self.own_edits.get().map(|edits| &**edits).or_else(of_route).unwrap_or(NONE)
+        self.own_edits.get().map(|edits| &**edits).or_else(of_route).unwrap_or(&self.listener.chain.edits)
     }
 
     /// The largest request body, in bytes; `None` for no limit.

@@ -278,3 +278,45 @@ fn tokens_of_every_algorithm_open_and_every_other_is_refused_by_name() {
         assert_eq!(ask("Authorization: Bearer ", old).status, 401);
     }
 }
+
+#[test]
+fn filters_behind_one_that_lets_in_see_what_it_found_and_not_what_a_client_says() {
+    let (origin, authority) = (mirror(), authority());
+    let filters = "{ basic_auth = { users = [\"alice:{PLAIN}a\", \"bob:{PLAIN}b\"], user_header = \"X-User\" } },\n\
+        { rate_limit = { rate = \"3/h\", key = \"header:X-User\" } }, { forward_auth = { service = \"auth\", set = { X-Forwarded-Uri = \"/set\" } } },\n\
+        { request_headers = { set = { X-Of = \"{header:X-User}\" } } }";
+    let rest = route(filters, &origin) + &format!("[services.auth]\nendpoints = [\"{}\"]\n", authority.address);
+    everywhere(&rest, "", |proxy, version| {
+        let ask = |who: &str, forged: &str| {
+            let forged = format!("X-User: {forged}");
+            let fields = ["-u", who, "-H", &forged, "-H", "X-Token: good", "-H", "Client-Cert: :Zm9yZ2Vk:"];
+            curl(proxy.address, version, "/", &fields)
+        };
+        let user = if version == super::VERSIONS[0] { ("alice:a", "alice") } else { ("bob:b", "bob") };
+        for turn in 0..3 {
+            let told = ask(user.0, &format!("forged-{turn}"));
+            assert_eq!(told.status, 200, "{version} {turn}");
+            assert!(told.body.to_lowercase().contains(&format!("x-of: {}\r\n", user.1)), "{}", told.body);
+            let asked = authority.requests().pop().unwrap();
+            assert_eq!((asked.field("x-user"), asked.field("authorization")), (Some(user.1), None));
+            assert_eq!((asked.field("client-cert"), asked.field("x-forwarded-uri")), (None, Some("/set")));
+            assert_eq!(asked.head.to_lowercase().matches("x-forwarded-uri").count(), 1);
+        }
+        assert_eq!(ask(user.0, "another").status, 429, "{version}: another name is no other user");
+    });
+}
+
+#[test]
+fn a_password_that_costs_too_much_is_not_looked_at() {
+    let origin = mirror();
+    let hash = output(tool("htpasswd", "apache2-utils").args(["-nb5", "me", "right"]));
+    let rest = route(&format!("{{ basic_auth = {{ users = ['{}'] }} }}", hash.trim()), &origin);
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &rest);
+        let long = format!("me:{}", "x".repeat(20_000));
+        for _ in 0..20 {
+            assert_eq!(curl(proxy.address, "--http1.1", "/", &["-u", &long]).status, 401, "{engine}");
+        }
+        assert_eq!(curl(proxy.address, "--http1.1", "/", &["-u", "me:right"]).status, 200, "{engine}");
+    }
+}

@@ -111,3 +111,62 @@ fn what_the_upstream_says_of_itself_becomes_what_the_client_knows() {
         assert_eq!(told.all("set-cookie"), ["a=1; Path=/; Secure", "b=2; Path=/other; Secure"]);
     });
 }
+
+#[test]
+fn a_field_that_is_set_twice_has_the_last_value() {
+    let origin = mirror();
+    let rest = "[filters.all]\nchain = [{ response_headers = { set = { X-Frame-Options = \"DENY\" } } }, { hsts = { max_age = \"1h\" } },\n\
+        { cors = { origins = [\"*\"] } }]\n\
+        [[routes]]\nname = \"r\"\nservice = \"s\"\nfilters = [{ response_headers = { set = { X-Frame-Options = \"SAMEORIGIN\" } } },\n\
+        { cors = { origins = [\"https://a.test\"], credentials = true } },\n\
+        { request_headers = { set = { X-A = \"{path}\" } } }, { request_headers = { set = { X-A = \"last\" } } }]\n"
+        .to_owned()
+        + &served_by(&origin);
+    everywhere(&rest, "use = [\"all\"]\n", |proxy, version| {
+        let told = curl(proxy.address, version, "/", &["-H", "Origin: https://a.test"]);
+        assert_eq!(told.all("x-frame-options"), ["SAMEORIGIN"], "{version}");
+        assert_eq!(told.all("access-control-allow-origin"), ["https://a.test"], "{version}");
+        let refused = curl(proxy.address, version, "/a%zz", &[]);
+        assert_eq!((refused.status, refused.all("x-frame-options")), (400, vec!["DENY"]), "{version}");
+    });
+}
+
+#[test]
+fn what_a_client_says_leads_nowhere_else() {
+    let origin = Origin::start(|request, stream| {
+        let location = if request.target().contains("away") { "http://inner//evil.test/x" } else { "http://inner/x" };
+        let line = request.line().to_owned();
+        write(
+            stream,
+            format!("HTTP/1.1 200 OK\r\nLocation: {location}\r\nContent-Length: {}\r\n\r\n{line}", line.len())
+                .as_bytes(),
+        )
+    });
+    let rest = "[[routes]]\nname = \"old\"\npaths = [{ prefix = \"/old\" }]\nservice = \"s\"\n\
+        filters = [{ redirect = { url = \"^https?://[^/]+/old/(.*)$\", location = \"/$1\" } }]\n\
+        [[routes]]\nname = \"t\"\npaths = [{ starts_with = \"/t\" }]\nservice = \"s\"\nfilters = [{ rewrite = { path = \"/tenants/{header:X-Tenant}/x?u={path}\" } }]\n\
+        [[routes]]\nname = \"r\"\nservice = \"s\"\nfilters = [{ location_rewrite = { from = \"http://inner/\", to = \"/\" } }]\n"
+        .to_owned()
+        + &served_by(&origin);
+    everywhere(&rest, "", |proxy, version| {
+        for target in ["/old//evil.test", "/old/\\evil.test"] {
+            let told = curl(proxy.address, version, target, &[]);
+            assert_eq!((told.status, told.field("location")), (400, None), "{version} {target}");
+        }
+        assert_eq!(curl(proxy.address, version, "/away", &[]).field("location"), Some("/evil.test/x"));
+        assert_eq!(curl(proxy.address, version, "/near", &[]).field("location"), Some("/x"));
+        for (tenant, line) in
+            [("a", "GET /tenants/a/x?u=%2Ft%26u HTTP/1.1"), ("..", "GET /tenants//x?u=%2Ft%26u HTTP/1.1")]
+        {
+            let told = curl(proxy.address, version, "/t&u", &["-H", &format!("X-Tenant: {tenant}")]);
+            assert_eq!(told.body, line, "{version} {tenant}");
+        }
+        let told = curl(proxy.address, version, "/t&u", &["-H", "X-Tenant: ../admin"]);
+        assert!(
+            told.status == 400 || told.body.starts_with("GET /tenants/..%2Fadmin/"),
+            "{} {}",
+            told.status,
+            told.body
+        );
+    });
+}

@@ -111,3 +111,22 @@ fn requests_in_flight_are_counted_until_they_are_over() {
         assert_eq!(slow[0].response("GET").status, 200);
     }
 }
+
+#[test]
+fn a_configuration_that_was_refused_leaves_the_counters_of_the_one_that_runs() {
+    let origin = mirror();
+    let with = |rate: &str, more: &str| {
+        let chain = format!("[filters.m]\nchain = [{{ rate_limit = {{ rate = \"{rate}\", zone = \"z\" }} }}]\n");
+        chain + "[[routes]]\nname = \"r\"\nservice = \"s\"\nuse = [\"m\"]\n" + more + &served_by(&origin)
+    };
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &with("2/h", ""));
+        let mut client = Client::connect(proxy.address);
+        assert_eq!([client.get("/").status, client.get("/").status, client.get("/").status], [200, 200, 429]);
+        proxy.rewrite("", &with("3/h", "nonsense = 1\n"));
+        eventually("it is refused", || proxy.process_log().contains("nonsense"));
+        proxy.rewrite("", &with("2/h", "filters = [{ response_headers = { set = { X-New = \"1\" } } }]\n"));
+        eventually("the next one is taken", || client.get("/").field("x-new").is_some());
+        assert_eq!(client.get("/").status, 429, "{engine}: what was counted stays");
+    }
+}

@@ -1,0 +1,94 @@
+//! What filters read of configurations and of clients: nothing panics, and what is refused lets nobody in.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use ringress::filter::context::{Context, Notes, Verdict};
+use ringress::filter::jwk::{Algorithm, keys_of};
+use ringress::filter::passwords::{HashKind, verify};
+use ringress::filter::shared::SharedParts;
+use ringress::filter::template::{Template, Values, Within};
+use ringress::filter::{Chain, Filter};
+use ringress::proto::coding::{Coding, accepted};
+use ringress::proto::h1::request::RequestHead;
+use ringress::proto::h1::rules::HeadRules;
+
+/// A head with these fields, where they may stand in one.
+fn head(target: &str, fields: &[(&str, &[u8])]) -> Option<RequestHead> {
+    let mut bytes = format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n").into_bytes();
+    for (name, value) in fields {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    let mut head = RequestHead::default();
+    head.parse(bytes, HeadRules::default()).ok().map(|()| head)
+}
+
+fn chain(filters: &str) -> Chain {
+    let filters: Vec<Filter> = serde_json::from_str(filters).expect("it is written right");
+    Chain::compile(&filters, &mut SharedParts::default(), |_, fault| panic!("{fault:?}"))
+}
+
+/// True where a chain lets a request pass.
+fn passes(chain: &Chain, head: &mut RequestHead) -> bool {
+    let context = Context { unix_s: 1_000, ..Context::of_nobody("http") };
+    matches!(chain.on_request(head, &context, &mut Notes::default()), Verdict::Pass)
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((kind, data)) = data.split_first() else { return };
+    let text = String::from_utf8_lossy(data);
+    match kind % 7 {
+        0 => {
+            let Ok(template) = Template::parse(&text, 3) else { return };
+            let Some(head) = head("/a/b?c=d", &[("Cookie", b"e=f"), ("X-Field", b"g h")]) else { return };
+            let context = Context::of_nobody("https");
+            let written = template.text(&Values::of(&head, &context), Within::Url);
+            assert!(template.literal().is_none_or(|literal| literal == written));
+        }
+        1 => {
+            let cors = chain(
+                r#"[{"cors": {"origins": ["https://*.a.test", "https://b.test:8443"], "credentials": true, "methods": ["*"]}}]"#,
+            );
+            let fields: [(&str, &[u8]); 2] = [("Origin", data), ("Access-Control-Request-Method", b"PUT")];
+            let Some(mut head) = head("/", &fields) else { return };
+            let mut notes = Notes::default();
+            let _ = cors.on_request(&mut head, &Context::of_nobody("http"), &mut notes);
+            let allowed = notes.edits.response.put.iter().find(|(name, _)| &**name == b"Access-Control-Allow-Origin");
+            let is_ours = |origin: &[u8]| {
+                let origin = origin.to_ascii_lowercase();
+                let bare = origin.strip_suffix(b":443").unwrap_or(&origin);
+                bare.starts_with(b"https://") && (bare.ends_with(b".a.test") || bare == b"https://b.test:8443")
+            };
+            assert!(allowed.is_none_or(|(_, origin)| is_ours(origin)), "{text}");
+        }
+        2 => {
+            // What takes long is left to others: rounds are chosen by whoever writes the hash.
+            if HashKind::of(&text).is_none_or(|kind| matches!(kind, HashKind::Apr1 | HashKind::Sha1 | HashKind::Plain))
+            {
+                let _ = verify(&text, b"secret");
+            }
+        }
+        3 => {
+            let auth = chain(r#"[{"basic_auth": {"users": ["me:{PLAIN}a secret that nobody guesses"]}}]"#);
+            let Some(mut head) = head("/", &[("Authorization", data)]) else { return };
+            assert!(!passes(&auth, &mut head), "{text}");
+        }
+        4 => {
+            let keys = keys_of(data).unwrap_or_default();
+            assert!(keys.iter().all(|key| !key.verifies(Algorithm::RS256, b"signed", data)), "{text}");
+        }
+        5 => {
+            let key = chain(r#"[{"api_key": {"keys": {"a": "a key that nobody guesses"}, "cookie": "k"}}]"#);
+            let Some(mut head) = head("/", &[("Cookie", data)]) else { return };
+            assert!(!passes(&key, &mut head), "{text}");
+        }
+        _ => {
+            let ours = [Coding::Zstd, Coding::Brotli, Coding::Gzip];
+            let chosen = accepted(data, &ours);
+            assert!(chosen.is_none_or(|coding| ours.contains(&coding)));
+        }
+    }
+});
