@@ -61,10 +61,10 @@ pub fn accepted(accept_encoding: &[u8], ours: &[Coding]) -> Option<Coding> {
 fn thousandths(text: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(text).ok()?;
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    // First the form: what has more digits is no number that could be computed with.
     let is_form = matches!(whole, "0" | "1") && part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
-    let part: u32 = format!("{part:0<3}").parse().ok()?;
-    let value = whole.parse::<u32>().ok()? * 1_000 + part;
-    (is_form && value <= 1_000).then_some(value)
+    let digits = format!("{whole}{part:0<3}");
+    digits.parse().ok().filter(|value| is_form && *value <= 1_000)
 }
 
 #[cfg(test)]
@@ -91,6 +91,8 @@ mod tests {
             ("identity;q=0.5, gzip;q=0.5", Some("gzip")),
             ("gzip;q=2", None),
             ("gzip;q=x", None),
+            ("gzip;q=01501533335", None),
+            ("gzip;q=1.001", None),
             ("gzip ; q=0.001", Some("gzip")),
             ("deflate", None),
         ] {
