@@ -130,6 +130,8 @@ pub struct Route {
     pub chain: Chain,
     /// Where it leads; empty where a filter answers.
     pub targets: Vec<RouteTarget>,
+    /// Nothing is done on the way but what the edits of `chain` say, whichever the target: most requests need no more.
+    pub is_plain: bool,
     /// Which of them a request gets.
     pub choice: TargetChoice,
     /// What is said over the services' own; `None` for nothing.

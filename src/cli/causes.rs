@@ -24,8 +24,7 @@ pub(super) fn explain(name: Option<&str>, markdown: bool) -> i32 {
     if !of_token.is_empty() {
         let which = if of_token.len() == 1 { "this" } else { "one of these, which its `details` tell apart" };
         println!("`{bare}` in Proxy-Status stands for {which}:\n");
-        let known = of_token.into_iter().filter(|failure| !failure.handling().is_reserved);
-        print!("{}", known.map(|failure| told(failure, None)).collect::<Vec<_>>().join("\n"));
+        print!("{}", of_token.into_iter().map(|failure| told(failure, None)).collect::<Vec<_>>().join("\n"));
         return 0;
     }
     let holding = causes().map(|failure| failure.row().cause).find(|known| bare.len() > 5 && known.contains(bare));
@@ -52,9 +51,6 @@ fn told(failure: Failure, detail: Option<&str>) -> String {
     let row = failure.row();
     let remedy = detail.and_then(|detail| remedy_of(row.cause, detail)).unwrap_or(row.remedy);
     let mut text = format!("{}: {}\n", row.cause, row.meaning);
-    if failure.handling().is_reserved {
-        text.push_str("\n  Not built yet: it cannot occur.\n");
-    }
     let token = if row.token.is_empty() { "none" } else { row.token };
     // Writing to a string cannot fail, here and below.
     let _ = write!(
@@ -70,7 +66,7 @@ fn told(failure: Failure, detail: Option<&str>) -> String {
 
 fn list() -> String {
     let mut text = String::new();
-    for failure in causes().filter(|failure| !failure.handling().is_reserved) {
+    for failure in causes() {
         let _ = writeln!(text, "{}  {:<28} {}", failure.row().status, failure.row().cause, failure.row().meaning);
     }
     text
@@ -88,7 +84,7 @@ fn page() -> String {
          seen the request, within the budget (30 at once, 3 a second, or a fifth of the requests in flight). *asked*: only where `retry.on` or `retry.on_status` says so.\n\n",
     );
     text.push_str("| cause | status | Proxy-Status | meaning | again |\n|---|---|---|---|---|\n");
-    for failure in causes().filter(|failure| !failure.handling().is_reserved) {
+    for failure in causes() {
         let row = failure.row();
         // Of an attempt only: what the client gets is the answer as it came.
         let status = if failure == Failure::UpstreamStatus { "as it came".to_owned() } else { row.status.to_string() };
@@ -96,16 +92,10 @@ fn page() -> String {
         let _ = writeln!(text, "| `{}` | {status} | {} | {} | {again} |", row.cause, row.token, row.meaning);
     }
     text.push_str("\n## What usually causes them, and what to do\n");
-    for failure in causes().filter(|failure| !failure.handling().is_reserved) {
+    for failure in causes() {
         let row = failure.row();
         let _ = write!(text, "\n### {}\n\n{}\n{}\n\n*Do:* {}\n", row.cause, row.meaning, row.usually, row.remedy);
     }
-    text.push_str("\n## Reserved\n\nThese names are kept for features that are not built yet: ");
-    let reserved: Vec<_> = causes()
-        .filter(|failure| failure.handling().is_reserved)
-        .map(|failure| format!("`{}`", failure.row().cause))
-        .collect();
-    let _ = writeln!(text, "{}.", reserved.join(", "));
     text
 }
 

@@ -22,7 +22,11 @@ const WORDS: [ForeignWord; 149] = [
     ("backup", "nginx and HAProxy", "nothing yet: all endpoints are alike but for their `weight`"),
     ("basicAuth", "Traefik", "a filter of the route: `{ basic_auth = { file = \"users\" } }`"),
     ("bind", "HAProxy", "`address` of `[listeners.NAME]`"),
-    ("buffering", "Traefik", "nothing: bodies are streamed; `body_max` of a listener bounds them"),
+    (
+        "buffering",
+        "Traefik",
+        "a filter of the route: `{ buffer = {} }`; else bodies are streamed, and `body_max` of a listener bounds them",
+    ),
     (
         "certResolver",
         "Traefik",
@@ -145,7 +149,11 @@ const WORDS: [ForeignWord; 149] = [
         "nginx",
         "a filter of the route: `{ location_rewrite = { from = \"http://app/\", to = \"/\" } }`",
     ),
-    ("proxy_request_buffering", "nginx", "nothing: bodies are streamed"),
+    (
+        "proxy_request_buffering",
+        "nginx",
+        "nothing for `off`: bodies are streamed; for `on` a filter of the route, `{ buffer = {} }`",
+    ),
     ("proxy_send_timeout", "nginx", "`timeouts.send` of the service"),
     (
         "proxy_set_header",
@@ -172,7 +180,7 @@ const WORDS: [ForeignWord; 149] = [
     (
         "redirectRegex",
         "Traefik",
-        "a filter of the route, `redirect`, by host, path and scheme; expressions are not built yet",
+        "a filter of the route: `{ redirect = { url = \"^http://a/(.*)$\", location = \"http://b/$1\" } }`",
     ),
     ("redirectScheme", "Traefik", "a filter of the route: `{ redirect = { scheme = \"https\", status = 301 } }`"),
     ("replacePath", "Traefik", "a filter of the route: `{ rewrite = { path = \"/…\", replaced_path = true } }`"),

@@ -38,10 +38,10 @@ pub fn advice(source: &Source, snapshot: &Snapshot, resolved: Option<&Resolved>)
 type Tell<'a> = dyn FnMut(&str, String, &str) + 'a;
 
 fn unused_services(source: &Source, tell: &mut Tell<'_>) {
-    let named = |route: &RouteSpec| route.services().map(|(_, name)| name.clone()).collect::<Vec<_>>();
-    let asked = source.config.filter_lists().flatten().flat_map(Filter::services).map(str::to_owned);
-    let used: HashSet<_> = source.config.routes.iter().flat_map(|route| named(route)).chain(asked).collect();
-    for name in source.config.services.keys().filter(|name| !used.contains(*name)) {
+    let named = source.config.routes.iter().flat_map(|route| route.services()).map(|(_, name)| name.as_str());
+    let asked = source.config.filter_lists().flatten().flat_map(Filter::services);
+    let used: HashSet<&str> = named.chain(asked).collect();
+    for name in source.config.services.keys().filter(|name| !used.contains(name.as_str())) {
         tell(&format!("services.{name}"), "no route leads to it".to_owned(), "name it in a route, or leave it out");
     }
 }

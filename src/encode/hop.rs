@@ -9,6 +9,7 @@ use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::rules::ForwardedPath;
+use crate::units::addresses::is_in;
 
 /// What this hop knows of a request. Each fact is asked once.
 #[derive(Clone, Copy, Debug)]
@@ -129,17 +130,11 @@ pub fn without_default_port(authority: &str, is_secure: bool) -> &str {
     authority.strip_suffix(if is_secure { ":443" } else { ":80" }).unwrap_or(authority)
 }
 
-/// True where the address is in one of the networks.
-#[must_use]
-pub fn is_trusted(networks: &[IpNet], address: IpAddr) -> bool {
-    !networks.is_empty() && networks.iter().any(|network| network.contains(&address.to_canonical()))
-}
-
 /// Who the client is: the last address of `X-Forwarded-For` that is not a trusted proxy; where there is no such field, the one of
 /// `X-Real-IP`; else the peer.
 #[must_use]
 pub fn client_address(head: &RequestHead, peer: IpAddr, networks: &[IpNet]) -> IpAddr {
-    if !is_trusted(networks, peer) {
+    if !is_in(networks, peer) {
         return peer;
     }
     if head.values(Known::XForwardedFor).next().is_none() {
@@ -152,7 +147,7 @@ pub fn client_address(head: &RequestHead, peer: IpAddr, networks: &[IpNet]) -> I
         // wrote what stands before it, so the peer counts.
         for element in list_elements(value) {
             match std::str::from_utf8(element).ok().and_then(address_of) {
-                Some(address) if is_trusted(networks, address) => {}
+                Some(address) if is_in(networks, address) => {}
                 Some(address) => client = address,
                 None => client = peer,
             }

@@ -10,6 +10,7 @@ use crate::filter::edits::FieldEdits;
 use crate::proto::h1::encode::{AddressText, put_field, put_request_id, put_request_line};
 use crate::proto::h1::field::{Known, KnownSet, list_elements};
 use crate::proto::h1::framing::Framing;
+use crate::proto::h1::percent::put_percent;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h2::fields::FieldList;
 use crate::proto::version::Version;
@@ -234,13 +235,12 @@ const fn is_of_path(byte: u8) -> bool {
 
 /// A target with what HTTP/1 lets through and no URI may hold as percent-encoded bytes (RFC 3986 §2.1).
 fn encoded(target: &[u8]) -> Vec<u8> {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = Vec::with_capacity(target.len() + 16);
     for byte in target {
         if is_of_path(*byte) {
             encoded.push(*byte);
         } else {
-            encoded.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+            put_percent(&mut encoded, *byte);
         }
     }
     encoded

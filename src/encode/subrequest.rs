@@ -4,7 +4,7 @@ use super::hop::UpstreamTarget;
 use super::request::begin_h2_request;
 use super::wire::{FieldWriter, H2Head, Text};
 use crate::proto::h1::encode::{put_field, put_request_line};
-use crate::proto::h1::field::is_token;
+use crate::proto::h1::field::{is_token, is_value};
 use crate::proto::h1::method;
 
 /// A request of our own.
@@ -39,7 +39,6 @@ impl Subrequest {
     #[must_use]
     pub fn is_valid(&self) -> bool {
         let is_plain = |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(|byte| (b'!'..=b'~').contains(byte));
-        let is_value = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~' | 0x80..));
         let is_ours = |name: &[u8]| {
             let ours: [&[u8]; 5] = [b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade"];
             ours.iter().any(|own| name.eq_ignore_ascii_case(own))

@@ -39,8 +39,6 @@ pub struct Handling {
     pub evidence: EvidenceSource,
     /// Whether it counts against the endpoint.
     pub ejection: Blame,
-    /// Its feature is not built yet, so that it cannot occur.
-    pub is_reserved: bool,
 }
 
 /// Whose fault a failure is.

@@ -18,7 +18,6 @@ const CLIENT: Handling = Handling {
     retry: RetryClass::Final,
     evidence: EvidenceSource::None,
     ejection: Blame::None,
-    is_reserved: false,
 };
 const CLIENT_GONE: Handling = Handling { is_silent: true, ..CLIENT };
 const OURS: Handling = Handling { fault: Fault::Proxy, closes_client: false, ..CLIENT };

@@ -6,11 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
-use super::context::{Notes, Refusal, Verdict};
+use super::context::{Notes, Verdict};
 use super::headers::check_name;
 use crate::failure::Failure;
-use crate::proto::h1::cookie::cookie;
 use crate::proto::h1::field::is_token;
+use crate::proto::h1::parameters::{argument, bearer, cookie};
 use crate::proto::h1::request::RequestHead;
 
 /// Lets those in who show a key.
@@ -121,19 +121,12 @@ impl CompiledApiKey {
         let edits = &mut notes.edits.request;
         self.name_header.iter().for_each(|name| edits.take_away(name));
         let shown = match &self.place {
-            KeyPlace::Header(name) => head.value(name).map(|value| {
-                let is_bearer = value.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "));
-                value[if is_bearer { 7 } else { 0 }..].to_vec()
-            }),
-            KeyPlace::Query(name) => {
-                let mut pairs = head.query().split(|byte| *byte == b'&');
-                pairs.find_map(|pair| pair.strip_prefix(&**name)?.strip_prefix(b"=")).map(<[u8]>::to_vec)
-            }
-            KeyPlace::Cookie(name) => cookie(head, name).map(<[u8]>::to_vec),
+            KeyPlace::Header(name) => head.value(name).map(|value| sha256(bearer(&value))),
+            KeyPlace::Query(name) => argument(head, name).map(sha256),
+            KeyPlace::Cookie(name) => cookie(head, name).map(sha256),
         };
-        let Some(name) = shown.and_then(|shown| self.keys.get(&sha256(&shown))) else {
-            let failure = Failure::AuthRequired("key");
-            return Verdict::Refuse(Box::new(Refusal { failure, ..Refusal::default() }));
+        let Some(name) = shown.and_then(|hash| self.keys.get(&hash)) else {
+            return Verdict::fail(Failure::AuthRequired("key"));
         };
         if let Some(field) = &self.name_header {
             edits.add(field, name.clone());

@@ -15,7 +15,7 @@ use super::headers::check_name;
 use super::passwords::{HashKind, verify};
 use crate::failure::Failure;
 use crate::limits::PASSWORD_BYTES_MAX;
-use crate::proto::h1::field::Known;
+use crate::proto::h1::field::{Known, is_value};
 use crate::proto::h1::request::RequestHead;
 use crate::units::Material;
 
@@ -59,11 +59,8 @@ impl BasicAuth {
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledBasicAuth> {
         let mut lines = self.users.clone();
         if let Some(file) = &self.file {
-            match place.shared.material(file) {
-                Ok(bytes) => lines.extend(String::from_utf8_lossy(&bytes).lines().map(str::to_owned)),
-                Err(error) => place
-                    .fault(format!("`{file}` cannot be read: {error}"), "name a file that is there and may be read"),
-            }
+            let bytes = place.material(file);
+            lines.extend(String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).lines().map(str::to_owned));
         }
         let mut users: HashMap<Box<[u8]>, Arc<str>> = HashMap::new();
         for line in lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -134,8 +131,7 @@ impl CompiledBasicAuth {
         let Some(user) = user else { return self.refuse() };
         if let Some(name) = &self.user_header {
             // A name may hold what no field may.
-            let is_value = user.iter().all(|byte| *byte >= b' ' && *byte != 0x7f);
-            if !is_value {
+            if !is_value(&user) {
                 return self.refuse();
             }
             notes.edits.request.add(name, user);

@@ -222,6 +222,18 @@ impl Chain {
         self.steps.is_empty() && self.response_fields.is_empty()
     }
 
+    /// True where nothing is done but what [`Self::edits`] says.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        self.is_empty() && self.on_response.is_empty() && self.compress.is_none() && self.buffer.is_none()
+    }
+
+    /// True where nothing is done at all.
+    #[must_use]
+    pub const fn has_no_effect(&self) -> bool {
+        self.is_plain() && self.edits.is_empty()
+    }
+
     /// Which answers are compressed; `None` for none.
     #[must_use]
     pub fn compress(&self) -> Option<&CompiledCompress> {

@@ -1,5 +1,7 @@
 //! Collects what is wrong with a filter while it is compiled, each fault with its remedy.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -8,6 +10,7 @@ use super::shared::SharedParts;
 use super::template::Template;
 use crate::label::Label;
 use crate::proto::h1::target::normal_path;
+use crate::units::Material;
 
 /// What is said of a service that there is none of.
 pub(super) fn no_service(name: &str) -> (String, String) {
@@ -66,6 +69,13 @@ impl<'a> FilterPlace<'a> {
         let built = RegexBuilder::new(pattern).case_insensitive(ignores_case).build();
         let what = |error: regex::Error| format!("`{pattern}` is not a regular expression: {error}");
         built.map_err(|error| self.fault(what(error), "its syntax is that of the regex crate of Rust")).ok()
+    }
+
+    /// What a file holds; one that cannot be read is told.
+    pub fn material(&mut self, material: &Material) -> Option<Arc<[u8]>> {
+        let read = self.shared.material(material);
+        let what = |error: &_| format!("`{material}` cannot be read: {error}");
+        read.inspect_err(|error| self.fault(what(error), "name a file that is there and may be read")).ok()
     }
 
     /// The label of a service; one that there is none of is told.

@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Context, Notes, Refusal, Verdict};
 use super::counters::in_flight::{InFlightTerms, InFlightZone};
-use super::key::{LimitKey, by_client, ipv6_prefix, keys};
+use super::key::{LimitScope, WrittenScope, by_client, ipv6_prefix, keys};
 use super::shared::SharedParts;
 use crate::failure::Failure;
-use crate::limits::LIMIT_KEYS_MAX;
 use crate::proto::h1::request::RequestHead;
 
 /// How many requests may be in flight at once. Streams of HTTP/2 count each, and so does an open WebSocket.
@@ -44,26 +42,21 @@ pub struct ConcurrencyLimit {
 /// A limit, compiled.
 #[derive(Clone, Debug)]
 pub struct CompiledConcurrencyLimit {
-    key: LimitKey,
+    scope: LimitScope,
     zone: Arc<InFlightZone>,
-    exempt: Vec<IpNet>,
-    status: Option<u16>,
     name: &'static str,
 }
 
 impl ConcurrencyLimit {
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledConcurrencyLimit> {
-        let key = LimitKey::compile(&self.key, self.ipv6_prefix, place);
-        let exempt = place.networks(&self.exempt);
-        place.refusal_status(self.status);
-        if !(1..=LIMIT_KEYS_MAX).contains(&self.keys) {
-            place.fault(format!("{} is not a number of keys", self.keys), format!("write 1 to {LIMIT_KEYS_MAX}"));
-        }
+        let Self { key, ipv6_prefix, keys, exempt, status, .. } = self;
+        let written = WrittenScope { key, ipv6_prefix: *ipv6_prefix, keys: *keys, exempt, status: *status };
+        let scope = written.compile(place);
         if self.max == 0 {
             place.fault("a limit of 0 lets nothing through", "write 1 or more");
         }
-        let key = key.filter(|_| !place.has_faults())?;
-        let keys = if key.is_single() { 1 } else { self.keys };
+        let scope = scope.filter(|_| !place.has_faults())?;
+        let keys = if scope.key.is_single() { 1 } else { self.keys };
         let terms = InFlightTerms { max: self.max, key: (self.key.clone(), self.ipv6_prefix), keys };
         let zone = match &self.zone {
             None => Arc::new(InFlightZone::new(terms)),
@@ -77,7 +70,7 @@ impl ConcurrencyLimit {
             },
         };
         let name = self.zone.as_deref().map_or("", |name| place.shared.word(name));
-        Some(CompiledConcurrencyLimit { key, zone, exempt, status: self.status, name })
+        Some(CompiledConcurrencyLimit { scope, zone, name })
     }
 }
 
@@ -88,18 +81,13 @@ impl CompiledConcurrencyLimit {
     }
 
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
-        let client = context.client.to_canonical();
-        if self.exempt.iter().any(|network| network.contains(&client)) {
-            return Verdict::Pass;
-        }
-        let mut key = Vec::with_capacity(64);
-        self.key.put(&mut key, head, context, notes);
+        let Some(key) = self.scope.key_of(head, context, notes) else { return Verdict::Pass };
         if let Some(taken) = self.zone.take(&key) {
             notes.places.push(taken);
             return Verdict::Pass;
         }
         let failure = Failure::ConcurrencyLimited(self.name);
-        Verdict::Refuse(Box::new(Refusal { failure, status: self.status, ..Refusal::default() }))
+        Verdict::Refuse(Box::new(Refusal { failure, status: self.scope.status, ..Refusal::default() }))
     }
 }
 

@@ -3,10 +3,15 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::counters::in_flight::InFlightPlace;
 use super::edits::Edits;
 use super::errand::Errand;
 use crate::failure::Failure;
+use crate::proto::h1::encode::put_request_id;
+use crate::proto::h1::request::RequestHead;
+use crate::units::addresses::is_in;
 
 /// What is known of a request beside its head. Each fact is asked once for a request.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +39,26 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// What the client asked for, as a URL.
+    #[must_use]
+    pub fn asked_url(&self, head: &RequestHead) -> Vec<u8> {
+        [self.scheme.as_bytes(), b"://", head.asked_host(self.is_trusted), head.target().resolved()].concat()
+    }
+
+    /// Appends the request's identifier: a trusted proxy's, or its number.
+    pub fn put_request_id(&self, out: &mut Vec<u8>, head: &RequestHead) {
+        match head.told_request_id().filter(|_| self.is_trusted) {
+            Some(id) => out.extend_from_slice(id),
+            None => put_request_id(out, self.request_id),
+        }
+    }
+
+    /// True where the client is in one of these networks.
+    #[must_use]
+    pub fn is_client_in(&self, networks: &[IpNet]) -> bool {
+        is_in(networks, self.client)
+    }
+
     /// Of a request that nobody sent: for those who ask what would become of it.
     #[must_use]
     pub const fn of_nobody(scheme: &'static str) -> Self {

@@ -15,8 +15,9 @@ use super::template::{Template, Values, Within};
 use crate::failure::Failure;
 use crate::label::Label;
 use crate::limits::AUTH_BODY_BYTES_MAX;
-use crate::proto::h1::encode::{AddressText, put_request_id};
+use crate::proto::h1::encode::AddressText;
 use crate::proto::h1::field::{Known, KnownSet, is_token};
+use crate::proto::h1::percent::put_component;
 use crate::proto::h1::request::RequestHead;
 
 /// Asks another service about each request. It passes where that answers 2xx; any other answer goes to the client; where there is none
@@ -142,7 +143,7 @@ const DROPPED: KnownSet = KnownSet::of(&[
 .with(KnownSet::HOP_BY_HOP, true);
 
 impl CompiledForwardAuth {
-    /// The service, if it is another by now.
+    /// The name of the service, and its label when this was compiled.
     pub(super) fn service(&self) -> (&str, Label) {
         (&self.name, self.service)
     }
@@ -227,22 +228,9 @@ impl CompiledForwardAuth {
             location.push(if location.contains(&b'?') { b'&' } else { b'?' });
             location.extend_from_slice(name);
             location.push(b'=');
-            let host = head.asked_host(context.is_trusted);
-            let asked = [context.scheme.as_bytes(), b"://", host, head.target().resolved()].concat();
-            put_component(&mut location, &asked);
+            put_component(&mut location, &context.asked_url(head));
         }
         location
-    }
-}
-
-/// Percent-encodes a text as one value of a query (RFC 3986 §2.3).
-fn put_component(out: &mut Vec<u8>, text: &[u8]) {
-    for byte in text {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
-            out.push(*byte);
-        } else {
-            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
-        }
     }
 }
 
@@ -256,20 +244,16 @@ fn is_ours(name: &[u8]) -> bool {
 fn told(head: &RequestHead, context: &Context<'_>) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     let client = AddressText::of(context.client).bytes().to_vec();
     let (host, uri) = (head.asked_host(context.is_trusted).to_vec(), head.target().resolved().to_vec());
-    let url = [context.scheme.as_bytes(), b"://", &host, &uri].concat();
     let certificate = context.tls.and_then(|tls| tls.client.as_deref()).unwrap_or_default().as_bytes().to_vec();
     let mut id = Vec::with_capacity(32);
-    match head.told_request_id().filter(|_| context.is_trusted) {
-        Some(told) => id.extend_from_slice(told),
-        None => put_request_id(&mut id, context.request_id),
-    }
+    context.put_request_id(&mut id, head);
     [
         ("X-Forwarded-Method", head.method().to_vec()),
         ("X-Forwarded-Proto", context.scheme.as_bytes().to_vec()),
         ("X-Forwarded-Host", host),
         ("X-Forwarded-Uri", uri.clone()),
         ("X-Forwarded-For", client.clone()),
-        ("X-Original-URL", url),
+        ("X-Original-URL", context.asked_url(head)),
         ("X-Original-URI", uri.clone()),
         ("X-Original-Method", head.method().to_vec()),
         ("X-Auth-Request-Redirect", uri),

@@ -9,7 +9,7 @@ use super::compile::FilterPlace;
 use super::context::{Context, Notes};
 use super::edits::{FieldEdits, FieldLine};
 use super::template::{Template, Values, Within};
-use crate::proto::h1::field::is_token;
+use crate::proto::h1::field::{is_token, is_value};
 use crate::proto::h1::request::RequestHead;
 
 /// Fields that the proxy writes itself.
@@ -104,7 +104,7 @@ pub(super) fn check_name(name: &str, place: &mut FilterPlace) {
 
 /// Reports a value with control characters.
 pub(super) fn check_value(name: &str, value: &str, place: &mut FilterPlace) {
-    if value.bytes().any(|byte| byte != b'\t' && (byte < b' ' || byte == 0x7f)) {
+    if !is_value(value.as_bytes()) {
         place.fault(format!("the value of `{name}` holds control characters"), "");
     }
 }

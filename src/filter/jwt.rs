@@ -11,8 +11,8 @@ use super::context::{Context, Notes, Refusal, Verdict};
 use super::headers::check_name;
 use super::jwk::{Algorithm, VerifyingKey, decoded, keys_of};
 use crate::failure::Failure;
-use crate::proto::h1::cookie::cookie;
-use crate::proto::h1::field::is_token;
+use crate::proto::h1::field::{is_token, is_value};
+use crate::proto::h1::parameters::{argument, bearer, cookie};
 use crate::proto::h1::request::RequestHead;
 use crate::units::{Duration, Material};
 
@@ -89,16 +89,7 @@ impl Jwt {
         for (material, is_secret) in
             self.keys.iter().map(|file| (file, false)).chain(self.secret.iter().map(|file| (file, true)))
         {
-            let bytes = match place.shared.material(material) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    place.fault(
-                        format!("`{material}` cannot be read: {error}"),
-                        "name a file that is there and may be read",
-                    );
-                    continue;
-                }
-            };
+            let Some(bytes) = place.material(material) else { continue };
             if is_secret {
                 let secret = bytes.trim_ascii();
                 if secret.len() < 32 {
@@ -134,17 +125,9 @@ impl Jwt {
 impl CompiledJwt {
     /// The token that a request shows.
     fn shown(&self, head: &RequestHead) -> Option<Vec<u8>> {
-        let of_header = || {
-            let value = head.value(self.spec.header.as_bytes())?;
-            let is_bearer = value.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"bearer "));
-            Some(value[if is_bearer { 7 } else { 0 }..].trim_ascii().to_vec())
-        };
+        let of_header = || head.value(self.spec.header.as_bytes()).map(|value| bearer(&value).to_vec());
         let of_cookie = || cookie(head, self.spec.cookie.as_ref()?.as_bytes()).map(<[u8]>::to_vec);
-        let of_query = || {
-            let name = self.spec.query.as_ref()?.as_bytes();
-            let mut pairs = head.query().split(|byte| *byte == b'&');
-            pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"=")).map(<[u8]>::to_vec)
-        };
+        let of_query = || argument(head, self.spec.query.as_ref()?.as_bytes()).map(<[u8]>::to_vec);
         of_header().or_else(of_cookie).or_else(of_query)
     }
 
@@ -220,7 +203,7 @@ impl CompiledJwt {
         }
         for (claim, field) in &self.spec.claims {
             let Some(value) = claims.get(claim).and_then(text) else { continue };
-            if !value.bytes().all(|byte| byte >= b' ' && byte != 0x7f) {
+            if !is_value(value.as_bytes()) {
                 return refuse("token_malformed");
             }
             edits.add(field.as_bytes(), value.into_bytes());

@@ -2,14 +2,58 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::compile::FilterPlace;
 use super::context::{Context, Notes};
 use super::template::{Template, Values, Within};
-use crate::limits::LIMIT_KEYS;
+use crate::limits::{LIMIT_KEYS, LIMIT_KEYS_MAX};
 use crate::proto::h1::request::RequestHead;
 
 /// Bits of an IPv6 address that are one client by default: what one customer is given.
 pub const IPV6_PREFIX: u8 = 64;
+
+/// Whom a limit counts, and what the others get.
+#[derive(Clone, Debug)]
+pub(super) struct LimitScope {
+    pub key: LimitKey,
+    exempt: Vec<IpNet>,
+    pub status: Option<u16>,
+}
+
+/// What a limit says of that.
+pub(super) struct WrittenScope<'a> {
+    pub key: &'a str,
+    pub ipv6_prefix: u8,
+    pub keys: usize,
+    pub exempt: &'a [String],
+    pub status: Option<u16>,
+}
+
+impl WrittenScope<'_> {
+    /// Compiles it; what is wrong is told.
+    pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<LimitScope> {
+        let key = LimitKey::compile(self.key, self.ipv6_prefix, place);
+        let exempt = place.networks(self.exempt);
+        place.refusal_status(self.status);
+        if !(1..=LIMIT_KEYS_MAX).contains(&self.keys) {
+            place.fault(format!("{} is not a number of keys", self.keys), format!("write 1 to {LIMIT_KEYS_MAX}"));
+        }
+        key.map(|key| LimitScope { key, exempt, status: self.status })
+    }
+}
+
+impl LimitScope {
+    /// The key of a request; `None` where it is not counted.
+    pub(super) fn key_of(&self, head: &RequestHead, context: &Context<'_>, notes: &Notes) -> Option<Vec<u8>> {
+        if context.is_client_in(&self.exempt) {
+            return None;
+        }
+        let mut key = Vec::with_capacity(64);
+        self.key.put(&mut key, head, context, notes);
+        Some(key)
+    }
+}
 
 /// By what requests are told apart, compiled.
 #[derive(Clone, Debug)]

@@ -29,6 +29,7 @@ pub mod jwt;
 pub mod key;
 pub mod networks;
 pub mod passwords;
+mod path_change;
 pub mod rate_limit;
 pub mod redirect;
 pub mod respond;

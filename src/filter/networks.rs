@@ -1,7 +1,5 @@
 //! `allow` and `deny`: who may ask, by the client's address behind trusted proxies.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -53,13 +51,8 @@ impl Networks {
 }
 
 impl NetworkRule {
-    fn has(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        self.networks.iter().any(|network| network.contains(&client))
-    }
-
     pub(super) fn on_request(&self, context: &Context<'_>) -> Verdict<'_> {
-        if self.has(context.client) != self.refuses_those {
+        if context.is_client_in(&self.networks) != self.refuses_those {
             return Verdict::Pass;
         }
         Verdict::Refuse(Box::new(Refusal {

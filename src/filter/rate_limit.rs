@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Context, Notes, Refusal, Verdict};
 use super::counters::rate::{AlsoRate, Bucket, RateFinding, RatePerTime, RateTerms, RateZone};
-use super::key::{LimitKey, by_client, ipv6_prefix, keys};
+use super::key::{LimitScope, WrittenScope, by_client, ipv6_prefix, keys};
 use super::shared::SharedParts;
 use crate::failure::Failure;
-use crate::limits::LIMIT_KEYS_MAX;
 use crate::proto::h1::request::RequestHead;
 
 /// How often requests may come. What is above is refused, not delayed.
@@ -54,27 +52,22 @@ pub struct RateLimit {
 /// A rate limit, compiled.
 #[derive(Clone, Debug)]
 pub struct CompiledRateLimit {
-    key: LimitKey,
+    scope: LimitScope,
     zone: Arc<RateZone>,
-    exempt: Vec<IpNet>,
-    status: Option<u16>,
     tells: bool,
     name: &'static str,
 }
 
 impl RateLimit {
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledRateLimit> {
-        let key = LimitKey::compile(&self.key, self.ipv6_prefix, place);
-        let exempt = place.networks(&self.exempt);
-        place.refusal_status(self.status);
-        if !(1..=LIMIT_KEYS_MAX).contains(&self.keys) {
-            place.fault(format!("{} is not a number of keys", self.keys), format!("write 1 to {LIMIT_KEYS_MAX}"));
-        }
+        let Self { key, ipv6_prefix, keys, exempt, status, .. } = self;
+        let written = WrittenScope { key, ipv6_prefix: *ipv6_prefix, keys: *keys, exempt, status: *status };
+        let scope = written.compile(place);
         if self.burst == Some(0) || self.also.iter().any(|also| also.burst == Some(0)) {
             place.fault("a burst of 0 lets nothing through", "write 1 or more");
         }
-        let key = key.filter(|_| !place.has_faults())?;
-        let terms = self.terms(key.is_single());
+        let scope = scope.filter(|_| !place.has_faults())?;
+        let terms = self.terms(scope.key.is_single());
         let zone = match &self.zone {
             None => Arc::new(RateZone::new(terms)),
             Some(name) => match place.shared.rate_zone(name, terms) {
@@ -87,7 +80,7 @@ impl RateLimit {
             },
         };
         let name = self.zone.as_deref().map_or("", |name| place.shared.word(name));
-        Some(CompiledRateLimit { key, zone, exempt, status: self.status, tells: self.tell, name })
+        Some(CompiledRateLimit { scope, zone, tells: self.tell, name })
     }
 
     fn terms(&self, is_single: bool) -> RateTerms {
@@ -107,12 +100,7 @@ impl CompiledRateLimit {
     }
 
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
-        let client = context.client.to_canonical();
-        if self.exempt.iter().any(|network| network.contains(&client)) {
-            return Verdict::Pass;
-        }
-        let mut key = Vec::with_capacity(64);
-        self.key.put(&mut key, head, context, notes);
+        let Some(key) = self.scope.key_of(head, context, notes) else { return Verdict::Pass };
         let (finding, bucket) = self.zone.take(&key, context.now_us * 1_000);
         let (left, wait_s) = match finding {
             RateFinding::Passes(left) => (left, bucket.interval_s()),
@@ -127,7 +115,7 @@ impl CompiledRateLimit {
         let fields = vec![(&b"Retry-After"[..], wait_s.to_string().into_bytes())];
         Verdict::Refuse(Box::new(Refusal {
             failure: Failure::RateLimited(self.name),
-            status: self.status,
+            status: self.scope.status,
             fields,
             ..Refusal::default()
         }))

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Answer, Context, Verdict};
+use super::path_change::{PathChange, WrittenChange, text_where_found};
 use super::template::{Template, Values, Within};
 use crate::proto::h1::authority::{are_same, default_port, host_length};
 use crate::proto::h1::fault::RequestFault;
@@ -74,15 +75,8 @@ struct UrlParts {
     scheme: Option<Box<[u8]>>,
     host: Option<Template>,
     port: Option<u16>,
-    path: Option<NewPath>,
+    path: Option<PathChange>,
     keep_query: bool,
-}
-
-#[derive(Clone, Debug)]
-enum NewPath {
-    Whole(Template),
-    Prefix(Box<[u8]>, Template),
-    Regex(Regex, Template),
 }
 
 impl Redirect {
@@ -127,35 +121,17 @@ impl Redirect {
         if host.as_ref().and_then(Template::literal).is_some_and(|host| host_length(host).is_none()) {
             place.fault("the host is not valid", "write host or host:port");
         }
-        let path = match (&self.path, &self.prefix, &self.regex) {
-            (_, Some(_), Some(_)) => {
-                place.fault("both prefix and regex are given", "leave one out");
-                None
-            }
-            (None, None, None) => None,
-            (None, ..) => {
-                place.fault(
-                    "`path` is missing",
-                    "write what takes the place of the prefix or of what the expression matches",
-                );
-                None
-            }
-            (Some(path), None, None) => {
-                // One without variables in the form that it is compared in.
-                let is_template = path.contains(['{', '$']);
-                let path = if is_template { Some(path.clone()) } else { place.path(path) };
-                path.and_then(|path| place.template(&path, 0)).map(NewPath::Whole)
-            }
-            (Some(path), Some(prefix), None) => {
-                let prefix = place.path(prefix).map(|prefix| prefix.trim_end_matches('/').as_bytes().into());
-                let path = place.template(path.trim_end_matches('/'), 0);
-                prefix.zip(path).map(|(prefix, path)| NewPath::Prefix(prefix, path))
-            }
-            (Some(path), None, Some(regex)) => place.regex(regex, false).and_then(|regex| {
-                let path = place.template(path, regex.captures_len() - 1);
-                path.map(|path| NewPath::Regex(regex, path))
-            }),
+        // A whole path without variables is written in the form that it is compared in.
+        let is_whole = self.prefix.is_none() && self.regex.is_none();
+        let is_literal = |path: &&String| is_whole && !path.contains(['{', '$']);
+        let normal = self.path.as_ref().filter(is_literal).and_then(|path| place.path(path));
+        let written = WrittenChange {
+            path: normal.as_deref().or(self.path.as_deref()),
+            prefix: self.prefix.as_deref(),
+            regex: self.regex.as_deref(),
+            ignore_case: false,
         };
+        let path = written.compile(place);
         let scheme = self.scheme.as_ref().map(|scheme| scheme.as_bytes().into());
         To::Parts(Box::new(UrlParts { scheme, host, port: self.port, path, keep_query: self.keep_query }))
     }
@@ -185,14 +161,8 @@ impl CompiledRedirect {
     }
 }
 
-/// What was asked for, as a URL.
-fn asked_url(head: &RequestHead, context: &Context<'_>) -> Vec<u8> {
-    let (scheme, target) = (context.scheme.as_bytes(), head.target().resolved());
-    [scheme, b"://", head.asked_host(context.is_trusted), target].concat()
-}
-
 fn whole(url: Option<&Regex>, template: &Template, head: &RequestHead, context: &Context<'_>) -> Location {
-    let asked = asked_url(head, context);
+    let asked = context.asked_url(head);
     let values = Values::of(head, context);
     let location = match url.map(|regex| regex.captures(&asked)) {
         Some(None) => return Ok(None),
@@ -249,18 +219,12 @@ impl UrlParts {
         let resolved = head.target().resolved();
         let Some(path) = &self.path else { return Some(resolved.to_vec()) };
         let (mut target, keeps_query) = match path {
-            NewPath::Whole(path) => (path.text(values, Within::Url), self.keep_query),
-            NewPath::Prefix(prefix, path) => {
+            PathChange::Whole(path) => (path.text(values, Within::Url), self.keep_query),
+            PathChange::Prefix(prefix, path) => {
                 let with = path.text(values, Within::Url);
-                match head.target().with_prefix(prefix, &with) {
-                    Some(path) => (path, true),
-                    None => return None,
-                }
+                (head.target().with_prefix(prefix, &with)?, true)
             }
-            NewPath::Regex(regex, path) => match regex.captures(head.path()) {
-                Some(groups) => (path.text(&Values { groups: Some(&groups), ..*values }, Within::Url), true),
-                None => return None,
-            },
+            PathChange::Regex(regex, path) => (text_where_found(regex, path, values)?, true),
         };
         if target.first() != Some(&b'/') {
             target.insert(0, b'/');

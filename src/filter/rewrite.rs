@@ -1,11 +1,11 @@
 //! `rewrite`: the upstream gets another path, query or host than the client asked for.
 
-use regex::bytes::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Context, Notes, Verdict};
+use super::path_change::{PathChange, WrittenChange, text_where_found};
 use super::template::{Template, Values, Within};
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::fault::RequestFault;
@@ -33,47 +33,28 @@ pub struct Rewrite {
 /// A rewrite, compiled.
 #[derive(Clone, Debug)]
 pub struct CompiledRewrite {
-    path: Option<PathRewrite>,
+    path: Option<PathChange>,
     host: Option<Template>,
     replaced_path: bool,
 }
 
-#[derive(Clone, Debug)]
-enum PathRewrite {
-    Whole(Template),
-    /// Both without final slash.
-    Prefix(Box<[u8]>, Template),
-    Regex(Regex, Template),
-}
-
 impl Rewrite {
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledRewrite> {
-        let path = match (&self.path, &self.prefix, &self.regex) {
-            (_, Some(_), Some(_)) => {
-                place.fault("both prefix and regex are given", "leave one out");
-                None
-            }
-            (None, None, None) if self.host.is_some() => None,
-            (None, ..) => {
-                place.fault("`path` is missing", "write what takes the place of the path");
-                None
-            }
-            (Some(path), Some(prefix), None) => {
-                let prefix = place.path(prefix).map(|prefix| prefix.trim_end_matches('/').as_bytes().into());
-                let path = place.template(path.trim_end_matches('/'), 0);
-                prefix.zip(path).map(|(prefix, path)| PathRewrite::Prefix(prefix, path))
-            }
-            (Some(path), None, Some(regex)) => place.regex(regex, self.ignore_case).and_then(|regex| {
-                let path = place.template(path, regex.captures_len() - 1);
-                path.map(|path| PathRewrite::Regex(regex, path))
-            }),
-            (Some(path), None, None) => place.template(path, 0).map(PathRewrite::Whole),
+        let written = WrittenChange {
+            path: self.path.as_deref(),
+            prefix: self.prefix.as_deref(),
+            regex: self.regex.as_deref(),
+            ignore_case: self.ignore_case,
         };
+        let path = written.compile(place);
+        if *self == (Self { replaced_path: self.replaced_path, ..Self::default() }) {
+            place.fault("nothing is rewritten", "write `path` or `host`");
+        }
         let begins =
             |template: &Template| template.literal().is_none_or(|text| text.is_empty() || text.starts_with(b"/"));
         let is_path = match &path {
-            Some(PathRewrite::Whole(path) | PathRewrite::Regex(_, path)) => begins(path) && path.literal() != Some(b""),
-            Some(PathRewrite::Prefix(_, path)) => begins(path),
+            Some(PathChange::Whole(path) | PathChange::Regex(_, path)) => begins(path) && path.literal() != Some(b""),
+            Some(PathChange::Prefix(_, path)) => begins(path),
             None => true,
         };
         if !is_path {
@@ -103,16 +84,13 @@ impl CompiledRewrite {
         }
         let values = Values::behind(head, context, notes);
         let rewritten = match path {
-            PathRewrite::Whole(path) => put(head, &path.text(&values, Within::Url)),
-            PathRewrite::Prefix(prefix, path) => {
+            PathChange::Whole(path) => put(head, &path.text(&values, Within::Url)),
+            PathChange::Prefix(prefix, path) => {
                 let with = path.text(&values, Within::Url);
                 head.target_mut().replace_prefix(prefix, &with).map(drop).map_err(Into::into)
             }
-            PathRewrite::Regex(regex, path) => {
-                let text = regex
-                    .captures(head.path())
-                    .map(|groups| path.text(&Values { groups: Some(&groups), ..values }, Within::Url));
-                text.map_or(Ok(()), |text| put(head, &text))
+            PathChange::Regex(regex, path) => {
+                text_where_found(regex, path, &values).map_or(Ok(()), |text| put(head, &text))
             }
         };
         if let Err(fault) = rewritten {
@@ -180,7 +158,8 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_told() {
         for (rewrite, what) in [
-            ("{}", "`path` is missing"),
+            ("{}", "nothing is rewritten"),
+            ("{ prefix = \"/a\" }", "`path` is missing"),
             ("{ path = \"a\" }", "does not begin with /"),
             ("{ path = \"/$1\" }", "there is no expression"),
             ("{ regex = \"(a)\", path = \"/$2\" }", "it has 1"),

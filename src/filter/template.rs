@@ -11,9 +11,10 @@ use regex::bytes::Captures;
 use super::context::{Context, Notes};
 use super::edits::FieldEdits;
 use crate::proto::h1::authority::host_length;
-use crate::proto::h1::cookie::cookie;
-use crate::proto::h1::encode::{AddressText, put_request_id};
+use crate::proto::h1::encode::AddressText;
 use crate::proto::h1::field::is_token;
+use crate::proto::h1::parameters::{argument, cookie};
+use crate::proto::h1::percent::put_component;
 use crate::proto::h1::request::RequestHead;
 
 /// A text with variables.
@@ -155,14 +156,6 @@ impl Template {
         }
     }
 
-    /// What stands between its variables.
-    pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().filter_map(|part| match part {
-            TemplatePart::Text(text) => Some(&**text),
-            TemplatePart::Variable(_) | TemplatePart::Group(_) => None,
-        })
-    }
-
     /// True where it has the time in it.
     #[must_use]
     pub fn reads_time(&self) -> bool {
@@ -269,7 +262,8 @@ impl Variable {
             out.truncate(from);
         }
         if is_free || is_in_query && *self != Self::Query {
-            encode(out, from);
+            let value = out.split_off(from);
+            put_component(out, &value);
         }
     }
 
@@ -288,7 +282,7 @@ impl Variable {
             }
             Self::Query => out.extend_from_slice(head.query()),
             Self::Uri => out.extend_from_slice(head.target().resolved()),
-            Self::Argument(name) => out.extend_from_slice(argument(head.query(), name).unwrap_or_default()),
+            Self::Argument(name) => out.extend_from_slice(argument(head, name).unwrap_or_default()),
             Self::Field(name) => out.extend_from_slice(&values.field(name).unwrap_or_default()),
             Self::Cookie(name) => out.extend_from_slice(cookie(head, name).unwrap_or_default()),
             Self::ClientIp => out.extend_from_slice(AddressText::of(context.client).bytes()),
@@ -300,10 +294,7 @@ impl Variable {
             Self::TlsVersion => out.extend_from_slice(context.tls.map_or("", |tls| tls.version).as_bytes()),
             Self::TlsCipher => out.extend_from_slice(context.tls.map_or("", |tls| tls.cipher).as_bytes()),
             Self::Route => out.extend_from_slice(context.route.as_bytes()),
-            Self::RequestId => match head.told_request_id().filter(|_| context.is_trusted) {
-                Some(id) => out.extend_from_slice(id),
-                None => put_request_id(out, context.request_id),
-            },
+            Self::RequestId => context.put_request_id(out, head),
             Self::UnixSeconds => number(out, context.unix_s),
         }
     }
@@ -312,27 +303,6 @@ impl Variable {
 fn number(out: &mut Vec<u8>, number: u64) {
     // Writing to a vector cannot fail.
     let _ = write!(out, "{number}");
-}
-
-/// The value of the first argument of this name, as it came.
-fn argument<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    query.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
-}
-
-/// Percent-encodes what stands in `out` from `from` on as one part of a URL (RFC 3986 §2.3).
-fn encode(out: &mut Vec<u8>, from: usize) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-    if out[from..].iter().all(plain) {
-        return;
-    }
-    for byte in out.split_off(from) {
-        if plain(&byte) {
-            out.push(byte);
-        } else {
-            out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -95,16 +95,14 @@ impl LocationRewrite {
     /// `None` where it does not begin so.
     fn rewritten(&self, value: &[u8]) -> Option<Vec<u8>> {
         let rest = value.strip_prefix(self.from.as_bytes())?;
-        let written = [self.to.as_bytes(), rest].concat();
-        // Two slashes would be a host where the upstream said a path.
+        let mut written = [self.to.as_bytes(), rest].concat();
         let is_path = self.to.starts_with('/') && !self.to.starts_with("//");
         let slashes = written.iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
-        Some(if is_path && slashes > 1 { written[slashes - 1..].to_vec() } else { written }).map(|mut written| {
-            if is_path && slashes > 1 {
-                written[0] = b'/';
-            }
-            written
-        })
+        // Two slashes would be a host where the upstream said a path.
+        if is_path && slashes > 1 {
+            written.splice(..slashes, *b"/");
+        }
+        Some(written)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which target of a route does a request get? Rules about the request first, then chance by weight.
 
 use super::condition::ValueTest;
-use crate::proto::h1::cookie::cookie;
+use crate::proto::h1::parameters::cookie;
 use crate::proto::h1::request::RequestHead;
 
 /// What a rule looks at, by its name.

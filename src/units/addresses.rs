@@ -6,10 +6,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::text::decode;
+
+/// True where the address is in one of the networks; an IPv4 address may be written as IPv6.
+#[must_use]
+pub fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
+    !networks.is_empty() && networks.iter().any(|network| network.contains(&address.to_canonical()))
+}
 
 /// Where to listen: `"0.0.0.0:80"`, `"[::]:80"`, `":80"` for both families, `"unix:/run/x.sock"`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,6 +1,6 @@
 //! The words of a configuration: durations, sizes, addresses. Each is parsed once, with an error that names the remedy.
 
-mod addresses;
+pub mod addresses;
 mod material;
 mod quantities;
 mod text;

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits::HASH_POINTS_PER_WEIGHT;
-use crate::proto::h1::cookie::cookie;
+use crate::proto::h1::parameters::cookie;
 use crate::proto::h1::request::RequestHead;
 
 /// How an endpoint is chosen.

@@ -8,11 +8,11 @@ use super::engine::ring::{Ring, RingListener};
 use super::engine::{Socket, Transport as _};
 use super::host::Worker;
 use super::http::serve::serve;
-use crate::encode::hop::is_trusted;
 use crate::limits::{ACCEPT_BACKOFF_MS_MAX, ACCEPTS_IN_FLIGHT};
 use crate::snapshot::{Label, Peer};
 use crate::sys::socket::accept_waiting;
 use crate::timeouts::Timeout;
+use crate::units::addresses::is_in;
 
 /// A listening socket of this worker.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ fn take(worker: &Rc<Worker<Ring>>, label: Label, connection: Socket<Ring>, peer:
     let limit = worker.live.listener(label).map_or(0, |slot| {
         let spec = &slot.listener().spec;
         // A trusted proxy has the connections of many.
-        if is_trusted(&spec.trusted_proxies, peer.address) { 0 } else { spec.connections_per_client }
+        if is_in(&spec.trusted_proxies, peer.address) { 0 } else { spec.connections_per_client }
     });
     let serving = serve(Rc::clone(worker), connection, peer, label);
     // Peers of a Unix socket have no address of their own: all of them would count as one client.

@@ -36,9 +36,9 @@ fn named_key(name: &str, at: usize) -> String {
 }
 
 /// A number that is another where one of the files that they name holds something else.
-pub(super) fn print(compiler: &Compiler<'_>, filters: &[(String, Filter)]) -> u64 {
+pub(super) fn print<'f>(compiler: &Compiler<'_>, filters: impl IntoIterator<Item = &'f (String, Filter)>) -> u64 {
     let mut print = DefaultHasher::new();
-    for material in filters.iter().flat_map(|(_, filter)| filter.materials()) {
+    for material in filters.into_iter().flat_map(|(_, filter)| filter.materials()) {
         compiler.kept.shared.material(material).hash(&mut print);
     }
     print.finish()

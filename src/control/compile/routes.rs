@@ -8,7 +8,7 @@ use regex::bytes::Regex;
 use super::chains;
 use super::compiler::{Compiler, KeptRoute, did_you_mean};
 use super::resilience::check_retry;
-use crate::config::routes::{PathMatch, RouteSpec, RouteTimeouts, ValueMatch};
+use crate::config::routes::{PathMatch, RouteSpec, RouteTimeouts, TargetSpec, ValueMatch};
 use crate::filter::Filter;
 use crate::filter::cors::WildcardLabels;
 use crate::proto::h1::authority::host_length;
@@ -26,26 +26,26 @@ pub(super) fn route(
     services: &HashMap<Arc<str>, Arc<Service>>,
 ) -> KeptRoute {
     let key = format!("routes.{at}");
-    let label = |name: &Option<String>| services.get(name.as_deref()?).map(|service| service.label);
-    let labels: Vec<_> = if spec.targets.is_empty() {
-        spec.service.iter().map(|name| services.get(name.as_str()).map(|service| service.label)).collect()
-    } else {
-        spec.targets.iter().map(|target| label(&target.service)).collect()
-    };
+    let label = |name: &str| services.get(name).map(|service| service.label);
     let filters = chains::resolved(compiler, &key, &spec.chains, &spec.filters);
-    let of_targets: Vec<_> = spec
-        .targets
-        .iter()
-        .enumerate()
-        .flat_map(|(at, target)| chains::resolved(compiler, &format!("{key}.targets.{at}"), &[], &target.filters))
-        .collect();
-    let print = chains::print(compiler, &[&filters[..], &of_targets].concat());
+    let targets: Vec<_> = if spec.targets.is_empty() {
+        spec.service.iter().map(|name| FoundTarget { service: label(name), filters: Vec::new(), weight: 1 }).collect()
+    } else {
+        let found = |(at, target): (usize, &TargetSpec)| FoundTarget {
+            service: target.service.as_deref().and_then(label),
+            filters: chains::resolved(compiler, &format!("{key}.targets.{at}"), &[], &target.filters),
+            weight: target.weight,
+        };
+        spec.targets.iter().enumerate().map(found).collect()
+    };
+    let of_targets = targets.iter().flat_map(|target| &target.filters);
+    let print = chains::print(compiler, filters.iter().chain(of_targets));
     let before = compiler.kept.parts.routes.get(spec.name.as_str());
     let is_same = |before: &&KeptRoute| {
         let known = before.route.targets.iter().map(|target| target.service);
         before.spec == *spec
             && before.print == print
-            && known.eq(labels.iter().copied())
+            && known.eq(targets.iter().map(|target| target.service))
             && bare(&before.filters).eq(bare(&filters))
     };
     let kept = match before.filter(is_same).cloned() {
@@ -58,10 +58,17 @@ pub(super) fn route(
             }
             kept
         }
-        None => KeptRoute { print, ..new_route(compiler, &key, spec, (&labels, filters)) },
+        None => new_route(compiler, &key, spec, (filters, &targets, print)),
     };
     check_references(compiler, &key, &kept, services);
     kept
+}
+
+/// A place where a route leads, with what it names.
+struct FoundTarget {
+    service: Option<Label>,
+    filters: Vec<(String, Filter)>,
+    weight: u32,
 }
 
 /// Filters without their keys, which change where something is written before them.
@@ -73,23 +80,17 @@ fn new_route(
     compiler: &mut Compiler<'_>,
     key: &str,
     spec: &Arc<RouteSpec>,
-    (labels, filters): (&[Option<Label>], Vec<(String, Filter)>),
+    (filters, targets, print): (Vec<(String, Filter)>, &[FoundTarget], u64),
 ) -> KeptRoute {
     let hosts = hosts(compiler, key, spec);
     let paths = paths(compiler, key, &spec.paths);
     let conditions = Arc::new(conditions(compiler, key, spec));
     let chain = chains::chain(compiler, &filters);
-    let targets: Vec<_> = labels
-        .iter()
-        .enumerate()
-        .map(|(at, service)| {
-            let own = spec.targets.get(at).map(|target| &target.filters[..]).unwrap_or_default();
-            let own = chains::resolved(compiler, &format!("{key}.targets.{at}"), &[], own);
-            RouteTarget { service: *service, chain: chains::chain(compiler, &own) }
-        })
-        .collect();
-    let weights = targets.iter().enumerate().map(|(at, _)| spec.targets.get(at).map_or(1, |target| target.weight));
-    let choice = TargetChoice::new(canary(compiler, key, spec), weights.collect());
+    let weights = targets.iter().map(|target| target.weight).collect();
+    let choice = TargetChoice::new(canary(compiler, key, spec), weights);
+    let compiled =
+        |target: &FoundTarget| RouteTarget { service: target.service, chain: chains::chain(compiler, &target.filters) };
+    let targets: Vec<_> = targets.iter().map(compiled).collect();
     if let Some(retry) = &spec.retry {
         check_retry(compiler, key, retry);
     }
@@ -99,10 +100,11 @@ fn new_route(
     KeptRoute {
         spec: Arc::clone(spec),
         filters,
-        print: 0,
+        print,
         route: Arc::new(Route {
             name: spec.name.as_str().into(),
             label,
+            is_plain: chain.is_plain() && targets.iter().all(|target| target.chain.has_no_effect()),
             chain,
             targets,
             choice,

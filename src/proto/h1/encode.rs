@@ -158,8 +158,7 @@ fn put_trailer(out: &mut Vec<u8>, line: &[u8]) {
 pub fn for_trailer(name: &[u8], value: &[u8], put: impl FnOnce(&[u8], &[u8])) {
     // `_` passes, which names in gRPC have: no trailer becomes a variable of CGI, where it would collide with `-`.
     let is_name = super::field::is_token(name);
-    let is_value = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
-    if is_name && is_value && is_allowed_trailer(name) {
+    if is_name && super::field::is_value(value) && is_allowed_trailer(name) {
         put(name, value);
     }
 }

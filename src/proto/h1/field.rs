@@ -280,6 +280,12 @@ pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_token_byte(*byte))
 }
 
+/// True for what the value of a field may be: no control characters but tabs (RFC 9110 §5.5).
+#[must_use]
+pub fn is_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f))
+}
+
 /// Marks the fields that `Connection` names, so that they end at this hop. Names are sorted once, so that neither a long list
 /// nor many fields cost more than their bytes.
 pub(crate) fn mark_nominated(fields: &mut [Field], bytes: &[u8]) {

@@ -5,7 +5,6 @@
 
 pub mod authority;
 pub mod chunked;
-pub mod cookie;
 mod dots;
 pub mod encode;
 pub mod fault;
@@ -13,6 +12,8 @@ pub mod field;
 pub mod framing;
 mod lines;
 pub mod method;
+pub mod parameters;
+pub mod percent;
 pub mod request;
 pub mod response;
 pub mod rules;

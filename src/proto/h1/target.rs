@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dots::{has_ambiguous_dots, has_hidden_dots, resolve_dots};
 use super::hex;
+use super::percent::{is_unreserved, put_percent};
 
 /// What is wrong with a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,7 +265,7 @@ fn put_strict(path: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> {
         match decoded {
             None | Some(0) => return Err(TargetFault::Percent),
             Some(byte) if is_unreserved(byte) => out.push(byte),
-            Some(byte) => push_percent(byte, out),
+            Some(byte) => put_percent(out, byte),
         }
         rest = after;
     }
@@ -294,24 +295,15 @@ fn push_encoded(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TargetFault> {
     for byte in bytes {
         match byte {
             0..=b' ' | 0x7f | b'#' => return Err(TargetFault::Character),
-            0x80.. => push_percent(*byte, out),
+            0x80.. => put_percent(out, *byte),
             _ => out.push(*byte),
         }
     }
     Ok(())
 }
 
-fn push_percent(byte: u8, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-}
-
 fn hex_byte(high: u8, low: u8) -> Option<u8> {
     hex(high).zip(hex(low)).map(|(high, low)| high * 16 + low)
-}
-
-const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// A configured path in the form that requests are compared in; `None` where it is not a path: it begins with `/`, and has

@@ -1,9 +1,8 @@
 //! One request and its response, from the parsed head to the record. Read this first.
 //!
-//! `run` reads as the whole story: route → filter → admit → attempt, again where that is safe → release. Whatever goes
+//! `run` reads as the whole story: way (route, filters, target) → admit → attempt, again where that is safe → release. Whatever goes
 //! wrong in it is a [`Failure`], and `settle` is the one place where a failure becomes an answer.
 
-use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::pin::pin;
@@ -25,27 +24,26 @@ use super::account::Account;
 use super::attempt::{Answered, Passing, queue};
 use super::bound;
 use super::buffered::read_whole;
-use super::filters::Filtering;
 use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
 use super::session::Session;
 use super::settle;
 use super::state::{After, Ending, Exchange};
 use super::transfer::Delivered;
+use super::way::{Passage, find_way};
 use crate::encode::grpc;
-use crate::encode::hop::{Asked, Hop, HopFields, client_address, is_trusted};
+use crate::encode::hop::{Asked, Hop, HopFields, client_address};
 use crate::failure::{Failure, Phase, Resource};
-use crate::filter::context::Answer;
 use crate::filter::transform::Transform;
 use crate::limits::{DEADLINE_SLACK_MS, HEADS_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h2::frame::ErrorCode;
-use crate::snapshot::{Listener, Route};
-use crate::sys::clock::unix_s;
+use crate::snapshot::Listener;
 use crate::timeouts::{Timeout, UpstreamTimeouts};
 use crate::tls::Facts;
+use crate::units::addresses::is_in;
 
 /// Answers one request, whose head was parsed or refused, and records it.
 pub(super) async fn exchange<T: Transport>(
@@ -80,11 +78,8 @@ pub(super) async fn exchange<T: Transport>(
         bound: RefCell::new(bound.take()),
         admission: RefCell::default(),
         route: OnceCell::new(),
-        target: Cell::default(),
         service: OnceCell::new(),
-        own_edits: OnceCell::new(),
-        refusal: OnceCell::new(),
-        places: RefCell::default(),
+        filtered: OnceCell::new(),
         client_port: peer.port,
         account: Account::new(slot.label, facts, request_id, kit.transport.now_us()),
         is_early: Cell::new(false),
@@ -124,7 +119,7 @@ fn hop<'a>(
     request_id: u128,
 ) -> Hop<'a> {
     let spec = &listener.spec;
-    let is_trusted = is_trusted(&spec.trusted_proxies, peer);
+    let is_trusted = is_in(&spec.trusted_proxies, peer);
     let spoken = Asked { scheme: if tls.is_some() { "https" } else { "http" }, port: listener.port };
     Hop {
         peer,
@@ -146,12 +141,10 @@ async fn run<T: Transport>(
     head: &mut RequestHead,
 ) -> Result<Ending, Failure> {
     exchange.account.enter(Phase::Route);
-    let mut filtering = Filtering::default();
-    let filtered = filter(exchange, &mut filtering, found, head).await;
-    filtering.keep(exchange);
-    if let Some(answer) = filtered? {
-        return settle::answer(exchange, client, head, &answer).await;
-    }
+    let target = match find_way(exchange, found, head).await? {
+        Passage::Target(at) => at,
+        Passage::Answer(answer) => return settle::answer(exchange, client, head, &answer).await,
+    };
     if head.grpc_web().is_some() {
         exchange.is_grpc.set(grpc::speaks_grpc(head));
         begin_body(exchange, head);
@@ -163,7 +156,7 @@ async fn run<T: Transport>(
     if let Some(max) = exchange.buffer_max().filter(|_| !head.framing().is_empty()) {
         Box::pin(read_whole(exchange, client, head, max)).await?;
     }
-    let to = destination(exchange, head)?;
+    let to = destination(exchange, target, head)?;
     *exchange.admission.borrow_mut() = to.ask_breaker(exchange.kit())?;
     let permit = admit(exchange, client, &to).await?;
     let mut passing = Passing { exchange, client: &mut *client, head, to: &to };
@@ -192,65 +185,9 @@ async fn run<T: Transport>(
     }
 }
 
-/// Shows the request to its filters, and chooses its target among them: gives the answer where one of them answers.
-async fn filter<'e, T: Transport>(
-    exchange: &'e Exchange<'_, T>,
-    filtering: &mut Filtering,
-    found: Result<Rc<LiveRoute<T>>, Failure>,
-    head: &mut RequestHead,
-) -> Result<Option<Answer<'e>>, Failure> {
-    // What this worker has no room for costs nobody anything.
-    let found = match found {
-        Err(failure @ Failure::LocalResource(_)) => return Err(failure),
-        found @ (Ok(_) | Err(_)) => found,
-    };
-    if let Some(answer) = filtering.apply(exchange, &exchange.listener.chain, head).await? {
-        return Ok(Some(answer));
-    }
-    let found = found?;
-    let route = &exchange.route.get_or_init(|| found).route;
-    exchange.account.note_route(route.label);
-    check_name(exchange, head)?;
-    if head.forwards_left() == Some(0) {
-        return Ok(Some(last_recipient(head)));
-    }
-    if let Some(answer) = filtering.apply(exchange, &route.chain, head).await? {
-        return Ok(Some(answer));
-    }
-    let at = if route.choice.is_single() { 0 } else { choose(exchange, route, head)? };
-    exchange.target.set(Some(at));
-    match route.targets.get(at) {
-        Some(target) => filtering.apply(exchange, &target.chain, head).await,
-        None => Err(Failure::NoRoute),
-    }
-}
-
-/// The target of the request, by the rules of its route or by chance.
-fn choose<T: Transport>(exchange: &Exchange<'_, T>, route: &Route, head: &RequestHead) -> Result<usize, Failure> {
-    route.choice.choose(head, exchange.kit().transport.random()).ok_or(Failure::NoEndpoints)
-}
-
-/// The answer to a request that may go no further (RFC 9110 §7.6.2). TRACE is not reflected: it would show what trusted hops added.
-fn last_recipient(head: &RequestHead) -> Answer<'static> {
-    let status = if head.method() == b"OPTIONS" { 204 } else { 405 };
-    Answer { status, fields: vec![(b"Allow", Cow::Borrowed(b"OPTIONS"))], body: Cow::Borrowed(b"") }
-}
-
 /// Chooses what is done with the request body, once filters have seen the head.
 fn begin_body<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) {
     exchange.body.borrow_mut().transform = Transform::of_request(head.grpc_web());
-}
-
-/// Refuses a misdirected request: the connection was accepted under the TLS policy of one name, and the host of the request
-/// has another policy, or the same name has another one since a reload (421, RFC 9110 §15.5.20).
-fn check_name<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> Result<(), Failure> {
-    let Some(tls) = &exchange.listener.tls else { return Ok(()) };
-    // A connection without TLS, from before a reload gave TLS to the listener, may carry no further request.
-    let facts = exchange.account.tls().ok_or(Failure::Misdirected)?;
-    let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
-    // What was shown has come to its end: a new connection must show something new.
-    let is_over = facts.client_until_s.is_some_and(|until_s| until_s <= unix_s(exchange.kit().transport.wall()));
-    if meant == Some(facts.policy) && !is_over { Ok(()) } else { Err(Failure::Misdirected) }
 }
 
 /// The bytes of a request's head, which the worker holds until the request is over: it may have to be sent again, and is recorded.
@@ -316,9 +253,12 @@ fn check_request<T: Transport>(
 }
 
 /// Where the request goes, in all its attempts.
-fn destination<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> Result<Destination<T>, Failure> {
-    let found = exchange.route.get().zip(exchange.target.get());
-    let (route, target) = found.ok_or(Failure::Internal("target"))?;
+fn destination<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    target: usize,
+    head: &RequestHead,
+) -> Result<Destination<T>, Failure> {
+    let route = exchange.route.get().ok_or(Failure::Internal("route"))?;
     let service = route.services.get(target).and_then(Option::as_ref).ok_or(Failure::NoRoute)?;
     let members = service.members();
     let patience = route.patience(target, &members.service);

@@ -56,7 +56,7 @@ pub(super) async fn settle<T: Transport>(
             }
             let handling = failure.handling();
             let is_grpc = exchange.is_grpc.get() && !handling.is_silent;
-            let refusal = exchange.refusal.get();
+            let refusal = exchange.filtered.get().and_then(|filtered| filtered.refusal.as_deref());
             let status = refusal.and_then(|refusal| refusal.status).unwrap_or(failure.row().status);
             account.put_status(if is_grpc { 200 } else { status });
             account.note_grpc_status(is_grpc.then(|| failure.grpc_status()));
@@ -67,7 +67,7 @@ pub(super) async fn settle<T: Transport>(
             let is_ours = matches!(failure, Failure::Internal(_));
             let keep_alive = may_keep_alive(exchange, head) && !handling.closes_client && !is_ours;
             let terms = terms(exchange, head, keep_alive);
-            let answer = failure_answer(failure, refusal.map(|refusal| &**refusal), &terms);
+            let answer = failure_answer(failure, refusal, &terms);
             if send(exchange, client, &answer, &terms).await.is_err() {
                 return After::Close;
             }

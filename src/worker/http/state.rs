@@ -48,6 +48,19 @@ pub(super) enum Ending {
     Tunnelled,
 }
 
+/// What filters found for one exchange: it holds for the answer, whoever gives it.
+#[derive(Debug, Default)]
+pub(super) struct Filtered {
+    /// What changes in fields, where that is more than the route changes for all.
+    pub edits: Option<Edits>,
+    /// The position of the target, where it came as far.
+    pub target: Option<usize>,
+    /// Why it is refused.
+    pub refusal: Option<Box<Refusal>>,
+    /// Its places among those in flight, given back with this.
+    pub _places: Vec<InFlightPlace>,
+}
+
 /// One request. All that changes in it belongs to one task, so cells do.
 #[derive(Debug)]
 pub(super) struct Exchange<'a, T: Transport> {
@@ -73,15 +86,9 @@ pub(super) struct Exchange<'a, T: Transport> {
     /// What the circuit breaker waits to hear.
     pub admission: RefCell<Option<Admission<T>>>,
     pub route: OnceCell<Rc<LiveRoute<T>>>,
-    /// The position of its target, once it is chosen.
-    pub target: Cell<Option<usize>>,
     pub service: OnceCell<Arc<Service>>,
-    /// What changes in the fields of this exchange, where that is more than its route changes for all.
-    pub own_edits: OnceCell<Box<Edits>>,
-    /// Its places among those in flight.
-    pub places: RefCell<Vec<InFlightPlace>>,
-    /// Why filters refused it.
-    pub refusal: OnceCell<Box<Refusal>>,
+    /// What its filters found, where it has any.
+    pub filtered: OnceCell<Box<Filtered>>,
     pub account: Account,
 }
 
@@ -99,7 +106,8 @@ impl<T: Transport> Exchange<'_, T> {
     /// What filters change in fields; what those of the listener change where there is no route.
     pub(super) fn edits(&self) -> &Edits {
         let of_route = || self.route.get().map(|route| &route.route.chain.edits);
-        self.own_edits.get().map(|edits| &**edits).or_else(of_route).unwrap_or(&self.listener.chain.edits)
+        let own = self.filtered.get().and_then(|filtered| filtered.edits.as_ref());
+        own.or_else(of_route).unwrap_or(&self.listener.chain.edits)
     }
 
     /// The largest request body, in bytes; `None` for no limit.
@@ -110,15 +118,18 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// Bytes of the request body that is to be read whole; `None` where it streams.
     pub(super) fn buffer_max(&self) -> Option<u64> {
-        self.chains().into_iter().filter_map(Chain::buffer).min()
+        self.chains()?.into_iter().filter_map(Chain::buffer).min()
     }
 
-    /// The chains of filters that it meets: of its listener, its route and its target.
-    pub(super) fn chains(&self) -> [&Chain; 3] {
+    /// The chains of filters that it meets, of its listener, its route and its target; `None` where none of them does anything but
+    /// what [`Self::edits`] says.
+    pub(super) fn chains(&self) -> Option<[&Chain; 3]> {
         const NONE: &Chain = &Chain::NONE;
+        let filtered = self.filtered.get()?;
         let route = self.route.get().map(|route| &*route.route);
-        let target = route.and_then(|route| route.targets.get(self.target.get()?));
-        [&self.listener.chain, route.map_or(NONE, |route| &route.chain), target.map_or(NONE, |target| &target.chain)]
+        let target = route.and_then(|route| route.targets.get(filtered.target?));
+        let of_route = route.map_or(NONE, |route| &route.chain);
+        Some([&self.listener.chain, of_route, target.map_or(NONE, |target| &target.chain)])
     }
 }
 

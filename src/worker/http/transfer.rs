@@ -55,8 +55,8 @@ pub(super) struct Transfer<'a, T: Transport> {
     pub worker: &'a Rc<Worker<T>>,
     pub listener: &'a Listener,
     pub edits: &'a Edits,
-    /// Of its listener, its route and its target.
-    pub chains: [&'a Chain; 3],
+    /// Of its listener, its route and its target, where one of them asks about answers.
+    pub chains: Option<[&'a Chain; 3]>,
     pub head: &'a RequestHead,
     /// The length of the request body, once all of it is held and the head does not say it.
     pub body_length: &'a Cell<Option<u64>>,
@@ -99,11 +99,12 @@ impl<T: Transport> Transfer<'_, T> {
 
     /// What filters change in this answer for what it says, and how it is compressed.
     pub(super) fn edits_of(&self, response: UpstreamResponse<'_>) -> (Option<FieldEdits>, Option<Compression>) {
+        let Some(chains) = self.chains else { return (None, None) };
         let UpstreamResponse { head, bytes } = response;
         let mut edits = None;
-        self.chains.iter().for_each(|chain| chain.on_response(head, bytes, &mut edits));
+        chains.iter().for_each(|chain| chain.on_response(head, bytes, &mut edits));
         // The one that is nearest to the upstream.
-        let compress = self.chains.iter().rev().find_map(|chain| chain.compress());
+        let compress = chains.iter().rev().find_map(|chain| chain.compress());
         let compression = compress.and_then(|compress| {
             let edits = edits.get_or_insert_default();
             let has_room = self.worker.compressions.get() < COMPRESSIONS_MAX;

@@ -1,0 +1,36 @@
+//! Percent-encoding (RFC 3986 §2.1).
+
+/// True for a byte that means the same whether it is encoded or not (RFC 3986 §2.3).
+#[must_use]
+pub const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// Appends a byte in its encoded form.
+pub fn put_percent(out: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+}
+
+/// Appends a text as one part of a URL: one segment of a path, or one value of a query.
+pub fn put_component(out: &mut Vec<u8>, text: &[u8]) {
+    for byte in text {
+        if is_unreserved(*byte) {
+            out.push(*byte);
+        } else {
+            put_percent(out, *byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_meaning_in_a_url_is_encoded() {
+        let mut out = Vec::new();
+        put_component(&mut out, b"a-._~Z9 /?&=%\xff");
+        assert_eq!(String::from_utf8(out).unwrap(), "a-._~Z9%20%2F%3F%26%3D%25%FF");
+    }
+}

@@ -1,0 +1,222 @@
+//! Finds the way of a request: its route, its target, and what the filters of its listener, its route and its target say of it.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use super::super::engine::Transport;
+use super::super::live::LiveRoute;
+use super::state::{Exchange, Filtered};
+use super::subrequest::ask;
+use crate::encode::subrequest::Subrequest;
+use crate::failure::Failure;
+use crate::filter::Chain;
+use crate::filter::context::{Answer, Context, Notes, Refusal, Verdict};
+use crate::filter::edits::Edits;
+use crate::filter::errand::{Errand, FoundOut, Question, ServiceReply};
+use crate::proto::h1::request::RequestHead;
+use crate::snapshot::Route;
+use crate::sys::clock::unix_s;
+
+/// Where a request goes next.
+pub(super) enum Passage<'e> {
+    /// Back to its client, with this answer.
+    Answer(Answer<'e>),
+    /// To the target at this position.
+    Target(usize),
+}
+
+/// Finds the way of a request. Its filters are asked where it has any, and what they find is kept.
+pub(super) async fn find_way<'e, T: Transport>(
+    exchange: &'e Exchange<'_, T>,
+    found: Result<Rc<LiveRoute<T>>, Failure>,
+    head: &mut RequestHead,
+) -> Result<Passage<'e>, Failure> {
+    match found {
+        Ok(found) if found.route.is_plain && exchange.listener.chain.has_no_effect() => {
+            let route = enter(exchange, found, head)?;
+            match last_recipient(head) {
+                Some(answer) => Ok(Passage::Answer(answer)),
+                None => choose(exchange, route, head).map(Passage::Target),
+            }
+        }
+        // What this worker has no room for costs nobody anything.
+        Err(failure @ Failure::LocalResource(_)) => Err(failure),
+        // Boxed, like all that is large and that not every request needs.
+        found @ (Ok(_) | Err(_)) => {
+            Box::pin(async move {
+                let mut filtering = Filtering::default();
+                let way = filtering.run(exchange, found, head).await;
+                filtering.keep(exchange);
+                way
+            })
+            .await
+        }
+    }
+}
+
+/// The route of the request, once it is known that the request may come to it.
+fn enter<'e, T: Transport>(
+    exchange: &'e Exchange<'_, T>,
+    found: Rc<LiveRoute<T>>,
+    head: &RequestHead,
+) -> Result<&'e Route, Failure> {
+    let route = &exchange.route.get_or_init(|| found).route;
+    exchange.account.note_route(route.label);
+    check_name(exchange, head)?;
+    Ok(route)
+}
+
+/// Refuses a misdirected request: the connection was accepted under the TLS policy of one name, and the host of the request
+/// has another policy, or the same name has another one since a reload (421, RFC 9110 §15.5.20).
+fn check_name<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead) -> Result<(), Failure> {
+    let Some(tls) = &exchange.listener.tls else { return Ok(()) };
+    // A connection without TLS, from before a reload gave TLS to the listener, may carry no further request.
+    let facts = exchange.account.tls().ok_or(Failure::Misdirected)?;
+    let meant = tls.policy(std::str::from_utf8(head.host()).ok()).map(|policy| policy.print);
+    // What was shown has come to its end: a new connection must show something new.
+    let is_over = facts.client_until_s.is_some_and(|until_s| until_s <= unix_s(exchange.kit().transport.wall()));
+    if meant == Some(facts.policy) && !is_over { Ok(()) } else { Err(Failure::Misdirected) }
+}
+
+/// The answer to a request that may go no further (RFC 9110 §7.6.2). TRACE is not reflected: it would show what trusted hops added.
+fn last_recipient(head: &RequestHead) -> Option<Answer<'static>> {
+    if head.forwards_left() != Some(0) {
+        return None;
+    }
+    let status = if head.method() == b"OPTIONS" { 204 } else { 405 };
+    Some(Answer { status, fields: vec![(b"Allow", Cow::Borrowed(b"OPTIONS"))], body: Cow::Borrowed(b"") })
+}
+
+/// The target of the request, by the rules of its route or by chance.
+fn choose<T: Transport>(exchange: &Exchange<'_, T>, route: &Route, head: &RequestHead) -> Result<usize, Failure> {
+    if route.choice.is_single() {
+        return Ok(0);
+    }
+    route.choice.choose(head, exchange.kit().transport.random()).ok_or(Failure::NoEndpoints)
+}
+
+/// What filters of one exchange have found so far.
+#[derive(Debug, Default)]
+struct Filtering {
+    notes: Notes,
+    target: Option<usize>,
+    refusal: Option<Box<Refusal>>,
+}
+
+impl Filtering {
+    /// Shows the request to the filters of its listener, its route and its target, which is chosen among them.
+    async fn run<'e, T: Transport>(
+        &mut self,
+        exchange: &'e Exchange<'_, T>,
+        found: Result<Rc<LiveRoute<T>>, Failure>,
+        head: &mut RequestHead,
+    ) -> Result<Passage<'e>, Failure> {
+        if let Some(answer) = self.apply(exchange, &exchange.listener.chain, head).await? {
+            return Ok(Passage::Answer(answer));
+        }
+        let route = enter(exchange, found?, head)?;
+        if let Some(answer) = last_recipient(head) {
+            return Ok(Passage::Answer(answer));
+        }
+        if let Some(answer) = self.apply(exchange, &route.chain, head).await? {
+            return Ok(Passage::Answer(answer));
+        }
+        let at = choose(exchange, route, head)?;
+        self.target = Some(at);
+        let target = route.targets.get(at).ok_or(Failure::NoRoute)?;
+        let answer = self.apply(exchange, &target.chain, head).await?;
+        Ok(answer.map_or(Passage::Target(at), Passage::Answer))
+    }
+
+    /// Shows the request to a chain: gives the answer where a filter answers it.
+    async fn apply<'c, T: Transport>(
+        &mut self,
+        exchange: &Exchange<'_, T>,
+        chain: &'c Chain,
+        head: &mut RequestHead,
+    ) -> Result<Option<Answer<'c>>, Failure> {
+        if chain.is_empty() {
+            return Ok(None);
+        }
+        let mut verdict = chain.on_request(head, &context(exchange, chain), &mut self.notes);
+        // Each filter asks once at most.
+        while let Verdict::Ask(errand) = verdict {
+            // Boxed, like all that is rare and large.
+            verdict = Box::pin(self.find_out(exchange, chain, head, errand)).await;
+        }
+        match verdict {
+            Verdict::Pass => Ok(None),
+            Verdict::Answer(answer) => Ok(Some(answer)),
+            Verdict::Refuse(refusal) => {
+                let failure = refusal.failure;
+                self.refusal = Some(refusal);
+                Err(failure)
+            }
+            Verdict::Ask(_) => Err(Failure::Internal("errand")),
+        }
+    }
+
+    /// Finds out what a filter asks, and goes on with its chain.
+    async fn find_out<'c, T: Transport>(
+        &mut self,
+        exchange: &Exchange<'_, T>,
+        chain: &'c Chain,
+        head: &mut RequestHead,
+        errand: Errand,
+    ) -> Verdict<'c> {
+        match errand {
+            Errand::Password { hash, password } => {
+                let is_right = exchange.worker.passwords.verify(exchange.kit(), hash, password).await;
+                let found = FoundOut::Password(is_right);
+                chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
+            }
+            Errand::Ask(question) => {
+                let Question { service, method, target, fields, body_max } = *question;
+                let request = Subrequest { method, target, host: None, fields, body: Vec::new() };
+                let reply = ask(exchange.worker, service, &request, body_max).await;
+                let told = reply.as_ref().map(|reply| ServiceReply {
+                    head: &reply.head,
+                    bytes: &reply.head_bytes,
+                    body: &reply.body,
+                    is_whole: reply.is_whole,
+                });
+                let found = FoundOut::Reply(told.map_err(|failure| *failure));
+                chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
+            }
+        }
+    }
+
+    /// Keeps what was found.
+    fn keep<T: Transport>(self, exchange: &Exchange<'_, T>) {
+        let Self { notes: Notes { edits: own, places, .. }, target, refusal } = self;
+        let of_listener = &exchange.listener.chain.edits;
+        let route = exchange.route.get().map(|route| &*route.route);
+        let of_target = route.and_then(|route| route.targets.get(target?)).map(|target| &target.chain.edits);
+        let is_alike =
+            own.is_empty() && of_target.is_none_or(Edits::is_empty) && (of_listener.is_empty() || route.is_none());
+        let edits = (!is_alike).then(|| {
+            let mut all = of_listener.clone();
+            let more = route.map(|route| &route.chain.edits).into_iter().chain(of_target);
+            more.cloned().chain([own]).for_each(|more| all.extend(more));
+            all
+        });
+        let _ = exchange.filtered.set(Box::new(Filtered { edits, target, refusal, _places: places }));
+    }
+}
+
+/// What filters know of the request beside its head.
+fn context<'e, T: Transport>(exchange: &'e Exchange<'_, T>, chain: &Chain) -> Context<'e> {
+    let transport = &exchange.kit().transport;
+    Context {
+        client: exchange.hop.client,
+        client_port: exchange.client_port,
+        scheme: exchange.hop.asked.scheme,
+        port: exchange.hop.asked.port,
+        is_trusted: exchange.hop.is_trusted,
+        tls: exchange.account.tls(),
+        route: exchange.route.get().map_or("", |route| &route.route.name),
+        request_id: exchange.hop.request_id,
+        now_us: transport.now_us(),
+        unix_s: if chain.reads_time() { u64::try_from(unix_s(transport.wall())).unwrap_or_default() } else { 0 },
+    }
+}
