@@ -24,6 +24,7 @@ use crate::upstream::gate::ServiceCounts;
 use crate::upstream::health::EndpointState;
 use crate::upstream::pick::HashRing;
 use crate::upstream::retry::Retry;
+use crate::upstream::sticky::StickyTokens;
 
 /// Everything that a worker knows of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -177,6 +178,8 @@ pub struct Service {
     pub tls: Option<Arc<ClientTls>>,
     /// The hash ring, where its balance hashes.
     pub ring: Option<Arc<HashRing>>,
+    /// What stands for its endpoints, where clients are kept with them.
+    pub tokens: Option<Arc<StickyTokens>>,
     /// Its requests, counted for the process.
     pub counts: Arc<ServiceCounts>,
 }

@@ -87,7 +87,11 @@ fn page() -> String {
     for failure in causes() {
         let row = failure.row();
         // Of an attempt only: what the client gets is the answer as it came.
-        let status = if failure == Failure::UpstreamStatus { "as it came".to_owned() } else { row.status.to_string() };
+        let status = if matches!(failure, Failure::UpstreamStatus | Failure::NoErrorPage(_)) {
+            "as it came".to_owned()
+        } else {
+            row.status.to_string()
+        };
         let again = retry_in_words(failure);
         let _ = writeln!(text, "| `{}` | {status} | {} | {} | {again} |", row.cause, row.token, row.meaning);
     }

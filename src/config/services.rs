@@ -17,6 +17,7 @@ use crate::upstream::gate::Limits;
 use crate::upstream::pick::Balance;
 use crate::upstream::retry::Retry;
 use crate::upstream::reuse::KeepAlive;
+use crate::upstream::sticky::{Sticky, StickyMode};
 
 /// A named group of endpoints that answer alike.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -35,6 +36,9 @@ pub struct ServiceSpec {
     /// How one of them is chosen: `"round_robin"`, `"least_requests"`, `"random"`, `"hash:client_ip"`, `"hash:header:NAME"`, `"hash:cookie:NAME"`.
     #[serde(default)]
     pub balance: Balance,
+    /// Keeps a client with its endpoint, by a cookie or a field that is made here; absent for no such rule.
+    #[serde(default)]
+    pub sticky: Option<Sticky>,
     /// Upstream connections that stay open between requests.
     #[serde(default)]
     pub keep_alive: KeepAlive,
@@ -94,6 +98,13 @@ impl ServiceSpec {
     #[must_use]
     pub fn leniency(&self) -> Leniency {
         Leniency::of(&self.lenient)
+    }
+
+    /// True where an endpoint is looked up by a hash.
+    #[must_use]
+    pub fn hashes(&self) -> bool {
+        let is_balanced = self.sticky.as_ref().is_some_and(|sticky| sticky.mode == StickyMode::Balanced);
+        is_balanced || self.balance.hashes()
     }
 
     /// True where its upstreams are, or may be, spoken to in HTTP/2.

@@ -91,6 +91,7 @@ mod tests {
             unresolved: None,
             tls: None,
             ring: None,
+            tokens: None,
             counts: Arc::default(),
         };
         snapshot.services.push(Arc::new(service(there)));

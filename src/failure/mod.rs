@@ -80,6 +80,8 @@ pub enum Failure {
     UpstreamUnsolicited,
     /// A status after which the service asks for another attempt (`retry.on_status`).
     UpstreamStatus,
+    /// The upstream answered with this status, whose page could not be had.
+    NoErrorPage(u16),
     /// The upstream asked for the length of a body that came in chunks, and all of it is held.
     UpstreamLengthRequired,
     /// The TLS handshake with the upstream failed; how.
@@ -198,7 +200,7 @@ pub enum Resource {
 }
 
 /// Every failure once, with an example of its detail.
-pub const ALL: [Failure; 57] = [
+pub const ALL: [Failure; 58] = [
     Failure::ClientHeaderTimeout,
     Failure::ClientBodyTimeout,
     Failure::ClientBadRequest("RULE"),
@@ -234,6 +236,7 @@ pub const ALL: [Failure; 57] = [
     Failure::StaleReuseLikely,
     Failure::UpstreamUnsolicited,
     Failure::UpstreamStatus,
+    Failure::NoErrorPage(500),
     Failure::UpstreamLengthRequired,
     Failure::UpstreamTls(TlsFault::Certificate("WHAT")),
     Failure::H2Refused,

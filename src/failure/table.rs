@@ -196,6 +196,10 @@ impl Failure {
                 "The upstream sent bytes that nobody asked for.",
                 "Bytes came from the upstream before the request was sent: a 408 for an idle connection, or an answer that nobody had asked for. The connection was discarded.",
                 "Look at what the upstream sends on idle connections."]),
+            Self::NoErrorPage(status) => row((status, 14), "error_page_failed", GONE, OURS, [
+                "The upstream answered with this status, and there is no page for it.",
+                "The service that `error_pages` names did not answer, or its page was longer than 1 MiB. The upstream's own answer was thrown away already.",
+                "Look at the service of the filter `error_pages`; or let the page be a `file`."]),
             Self::UpstreamStatus => row((502, 14), "upstream_status", "", Handling { retry: RetryClass::Status, ejection: Blame::ServerError, ..UPSTREAM }, [
                 "The upstream's own answer.",
                 "A status that `retry.on_status` lists, after the last attempt.",

@@ -9,6 +9,7 @@ use super::context::{Context, Notes, Verdict};
 use super::cors::CompiledCors;
 use super::edits::{Edits, FieldEdits};
 use super::errand::FoundOut;
+use super::error_pages::CompiledErrorPages;
 use super::forward_auth::CompiledForwardAuth;
 use super::grpc_web::GrpcWeb;
 use super::headers::FieldTemplates;
@@ -22,6 +23,7 @@ use super::shared::SharedParts;
 use super::upstream_fields::ResponseStep;
 use super::{add_prefix, strip_prefix};
 use crate::failure::Failure;
+use crate::label::Label;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::response::ResponseHead;
 
@@ -100,6 +102,8 @@ pub struct Chain {
     pub(super) compress: Option<Box<CompiledCompress>>,
     /// Bytes of a request body that is read whole; `None` where bodies stream.
     pub(super) buffer: Option<u64>,
+    /// Pages in the place of errors.
+    pub(super) pages: Vec<CompiledErrorPages>,
     pub(super) reads_time: bool,
     /// What all of them change in fields, whatever the request.
     pub edits: Edits,
@@ -113,6 +117,7 @@ impl Chain {
         on_response: Vec::new(),
         compress: None,
         buffer: None,
+        pages: Vec::new(),
         reads_time: false,
         edits: Edits::NONE,
     };
@@ -122,6 +127,10 @@ impl Chain {
     /// # Errors
     /// What is not there any more as it was, with what to do.
     pub fn claim(&self, shared: &mut SharedParts) -> Result<(), (String, String)> {
+        let is_there = |(name, label): (&str, Label)| {
+            shared.service(name).filter(|known| *known == label).map(drop).ok_or_else(|| no_service(name))
+        };
+        self.pages.iter().filter_map(CompiledErrorPages::service).try_for_each(is_there)?;
         for step in &self.steps {
             let zone = match step {
                 Step::RateLimit(limit) => limit.claim(shared),
@@ -225,7 +234,11 @@ impl Chain {
     /// True where nothing is done but what [`Self::edits`] says.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
-        self.is_empty() && self.on_response.is_empty() && self.compress.is_none() && self.buffer.is_none()
+        self.is_empty()
+            && self.on_response.is_empty()
+            && self.compress.is_none()
+            && self.buffer.is_none()
+            && self.pages.is_empty()
     }
 
     /// True where nothing is done at all.
@@ -244,6 +257,12 @@ impl Chain {
     #[must_use]
     pub const fn reads_time(&self) -> bool {
         self.reads_time
+    }
+
+    /// The pages that go in the place of an answer of this status.
+    #[must_use]
+    pub fn pages_for(&self, status: u16) -> Option<&CompiledErrorPages> {
+        self.pages.iter().find(|pages| pages.is_for(status))
     }
 
     /// Bytes of a request body that is read whole; `None` where bodies stream.

@@ -57,6 +57,19 @@ impl<'a> FilterPlace<'a> {
 
     /// A text with variables, and with the groups of an expression that has so many.
     pub fn template(&mut self, text: &str, groups: usize) -> Option<Template> {
+        let template = self.any_template(text, groups)?;
+        if template.reads_status() {
+            self.fault("nobody knows the `{status}` of the answer here", "it is for `path` of `error_pages`");
+        }
+        Some(template)
+    }
+
+    /// The path of a page, which may have the status of the answer in it.
+    pub fn page_path(&mut self, text: &str) -> Option<Template> {
+        self.any_template(text, 0)
+    }
+
+    fn any_template(&mut self, text: &str, groups: usize) -> Option<Template> {
         let parsed = match foreign_syntax(text) {
             Some(what) => Err((what, "leave it out, or write the text that is meant".to_owned())),
             None => Template::parse(text, groups),

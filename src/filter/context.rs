@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::counters::in_flight::InFlightPlace;
 use super::edits::Edits;
-use super::errand::Errand;
+use super::errand::{Errand, OthersAnswer};
 use crate::failure::Failure;
 use crate::proto::h1::encode::put_request_id;
 use crate::proto::h1::request::RequestHead;
@@ -110,9 +110,6 @@ pub struct Refusal {
     /// Fields and body in place of those that would tell of the failure: what somebody else says about it.
     pub replaces: Option<OthersAnswer>,
 }
-
-/// Fields and body of an answer that is not ours.
-pub type OthersAnswer = (Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>);
 
 impl Default for Refusal {
     fn default() -> Self {

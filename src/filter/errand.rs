@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::failure::Failure;
 use crate::label::Label;
+use crate::proto::h1::field::{Known, KnownSet};
 use crate::proto::h1::response::ResponseHead;
 
 /// What must be found out.
@@ -55,4 +56,23 @@ pub struct ServiceReply<'r> {
     pub body: &'r [u8],
     /// True where that is all of it.
     pub is_whole: bool,
+}
+
+/// Fields and body of an answer that is not ours.
+pub type OthersAnswer = (Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>);
+
+impl ServiceReply<'_> {
+    /// What a client gets of it: all but what is of its connection.
+    #[must_use]
+    pub fn answer(&self) -> OthersAnswer {
+        const OF_CONNECTION: KnownSet =
+            KnownSet::of(&[Known::ContentLength, Known::Date]).with(KnownSet::HOP_BY_HOP, true);
+        let passing =
+            self.head.fields(self.bytes).filter(|(field, ..)| !OF_CONNECTION.has(field.known) && !field.nominated);
+        // A part of a body must not look like the whole.
+        let is_kept = |name: &[u8]| self.is_whole || !name.eq_ignore_ascii_case(b"content-encoding");
+        let passing = passing.filter(|(_, name, _)| is_kept(name));
+        let body = if self.is_whole { self.body } else { b"" };
+        (passing.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect(), body.to_vec())
+    }
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
-use super::context::{Answer, Context, Notes, OthersAnswer, Refusal, Verdict};
+use super::context::{Answer, Context, Notes, Refusal, Verdict};
 use super::errand::{Errand, FoundOut, Question, ServiceReply};
 use super::headers::check_name;
 use super::template::{Template, Values, Within};
@@ -213,7 +213,7 @@ impl CompiledForwardAuth {
         Verdict::Refuse(Box::new(Refusal {
             failure,
             status: Some(status).filter(|status| *status >= 300),
-            replaces: Some(answer_of(reply)),
+            replaces: Some(reply.answer()),
             ..Refusal::default()
         }))
     }
@@ -271,16 +271,4 @@ fn named(reply: &ServiceReply<'_>, name: &[u8]) -> impl Iterator<Item = Vec<u8>>
         .fields(reply.bytes)
         .filter(move |(_, own, _)| own.eq_ignore_ascii_case(name))
         .map(|(_, _, value)| value.to_vec())
-}
-
-/// What the client gets of the answer: all but what is of its connection.
-fn answer_of(reply: &ServiceReply<'_>) -> OthersAnswer {
-    const OF_CONNECTION: KnownSet = KnownSet::of(&[Known::ContentLength, Known::Date]).with(KnownSet::HOP_BY_HOP, true);
-    let passing =
-        reply.head.fields(reply.bytes).filter(|(field, ..)| !OF_CONNECTION.has(field.known) && !field.nominated);
-    // A part of a body must not look like the whole.
-    let is_kept = |name: &[u8]| reply.is_whole || !name.eq_ignore_ascii_case(b"content-encoding");
-    let passing = passing.filter(|(_, name, _)| is_kept(name));
-    let body = if reply.is_whole { reply.body } else { b"" };
-    (passing.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect(), body.to_vec())
 }

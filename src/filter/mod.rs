@@ -19,6 +19,7 @@ pub mod counters;
 pub mod edits;
 pub mod encoder;
 pub mod errand;
+pub mod error_pages;
 mod foreign;
 pub mod forward_auth;
 pub mod grpc_web;
@@ -53,6 +54,7 @@ use compile::FilterPlace;
 use compress::Compress;
 use concurrency_limit::ConcurrencyLimit;
 use cors::Cors;
+use error_pages::ErrorPages;
 use forward_auth::ForwardAuth;
 use headers::HeaderEdit;
 use hsts::Hsts;
@@ -108,6 +110,8 @@ pub enum Filter {
     Compress(Compress),
     /// Reads request bodies whole, and sends them with their length.
     Buffer(Buffer),
+    /// Puts pages in the place of answers that are errors.
+    ErrorPages(ErrorPages),
     /// Changes where `Location` and `Refresh` of the upstream lead.
     LocationRewrite(LocationRewrite),
     /// Changes cookies that the upstream sets.
@@ -121,19 +125,27 @@ pub enum Filter {
 impl Filter {
     /// The bytes that it names.
     pub fn materials(&self) -> impl Iterator<Item = &Material> {
-        let (password_file, token_files) = if let Self::BasicAuth(auth) = self {
+        let (first, second) = if let Self::BasicAuth(auth) = self {
             (auth.file.as_ref(), None)
         } else if let Self::Jwt(jwt) = self {
-            (None, Some(jwt.keys.iter().chain(&jwt.secret)))
+            (jwt.keys.as_ref(), jwt.secret.as_ref())
+        } else if let Self::ErrorPages(pages) = self {
+            (pages.file.as_ref(), None)
         } else {
             (None, None)
         };
-        password_file.into_iter().chain(token_files.into_iter().flatten())
+        first.into_iter().chain(second)
     }
 
     /// The services that it asks.
     pub fn services(&self) -> impl Iterator<Item = &str> {
-        let asked = if let Self::ForwardAuth(auth) = self { Some(&*auth.service) } else { None };
+        let asked = if let Self::ForwardAuth(auth) = self {
+            Some(&*auth.service)
+        } else if let Self::ErrorPages(pages) = self {
+            pages.service.as_deref()
+        } else {
+            None
+        };
         asked.into_iter()
     }
 
@@ -191,6 +203,10 @@ impl Filter {
                 let bytes = filter.compile(place);
                 chain.buffer = bytes.into_iter().chain(chain.buffer).min();
                 chain.check_bodies(place);
+                None
+            }
+            Self::ErrorPages(filter) => {
+                chain.pages.extend(filter.compile(place));
                 None
             }
             Self::LocationRewrite(filter) => {

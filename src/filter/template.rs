@@ -50,10 +50,11 @@ enum Variable {
     Route,
     RequestId,
     UnixSeconds,
+    Status,
 }
 
 /// Every variable as it is written, for messages and documentation.
-pub const VARIABLES: [&str; 19] = [
+pub const VARIABLES: [&str; 20] = [
     "{scheme}",
     "{host}",
     "{authority}",
@@ -73,6 +74,7 @@ pub const VARIABLES: [&str; 19] = [
     "{route}",
     "{request_id}",
     "{unix_seconds}",
+    "{status}",
 ];
 
 /// What the variables of a request stand for.
@@ -86,19 +88,21 @@ pub struct Values<'a> {
     pub groups: Option<&'a Captures<'a>>,
     /// What filters before this one changed in its fields.
     pub edits: Option<&'a FieldEdits>,
+    /// The status of its answer, where that is known.
+    pub status: Option<u16>,
 }
 
 impl<'a> Values<'a> {
     /// Without groups.
     #[must_use]
     pub const fn of(head: &'a RequestHead, context: &'a Context<'a>) -> Self {
-        Self { head, context, groups: None, edits: None }
+        Self { head, context, groups: None, edits: None, status: None }
     }
 
     /// Behind filters that changed fields: a field is what they made of it.
     #[must_use]
     pub const fn behind(head: &'a RequestHead, context: &'a Context<'a>, notes: &'a Notes) -> Self {
-        Self { head, context, groups: None, edits: Some(&notes.edits.request) }
+        Self { head, context, groups: None, edits: Some(&notes.edits.request), status: None }
     }
 
     /// The value of a field as it stands now.
@@ -160,6 +164,12 @@ impl Template {
     #[must_use]
     pub fn reads_time(&self) -> bool {
         self.0.iter().any(|part| matches!(part, TemplatePart::Variable(Variable::UnixSeconds)))
+    }
+
+    /// True where it has the status of the answer in it.
+    #[must_use]
+    pub fn reads_status(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, TemplatePart::Variable(Variable::Status)))
     }
 
     /// Appends the text for a request.
@@ -250,6 +260,7 @@ impl Variable {
             ("route", None) => Self::Route,
             ("request_id", None) => Self::RequestId,
             ("unix_seconds", None) => Self::UnixSeconds,
+            ("status", None) => Self::Status,
             _ => return None,
         })
     }
@@ -296,6 +307,7 @@ impl Variable {
             Self::Route => out.extend_from_slice(context.route.as_bytes()),
             Self::RequestId => context.put_request_id(out, head),
             Self::UnixSeconds => number(out, context.unix_s),
+            Self::Status => values.status.iter().for_each(|status| number(out, u64::from(*status))),
         }
     }
 }

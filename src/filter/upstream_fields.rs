@@ -7,6 +7,7 @@ use super::compile::FilterPlace;
 use super::edits::FieldEdits;
 use super::headers::check_value;
 use crate::proto::h1::response::ResponseHead;
+use crate::proto::h1::set_cookie::SameSite;
 
 /// What `Location` and `Refresh` of the upstream begin with, and what the client gets instead.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -44,30 +45,6 @@ pub struct Replacement {
     pub from: String,
     /// What is said instead.
     pub to: String,
-}
-
-/// To whom a cookie is sent (RFC 6265bis §5.6.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SameSite {
-    /// To requests of the same site alone.
-    Strict,
-    /// And where a link leads here.
-    Lax,
-    /// To all.
-    None,
-}
-
-impl SameSite {
-    /// As a cookie says it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Strict => "Strict",
-            Self::Lax => "Lax",
-            Self::None => "None",
-        }
-    }
 }
 
 /// Changes to an answer that depend on what it says.

@@ -49,13 +49,22 @@ impl TargetChoice {
     /// The position of the target; `None` where all weights are 0. `random` is uniform over `u64`.
     #[must_use]
     pub fn choose(&self, head: &RequestHead, random: u64) -> Option<usize> {
+        self.by_rule(head).or_else(|| self.by_weight(random))
+    }
+
+    /// The position of the target that a rule says.
+    #[must_use]
+    pub fn by_rule(&self, head: &RequestHead) -> Option<usize> {
         let fits = |rule: &&CanaryTest| match &rule.by {
             CanaryBy::Header(name) => head.value(name).is_some_and(|value| rule.test.passes(&value)),
             CanaryBy::Cookie(name) => cookie(head, name).is_some_and(|value| rule.test.passes(value)),
         };
-        if let Some(rule) = self.rules.iter().find(fits) {
-            return Some(rule.target);
-        }
+        self.rules.iter().find(fits).map(|rule| rule.target)
+    }
+
+    /// The position of a target by weight; `None` where all weights are 0. `random` is uniform over `u64`.
+    #[must_use]
+    pub fn by_weight(&self, random: u64) -> Option<usize> {
         let mut left = u64::try_from((u128::from(random) * u128::from(self.total)) >> 64).unwrap_or(0);
         self.weights.iter().position(|weight| {
             let is_it = left < u64::from(*weight);

@@ -10,4 +10,5 @@ pub mod health;
 pub mod pick;
 pub mod retry;
 pub mod reuse;
+pub mod sticky;
 pub mod trouble;

@@ -31,6 +31,15 @@ pub enum Balance {
 }
 
 impl Balance {
+    /// True where it looks an endpoint up by a hash.
+    #[must_use]
+    pub const fn hashes(&self) -> bool {
+        match self {
+            Self::HashClientIp | Self::HashHeader(_) | Self::HashCookie(_) => true,
+            Self::RoundRobin | Self::LeastRequests | Self::Random => false,
+        }
+    }
+
     /// The hash that keeps a client with an endpoint; 0 where the balance does not hash.
     #[must_use]
     pub fn hash(&self, head: &RequestHead, client: IpAddr) -> u64 {

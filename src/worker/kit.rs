@@ -45,6 +45,11 @@ pub(crate) struct Kit<T: Transport> {
 }
 
 impl<T: Transport> Kit<T> {
+    /// A random number, uniform over `u128`.
+    pub(crate) fn random_u128(&self) -> u128 {
+        u128::from(self.transport.random()) << 64 | u128::from(self.transport.random())
+    }
+
     /// The tools, and the task of their timers.
     #[must_use]
     pub(crate) fn new(transport: T, worker: usize, bells: Bells) -> Rc<Self> {

@@ -14,6 +14,7 @@ use crate::snapshot::{Address, Endpoint, Service};
 use crate::units::EndpointAddress;
 use crate::upstream::gate::ServiceCounts;
 use crate::upstream::pick::{Balance, HashRing};
+use crate::upstream::sticky::{Sticky, StickyTokens};
 
 /// One service; the one from before where nothing of it changed.
 pub(super) fn service(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ServiceSpec>) -> Arc<Service> {
@@ -35,7 +36,11 @@ pub(super) fn service(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<Servic
     Arc::new(Service {
         name: before.map_or_else(|| name.into(), |before| Arc::clone(&before.name)),
         label,
-        ring: ring(&spec.balance, &endpoints),
+        ring: ring(spec, &endpoints),
+        tokens: spec.sticky.as_ref().map(|_| {
+            let addresses = endpoints.iter().map(|endpoint| &endpoint.address);
+            Arc::new(StickyTokens::new(name, addresses))
+        }),
         spec: Arc::clone(spec),
         endpoints,
         unresolved,
@@ -105,6 +110,9 @@ fn check(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, endpoints: 
         let what = format!("`{name}` is not a host");
         compiler.problem(&format!("{key}.host"), what, "write \"keep\", \"endpoint\", or host[:port]");
     }
+    for (field, what, remedy) in spec.sticky.iter().flat_map(Sticky::faults) {
+        compiler.problem(&format!("{key}.sticky.{field}"), what, remedy);
+    }
     resilience::check_window(compiler, key, spec.http2_window_max);
     resilience::check_retry(compiler, key, &spec.retry);
     resilience::check_ejection(compiler, key, &spec.ejection);
@@ -123,19 +131,14 @@ fn check(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, endpoints: 
     resilience::check_health(compiler, key, health);
 }
 
-/// Points for the balances that look up a hash.
-fn ring(balance: &Balance, endpoints: &[Endpoint]) -> Option<Arc<HashRing>> {
-    let points = || {
-        HashRing::new(endpoints.iter().map(|endpoint| {
-            let name = match &endpoint.address {
-                Address::Tcp(address) => address.to_string(),
-                Address::Unix(path) => path.display().to_string(),
-            };
-            (name, endpoint.weight)
-        }))
+/// Points for a service that looks up a hash.
+fn ring(spec: &ServiceSpec, endpoints: &[Endpoint]) -> Option<Arc<HashRing>> {
+    let point = |endpoint: &Endpoint| {
+        let name = match &endpoint.address {
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(path) => path.display().to_string(),
+        };
+        (name, endpoint.weight)
     };
-    match balance {
-        Balance::HashClientIp | Balance::HashCookie(_) | Balance::HashHeader(_) => Some(Arc::new(points())),
-        Balance::RoundRobin | Balance::LeastRequests | Balance::Random => None,
-    }
+    spec.hashes().then(|| Arc::new(HashRing::new(endpoints.iter().map(point))))
 }

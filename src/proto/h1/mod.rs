@@ -18,6 +18,7 @@ pub mod request;
 pub mod response;
 pub mod rules;
 pub mod scan;
+pub mod set_cookie;
 pub mod target;
 
 /// The value of a hexadecimal digit.

@@ -26,6 +26,8 @@ pub(super) struct FinalHead {
     pub is_upgrade: bool,
     pub binds: bool,
     pub compression: Option<Compression>,
+    /// A page goes in its place: nothing of it was encoded.
+    pub is_replaced: bool,
 }
 
 /// What a head in the inbox was.
@@ -70,16 +72,20 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         let admission = admission.as_mut().map(|admission| (admission, took_ms));
         outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission);
         account.enter(Phase::Body);
-        let (edits, compression) = transfer.edits_of(response);
+        let is_replaced = !is_upgrade && transfer.is_replaced(parsed.status());
+        let (edits, compression) = if is_replaced { (None, None) } else { transfer.edits_of(response) };
         let terms = terms(transfer, response, compression.is_some());
-        self.put_final(response, &terms, edits.as_ref())?;
+        if !is_replaced {
+            self.put_final(response, &terms, edits.as_ref())?;
+        }
         let word = UpstreamWord {
             keeps_alive: parsed.keeps_alive(),
             idle_s_max: parsed.idle_s_max(),
             requests_max: parsed.requests_max(),
         };
         let binds = transfer.head.binds_connection() || parsed.binds_connection(bytes);
-        Ok(HeadKind::Final(FinalHead { framing: parsed.framing(), terms, word, is_upgrade, binds, compression }))
+        let framing = parsed.framing();
+        Ok(HeadKind::Final(FinalHead { framing, terms, word, is_upgrade, binds, compression, is_replaced }))
     }
 
     fn put_final(

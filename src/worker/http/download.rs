@@ -20,7 +20,9 @@ use crate::encode::wire::Wire;
 use crate::failure::{Failure, Resource};
 use crate::filter::encoder::BodyEncoder;
 use crate::filter::transform::Transform;
-use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, JOINED_SEND_BYTES_MAX};
+use crate::limits::{
+    ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, DRAIN_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, JOINED_SEND_BYTES_MAX,
+};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
@@ -82,6 +84,10 @@ impl<T: Transport> Download<'_, T> {
         let transfer = self.transfer;
         let Transfer { account, progress, .. } = *transfer;
         let head = self.receive_final_head(receiver, inbox).await?;
+        if head.is_replaced {
+            let is_whole = self.discard(receiver, inbox, head.framing).await;
+            return Ok(Delivered::Replaced { word: self.word(&head, is_whole), binds: head.binds });
+        }
         progress.ends_at_close.set(head.terms.framing == Framing::UntilClose);
         if head.is_upgrade {
             if let Err(failure) = judge::await_sent(transfer, self.deadline).await {
@@ -143,11 +149,39 @@ impl<T: Transport> Download<'_, T> {
                 }
             }
         }
-        let is_sent = progress.upload.get() == UploadState::Sent;
-        let is_read = !transfer.head.has_unusual_body() || transfer.spec().keep_alive.unusual_bodies;
-        let word = UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent && is_read, ..head.word };
         let keep_alive = head.terms.persistence != Persistence::Close;
-        Ok(Delivered::Response { keep_alive, word, binds: head.binds })
+        Ok(Delivered::Response { keep_alive, word: self.word(&head, true), binds: head.binds })
+    }
+
+    /// What holds of the upstream's connection. It cannot be kept where the request was not sent to its end, or the answer not read.
+    fn word(&self, head: &FinalHead, is_whole: bool) -> UpstreamWord {
+        let transfer = self.transfer;
+        let is_sent = transfer.progress.upload.get() == UploadState::Sent;
+        let is_read = !transfer.head.has_unusual_body() || transfer.spec().keep_alive.unusual_bodies;
+        UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent && is_read && is_whole, ..head.word }
+    }
+
+    /// Reads a body that nobody gets, so that its connection can be kept; true where that was all of it.
+    async fn discard(&mut self, receiver: &mut Inlet<T>, inbox: &mut Vec<u8>, framing: Framing) -> bool {
+        let transfer = self.transfer;
+        let body_ms = transfer.to.timeouts().body.limit_ms();
+        let mut decoder = BodyDecoder::new(BodyOf::Response, framing);
+        let (mut left, mut trailers) = (DRAIN_BYTES_MAX, Vec::new());
+        loop {
+            while !inbox.is_empty() && !decoder.is_done() {
+                let Ok(piece) = decoder.decode(inbox, &mut trailers) else { return false };
+                inbox.drain(..piece.consumed);
+                left = left.saturating_sub(piece.consumed as u64);
+            }
+            if decoder.is_done() || left == 0 || transfer.progress.upload.get() != UploadState::Sent {
+                return decoder.is_done();
+            }
+            transfer.make_room_for_body(inbox, decoder.bytes_left(), transfer.account.received_bytes());
+            match self.deadline.wait(Timeout::UpstreamBody, body_ms, receive(receiver, inbox)).await {
+                Ok(Ok(bytes)) if bytes > 0 => self.note_received(bytes),
+                Ok(_) | Err(_) => return false,
+            }
+        }
     }
 
     /// From here on there is no other answer, and no other attempt.

@@ -58,7 +58,7 @@ pub(super) async fn exchange<T: Transport>(
     let listener: ListenerRef = slot.listener();
     let kit = &worker.kit;
     let heads = HeadBytes::of(kit, head);
-    let request_id = u128::from(kit.transport.random()) << 64 | u128::from(kit.transport.random());
+    let request_id = kit.random_u128();
     let hop = hop((peer.address, tls.as_deref()), &listener, head, request_id);
     let facts = (hop.client, tls.clone());
     let exchange = Exchange {
@@ -176,6 +176,11 @@ async fn run<T: Transport>(
             }
             Ok(Ending::Answered(keep_alive))
         }
+        Delivered::Replaced { word, binds } => {
+            bound::release(exchange, &to, &permit, upstream, (word, binds));
+            drop(permit);
+            Box::pin(settle::answer_with_page(exchange, client, head)).await
+        }
         // Boxed, like all that is rare and large: a task takes the memory of the largest future that it awaits in place.
         Delivered::Upgrade => {
             let ended = Box::pin(tunnel(exchange, client, &mut upstream.link, to.timeouts())).await;
@@ -263,12 +268,13 @@ fn destination<T: Transport>(
     let members = service.members();
     let patience = route.patience(target, &members.service);
     let spec = &members.service.spec;
-    let hash = spec.balance.hash(head, exchange.hop.client);
+    let tie = exchange.tie(&members.service, head);
+    let hash = tie.hash().unwrap_or_else(|| spec.balance.hash(head, exchange.hop.client));
     let deadline_ms = if exchange.is_grpc.get() { grpc::timeout_ms(head) } else { None };
     let timeouts = patience.as_ref().map_or(&spec.timeouts, |own| &own.timeouts);
     let total_ms = timeouts.total.limit_ms().into_iter().chain(deadline_ms).min();
     let total_at_ms = total_ms.map(|ms| exchange.kit().transport.coarse_ms() + ms);
-    let to = Destination { patience, ..Destination::new(service, hash, total_at_ms) };
+    let to = Destination { patience, tie, ..Destination::new(service, hash, total_at_ms) };
     exchange.account.note_service(to.snapshot().label);
     let _ = exchange.service.set(Arc::clone(to.snapshot()));
     Ok(to)

@@ -15,6 +15,7 @@ mod duplex;
 mod exchange;
 mod held;
 mod judge;
+mod pages;
 mod progress;
 pub mod serve;
 mod session;

@@ -1,5 +1,6 @@
 //! Ends an exchange: the one place where a failure becomes an answer, and what becomes of the connection.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use super::super::engine::{Transmit as _, Transport, receive};
@@ -7,6 +8,7 @@ use super::super::time::timer::Deadline;
 use super::super::wire::link::Link;
 use super::super::wire::send::{SendFault, SendTerms, send_all};
 use super::super::wire::tls::early::Early;
+use super::pages;
 use super::state::{After, Ending, Exchange};
 use crate::encode::answer::{AnswerTerms, body, failure_answer, h2_answer, put_answer};
 use crate::encode::wire::Wire;
@@ -31,6 +33,22 @@ pub(super) async fn answer<T: Transport>(
     exchange.account.put_status(answer.status);
     send(exchange, client, answer, &terms(exchange, head, keep_alive)).await?;
     Ok(Ending::Answered(keep_alive))
+}
+
+/// Answers with the page for the error that the upstream answered, which was not passed on.
+///
+/// # Errors
+/// There is no page after all; or the client did not take it.
+pub(super) async fn answer_with_page<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &mut Link<T>,
+    head: &RequestHead,
+) -> Result<Ending, Failure> {
+    let status = exchange.account.status();
+    let page = pages::page(exchange, head, status).await.ok_or(Failure::NoErrorPage(status))?;
+    let mut own = Answer { status, fields: Vec::new(), body: Cow::Borrowed(b"") };
+    page.replace(&mut own);
+    answer(exchange, client, head, &own).await
 }
 
 /// Turns the outcome into what becomes of the client's connection: the one place where a failure is answered.
@@ -58,6 +76,12 @@ pub(super) async fn settle<T: Transport>(
             let is_grpc = exchange.is_grpc.get() && !handling.is_silent;
             let refusal = exchange.filtered.get().and_then(|filtered| filtered.refusal.as_deref());
             let status = refusal.and_then(|refusal| refusal.status).unwrap_or(failure.row().status);
+            let page = if is_grpc || handling.is_silent || matches!(failure, Failure::NoErrorPage(_)) {
+                None
+            } else {
+                Box::pin(pages::page(exchange, head, status)).await
+            };
+            let status = page.as_ref().map_or(status, |page| page.status);
             account.put_status(if is_grpc { 200 } else { status });
             account.note_grpc_status(is_grpc.then(|| failure.grpc_status()));
             if handling.is_silent || exchange.progress.is_sending.get() {
@@ -67,7 +91,8 @@ pub(super) async fn settle<T: Transport>(
             let is_ours = matches!(failure, Failure::Internal(_));
             let keep_alive = may_keep_alive(exchange, head) && !handling.closes_client && !is_ours;
             let terms = terms(exchange, head, keep_alive);
-            let answer = failure_answer(failure, refusal, &terms);
+            let mut answer = failure_answer(failure, refusal, &terms);
+            page.iter().for_each(|page| page.replace(&mut answer));
             if send(exchange, client, &answer, &terms).await.is_err() {
                 return After::Close;
             }

@@ -25,7 +25,9 @@ use crate::filter::Chain;
 use crate::filter::context::Refusal;
 use crate::filter::counters::in_flight::InFlightPlace;
 use crate::filter::edits::Edits;
+use crate::proto::h1::request::RequestHead;
 use crate::snapshot::{Listener, Service};
+use crate::upstream::sticky::Tie;
 
 /// What becomes of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,12 @@ impl<T: Transport> Exchange<'_, T> {
     pub(super) fn body_max(&self) -> Option<u64> {
         let of_route = self.route.get().and_then(|route| route.route.body_max);
         of_route.unwrap_or(self.listener.spec.body_max).limit_bytes()
+    }
+
+    /// What ties the request to an endpoint of this service.
+    pub(super) fn tie(&self, service: &Service, head: &RequestHead) -> Tie {
+        let rule = service.spec.sticky.as_ref().zip(service.tokens.as_ref());
+        rule.map_or(Tie::None, |(sticky, tokens)| sticky.tie(tokens, head, || self.kit().random_u128()))
     }
 
     /// Bytes of the request body that is to be read whole; `None` where it streams.

@@ -35,6 +35,13 @@ pub(super) enum Delivered {
         /// True where its connection is authenticated as this client's.
         binds: bool,
     },
+    /// The answer was read as far as was worth it and not passed on, for a page goes in its place.
+    Replaced {
+        /// As of a response.
+        word: UpstreamWord,
+        /// As of a response.
+        binds: bool,
+    },
     /// The 101 went to the client.
     Upgrade,
 }
@@ -99,18 +106,34 @@ impl<T: Transport> Transfer<'_, T> {
 
     /// What filters change in this answer for what it says, and how it is compressed.
     pub(super) fn edits_of(&self, response: UpstreamResponse<'_>) -> (Option<FieldEdits>, Option<Compression>) {
-        let Some(chains) = self.chains else { return (None, None) };
-        let UpstreamResponse { head, bytes } = response;
-        let mut edits = None;
-        chains.iter().for_each(|chain| chain.on_response(head, bytes, &mut edits));
+        let mut edits: Option<FieldEdits> = None;
+        let compression = self.chains.and_then(|chains| self.note_edits(chains, response, &mut edits));
+        if let Some((name, value)) = self.to.sticky_line(self.permit.at, self.is_secure) {
+            edits.get_or_insert_default().add(name.as_bytes(), value.into_bytes());
+        }
+        (edits, compression)
+    }
+
+    fn note_edits(
+        &self,
+        chains: [&Chain; 3],
+        UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
+        edits: &mut Option<FieldEdits>,
+    ) -> Option<Compression> {
+        chains.iter().for_each(|chain| chain.on_response(head, bytes, edits));
         // The one that is nearest to the upstream.
         let compress = chains.iter().rev().find_map(|chain| chain.compress());
-        let compression = compress.and_then(|compress| {
+        compress.and_then(|compress| {
             let edits = edits.get_or_insert_default();
             let has_room = self.worker.compressions.get() < COMPRESSIONS_MAX;
             compress.on_response(self.head, (head, bytes), edits, has_room)
-        });
-        (edits, compression)
+        })
+    }
+
+    /// True where a page goes in the place of an answer of this status.
+    pub(super) fn is_replaced(&self, status: u16) -> bool {
+        let has_page = |chains: [&Chain; 3]| chains.iter().any(|chain| chain.pages_for(status).is_some());
+        status >= 400 && !self.is_grpc && self.chains.is_some_and(has_page)
     }
 
     /// All that changes in an answer.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::super::engine::Transport;
 use super::super::live::LiveRoute;
+use super::super::upstreams::service::LiveService;
 use super::state::{Exchange, Filtered};
 use super::subrequest::ask;
 use crate::encode::subrequest::Subrequest;
@@ -14,7 +15,6 @@ use crate::filter::context::{Answer, Context, Notes, Refusal, Verdict};
 use crate::filter::edits::Edits;
 use crate::filter::errand::{Errand, FoundOut, Question, ServiceReply};
 use crate::proto::h1::request::RequestHead;
-use crate::snapshot::Route;
 use crate::sys::clock::unix_s;
 
 /// Where a request goes next.
@@ -33,10 +33,10 @@ pub(super) async fn find_way<'e, T: Transport>(
 ) -> Result<Passage<'e>, Failure> {
     match found {
         Ok(found) if found.route.is_plain && exchange.listener.chain.has_no_effect() => {
-            let route = enter(exchange, found, head)?;
+            let live = enter(exchange, found, head)?;
             match last_recipient(head) {
                 Some(answer) => Ok(Passage::Answer(answer)),
-                None => choose(exchange, route, head).map(Passage::Target),
+                None => choose(exchange, live, head).map(Passage::Target),
             }
         }
         // What this worker has no room for costs nobody anything.
@@ -59,11 +59,11 @@ fn enter<'e, T: Transport>(
     exchange: &'e Exchange<'_, T>,
     found: Rc<LiveRoute<T>>,
     head: &RequestHead,
-) -> Result<&'e Route, Failure> {
-    let route = &exchange.route.get_or_init(|| found).route;
-    exchange.account.note_route(route.label);
+) -> Result<&'e LiveRoute<T>, Failure> {
+    let live = exchange.route.get_or_init(|| found);
+    exchange.account.note_route(live.route.label);
     check_name(exchange, head)?;
-    Ok(route)
+    Ok(live)
 }
 
 /// Refuses a misdirected request: the connection was accepted under the TLS policy of one name, and the host of the request
@@ -87,12 +87,21 @@ fn last_recipient(head: &RequestHead) -> Option<Answer<'static>> {
     Some(Answer { status, fields: vec![(b"Allow", Cow::Borrowed(b"OPTIONS"))], body: Cow::Borrowed(b"") })
 }
 
-/// The target of the request, by the rules of its route or by chance.
-fn choose<T: Transport>(exchange: &Exchange<'_, T>, route: &Route, head: &RequestHead) -> Result<usize, Failure> {
-    if route.choice.is_single() {
+/// The target of the request: by the rules of its route, by what ties the client to one of them, or by chance.
+fn choose<T: Transport>(exchange: &Exchange<'_, T>, live: &LiveRoute<T>, head: &RequestHead) -> Result<usize, Failure> {
+    let choice = &live.route.choice;
+    if choice.is_single() {
         return Ok(0);
     }
-    route.choice.choose(head, exchange.kit().transport.random()).ok_or(Failure::NoEndpoints)
+    let own = || {
+        let is_own = |service: &Option<Rc<LiveService<T>>>| {
+            let service = service.as_ref().map(|service| service.members());
+            service.is_some_and(|members| exchange.tie(&members.service, head).endpoint().is_some())
+        };
+        live.services.iter().position(is_own)
+    };
+    let by_weight = || choice.by_weight(exchange.kit().transport.random());
+    choice.by_rule(head).or_else(own).or_else(by_weight).ok_or(Failure::NoEndpoints)
 }
 
 /// What filters of one exchange have found so far.
@@ -114,14 +123,15 @@ impl Filtering {
         if let Some(answer) = self.apply(exchange, &exchange.listener.chain, head).await? {
             return Ok(Passage::Answer(answer));
         }
-        let route = enter(exchange, found?, head)?;
+        let live = enter(exchange, found?, head)?;
+        let route = &live.route;
         if let Some(answer) = last_recipient(head) {
             return Ok(Passage::Answer(answer));
         }
         if let Some(answer) = self.apply(exchange, &route.chain, head).await? {
             return Ok(Passage::Answer(answer));
         }
-        let at = choose(exchange, route, head)?;
+        let at = choose(exchange, live, head)?;
         self.target = Some(at);
         let target = route.targets.get(at).ok_or(Failure::NoRoute)?;
         let answer = self.apply(exchange, &target.chain, head).await?;
@@ -205,7 +215,7 @@ impl Filtering {
 }
 
 /// What filters know of the request beside its head.
-fn context<'e, T: Transport>(exchange: &'e Exchange<'_, T>, chain: &Chain) -> Context<'e> {
+pub(super) fn context<'e, T: Transport>(exchange: &'e Exchange<'_, T>, chain: &Chain) -> Context<'e> {
     let transport = &exchange.kit().transport;
     Context {
         client: exchange.hop.client,

@@ -18,6 +18,7 @@ use crate::snapshot::Service;
 use crate::timeouts::{Timeout, UpstreamTimeouts};
 use crate::upstream::breaker::Pass;
 use crate::upstream::retry::Retry;
+use crate::upstream::sticky::Tie;
 
 /// Where one request goes, in all its attempts.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Destination<T: Transport> {
     pub total_at_ms: Option<u64>,
     /// What holds in place of the service's own timeouts and retries.
     pub patience: Option<Rc<Patience>>,
+    /// What ties the request to an endpoint.
+    pub tie: Tie,
 }
 
 /// Timeouts and retries of one request.
@@ -95,7 +98,14 @@ impl<T: Transport> Destination<T> {
     /// A destination in this service as it is now. `hash` is the request's; the whole must be over at `total_at_ms`.
     #[must_use]
     pub(crate) fn new(service: &Rc<LiveService<T>>, hash: u64, total_at_ms: Option<u64>) -> Self {
-        Self { service: Rc::clone(service), members: service.members(), hash, total_at_ms, patience: None }
+        Self {
+            service: Rc::clone(service),
+            members: service.members(),
+            hash,
+            total_at_ms,
+            patience: None,
+            tie: Tie::None,
+        }
     }
 
     /// How long its upstreams are waited for.
@@ -142,7 +152,7 @@ impl<T: Transport> Destination<T> {
     /// A permit for this endpoint, where it is one that could be picked now and nobody waits.
     pub(crate) fn permit_for(&self, kit: &Rc<Kit<T>>, endpoint: &Rc<EndpointPool<T>>) -> Option<Permit<T>> {
         let at = self.members.endpoints.iter().position(|own| Rc::ptr_eq(own, endpoint))?;
-        let choice = Choice { tried: &[], now_ms: kit.transport.coarse_ms(), random: 0, hash: 0 };
+        let choice = Choice { own: None, tried: &[], now_ms: kit.transport.coarse_ms(), random: 0, hash: 0 };
         let is_fit = self.service.gate.is_clear(&self.service.limits()) && self.members.has(&choice, at);
         is_fit.then(|| self.permit(kit, at)).flatten()
     }
@@ -158,16 +168,23 @@ impl<T: Transport> Destination<T> {
     /// # Errors
     /// Why there is none.
     pub(crate) fn pick(&self, kit: &Kit<T>, tried: &[usize]) -> Result<usize, NotPicked> {
-        let choice =
-            Choice { tried, now_ms: kit.transport.coarse_ms(), random: kit.transport.random(), hash: self.hash };
-        self.members.pick(&choice)
+        let (now_ms, random) = (kit.transport.coarse_ms(), kit.transport.random());
+        self.members.pick(&Choice { own: self.tie.endpoint(), tried, now_ms, random, hash: self.hash })
+    }
+
+    /// The field that tells the client where it belongs, now that the endpoint at this position answers it; `None` where it knows, or
+    /// belongs nowhere. `is_secure` is true where it came by TLS.
+    pub(crate) fn sticky_line(&self, at: usize, is_secure: bool) -> Option<(&str, String)> {
+        let service = self.snapshot();
+        let (sticky, tokens) = service.spec.sticky.as_ref().zip(service.tokens.as_ref())?;
+        sticky.line(tokens, &self.tie, at, is_secure)
     }
 
     /// True where there is an endpoint that was not tried, with room, and the budget pays for another attempt. Another worker
     /// may take that room before the attempt begins: it is a fair guess, not a promise.
     pub(crate) fn has_elsewhere(&self, kit: &Kit<T>, tried: &[usize], here: usize) -> bool {
         let now_ms = kit.transport.coarse_ms();
-        let choice = Choice { tried, now_ms, random: 0, hash: 0 };
+        let choice = Choice { own: None, tried, now_ms, random: 0, hash: 0 };
         self.members.has_other(&choice, Some(here)) && self.service.has_budget(now_ms)
     }
 

@@ -123,19 +123,22 @@ impl<T: Transport> Members<T> {
 }
 
 fn picker(service: &Service, saved: Vec<Option<i64>>, random: u64) -> Picker {
-    match (&service.spec.balance, &service.ring) {
-        (Balance::RoundRobin, _) => Picker::round_robin(saved, random),
-        (Balance::LeastRequests, _) => Picker::LeastRequests,
-        (Balance::Random, _) => Picker::Random,
-        (Balance::HashClientIp | Balance::HashCookie(_) | Balance::HashHeader(_), ring) => {
-            Picker::Hash(ring.clone().unwrap_or_default())
-        }
+    if let Some(ring) = &service.ring {
+        return Picker::Hash(Arc::clone(ring));
+    }
+    match &service.spec.balance {
+        Balance::RoundRobin => Picker::round_robin(saved, random),
+        Balance::LeastRequests => Picker::LeastRequests,
+        Balance::Random => Picker::Random,
+        Balance::HashClientIp | Balance::HashCookie(_) | Balance::HashHeader(_) => Picker::Hash(Arc::default()),
     }
 }
 
 /// For which request an endpoint is picked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice<'a> {
+    /// The position of the one that the client belongs to. Its weight does not count: one of 0 keeps those who are there already.
+    pub own: Option<usize>,
     /// Positions of endpoints that were tried: they are not picked again.
     pub tried: &'a [usize],
     /// The coarse clock.
@@ -158,6 +161,9 @@ impl<T: Transport> Members<T> {
             let picked = self.picker.borrow_mut().pick(view, choice.random, choice.hash);
             picked.filter(|at| *at < self.endpoints.len())
         };
+        if let Some(own) = choice.own.filter(|own| view.share_of(*own, 1) > 0) {
+            return Ok(own);
+        }
         if let Some(at) = pick(&view) {
             return Ok(at);
         }
@@ -221,6 +227,17 @@ impl<T: Transport> Endpoints for View<'_, T> {
     }
 
     fn share(&self, at: usize) -> u32 {
+        self.share_of(at, self.members.service.endpoints.get(at).map_or(0, |named| u32::from(named.weight)))
+    }
+
+    fn busy(&self, at: usize) -> usize {
+        self.members.endpoints.get(at).map_or(0, |endpoint| endpoint.busy.get())
+    }
+}
+
+impl<T: Transport> View<'_, T> {
+    /// The share of an endpoint that has this weight; 0 where it takes no request now.
+    fn share_of(&self, at: usize, weight: u32) -> u32 {
         let Members { service, endpoints, .. } = self.members;
         let Some((named, endpoint)) = service.endpoints.get(at).zip(endpoints.get(at)) else { return 0 };
         let busy_max = service.spec.limits.endpoint_in_flight;
@@ -228,7 +245,6 @@ impl<T: Transport> Endpoints for View<'_, T> {
         if is_full || self.choice.tried.contains(&at) {
             return 0;
         }
-        let weight = u32::from(named.weight);
         if self.ignores_health {
             // The whole share, in the unit of `slow_start`.
             return weight * 64;
@@ -242,9 +258,5 @@ impl<T: Transport> Endpoints for View<'_, T> {
         let since_ms = back_ms.max(named.state.up_since_ms());
         let slow_start_ms = service.spec.health.as_ref().map_or(0, |health| health.slow_start.ms());
         weight * slow_start(since_ms, self.choice.now_ms, slow_start_ms)
-    }
-
-    fn busy(&self, at: usize) -> usize {
-        self.members.endpoints.get(at).map_or(0, |endpoint| endpoint.busy.get())
     }
 }

@@ -3,9 +3,11 @@
 mod auth;
 mod buffering;
 mod compression;
+mod errors;
 mod fields;
 mod limits;
 mod pairs;
+mod sticky;
 mod targets;
 
 use std::net::SocketAddr;

@@ -1,0 +1,69 @@
+//! Pages in the place of answers that are errors: those of `error_pages`.
+
+use std::borrow::Cow;
+
+use super::super::engine::Transport;
+use super::state::Exchange;
+use super::subrequest::ask;
+use super::way::context;
+use crate::encode::subrequest::Subrequest;
+use crate::filter::Chain;
+use crate::filter::context::Answer;
+use crate::filter::errand::{OthersAnswer, Question, ServiceReply};
+use crate::filter::error_pages::{AskedPage, PageSource};
+use crate::proto::h1::request::RequestHead;
+
+/// A page, and the status that it goes with.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub status: u16,
+    content: OthersAnswer,
+}
+
+impl Page {
+    /// Puts the page in the place of what an answer says of the error; its other fields stay.
+    pub(super) fn replace<'p>(&'p self, answer: &mut Answer<'p>) {
+        let (fields, body) = &self.content;
+        answer.status = self.status;
+        answer.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"content-type"));
+        answer.fields.extend(fields.iter().map(|(name, value)| (&name[..], Cow::Borrowed(&value[..]))));
+        answer.body = Cow::Borrowed(body);
+    }
+}
+
+/// The page for an error; `None` where no filter has one, or it cannot be had.
+pub(super) async fn page<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead, status: u16) -> Option<Page> {
+    // The one that is nearest to the upstream goes first.
+    for chain in exchange.chains()?.into_iter().rev() {
+        let Some(pages) = chain.pages_for(status) else { continue };
+        let found = match pages.source() {
+            PageSource::Here(content_type, bytes) => {
+                let fields = vec![(b"Content-Type".to_vec(), content_type.clone().into_bytes())];
+                Some((status, (fields, bytes.to_vec())))
+            }
+            PageSource::Service(asked) => asked_page(exchange, chain, asked, (head, status)).await,
+        };
+        if let Some((own, content)) = found {
+            return Some(Page { status: if pages.keeps_status { status } else { own }, content });
+        }
+    }
+    None
+}
+
+/// The answer of the service that has the pages, with its status.
+async fn asked_page<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    chain: &Chain,
+    asked: &AskedPage,
+    (head, status): (&RequestHead, u16),
+) -> Option<(u16, OthersAnswer)> {
+    let Question { service, method, target, fields, body_max } =
+        asked.question(head, &context(exchange, chain), status);
+    let host = Some(head.authority().to_vec()).filter(|host| !host.is_empty());
+    let request = Subrequest { method, target, host, fields, body: Vec::new() };
+    let reply = ask(exchange.worker, service, &request, body_max).await.ok()?;
+    let told =
+        ServiceReply { head: &reply.head, bytes: &reply.head_bytes, body: &reply.body, is_whole: reply.is_whole };
+    // A part of a page is none.
+    reply.is_whole.then(|| (reply.head.status(), told.answer()))
+}
