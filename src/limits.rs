@@ -34,6 +34,9 @@ pub const REQUESTS_PER_CONNECTION_MAX: u32 = 100_000;
 /// Most bytes of an unread request body that are read and thrown away to keep a connection usable.
 pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 
+/// Copies of requests that a worker has on their way at most.
+pub const COPIES_MAX: usize = 256;
+
 /// Bytes of a page that goes in the place of an error.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes read after the last answer, so that closing does not reset the connection.

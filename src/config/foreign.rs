@@ -47,7 +47,11 @@ const WORDS: [ForeignWord; 149] = [
     ("entryPoints", "Traefik", "listeners: `[listeners.NAME]`; in a route `listeners = [\"NAME\"]`"),
     ("entrypoints", "Traefik", "listeners: `[listeners.NAME]`; in a route `listeners = [\"NAME\"]`"),
     ("error_log", "nginx", "the process log on standard error; `--log-level` says how much"),
-    ("error_page", "nginx", "a filter: `{ error_pages = { status = [404, \"500-599\"], file = \"/…/50x.html\" } }`, or with a `service`"),
+    (
+        "error_page",
+        "nginx",
+        "a filter: `{ error_pages = { status = [404, \"500-599\"], file = \"/…/50x.html\" } }`, or with a `service`",
+    ),
     ("events", "nginx", "`[workers]`"),
     ("expires", "nginx", "a filter of the route: `{ response_headers = { set = { Cache-Control = \"max-age=…\" } } }`"),
     ("fail_timeout", "nginx", "`ejection.time` of the service"),

@@ -88,6 +88,16 @@ fn put_expectation(out: &mut impl FieldWriter, head: &RequestHead, target: &Upst
     }
 }
 
+/// The fields that an upstream gets of a request, without those of the connection and the body.
+#[must_use]
+pub fn fields_of(head: &RequestHead, hop: &Hop<'_>, edits: &FieldEdits) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut fields = Vec::new();
+    put_client_fields(&mut fields, head, hop, edits);
+    put_forwarded_fields(&mut fields, head, hop, edits);
+    put_edits(&mut fields, edits);
+    fields
+}
+
 fn put_edits(out: &mut impl FieldWriter, edits: &FieldEdits) {
     edits.put.iter().for_each(|(name, value)| out.field(name, value));
 }

@@ -74,6 +74,19 @@ impl FieldWriter for FieldList {
     }
 }
 
+/// Fields that are kept: their names and values.
+impl FieldWriter for Vec<(Vec<u8>, Vec<u8>)> {
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        self.push((name.to_vec(), value.to_vec()));
+    }
+
+    fn composed(&mut self, name: &[u8], compose: impl FnOnce(&mut Vec<u8>)) {
+        let mut value = Vec::new();
+        compose(&mut value);
+        self.push((name.to_vec(), value));
+    }
+}
+
 /// Trailer lines as fields of HTTP/2, without those that end at a hop; lines that are not fields are left out.
 #[must_use]
 pub fn trailer_fields(lines: &[u8]) -> Option<FieldList> {

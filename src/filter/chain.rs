@@ -14,6 +14,7 @@ use super::forward_auth::CompiledForwardAuth;
 use super::grpc_web::GrpcWeb;
 use super::headers::FieldTemplates;
 use super::jwt::CompiledJwt;
+use super::mirror::CompiledMirror;
 use super::networks::NetworkRule;
 use super::rate_limit::CompiledRateLimit;
 use super::redirect::CompiledRedirect;
@@ -104,6 +105,8 @@ pub struct Chain {
     pub(super) buffer: Option<u64>,
     /// Pages in the place of errors.
     pub(super) pages: Vec<CompiledErrorPages>,
+    /// Who gets copies of requests.
+    pub(super) mirrors: Vec<CompiledMirror>,
     pub(super) reads_time: bool,
     /// What all of them change in fields, whatever the request.
     pub edits: Edits,
@@ -118,6 +121,7 @@ impl Chain {
         compress: None,
         buffer: None,
         pages: Vec::new(),
+        mirrors: Vec::new(),
         reads_time: false,
         edits: Edits::NONE,
     };
@@ -130,7 +134,8 @@ impl Chain {
         let is_there = |(name, label): (&str, Label)| {
             shared.service(name).filter(|known| *known == label).map(drop).ok_or_else(|| no_service(name))
         };
-        self.pages.iter().filter_map(CompiledErrorPages::service).try_for_each(is_there)?;
+        let of_pages = self.pages.iter().filter_map(CompiledErrorPages::service);
+        of_pages.chain(self.mirrors.iter().map(CompiledMirror::service)).try_for_each(is_there)?;
         for step in &self.steps {
             let zone = match step {
                 Step::RateLimit(limit) => limit.claim(shared),
@@ -239,6 +244,7 @@ impl Chain {
             && self.compress.is_none()
             && self.buffer.is_none()
             && self.pages.is_empty()
+            && self.mirrors.is_empty()
     }
 
     /// True where nothing is done at all.
@@ -257,6 +263,12 @@ impl Chain {
     #[must_use]
     pub const fn reads_time(&self) -> bool {
         self.reads_time
+    }
+
+    /// Who gets copies of requests.
+    #[must_use]
+    pub fn mirrors(&self) -> &[CompiledMirror] {
+        &self.mirrors
     }
 
     /// The pages that go in the place of an answer of this status.

@@ -28,6 +28,7 @@ pub mod hsts;
 pub mod jwk;
 pub mod jwt;
 pub mod key;
+pub mod mirror;
 pub mod networks;
 pub mod passwords;
 mod path_change;
@@ -59,6 +60,7 @@ use forward_auth::ForwardAuth;
 use headers::HeaderEdit;
 use hsts::Hsts;
 use jwt::Jwt;
+use mirror::Mirror;
 use networks::Networks;
 use rate_limit::RateLimit;
 use redirect::Redirect;
@@ -112,6 +114,8 @@ pub enum Filter {
     Buffer(Buffer),
     /// Puts pages in the place of answers that are errors.
     ErrorPages(ErrorPages),
+    /// Sends copies of requests to another service as well.
+    Mirror(Mirror),
     /// Changes where `Location` and `Refresh` of the upstream lead.
     LocationRewrite(LocationRewrite),
     /// Changes cookies that the upstream sets.
@@ -143,6 +147,8 @@ impl Filter {
             Some(&*auth.service)
         } else if let Self::ErrorPages(pages) = self {
             pages.service.as_deref()
+        } else if let Self::Mirror(mirror) = self {
+            Some(&*mirror.service)
         } else {
             None
         };
@@ -207,6 +213,10 @@ impl Filter {
             }
             Self::ErrorPages(filter) => {
                 chain.pages.extend(filter.compile(place));
+                None
+            }
+            Self::Mirror(filter) => {
+                chain.mirrors.extend(filter.compile(place));
                 None
             }
             Self::LocationRewrite(filter) => {

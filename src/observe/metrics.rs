@@ -73,6 +73,10 @@ pub struct Counters {
     pub shed: u64,
     /// Accepts that failed for lack of descriptors or memory.
     pub accept_errors: u64,
+    /// Copies of requests sent to other services.
+    pub copies: u64,
+    /// Copies of requests not sent: the body was too long, or too many were on their way.
+    pub copies_dropped: u64,
     /// Panics caught.
     pub panics: u64,
     /// Access log lines dropped.

@@ -140,7 +140,7 @@ type RequestFamily = (&'static str, &'static str, fn(&Series) -> u64);
 /// What each worker counts by itself: name, type, help and value.
 type WorkerFamily = (&'static str, &'static str, &'static str, fn(&Report) -> u64);
 
-const WORKER_FAMILIES: [WorkerFamily; 13] = [
+const WORKER_FAMILIES: [WorkerFamily; 15] = [
     ("ringress_worker_generation", "gauge", "The configuration that the worker runs with.", |r| r.generation),
     ("ringress_client_connections", "gauge", "Open client connections.", |r| r.connections as u64),
     ("ringress_client_connections_accepted_total", "counter", "Client connections accepted.", |r| {
@@ -150,6 +150,10 @@ const WORKER_FAMILIES: [WorkerFamily; 13] = [
         r.metrics.counters.shed
     }),
     ("ringress_accept_errors_total", "counter", "Accepts that failed.", |r| r.metrics.counters.accept_errors),
+    ("ringress_copies_total", "counter", "Copies of requests sent by `mirror`.", |r| r.metrics.counters.copies),
+    ("ringress_copies_dropped_total", "counter", "Copies not sent: too long, or too many on their way.", |r| {
+        r.metrics.counters.copies_dropped
+    }),
     ("ringress_panics_total", "counter", "Panics caught: bugs of this program.", |r| r.metrics.counters.panics),
     ("ringress_access_log_dropped_total", "counter", "Access log lines dropped.", |r| r.metrics.counters.log_dropped),
     ("ringress_upstream_connections_opened_total", "counter", "Upstream connections opened.", |r| {

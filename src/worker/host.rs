@@ -80,6 +80,8 @@ pub struct Worker<T: Transport> {
     pub(super) held_bytes: Cell<usize>,
     /// Answers that are being compressed.
     pub(super) compressions: Cell<usize>,
+    /// Copies of requests that are on their way to other services.
+    pub(super) copies: Cell<usize>,
     /// A response head is parsed into it and encoded from it without an `await` between, so that one serves all exchanges.
     pub(super) response_head: RefCell<ResponseHead>,
     log: RefCell<Option<Batch>>,
@@ -106,6 +108,7 @@ impl<T: Transport> Worker<T> {
             heads: Heads::default(),
             held_bytes: Cell::new(0),
             compressions: Cell::new(0),
+            copies: Cell::new(0),
             response_head: RefCell::default(),
             log: RefCell::new(settings.log),
             connections: Cell::new(0),

@@ -15,15 +15,13 @@ use super::duplex;
 use super::progress::UploadState;
 use super::state::{ClientWatch, Exchange};
 use super::transfer::{Delivered, Discards, Transfer};
-use crate::config::services::HostRule;
-use crate::encode::hop::{UpstreamTarget, without_default_port};
+use crate::encode::hop::UpstreamTarget;
 use crate::encode::request::{h2_request, put_request_head};
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
-use crate::snapshot::Address;
 use crate::upstream::attempts::{Attempts, FailedAttempt, RequestKind, Standpoint};
 use crate::upstream::retry::NoRetry;
 
@@ -235,6 +233,7 @@ async fn transfer<T: Transport>(
         offers,
         is_last: exchange.is_last,
         held: &exchange.held,
+        copies: &exchange.copies,
         discards: Discards {
             idle_timeout: attempts.may_discard_timeout(request),
             elsewhere: may_discard_status.then(|| attempts.tried()),
@@ -257,7 +256,7 @@ fn put_request<T: Transport>(
     out: &mut Vec<u8>,
 ) {
     let (hop, edits) = (exchange.hop(), &exchange.edits().request);
-    let target = UpstreamTarget { length: exchange.body_length.get(), ..upstream_target(to, permit) };
+    let target = UpstreamTarget { length: exchange.body_length.get(), ..to.target(permit) };
     let wire = upstream.sender.wire();
     match wire {
         Wire::Http1 => put_request_head(out, head, &hop, &target, edits, offers),
@@ -271,24 +270,6 @@ fn put_request<T: Transport>(
     let held = exchange.held.borrow();
     if !held.bytes().is_empty() {
         BodyFraming::of(wire, target.framing_of(head)).put(out, held.bytes());
-    }
-}
-
-/// What the endpoint of the permit is told of the target.
-pub(super) fn upstream_target<'a, T: Transport>(to: &'a Destination<T>, permit: &Permit<T>) -> UpstreamTarget<'a> {
-    let is_unix = matches!(permit.endpoint.address, Address::Unix(_));
-    let service = to.snapshot();
-    let named = without_default_port(to.members.name_of(permit.at), service.tls.is_some()).as_bytes();
-    let endpoint = if is_unix { b"localhost" } else { named };
-    UpstreamTarget {
-        host: match &service.spec.host {
-            HostRule::Keep => None,
-            HostRule::Endpoint => Some(endpoint),
-            HostRule::Name(name) => Some(name.as_bytes()),
-        },
-        fallback: endpoint,
-        path: service.spec.path,
-        length: None,
     }
 }
 

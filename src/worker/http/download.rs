@@ -11,6 +11,7 @@ use super::super::wire::ends::{Inlet, Outlet};
 use super::super::wire::send::{SendFault, SendTerms, send_all};
 use super::answer_head::{AnswerHead, FinalHead, HeadKind};
 use super::body::{BodyFraming, ResponseBody};
+use super::copies;
 use super::judge;
 use super::progress::{Expectation, UploadState};
 use super::transfer::{Delivered, Transfer};
@@ -187,7 +188,9 @@ impl<T: Transport> Download<'_, T> {
     /// From here on there is no other answer, and no other attempt.
     fn begin_response(&self) {
         if self.transfer.account.begin_response() {
-            self.transfer.held.borrow_mut().let_go(self.transfer.held_store());
+            let Transfer { worker, copies, held, progress, .. } = *self.transfer;
+            copies::send(worker, copies, (held, progress.is_body_received.get()));
+            held.borrow_mut().let_go(self.transfer.held_store());
         }
     }
 

@@ -24,6 +24,7 @@ use super::account::Account;
 use super::attempt::{Answered, Passing, queue};
 use super::bound;
 use super::buffered::read_whole;
+use super::copies;
 use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
 use super::session::Session;
@@ -80,6 +81,7 @@ pub(super) async fn exchange<T: Transport>(
         route: OnceCell::new(),
         service: OnceCell::new(),
         filtered: OnceCell::new(),
+        copies: RefCell::default(),
         client_port: peer.port,
         account: Account::new(slot.label, facts, request_id, kit.transport.now_us()),
         is_early: Cell::new(false),
@@ -104,6 +106,7 @@ pub(super) async fn exchange<T: Transport>(
         Err(failure) => Err(failure),
     };
     let store = HeldStore { account: &worker.held_bytes, buffers: &kit.buffers };
+    copies::send(worker, &exchange.copies, (&exchange.held, exchange.body.borrow().decoder.is_done()));
     exchange.held.borrow_mut().let_go(store);
     let after = settle::settle(&exchange, outcome, client, head).await;
     *bound = exchange.bound.take();
@@ -156,6 +159,7 @@ async fn run<T: Transport>(
     if let Some(max) = exchange.buffer_max().filter(|_| !head.framing().is_empty()) {
         Box::pin(read_whole(exchange, client, head, max)).await?;
     }
+    copies::take(exchange, head);
     let to = destination(exchange, target, head)?;
     *exchange.admission.borrow_mut() = to.ask_breaker(exchange.kit())?;
     let permit = admit(exchange, client, &to).await?;

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 
 use super::super::buffers::Buffers;
+use crate::encode::subrequest::Subrequest;
 use crate::filter::transform::Transform;
 use crate::limits::REPLAY_BYTES_MAX;
 use crate::proto::h1::framing::BodyDecoder;
+use crate::snapshot::Label;
 
 /// The request body.
 #[derive(Debug)]
@@ -25,6 +27,22 @@ pub(super) struct Held {
     /// How many bytes of it are counted in the worker's total.
     charged: usize,
     is_lost: bool,
+}
+
+/// Copies of a request for others, which wait for its body.
+#[derive(Debug)]
+pub(super) struct Copies {
+    /// The request without its body.
+    pub request: Subrequest,
+    /// Who gets one, and the longest body for that.
+    pub to: Vec<(Label, u64)>,
+}
+
+impl Copies {
+    /// Bytes of the longest body that one of them has.
+    pub(super) fn body_max(&self) -> u64 {
+        self.to.iter().map(|(_, max)| *max).max().unwrap_or_default()
+    }
 }
 
 /// Where one worker's held bytes are kept and counted.

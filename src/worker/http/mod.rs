@@ -10,6 +10,7 @@ mod attempt;
 mod body;
 mod bound;
 mod buffered;
+mod copies;
 mod download;
 mod duplex;
 mod exchange;

@@ -16,7 +16,7 @@ use super::super::upstreams::watch::Watch;
 use super::super::wire::ends::Inlet;
 use super::super::wire::tls::early::Early;
 use super::account::Account;
-use super::held::{Held, RequestBody};
+use super::held::{Copies, Held, RequestBody};
 use super::progress::Progress;
 use crate::config::listeners::HalfClose;
 use crate::encode::hop::Hop;
@@ -91,6 +91,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub service: OnceCell<Arc<Service>>,
     /// What its filters found, where it has any.
     pub filtered: OnceCell<Box<Filtered>>,
+    /// Copies of it that wait to be sent.
+    pub copies: RefCell<Option<Box<Copies>>>,
     pub account: Account,
 }
 

@@ -16,7 +16,6 @@ use super::super::upstreams::outcome::{self, Exchanged};
 use super::super::upstreams::watch::Nobody;
 use super::super::wire::fault::fault_of;
 use super::super::wire::send::{SendFault, SendTerms, send_all};
-use super::attempt::upstream_target;
 use super::judge;
 use crate::encode::response::UpstreamResponse;
 use crate::encode::subrequest::Subrequest;
@@ -239,7 +238,7 @@ impl<T: Transport> OwnRequest<'_, T> {
         course: &mut Course,
     ) -> Result<(), Failure> {
         let Self { kit, to, request, .. } = *self;
-        let target = upstream_target(to, permit);
+        let target = to.target(permit);
         let mut out = kit.buffers.buffer(BODY_BUFFER_BYTES);
         let sender = &mut upstream.link.sender;
         match sender.wire() {

@@ -9,7 +9,7 @@ use super::super::kit::Kit;
 use super::super::upstreams::admit::{Admission, Destination};
 use super::super::upstreams::gate::Permit;
 use super::account::Account;
-use super::held::{Held, HeldStore};
+use super::held::{Copies, Held, HeldStore};
 use super::progress::Progress;
 use crate::config::services::ServiceSpec;
 use crate::encode::grpc;
@@ -93,6 +93,8 @@ pub(super) struct Transfer<'a, T: Transport> {
     pub is_last: bool,
     /// What is held of the request body.
     pub held: &'a RefCell<Held>,
+    /// Copies of the request that wait to be sent.
+    pub copies: &'a RefCell<Option<Box<Copies>>>,
     /// Which answers are not passed on.
     pub discards: Discards<'a>,
     pub progress: &'a Progress,
@@ -156,6 +158,12 @@ impl<T: Transport> Transfer<'_, T> {
         if self.is_grpc {
             self.account.note_grpc_status(grpc::status_in(trailers));
         }
+    }
+
+    /// Bytes of the request body that are held at most: to be sent again, or for a copy.
+    pub(super) fn hold_max(&self) -> u64 {
+        let for_copies = self.copies.borrow().as_ref().map_or(0, |copies| copies.body_max());
+        self.to.retry().buffer.bytes().max(for_copies)
     }
 
     pub(super) fn spec(&self) -> &ServiceSpec {

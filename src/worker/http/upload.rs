@@ -225,8 +225,7 @@ impl<T: Transport> Upload<'_, T> {
         let RequestBody { decoder, trailers, transform } = &mut **body;
         let account = transfer.account;
         let hold = |data: &[u8]| {
-            let limit = transfer.to.retry().buffer.bytes();
-            transfer.held.borrow_mut().hold(data, limit, transfer.held_store());
+            transfer.held.borrow_mut().hold(data, transfer.hold_max(), transfer.held_store());
         };
         let put = |out: &mut Vec<u8>, data: &[u8]| {
             framing.put(out, data);

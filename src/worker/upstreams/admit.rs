@@ -12,9 +12,11 @@ use super::endpoint::EndpointPool;
 use super::gate::{Permit, Ticket};
 use super::service::{Choice, LiveService, Members, NotPicked};
 use super::watch::Watch;
+use crate::config::services::HostRule;
+use crate::encode::hop::{UpstreamTarget, without_default_port};
 use crate::failure::row::Fault;
 use crate::failure::{Failure, Phase};
-use crate::snapshot::Service;
+use crate::snapshot::{Address, Service};
 use crate::timeouts::{Timeout, UpstreamTimeouts};
 use crate::upstream::breaker::Pass;
 use crate::upstream::retry::Retry;
@@ -121,6 +123,23 @@ impl<T: Transport> Destination<T> {
     /// The service, as it was when the request began.
     pub(crate) fn snapshot(&self) -> &Arc<Service> {
         &self.members.service
+    }
+
+    /// What the endpoint of the permit is told of the target.
+    pub(crate) fn target(&self, permit: &Permit<T>) -> UpstreamTarget<'_> {
+        let service = self.snapshot();
+        let named = without_default_port(self.members.name_of(permit.at), service.tls.is_some()).as_bytes();
+        let endpoint = if matches!(permit.endpoint.address, Address::Unix(_)) { b"localhost" } else { named };
+        UpstreamTarget {
+            host: match &service.spec.host {
+                HostRule::Keep => None,
+                HostRule::Endpoint => Some(endpoint),
+                HostRule::Name(name) => Some(name.as_bytes()),
+            },
+            fallback: endpoint,
+            path: service.spec.path,
+            length: None,
+        }
     }
 
     /// Asks the circuit breaker, where the service has one.

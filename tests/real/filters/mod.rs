@@ -6,6 +6,7 @@ mod compression;
 mod errors;
 mod fields;
 mod limits;
+mod mirroring;
 mod pairs;
 mod sticky;
 mod targets;
