@@ -56,6 +56,11 @@ pub struct CompiledBasicAuth {
 }
 
 impl BasicAuth {
+    /// The bytes that it names.
+    pub(super) fn materials(&self) -> Vec<&Material> {
+        self.file.iter().collect()
+    }
+
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledBasicAuth> {
         let mut lines = self.users.clone();
         if let Some(file) = &self.file {

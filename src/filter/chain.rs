@@ -45,6 +45,8 @@ pub(super) enum Step {
     Jwt(Box<CompiledJwt>),
     /// See [`super::Filter::ForwardAuth`].
     ForwardAuth(Box<CompiledForwardAuth>),
+    /// See [`super::Filter::Satisfy`].
+    Any(Vec<Step>),
     /// See [`super::Filter::Cors`].
     Cors(Box<CompiledCors>),
     /// See [`super::Filter::StripPrefix`].
@@ -74,6 +76,10 @@ impl Step {
             Self::ApiKey(key) => key.on_request(head, notes),
             Self::Jwt(jwt) => jwt.on_request(head, context, notes),
             Self::ForwardAuth(auth) => auth.on_request(head, context, notes),
+            Self::Any(steps) => {
+                notes.refused = None;
+                any(steps, 0, head, context, notes)
+            }
             Self::Cors(cors) => cors.on_request(head),
             Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
             Self::AddPrefix(prefix) => add_prefix::on_request(prefix, head),
@@ -88,6 +94,59 @@ impl Step {
             Self::GrpcWeb => GrpcWeb::on_request(head),
         }
     }
+}
+
+impl Step {
+    /// What becomes of the request, now that it is known what this filter asked.
+    fn found_out<'a>(
+        &'a self,
+        found: &FoundOut<'_>,
+        head: &mut RequestHead,
+        context: &Context<'_>,
+        notes: &mut Notes,
+    ) -> Verdict<'a> {
+        // No other asks.
+        let nobody = || Verdict::fail(Failure::Internal("errand"));
+        if let Self::BasicAuth(auth) = self {
+            auth.found_out(found, head, notes)
+        } else if let Self::ForwardAuth(auth) = self {
+            auth.found_out(found, head, context, notes)
+        } else if let Self::Any(steps) = self {
+            let at = notes.within;
+            match steps.get(at).map_or_else(nobody, |step| step.found_out(found, head, context, notes)) {
+                Verdict::Refuse(refusal) => {
+                    notes.note_refused(refusal);
+                    any(steps, at + 1, head, context, notes)
+                }
+                verdict @ (Verdict::Pass | Verdict::Answer(_) | Verdict::Ask(_)) => verdict,
+            }
+        } else {
+            nobody()
+        }
+    }
+
+    /// The filters that this one asks, or itself.
+    fn parts(&self) -> &[Self] {
+        if let Self::Any(steps) = self { steps } else { std::slice::from_ref(self) }
+    }
+}
+
+/// Passes a request that one of these filters lets pass, from one of them on.
+fn any<'a>(
+    steps: &'a [Step],
+    first: usize,
+    head: &mut RequestHead,
+    context: &Context<'_>,
+    notes: &mut Notes,
+) -> Verdict<'a> {
+    for (at, step) in steps.iter().enumerate().skip(first) {
+        notes.within = at;
+        match step.on_request(head, context, notes) {
+            Verdict::Refuse(refusal) => notes.note_refused(refusal),
+            verdict @ (Verdict::Pass | Verdict::Answer(_) | Verdict::Ask(_)) => return verdict,
+        }
+    }
+    notes.refused.take().map_or_else(|| Verdict::fail(Failure::Internal("satisfy")), Verdict::Refuse)
 }
 
 /// The filters of a route, compiled.
@@ -136,7 +195,7 @@ impl Chain {
         };
         let of_pages = self.pages.iter().filter_map(CompiledErrorPages::service);
         of_pages.chain(self.mirrors.iter().map(CompiledMirror::service)).try_for_each(is_there)?;
-        for step in &self.steps {
+        for step in self.steps.iter().flat_map(Step::parts) {
             let zone = match step {
                 Step::RateLimit(limit) => limit.claim(shared),
                 Step::ConcurrencyLimit(limit) => limit.claim(shared),
@@ -149,6 +208,7 @@ impl Chain {
                 | Step::BasicAuth(_)
                 | Step::ApiKey(_)
                 | Step::Jwt(_)
+                | Step::Any(_)
                 | Step::Cors(_)
                 | Step::StripPrefix(_)
                 | Step::AddPrefix(_)
@@ -182,10 +242,8 @@ impl Chain {
     ) -> Verdict<'a> {
         let at = notes.at;
         let verdict = match self.steps.get(at) {
-            Some(Step::BasicAuth(auth)) => auth.found_out(found, head, notes),
-            Some(Step::ForwardAuth(auth)) => auth.found_out(found, head, context, notes),
-            // No other asks.
-            Some(_) | None => Verdict::fail(Failure::Internal("errand")),
+            Some(step) => step.found_out(found, head, context, notes),
+            None => Verdict::fail(Failure::Internal("errand")),
         };
         match verdict {
             Verdict::Pass => self.from(at + 1, head, context, notes),

@@ -135,6 +135,20 @@ pub struct Notes {
     pub edits: Edits,
     /// The position of the filter in its chain that asks.
     pub(super) at: usize,
+    /// The position within that filter, where it is several in one.
+    pub(super) within: usize,
+    /// What the request is refused with where none of several lets it pass.
+    pub(super) refused: Option<Box<Refusal>>,
     /// Places among those in flight, given back when the exchange is over.
     pub places: Vec<InFlightPlace>,
+}
+
+impl Notes {
+    /// One of several filters refused the request: the first one counts, or the first that asks for credentials.
+    pub(super) fn note_refused(&mut self, refusal: Box<Refusal>) {
+        let asks = |refusal: &Refusal| matches!(refusal.failure, Failure::AuthRequired(_));
+        if self.refused.as_ref().is_none_or(|first| !asks(first) && asks(&refusal)) {
+            self.refused = Some(refusal);
+        }
+    }
 }

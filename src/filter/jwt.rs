@@ -84,6 +84,11 @@ pub struct CompiledJwt {
 type Why = &'static str;
 
 impl Jwt {
+    /// The bytes that it names.
+    pub(super) fn materials(&self) -> Vec<&Material> {
+        self.keys.iter().chain(&self.secret).collect()
+    }
+
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledJwt> {
         let mut keys = Vec::new();
         for (material, is_secret) in

@@ -36,6 +36,7 @@ pub mod rate_limit;
 pub mod redirect;
 pub mod respond;
 pub mod rewrite;
+pub mod satisfy;
 pub mod shared;
 pub mod strip_prefix;
 pub mod template;
@@ -66,6 +67,7 @@ use rate_limit::RateLimit;
 use redirect::Redirect;
 use respond::Respond;
 use rewrite::Rewrite;
+use satisfy::{AccessRule, Satisfy};
 use shared::SharedParts;
 use strip_prefix::StripPrefix;
 use upstream_fields::{CookieRewrite, LocationRewrite};
@@ -92,6 +94,8 @@ pub enum Filter {
     Jwt(Jwt),
     /// Asks another service whether a request may pass.
     ForwardAuth(ForwardAuth),
+    /// Lets those pass who meet one of several rules.
+    Satisfy(Satisfy),
     /// Tells browsers which pages of other origins may read answers, and answers their preflights.
     Cors(Cors),
     /// Takes the prefix off the path, by whole elements.
@@ -128,31 +132,35 @@ pub enum Filter {
 
 impl Filter {
     /// The bytes that it names.
-    pub fn materials(&self) -> impl Iterator<Item = &Material> {
-        let (first, second) = if let Self::BasicAuth(auth) = self {
-            (auth.file.as_ref(), None)
+    #[must_use]
+    pub fn materials(&self) -> Vec<&Material> {
+        if let Self::BasicAuth(auth) = self {
+            auth.materials()
         } else if let Self::Jwt(jwt) = self {
-            (jwt.keys.as_ref(), jwt.secret.as_ref())
+            jwt.materials()
+        } else if let Self::Satisfy(satisfy) = self {
+            satisfy.materials()
         } else if let Self::ErrorPages(pages) = self {
-            (pages.file.as_ref(), None)
+            pages.file.iter().collect()
         } else {
-            (None, None)
-        };
-        first.into_iter().chain(second)
+            Vec::new()
+        }
     }
 
     /// The services that it asks.
-    pub fn services(&self) -> impl Iterator<Item = &str> {
-        let asked = if let Self::ForwardAuth(auth) = self {
-            Some(&*auth.service)
+    #[must_use]
+    pub fn services(&self) -> Vec<&str> {
+        if let Self::ForwardAuth(auth) = self {
+            vec![&auth.service]
+        } else if let Self::Satisfy(satisfy) = self {
+            satisfy.services()
         } else if let Self::ErrorPages(pages) = self {
-            pages.service.as_deref()
+            pages.service.iter().map(|name| &**name).collect()
         } else if let Self::Mirror(mirror) = self {
-            Some(&*mirror.service)
+            vec![&mirror.service]
         } else {
-            None
-        };
-        asked.into_iter()
+            Vec::new()
+        }
     }
 
     /// True where it changes what a route is chosen by, or takes the request elsewhere than to its route's service.
@@ -170,17 +178,19 @@ impl Filter {
     /// Compiles it into the chain; what is wrong with it is told to its place.
     fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
         let step = match self {
-            Self::Allow(filter) => filter.compile(false, place).map(Box::new).map(Step::Networks),
-            Self::Deny(filter) => filter.compile(true, place).map(Box::new).map(Step::Networks),
+            Self::Allow(filter) => AccessRule::Allow(filter.clone()).compile(chain, place),
+            Self::Deny(filter) => AccessRule::Deny(filter.clone()).compile(chain, place),
             Self::RateLimit(filter) => filter.compile(place).map(Box::new).map(Step::RateLimit),
             Self::ConcurrencyLimit(filter) => filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit),
-            Self::BasicAuth(filter) => filter.compile(place).map(Box::new).map(Step::BasicAuth),
-            Self::ApiKey(filter) => filter.compile(place).map(Box::new).map(Step::ApiKey),
-            Self::Jwt(filter) => {
-                chain.reads_time = true;
-                filter.compile(place).map(Box::new).map(Step::Jwt)
+            Self::BasicAuth(filter) => AccessRule::BasicAuth(filter.clone()).compile(chain, place),
+            Self::ApiKey(filter) => AccessRule::ApiKey(filter.clone()).compile(chain, place),
+            Self::Jwt(filter) => AccessRule::Jwt(filter.clone()).compile(chain, place),
+            Self::ForwardAuth(filter) => AccessRule::ForwardAuth(filter.clone()).compile(chain, place),
+            Self::Satisfy(filter) => {
+                filter.check(place);
+                let steps: Vec<_> = filter.any.iter().filter_map(|rule| rule.compile(chain, place)).collect();
+                Some(Step::Any(steps))
             }
-            Self::ForwardAuth(filter) => filter.compile(place).map(Box::new).map(Step::ForwardAuth),
             Self::Cors(filter) => filter.compile(&mut chain.edits.response, place).map(Box::new).map(Step::Cors),
             Self::StripPrefix(filter) => filter.compile(place).map(Step::StripPrefix),
             Self::AddPrefix(filter) => filter.compile(place).map(Step::AddPrefix),
@@ -236,6 +246,22 @@ impl Filter {
         chain.steps.extend(step);
         if *self == Self::GrpcWeb {
             chain.check_bodies(place);
+        }
+    }
+}
+
+impl AccessRule {
+    fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) -> Option<Step> {
+        match self {
+            Self::Allow(filter) => filter.compile(false, place).map(Box::new).map(Step::Networks),
+            Self::Deny(filter) => filter.compile(true, place).map(Box::new).map(Step::Networks),
+            Self::BasicAuth(filter) => filter.compile(place).map(Box::new).map(Step::BasicAuth),
+            Self::ApiKey(filter) => filter.compile(place).map(Box::new).map(Step::ApiKey),
+            Self::Jwt(filter) => {
+                chain.reads_time = true;
+                filter.compile(place).map(Box::new).map(Step::Jwt)
+            }
+            Self::ForwardAuth(filter) => filter.compile(place).map(Box::new).map(Step::ForwardAuth),
         }
     }
 }

@@ -71,7 +71,7 @@ pub const FLOORS: [Floors; 30] = [
         "filter",
         &[
             &["mod"],
-            &["chain"],
+            &["chain", "satisfy"],
             &[
                 "api_key",
                 "basic_auth",

@@ -320,3 +320,40 @@ fn a_password_that_costs_too_much_is_not_looked_at() {
         assert_eq!(curl(proxy.address, "--http1.1", "/", &["-u", "me:right"]).status, 200, "{engine}");
     }
 }
+
+#[test]
+fn one_of_several_rules_lets_a_request_pass() {
+    let origin = mirror();
+    // A fast hash is compared at once, a slow one on another thread, and a service is asked.
+    let auth = Origin::start(|request, stream| {
+        let is_known = request.field("x-word") == Some("sesame");
+        write(
+            stream,
+            if is_known { b"HTTP/1.1 204 No\r\n\r\n" } else { b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n" },
+        )
+    });
+    let slow = output(tool("htpasswd", "apache2-utils").args(["-bnBC4", "slow", "slow"]));
+    let rest = format!(
+        "[services.auth]\nendpoints = [\"{}\"]\n{}\n[[routes]]\nname = \"all\"\nservice = \"s\"\nfilters = [{{ satisfy = {{ any = [\n\
+           {{ allow = [\"203.0.113.0/24\"] }},\n\
+           {{ basic_auth = {{ users = [\"{}\"], realm = \"first\" }} }},\n\
+           {{ basic_auth = {{ users = [\"fast:{{PLAIN}}fast\"], realm = \"second\", user_header = \"X-User\" }} }},\n\
+           {{ forward_auth = {{ service = \"auth\" }} }}] }} }}, {{ response_headers = {{ set = {{ X-Behind = \"1\" }} }} }}]\n",
+        auth.address,
+        served_by(&origin),
+        slow.trim()
+    );
+    everywhere(&rest, "trusted_proxies = [\"127.0.0.0/8\"]\n", |proxy, version| {
+        let ask = |arguments: &[&str]| curl(proxy.address, version, "/", arguments);
+        assert_eq!(ask(&["-H", "X-Forwarded-For: 203.0.113.9"]).status, 200);
+        assert_eq!(ask(&["-u", "slow:slow"]).status, 200);
+        let told = ask(&["-u", "fast:fast", "-H", "X-User: forged"]);
+        assert!(told.body.to_lowercase().contains("x-user: fast"), "{}", told.body);
+        assert_eq!(ask(&["-H", "X-Word: sesame"]).field("x-behind"), Some("1"));
+        let refused = ask(&["-H", "X-User: forged", "-u", "slow:wrong"]);
+        assert_eq!((refused.status, refused.field("www-authenticate").unwrap().contains("first")), (401, true));
+        assert!(refused.field("proxy-status").unwrap().contains("auth_required"));
+        let told = ask(&["-H", "X-User: forged", "-H", "X-Word: sesame"]);
+        assert!(!told.body.contains("forged"), "{}", told.body);
+    });
+}
