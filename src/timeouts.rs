@@ -51,6 +51,8 @@ pub enum Timeout {
     ExpectContinue,
     /// What `Retry-After` of a discarded answer asks for, before the next attempt.
     RetryAfter,
+    /// What `bandwidth_limit` makes an answer wait.
+    Bandwidth,
     /// For a password to be verified, behind others that wait for it.
     Password,
     /// Until it is asked again whether a reset came for a request that got no answer.
@@ -103,7 +105,7 @@ const fn quiet(key: &'static str, ms: u64) -> TimeoutRow {
 
 impl Timeout {
     /// Every row, for documentation and tests.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Handshake,
         Self::EarlyHandshake,
         Self::ClientHeader,
@@ -123,6 +125,7 @@ impl Timeout {
         Self::UpstreamPong,
         Self::ExpectContinue,
         Self::RetryAfter,
+        Self::Bandwidth,
         Self::Password,
         Self::Evidence,
         Self::ResourcePause,
@@ -158,7 +161,7 @@ impl Timeout {
             Self::UpstreamPing => quiet("services.NAME.keep_alive.ping", 0),
             Self::UpstreamPong | Self::Password => quiet("", 10_000),
             Self::ExpectContinue => quiet("", 200),
-            Self::RetryAfter | Self::Ejected => quiet("", 0),
+            Self::RetryAfter | Self::Bandwidth | Self::Ejected => quiet("", 0),
             Self::Evidence => quiet("", 1),
             Self::ResourcePause => quiet("", 20),
             Self::Probe => TimeoutRow { failure: Some(Failure::ConnectTimeout), key: "", ms: PROBE_MS },

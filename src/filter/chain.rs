@@ -1,6 +1,7 @@
 //! The filters of a route as they run: each request is shown to them in their order, and each answer of an upstream.
 
 use super::api_key::CompiledApiKey;
+use super::bandwidth_limit::ByteRate;
 use super::basic_auth::CompiledBasicAuth;
 use super::compile::{FilterPlace, no_service};
 use super::compress::CompiledCompress;
@@ -166,6 +167,8 @@ pub struct Chain {
     pub(super) pages: Vec<CompiledErrorPages>,
     /// Who gets copies of requests.
     pub(super) mirrors: Vec<CompiledMirror>,
+    /// How fast answers go; `None` for as fast as clients take them.
+    pub bandwidth: Option<ByteRate>,
     pub(super) reads_time: bool,
     /// What all of them change in fields, whatever the request.
     pub edits: Edits,
@@ -181,9 +184,15 @@ impl Chain {
         buffer: None,
         pages: Vec::new(),
         mirrors: Vec::new(),
+        bandwidth: None,
         reads_time: false,
         edits: Edits::NONE,
     };
+
+    /// Adds a filter behind the others, where it could be compiled.
+    pub(super) fn push(&mut self, step: Option<Step>) {
+        self.steps.extend(step);
+    }
 
     /// The filters are kept as they were: names what they share once more.
     ///
@@ -303,6 +312,7 @@ impl Chain {
             && self.buffer.is_none()
             && self.pages.is_empty()
             && self.mirrors.is_empty()
+            && self.bandwidth.is_none()
     }
 
     /// True where nothing is done at all.

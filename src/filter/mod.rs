@@ -7,6 +7,7 @@
 
 pub mod add_prefix;
 pub mod api_key;
+pub mod bandwidth_limit;
 pub mod basic_auth;
 pub mod buffer;
 mod chain;
@@ -48,6 +49,7 @@ use serde::{Deserialize, Serialize};
 
 use add_prefix::AddPrefix;
 use api_key::ApiKey;
+use bandwidth_limit::{BandwidthLimit, ByteRate};
 use basic_auth::BasicAuth;
 use buffer::Buffer;
 pub use chain::Chain;
@@ -118,6 +120,8 @@ pub enum Filter {
     Buffer(Buffer),
     /// Puts pages in the place of answers that are errors.
     ErrorPages(ErrorPages),
+    /// Bounds how fast answers go to their clients.
+    BandwidthLimit(BandwidthLimit),
     /// Sends copies of requests to another service as well.
     Mirror(Mirror),
     /// Changes where `Location` and `Refresh` of the upstream lead.
@@ -177,81 +181,79 @@ impl Filter {
 
     /// Compiles it into the chain; what is wrong with it is told to its place.
     fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
-        let step = match self {
+        match self {
             Self::Allow(filter) => AccessRule::Allow(filter.clone()).compile(chain, place),
             Self::Deny(filter) => AccessRule::Deny(filter.clone()).compile(chain, place),
-            Self::RateLimit(filter) => filter.compile(place).map(Box::new).map(Step::RateLimit),
-            Self::ConcurrencyLimit(filter) => filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit),
+            Self::RateLimit(filter) => chain.push(filter.compile(place).map(Box::new).map(Step::RateLimit)),
+            Self::ConcurrencyLimit(filter) => {
+                chain.push(filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit));
+            }
             Self::BasicAuth(filter) => AccessRule::BasicAuth(filter.clone()).compile(chain, place),
             Self::ApiKey(filter) => AccessRule::ApiKey(filter.clone()).compile(chain, place),
             Self::Jwt(filter) => AccessRule::Jwt(filter.clone()).compile(chain, place),
             Self::ForwardAuth(filter) => AccessRule::ForwardAuth(filter.clone()).compile(chain, place),
-            Self::Satisfy(filter) => {
-                filter.check(place);
-                let steps: Vec<_> = filter.any.iter().filter_map(|rule| rule.compile(chain, place)).collect();
-                Some(Step::Any(steps))
+            Self::Satisfy(filter) => filter.compile(chain, place),
+            Self::Cors(filter) => {
+                let step = filter.compile(&mut chain.edits.response, place);
+                chain.push(step.map(Box::new).map(Step::Cors));
             }
-            Self::Cors(filter) => filter.compile(&mut chain.edits.response, place).map(Box::new).map(Step::Cors),
-            Self::StripPrefix(filter) => filter.compile(place).map(Step::StripPrefix),
-            Self::AddPrefix(filter) => filter.compile(place).map(Step::AddPrefix),
-            Self::Rewrite(filter) => filter.compile(place).map(Box::new).map(Step::Rewrite),
-            Self::Redirect(filter) => filter.compile(place).map(Box::new).map(Step::Redirect),
-            Self::Respond(filter) => filter.compile(place).map(Box::new).map(Step::Respond),
+            Self::StripPrefix(filter) => chain.push(filter.compile(place).map(Step::StripPrefix)),
+            Self::AddPrefix(filter) => chain.push(filter.compile(place).map(Step::AddPrefix)),
+            Self::Rewrite(filter) => chain.push(filter.compile(place).map(Box::new).map(Step::Rewrite)),
+            Self::Redirect(filter) => chain.push(filter.compile(place).map(Box::new).map(Step::Redirect)),
+            Self::Respond(filter) => chain.push(filter.compile(place).map(Box::new).map(Step::Respond)),
             Self::RequestHeaders(filter) => {
                 let templates = filter.compile(&mut chain.edits.request, place);
                 chain.reads_time |= templates.reads_time();
-                (!templates.is_empty()).then_some(Step::RequestFields(templates))
+                chain.push((!templates.is_empty()).then_some(Step::RequestFields(templates)));
             }
             Self::ResponseHeaders(filter) => {
                 let templates = filter.compile(&mut chain.edits.response, place);
                 chain.reads_time |= templates.reads_time();
                 chain.response_fields.extend(templates);
-                None
             }
             Self::Compress(filter) => {
                 if chain.compress.is_some() {
                     place.fault("an answer is compressed once", "leave one of them out");
                 }
                 chain.compress = filter.compile(place).map(Box::new);
-                None
             }
             Self::Buffer(filter) => {
                 let bytes = filter.compile(place);
                 chain.buffer = bytes.into_iter().chain(chain.buffer).min();
                 chain.check_bodies(place);
-                None
             }
-            Self::ErrorPages(filter) => {
-                chain.pages.extend(filter.compile(place));
-                None
+            Self::ErrorPages(filter) => chain.pages.extend(filter.compile(place)),
+            Self::BandwidthLimit(filter) => {
+                chain.bandwidth = filter.compile(place).into_iter().chain(chain.bandwidth).reduce(ByteRate::min);
             }
-            Self::Mirror(filter) => {
-                chain.mirrors.extend(filter.compile(place));
-                None
+            Self::Mirror(filter) => chain.mirrors.extend(filter.compile(place)),
+            Self::LocationRewrite(filter) => chain.on_response.extend(filter.compile(place)),
+            Self::CookieRewrite(filter) => chain.on_response.extend(filter.compile(place)),
+            Self::Hsts(filter) => filter.compile(&mut chain.edits),
+            Self::GrpcWeb => {
+                chain.push(Some(Step::GrpcWeb));
+                chain.check_bodies(place);
             }
-            Self::LocationRewrite(filter) => {
-                chain.on_response.extend(filter.compile(place));
-                None
-            }
-            Self::CookieRewrite(filter) => {
-                chain.on_response.extend(filter.compile(place));
-                None
-            }
-            Self::Hsts(filter) => {
-                filter.compile(&mut chain.edits);
-                None
-            }
-            Self::GrpcWeb => Some(Step::GrpcWeb),
-        };
-        chain.steps.extend(step);
-        if *self == Self::GrpcWeb {
-            chain.check_bodies(place);
         }
     }
 }
 
+impl Satisfy {
+    fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
+        self.check(place);
+        let steps = self.any.iter().filter_map(|rule| rule.step(chain, place)).collect();
+        chain.push(Some(Step::Any(steps)));
+    }
+}
+
 impl AccessRule {
-    fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) -> Option<Step> {
+    fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
+        let step = self.step(chain, place);
+        chain.push(step);
+    }
+
+    fn step(&self, chain: &mut Chain, place: &mut FilterPlace) -> Option<Step> {
         match self {
             Self::Allow(filter) => filter.compile(false, place).map(Box::new).map(Step::Networks),
             Self::Deny(filter) => filter.compile(true, place).map(Box::new).map(Step::Networks),

@@ -74,6 +74,7 @@ pub const FLOORS: [Floors; 30] = [
             &["chain", "satisfy"],
             &[
                 "api_key",
+                "bandwidth_limit",
                 "basic_auth",
                 "buffer",
                 "compress",
@@ -185,7 +186,7 @@ pub const FLOORS: [Floors; 30] = [
             &["bound"],
             &["state", "transfer"],
             &["session"],
-            &["account", "body", "held", "progress"],
+            &["account", "body", "held", "progress", "throttle"],
             &["mod"],
         ],
     ),

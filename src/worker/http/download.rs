@@ -14,6 +14,7 @@ use super::body::{BodyFraming, ResponseBody};
 use super::copies;
 use super::judge;
 use super::progress::{Expectation, UploadState};
+use super::throttle::Throttle;
 use super::transfer::{Delivered, Transfer};
 use crate::encode::response::{Persistence, h2_continue, is_removed};
 use crate::encode::trailers::retain;
@@ -64,7 +65,7 @@ pub(super) async fn download<T: Transport>(
 ) -> Result<Delivered, Failure> {
     let pace = transfer.listener.spec.send_pace();
     // No buffer is held while the answer is awaited.
-    let mut download = Download { transfer, client, deadline, pace, out: Vec::new() };
+    let mut download = Download { transfer, client, deadline, pace, throttle: None, out: Vec::new() };
     let delivered = download.run(receiver, inbox).await;
     transfer.kit().buffers.put_buffer(download.out);
     delivered
@@ -76,6 +77,8 @@ struct Download<'a, T: Transport> {
     client: &'a mut Outlet<T>,
     deadline: &'a Deadline<'a, T>,
     pace: Pace,
+    /// Where the body goes no faster than it may.
+    throttle: Option<Box<Throttle>>,
     /// Encoded for the client and not sent.
     out: Vec<u8>,
 }
@@ -95,8 +98,7 @@ impl<T: Transport> Download<'_, T> {
                 self.throw_away();
                 return Err(failure);
             }
-            self.begin_response();
-            self.send_down().await?;
+            self.pass_on().await?;
             return Ok(Delivered::Upgrade);
         }
         let encoder = head.compression.filter(|_| !head.framing.is_empty()).map(BodyEncoder::new).transpose();
@@ -115,6 +117,7 @@ impl<T: Transport> Download<'_, T> {
             transfer.make_room(inbox, Some(left));
             self.note_received(receiver.receive_at_once(inbox));
         }
+        self.throttle = transfer.bandwidth().map(|bandwidth| Box::new(Throttle::new(bandwidth, self.deadline)));
         let mut has_ended = body.decoder.is_done();
         let mut is_acknowledged = false;
         loop {
@@ -122,11 +125,14 @@ impl<T: Transport> Download<'_, T> {
             self.take_body(inbox, &mut body)?;
             if body.decoder.is_done() && !has_ended {
                 has_ended = true;
+                if self.throttle.is_some() {
+                    // The end goes with the last part.
+                    self.pass_on().await?;
+                }
                 body.framing.end(&mut self.out, self.client, &body.trailers);
             }
             if !self.out.is_empty() || self.client.has_pending() {
-                self.begin_response();
-                self.send_down().await?;
+                self.pass_on().await?;
             }
             if body.decoder.is_done() {
                 break;
@@ -341,6 +347,26 @@ impl<T: Transport> Download<'_, T> {
         self.transfer.progress.is_cut.set(true);
         self.out.clear();
         self.client.forget_pending();
+    }
+
+    /// Sends what is encoded of the final answer, in parts where it may go no faster.
+    async fn pass_on(&mut self) -> Result<(), Failure> {
+        self.begin_response();
+        let Some(mut throttle) = self.throttle.take() else { return self.send_down().await };
+        let all = std::mem::take(&mut self.out);
+        let mut gone = 0;
+        let sent = loop {
+            let part = throttle.wait(all.len() - gone, self.deadline).await;
+            self.out.extend_from_slice(&all[gone..gone + part]);
+            gone += part;
+            let sent = self.send_down().await;
+            if sent.is_err() || gone == all.len() {
+                break sent;
+            }
+        };
+        self.throttle = Some(throttle);
+        self.transfer.kit().buffers.put_buffer(all);
+        sent
     }
 
     async fn send_down(&mut self) -> Result<(), Failure> {

@@ -25,6 +25,7 @@ mod state;
 mod streams;
 pub mod subrequest;
 mod terms;
+mod throttle;
 mod transfer;
 mod upload;
 mod way;

@@ -15,6 +15,7 @@ use crate::config::services::ServiceSpec;
 use crate::encode::grpc;
 use crate::encode::response::{EditsOfResponse, UpstreamResponse};
 use crate::filter::Chain;
+use crate::filter::bandwidth_limit::ByteRate;
 use crate::filter::edits::{Edits, FieldEdits};
 use crate::filter::encoder::Compression;
 use crate::limits::{BODY_BUFFER_BYTES, COMPRESSIONS_MAX};
@@ -130,6 +131,11 @@ impl<T: Transport> Transfer<'_, T> {
             let has_room = self.worker.compressions.get() < COMPRESSIONS_MAX;
             compress.on_response(self.head, (head, bytes), edits, has_room)
         })
+    }
+
+    /// How fast the answer goes; `None` for as fast as its client takes it.
+    pub(super) fn bandwidth(&self) -> Option<ByteRate> {
+        self.chains?.into_iter().filter_map(|chain| chain.bandwidth).reduce(ByteRate::min)
     }
 
     /// True where a page goes in the place of an answer of this status.
