@@ -195,6 +195,8 @@ pub struct Endpoint {
     pub resolved: Option<Arc<str>>,
     /// Its share.
     pub weight: u16,
+    /// It gets requests only where none of the others takes any.
+    pub is_backup: bool,
     /// What the whole process knows of it.
     pub state: Arc<EndpointState>,
 }

@@ -125,6 +125,8 @@ pub struct EndpointSpec {
     pub address: EndpointAddress,
     /// Its share among the others, 0 to 256; 0 gets none.
     pub weight: u16,
+    /// It gets requests only where none of the others takes any.
+    pub backup: bool,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -136,6 +138,9 @@ struct EndpointTable {
     #[serde(default = "one")]
     #[schemars(range(max = 256))]
     weight: u16,
+    /// It gets requests only where none of the others takes any: all are left out, down, or tried.
+    #[serde(default)]
+    backup: bool,
 }
 
 const fn one() -> u16 {
@@ -149,11 +154,11 @@ impl<'de> Deserialize<'de> for EndpointSpec {
             type Value = EndpointSpec;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address, or a table of address and weight")
+                f.write_str("an address, or a table of address, weight and backup")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<EndpointSpec, E> {
-                text.parse().map(|address| EndpointSpec { address, weight: 1 }).map_err(E::custom)
+                text.parse().map(|address| EndpointSpec { address, weight: 1, backup: false }).map_err(E::custom)
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<EndpointSpec, A::Error> {
@@ -161,7 +166,7 @@ impl<'de> Deserialize<'de> for EndpointSpec {
                 if table.weight > 256 {
                     return Err(serde::de::Error::custom("the weight is above 256; write 0 to 256"));
                 }
-                Ok(EndpointSpec { address: table.address, weight: table.weight })
+                Ok(EndpointSpec { address: table.address, weight: table.weight, backup: table.backup })
             }
         }
         deserializer.deserialize_any(Visitor)

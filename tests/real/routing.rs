@@ -170,3 +170,26 @@ fn hosts_may_be_closed_and_paths_may_begin_with_any_text() {
         }
     }
 }
+
+#[test]
+fn a_backup_gets_requests_only_where_no_other_takes_any() {
+    let (first, backup) = (Origin::text("first"), Origin::text("backup"));
+    let nobody = crate::support::proxy::free_address();
+    let rest = |first: std::net::SocketAddr, balance: &str| {
+        format!(
+            "[services.s]\nbalance = \"{balance}\"\nendpoints = [{{ address = \"{}\", backup = true }}, \"{first}\"]\n\
+             [[routes]]\nname = \"all\"\nservice = \"s\"\n",
+            backup.address
+        )
+    };
+    for engine in ENGINES {
+        for balance in ["round_robin", "least_requests", "random", "hash:client_ip"] {
+            let proxy = Proxy::start(engine, &rest(first.address, balance));
+            let mut client = Client::connect(proxy.address);
+            assert!((0..10).all(|_| client.get("/").body == b"first"), "{engine}, {balance}");
+            let proxy = Proxy::start(engine, &rest(nobody, balance));
+            let mut client = Client::connect(proxy.address);
+            assert!((0..10).all(|_| client.get("/").body == b"backup"), "{engine}, {balance}");
+        }
+    }
+}

@@ -51,7 +51,10 @@ pub(super) fn service(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<Servic
 
 fn is_same(before: &[Endpoint], now: &[Endpoint]) -> bool {
     let is_same = |(one, other): (&Endpoint, &Endpoint)| {
-        one.address == other.address && one.name == other.name && one.weight == other.weight
+        one.address == other.address
+            && one.name == other.name
+            && one.weight == other.weight
+            && one.is_backup == other.is_backup
     };
     before.len() == now.len() && before.iter().zip(now).all(is_same)
 }
@@ -74,7 +77,14 @@ fn endpoints(
             let twin = endpoints.iter().find(|other| other.address == address).map(|other| &other.state);
             let state = twin.or(by_address.get(&address).copied()).map(Arc::clone).unwrap_or_default();
             let resolved = Some(address.to_string()).filter(|text| **text != *name).map(Into::into);
-            endpoints.push(Endpoint { address, name: Arc::clone(&name), resolved, weight: endpoint.weight, state });
+            endpoints.push(Endpoint {
+                address,
+                name: Arc::clone(&name),
+                resolved,
+                weight: endpoint.weight,
+                is_backup: endpoint.backup,
+                state,
+            });
         };
         match &endpoint.address {
             EndpointAddress::Tcp(address) => put(Address::Tcp(*address)),

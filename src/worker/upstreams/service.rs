@@ -156,7 +156,7 @@ impl<T: Transport> Members<T> {
     /// # Errors
     /// [`NotPicked`].
     pub(crate) fn pick(&self, choice: &Choice<'_>) -> Result<usize, NotPicked> {
-        let mut view = View { members: self, choice, ignores_health: false, ignores_busy: false };
+        let mut view = self.view(choice);
         let pick = |view: &View<'_, T>| {
             let picked = self.picker.borrow_mut().pick(view, choice.random, choice.hash);
             picked.filter(|at| *at < self.endpoints.len())
@@ -164,14 +164,18 @@ impl<T: Transport> Members<T> {
         if let Some(own) = choice.own.filter(|own| view.share_of(*own, 1) > 0) {
             return Ok(own);
         }
-        if let Some(at) = pick(&view) {
-            return Ok(at);
+        for tier in [EndpointTier::First, EndpointTier::Backup] {
+            view = View { tier, ignores_busy: false, ..view };
+            if let Some(at) = pick(&view) {
+                return Ok(at);
+            }
+            // Would one do if it were not busy? Then it pays to wait.
+            view.ignores_busy = true;
+            if (0..view.count()).any(|at| view.share(at) > 0) {
+                return Err(NotPicked::Busy);
+            }
         }
-        // Would one do if it were not busy? Then it pays to wait.
-        view.ignores_busy = true;
-        if (0..view.count()).any(|at| view.share(at) > 0) {
-            return Err(NotPicked::Busy);
-        }
+        view.tier = EndpointTier::Any;
         // All that were not tried are down. To fail open is better than to refuse everything for a health check that is
         // wrong.
         view.ignores_health = true;
@@ -191,13 +195,17 @@ impl<T: Transport> Members<T> {
 
     /// True where [`Self::pick`] would find one, without taking anybody's turn.
     pub(crate) fn has_other(&self, choice: &Choice<'_>, than: Option<usize>) -> bool {
-        let view = View { members: self, choice, ignores_health: false, ignores_busy: false };
+        let view = self.view(choice);
         (0..view.count()).any(|at| Some(at) != than && view.share(at) > 0)
     }
 
     /// True where this endpoint could be picked.
     pub(crate) fn has(&self, choice: &Choice<'_>, at: usize) -> bool {
-        View { members: self, choice, ignores_health: false, ignores_busy: false }.share(at) > 0
+        self.view(choice).share(at) > 0
+    }
+
+    const fn view<'a>(&'a self, choice: &'a Choice<'a>) -> View<'a, T> {
+        View { members: self, choice, tier: EndpointTier::Any, ignores_health: false, ignores_busy: false }
     }
 
     /// Endpoints that are left out now.
@@ -214,9 +222,18 @@ impl<T: Transport> Members<T> {
     }
 }
 
+/// Which endpoints are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndpointTier {
+    First,
+    Backup,
+    Any,
+}
+
 struct View<'a, T: Transport> {
     members: &'a Members<T>,
     choice: &'a Choice<'a>,
+    tier: EndpointTier,
     ignores_health: bool,
     ignores_busy: bool,
 }
@@ -240,9 +257,14 @@ impl<T: Transport> View<'_, T> {
     fn share_of(&self, at: usize, weight: u32) -> u32 {
         let Members { service, endpoints, .. } = self.members;
         let Some((named, endpoint)) = service.endpoints.get(at).zip(endpoints.get(at)) else { return 0 };
+        let is_elsewhere = match self.tier {
+            EndpointTier::First => named.is_backup,
+            EndpointTier::Backup => !named.is_backup,
+            EndpointTier::Any => false,
+        };
         let busy_max = service.spec.limits.endpoint_in_flight;
         let is_full = !self.ignores_busy && busy_max > 0 && named.state.in_flight.load() >= busy_max;
-        if is_full || self.choice.tried.contains(&at) {
+        if is_full || is_elsewhere || self.choice.tried.contains(&at) {
             return 0;
         }
         if self.ignores_health {

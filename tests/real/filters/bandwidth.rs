@@ -12,15 +12,11 @@ fn an_answer_takes_as_long_as_its_rate_says_and_arrives_whole() {
     let text = body.clone();
     let origin = Origin::start(move |request, stream| {
         if request.target().contains("chunked") {
-            let chunks: String = text
-                .as_bytes()
-                .chunks(40_000)
-                .map(|part| format!("{:x}\r\n{}\r\n", part.len(), String::from_utf8_lossy(part)))
-                .collect();
-            return write(
-                stream,
-                format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n").as_bytes(),
-            );
+            write(stream, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+            for part in text.as_bytes().chunks(40_000) {
+                write(stream, &[format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat());
+            }
+            return write(stream, b"0\r\n\r\n");
         }
         write(stream, format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()).as_bytes())
     });
