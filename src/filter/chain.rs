@@ -3,6 +3,7 @@
 use super::api_key::CompiledApiKey;
 use super::bandwidth_limit::ByteRate;
 use super::basic_auth::CompiledBasicAuth;
+use super::client_certificate::CompiledClientCertificate;
 use super::compile::{FilterPlace, no_service};
 use super::compress::CompiledCompress;
 use super::concurrency_limit::CompiledConcurrencyLimit;
@@ -46,6 +47,8 @@ pub(super) enum Step {
     Jwt(Box<CompiledJwt>),
     /// See [`super::Filter::ForwardAuth`].
     ForwardAuth(Box<CompiledForwardAuth>),
+    /// See [`super::Filter::ClientCertificate`].
+    ClientCertificate(Box<CompiledClientCertificate>),
     /// See [`super::Filter::Satisfy`].
     Any(Vec<Step>),
     /// See [`super::Filter::Cors`].
@@ -77,6 +80,7 @@ impl Step {
             Self::ApiKey(key) => key.on_request(head, notes),
             Self::Jwt(jwt) => jwt.on_request(head, context, notes),
             Self::ForwardAuth(auth) => auth.on_request(head, context, notes),
+            Self::ClientCertificate(rule) => rule.on_request(context, notes),
             Self::Any(steps) => {
                 notes.refused = None;
                 any(steps, 0, head, context, notes)
@@ -217,6 +221,7 @@ impl Chain {
                 | Step::BasicAuth(_)
                 | Step::ApiKey(_)
                 | Step::Jwt(_)
+                | Step::ClientCertificate(_)
                 | Step::Any(_)
                 | Step::Cors(_)
                 | Step::StripPrefix(_)

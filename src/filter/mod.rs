@@ -11,6 +11,7 @@ pub mod bandwidth_limit;
 pub mod basic_auth;
 pub mod buffer;
 mod chain;
+pub mod client_certificate;
 pub mod compile;
 pub mod compress;
 pub mod concurrency_limit;
@@ -54,6 +55,7 @@ use basic_auth::BasicAuth;
 use buffer::Buffer;
 pub use chain::Chain;
 use chain::Step;
+use client_certificate::ClientCertificate;
 use compile::FilterPlace;
 use compress::Compress;
 use concurrency_limit::ConcurrencyLimit;
@@ -96,6 +98,8 @@ pub enum Filter {
     Jwt(Jwt),
     /// Asks another service whether a request may pass.
     ForwardAuth(ForwardAuth),
+    /// Asks for a certificate, and tells the upstream of it.
+    ClientCertificate(ClientCertificate),
     /// Lets those pass who meet one of several rules.
     Satisfy(Satisfy),
     /// Tells browsers which pages of other origins may read answers, and answers their preflights.
@@ -192,6 +196,9 @@ impl Filter {
             Self::ApiKey(filter) => AccessRule::ApiKey(filter.clone()).compile(chain, place),
             Self::Jwt(filter) => AccessRule::Jwt(filter.clone()).compile(chain, place),
             Self::ForwardAuth(filter) => AccessRule::ForwardAuth(filter.clone()).compile(chain, place),
+            Self::ClientCertificate(filter) => {
+                chain.push(filter.compile(place).map(Box::new).map(Step::ClientCertificate));
+            }
             Self::Satisfy(filter) => filter.compile(chain, place),
             Self::Cors(filter) => {
                 let step = filter.compile(&mut chain.edits.response, place);

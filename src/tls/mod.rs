@@ -7,6 +7,7 @@ pub mod fault;
 pub mod identity;
 pub mod server;
 pub mod sessions;
+pub mod subject;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use crate::support::authority::{Authority, Issued};
 use crate::support::proxy::service;
 use crate::support::secure::{SecureClient, client_config};
-use crate::support::{Client, ENGINES, Proxy, eventually};
+use crate::support::{Client, ENGINES, Proxy, eventually, output, tool};
 use crate::tls::mirror;
 
 #[test]
@@ -34,6 +34,75 @@ fn clients_show_a_certificate_where_the_name_asks_for_it() {
         assert!(get(&nobody, "open.test", "open.test").unwrap().starts_with("HTTP/1.1 200"));
         let refused = get(&nobody, "open.test", "admin.test").unwrap();
         assert!(refused.starts_with("HTTP/1.1 421") && refused.contains("cause: misdirected"), "{refused}");
+    }
+}
+
+#[test]
+fn the_upstream_is_told_of_a_certificate_in_the_words_that_it_knows() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let (authority, clients) = (Authority::new(), Authority::new());
+        let web = format!(
+            "tls = {{ certificates = [{}], client_auth = [{{ ca = [\"{}\"], mode = \"optional\" }}] }}",
+            authority.issue("a", &["a.test"]).toml(),
+            clients.ca().display()
+        );
+        let route = |name: &str, filter: &str| {
+            format!(
+                "[[routes]]\nname = \"{name}\"\npaths = [{{ prefix = \"/{name}\" }}]\nservice = \"s\"\nfilters = [{{ client_certificate = {filter} }}]\n"
+            )
+        };
+        let set = "set = { ssl-client-verify = \"verified\", ssl-client-subject-dn = \"subject\", ssl-client-issuer-dn = \"issuer\", \
+                   X-Serial = \"serial\", X-Print = \"fingerprint\", ssl-client-cert = \"pem\", X-Forwarded-Tls-Client-Cert = \"base64\" }";
+        let rest = format!("[services.s]\nendpoints = [\"{}\"]\n", origin.address)
+            + &route("told", &format!("{{ required = false, {set} }}"))
+            + &route("asked", "{ status = 400 }")
+            + &route("own", "{ subject = \"CN=.*\" }")
+            + &route("others", "{ subject = \"N=\" }");
+        let proxy = Proxy::start_with(engine, &web, &rest);
+        let issued = clients.issue("c", &["client"]);
+        let known = client_config(&authority, Some(&issued));
+        let nobody = client_config(&authority, None);
+        let get = |config, target: &str| {
+            SecureClient::connect(proxy.address, config, "a.test").unwrap().get("a.test", target).unwrap()
+        };
+        // What openssl says of the same certificate.
+        let says = |arguments: &[&str]| {
+            let mut openssl = tool("openssl", "openssl");
+            let said = output(openssl.args(["x509", "-noout", "-in"]).arg(&issued.cert).args(arguments));
+            said.trim().split_once('=').unwrap().1.to_owned()
+        };
+        let told = get(&known, "/told");
+        let field = |name: &str| {
+            let lower = told.to_lowercase();
+            let at = lower.find(&format!("\n{}: ", name.to_lowercase())).unwrap_or_else(|| panic!("{name}: {told}"));
+            told[at + name.len() + 3..].split("\r\n").next().unwrap().to_owned()
+        };
+        assert_eq!(field("ssl-client-verify"), "SUCCESS");
+        assert_eq!(field("ssl-client-subject-dn"), says(&["-subject", "-nameopt", "RFC2253"]));
+        assert_eq!(field("ssl-client-issuer-dn"), says(&["-issuer", "-nameopt", "RFC2253"]));
+        assert_eq!(field("X-Serial"), says(&["-serial"]));
+        assert_eq!(field("X-Print"), says(&["-fingerprint", "-sha1"]).replace(':', "").to_lowercase());
+        let pem = field("ssl-client-cert")
+            .replace("%20", " ")
+            .replace("%0A", "\n")
+            .replace("%2B", "+")
+            .replace("%2F", "/")
+            .replace("%3D", "=");
+        let der = pem.lines().filter(|line| !line.starts_with("-----")).collect::<String>();
+        assert_eq!(der, field("X-Forwarded-Tls-Client-Cert"));
+        assert_eq!(pem, std::fs::read_to_string(&issued.cert).unwrap().replace("\r\n", "\n"));
+        let told = get(&nobody, "/told").to_lowercase();
+        assert!(told.contains("ssl-client-verify: none") && !told.contains("ssl-client-cert"), "{told}");
+        for (config, target, status, why) in [
+            (&nobody, "/asked", "400", "denied:certificate_missing"),
+            (&known, "/asked", "200", ""),
+            (&known, "/own", "200", ""),
+            (&known, "/others", "403", "denied:certificate_subject"),
+        ] {
+            let told = get(config, target);
+            assert!(told.starts_with(&format!("HTTP/1.1 {status}")) && told.contains(why), "{target}: {told}");
+        }
     }
 }
 

@@ -77,6 +77,7 @@ pub const FLOORS: [Floors; 30] = [
                 "bandwidth_limit",
                 "basic_auth",
                 "buffer",
+                "client_certificate",
                 "compress",
                 "concurrency_limit",
                 "cors",
@@ -139,7 +140,7 @@ pub const FLOORS: [Floors; 30] = [
     ("proto/h2/hpack", &[&["decoder", "encoder"], &["huffman", "integer", "table"], &["mod"]]),
     ("route", &[&["mod"], &["path", "targets"], &["condition"]]),
     ("sys", &[&["clock", "limits", "memory", "process", "signals", "socket"], &["mod"]]),
-    ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions"]]),
+    ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions", "subject"]]),
     ("units", &[&["mod"], &["addresses", "material", "quantities"], &["text"]]),
     (
         "upstream",
