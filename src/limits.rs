@@ -200,6 +200,9 @@ pub const AUTH_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Passwords that wait to be verified, in the whole process: of a bcrypt of cost 12, eight seconds' worth.
 pub const PASSWORDS_WAITING_MAX: usize = 32;
+
+/// Requests with the same password that wait for one verification of it.
+pub const PASSWORD_WAITERS_MAX: usize = 256;
 /// Passwords that one worker remembers to be right.
 pub const PASSWORDS_KNOWN_MAX: usize = 4_096;
 /// How long it remembers one, in milliseconds.

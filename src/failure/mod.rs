@@ -236,7 +236,7 @@ pub const ALL: [Failure; 58] = [
     Failure::StaleReuseLikely,
     Failure::UpstreamUnsolicited,
     Failure::UpstreamStatus,
-    Failure::NoErrorPage(500),
+    Failure::NoErrorPage(404),
     Failure::UpstreamLengthRequired,
     Failure::UpstreamTls(TlsFault::Certificate("WHAT")),
     Failure::H2Refused,

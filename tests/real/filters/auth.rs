@@ -68,8 +68,11 @@ fn a_storm_of_logins_is_refused_and_holds_nobody_else() {
     for engine in ENGINES {
         let proxy = Proxy::start(engine, &rest);
         let mut storm: Vec<_> = (0..200).map(|_| Client::connect(proxy.address)).collect();
-        for client in &mut storm {
-            client.send("GET /in HTTP/1.1\r\nHost: a\r\nAuthorization: Basic bWU6d3Jvbmc=\r\n\r\n");
+        for (number, client) in storm.iter_mut().enumerate() {
+            // `me:` and another wrong password for each.
+            let letters = [b'A' + u8::try_from(number / 16).unwrap(), b'A' + u8::try_from(number % 16).unwrap()];
+            let wrong = String::from_utf8_lossy(&letters).into_owned();
+            client.send(format!("GET /in HTTP/1.1\r\nHost: a\r\nAuthorization: Basic bWU6{wrong}AA\r\n\r\n"));
         }
         // A quarter of a second each: computed on a worker, these would have it wait for half a minute.
         let mut other = Client::connect(proxy.address);
@@ -83,6 +86,21 @@ fn a_storm_of_logins_is_refused_and_holds_nobody_else() {
             (response.status == 503).then(|| response.field("proxy-status").unwrap().to_owned())
         });
         assert!(refused.unwrap().contains("auth_unavailable:password"), "{engine}");
+    }
+}
+
+#[test]
+fn many_who_show_the_same_password_at_once_wait_for_one_verification() {
+    let origin = mirror();
+    let hash = output(tool("htpasswd", "apache2-utils").args(["-nbBC", "11", "me", "right"]));
+    let route = route(&format!("{{ basic_auth = {{ users = ['{}'] }} }}", hash.trim()), &origin);
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &route);
+        let mut clients: Vec<_> = (0..100).map(|_| Client::connect(proxy.address)).collect();
+        for client in &mut clients {
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic bWU6cmlnaHQ=\r\n\r\n");
+        }
+        assert!(clients.iter_mut().all(|client| client.response("GET").status == 200), "{engine}");
     }
 }
 

@@ -7,7 +7,7 @@ use crate::support::origin::write;
 use crate::support::{ENGINES, Origin, Proxy, eventually};
 
 /// A filter, what a request must show to pass it, and the status of the answer where it passes.
-const FILTERS: [(&str, &[&str], u16); 20] = [
+const FILTERS: [(&str, &[&str], u16); 25] = [
     ("{ allow = [\"127.0.0.0/8\"] }", &[], 200),
     ("{ deny = [\"192.0.2.0/24\"] }", &[], 200),
     ("{ rate_limit = { rate = \"1000000/s\", tell = true } }", &[], 200),
@@ -27,6 +27,11 @@ const FILTERS: [(&str, &[&str], u16); 20] = [
     ("{ compress = {} }", &["Accept-Encoding: gzip"], 200),
     ("{ buffer = {} }", &[], 200),
     ("{ hsts = { max_age = \"1h\" } }", &[], 200),
+    ("{ satisfy = { any = [{ allow = [\"192.0.2.0/24\"] }, { deny = [\"192.0.2.0/24\"] }] } }", &[], 200),
+    ("{ client_certificate = { required = false, set = { X-Verified = \"verified\" } } }", &[], 200),
+    ("{ error_pages = { status = [404], service = \"s\" } }", &[], 200),
+    ("{ mirror = { service = \"s\" } }", &[], 200),
+    ("{ bandwidth_limit = { rate = \"100MiB\" } }", &[], 200),
     ("{ respond = { status = 418, body = \"tea\" } }", &[], 418),
 ];
 
