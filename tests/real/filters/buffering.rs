@@ -91,3 +91,49 @@ fn a_411_is_answered_with_the_length_where_the_body_is_held() {
         }
     });
 }
+
+/// Runs git in a folder; true where it succeeded.
+fn git(folder: &std::path::Path, arguments: &[&str]) -> bool {
+    let mut git = crate::support::tool("git", "git");
+    git.current_dir(folder).args([
+        "-c",
+        "user.name=me",
+        "-c",
+        "user.email=me@example.com",
+        "-c",
+        "init.defaultBranch=main",
+    ]);
+    let done = git.args(arguments).env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0").output().unwrap();
+    done.status.success()
+}
+
+#[test]
+fn git_pushes_in_chunks_to_a_program_of_cgi() {
+    for engine in ENGINES {
+        let folder = std::env::temp_dir().join(format!("ringress-git-{}-{engine}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(folder.join("served")).unwrap();
+        assert!(git(&folder.join("served"), &["init", "--bare", "project.git"]));
+        assert!(git(&folder.join("served/project.git"), &["config", "http.receivepack", "true"]));
+        let (_server, address) =
+            crate::support::python::server("git_server.py", Some(folder.join("served").to_str().unwrap()));
+        let rest = format!(
+            "[services.s]\nendpoints = [\"{address}\"]\nretry = {{ buffer = \"1KiB\" }}\n\
+             [[routes]]\nname = \"buffered\"\nhosts = [\"127.0.0.1\"]\nservice = \"s\"\nfilters = [{{ buffer = {{ max = \"16MiB\" }} }}]\n\
+             [[routes]]\nname = \"streamed\"\nhosts = [\"localhost\"]\nservice = \"s\"\n"
+        );
+        let proxy = Proxy::start(engine, &rest);
+        let url = |host: &str| format!("http://{host}:{}/project.git", proxy.address.port());
+        assert!(git(&folder, &["clone", &url("127.0.0.1"), "work"]));
+        let work = folder.join("work");
+        std::fs::write(work.join("large"), noise(3, 3 << 20)).unwrap();
+        assert!(git(&work, &["add", "."]) && git(&work, &["commit", "-m", "a large file"]));
+        // More than its buffer goes in chunks.
+        let push = |host: &str| git(&work, &["-c", "http.postBuffer=65536", "push", &url(host), "HEAD:main"]);
+        assert!(!push("localhost"), "{engine}: this server takes no chunks");
+        assert!(push("127.0.0.1"), "{engine}");
+        assert!(git(&folder, &["clone", &url("127.0.0.1"), "-b", "main", "again"]));
+        assert!(std::fs::read(folder.join("again/large")).unwrap() == noise(3, 3 << 20));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
