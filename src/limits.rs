@@ -37,6 +37,15 @@ pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// Copies of requests that a worker has on their way at most.
 pub const COPIES_MAX: usize = 256;
 
+/// Bytes of a JWK set that is fetched.
+pub const KEY_SET_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long an endpoint has to answer with a JWK set, in milliseconds.
+pub const KEY_SET_MS: u64 = 10_000;
+
+/// Half of the wait after the first fetch of a JWK set that failed, in milliseconds; it doubles with each to 64 times this.
+pub const KEY_SET_RETRY_MS: u64 = 500;
+
 /// Bytes of a page that goes in the place of an error.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
 /// Most bytes read after the last answer, so that closing does not reset the connection.

@@ -11,12 +11,10 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::handshake;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
-use tokio_rustls::TlsConnector;
 
+use super::connect::{Duplex, connect};
 use super::grpc_health;
 use crate::config::health::Health;
 use crate::snapshot::{Address, Endpoint, Service, Snapshot};
@@ -195,25 +193,12 @@ impl Checker {
 
     /// Makes one check; the error says what was wrong.
     async fn look(&self) -> Result<(), String> {
-        match &self.address {
-            Address::Tcp(address) => {
-                let mut address = *address;
-                address.set_port(self.check.port.unwrap_or(address.port()));
-                self.secure(TcpStream::connect(address).await.map_err(|error| error.to_string())?).await
-            }
-            Address::Unix(path) => {
-                self.secure(UnixStream::connect(path).await.map_err(|error| error.to_string())?).await
-            }
+        let mut address = self.address.clone();
+        if let (Address::Tcp(address), Some(port)) = (&mut address, self.check.port) {
+            address.set_port(port);
         }
-    }
-
-    /// Asks as requests do: with TLS where they have it.
-    async fn secure(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
-        let Some(tls) = &self.tls else { return self.ask(stream).await };
-        let name = tls.server_name(&self.name).ok_or("the endpoint has no name for TLS")?;
-        let connector =
-            TlsConnector::from(Arc::clone(if self.check.path.is_some() { &tls.http1 } else { &tls.config }));
-        self.ask(connector.connect(name, stream).await.map_err(|error| error.to_string())?).await
+        let how = (&*self.name, self.tls.as_deref(), self.check.path.is_some());
+        self.ask(connect(&address, how).await?).await
     }
 
     /// The host that is asked for.
@@ -229,7 +214,7 @@ impl Checker {
         }
     }
 
-    async fn ask(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
+    async fn ask(&self, stream: Box<dyn Duplex>) -> Result<(), String> {
         if let Some(service) = &self.check.grpc {
             return grpc_health::check(stream, &self.host(), service).await;
         }

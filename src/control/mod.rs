@@ -3,8 +3,10 @@
 mod access_log;
 pub mod advice;
 pub mod compile;
+mod connect;
 mod grpc_health;
 mod health;
+mod keys;
 pub mod listeners;
 mod notice;
 mod outage;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::access_log;
 use super::compile::{Kept, compile, names, recompile_service};
 use super::health::Checks;
+use super::keys::KeyFetches;
 use super::listeners::{self, Bound, Change, once_free};
 use super::notice;
 use super::outage::Outages;
@@ -49,6 +50,7 @@ pub struct Plane {
     /// Names of endpoints, each with the services that have it.
     names: HashMap<Arc<str>, Vec<Arc<str>>>,
     checks: Checks,
+    keys: KeyFetches,
     bound: Bound,
     change: Change,
     log: LogWriter,
@@ -81,6 +83,8 @@ impl Plane {
         kept.keep(compiled.parts);
         let mut checks = Checks::new();
         checks.attend(&compiled.snapshot);
+        let mut keys = KeyFetches::new();
+        keys.attend(kept.shared.wanted_key_sets(), &compiled.snapshot);
         access_log::open(&log, &source).await?;
         let bound = Bound::default();
         let change = once_free(|(_, error)| error, || bound.prepare(&compiled.snapshot, workers)).await;
@@ -93,6 +97,7 @@ impl Plane {
             resolver,
             names,
             checks,
+            keys,
             bound,
             change,
             log,
@@ -173,6 +178,10 @@ impl Plane {
                         });
                     }
                 }
+                (source, set) = self.keys.news() => {
+                    self.kept.shared.put_key_set(source, set);
+                    self.take("keys of `jwt` were fetched", Ok(self.source.clone())).await;
+                }
                 // At once, then each day.
                 _ = day.tick() => notice::tell(&self.snapshot),
                 _ = minute.tick() => self.forget_gone(),
@@ -204,6 +213,11 @@ impl Plane {
             tracing::warn!(why, "there is no file to reload: the configuration came from the command line");
             return;
         };
+        self.take(why, read).await;
+    }
+
+    /// Takes a configuration where nothing is wrong with it, and tells how that went.
+    async fn take(&mut self, why: &str, read: Result<Source, Vec<Problem>>) {
         self.supervisor.reloading();
         let outcome = self.try_reload(read).await;
         self.supervisor.ready();
@@ -253,6 +267,7 @@ impl Plane {
         self.kept.keep(compiled.parts);
         notice(&compiled.notices);
         self.checks.attend(&compiled.snapshot);
+        self.keys.attend(self.kept.shared.wanted_key_sets(), &compiled.snapshot);
         let before = std::mem::replace(&mut self.snapshot, Arc::new(compiled.snapshot));
         self.publish(change);
         self.retired.take(&before, &self.snapshot);
@@ -331,6 +346,7 @@ impl Plane {
         let before = std::mem::replace(slot, Arc::clone(&service));
         snapshot.generation += 1;
         self.checks.attend_service(&service, Some(&before));
+        self.keys.attend_service(&service);
         self.kept.keep_service(&service);
         let old: Arc<Snapshot> = std::mem::replace(&mut self.snapshot, Arc::new(snapshot));
         self.retired.take_part(old);

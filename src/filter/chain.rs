@@ -212,6 +212,13 @@ impl Chain {
             let zone = match step {
                 Step::RateLimit(limit) => limit.claim(shared),
                 Step::ConcurrencyLimit(limit) => limit.claim(shared),
+                Step::Jwt(jwt) => {
+                    if let Some(source) = jwt.key_source() {
+                        shared.service(&source.service).ok_or_else(|| no_service(&source.service))?;
+                        let _ = shared.key_set(source);
+                    }
+                    None
+                }
                 Step::ForwardAuth(auth) => {
                     let (name, label) = auth.service();
                     shared.service(name).filter(|known| *known == label).ok_or_else(|| no_service(name))?;
@@ -220,7 +227,6 @@ impl Chain {
                 Step::Networks(_)
                 | Step::BasicAuth(_)
                 | Step::ApiKey(_)
-                | Step::Jwt(_)
                 | Step::ClientCertificate(_)
                 | Step::Any(_)
                 | Step::Cors(_)

@@ -10,6 +10,7 @@ use super::compile::FilterPlace;
 use super::context::{Context, Notes, Refusal, Verdict};
 use super::headers::check_name;
 use super::jwk::{Algorithm, VerifyingKey, decoded, keys_of};
+use super::key_source::KeySource;
 use crate::failure::Failure;
 use crate::proto::h1::field::{is_token, is_value};
 use crate::proto::h1::parameters::{argument, bearer, cookie};
@@ -23,6 +24,9 @@ pub struct Jwt {
     /// A file with a JWK set, which is read again when it changes.
     #[serde(default)]
     pub keys: Option<Material>,
+    /// A service whose JWK set is fetched, again and again.
+    #[serde(default)]
+    pub keys_from: Option<KeySource>,
     /// A file with the secret of HS256, HS384 and HS512, at least 32 bytes.
     #[serde(default)]
     pub secret: Option<Material>,
@@ -78,6 +82,8 @@ const fn yes() -> bool {
 pub struct CompiledJwt {
     spec: Jwt,
     keys: Vec<VerifyingKey>,
+    /// Nothing was fetched yet, so that nobody knows who may come in.
+    awaits_keys: bool,
 }
 
 /// Why a token is not taken.
@@ -111,11 +117,24 @@ impl Jwt {
                 }
             }
         }
-        if keys.is_empty() && !place.has_faults() {
-            place.fault("there is no key, so nobody could get in", "write `keys` or `secret`");
+        if let Some(source) = &self.keys_from {
+            place.service(&source.service);
+            if !source.path.starts_with('/') || source.every.ms() < 1_000 {
+                place
+                    .fault("`keys_from` has no path, or no time", "begin `path` with /, and let `every` be 1s or more");
+            }
+        }
+        let fetched = self.keys_from.as_ref().map(|source| place.shared.key_set(source));
+        if let Some(Some(set)) = &fetched {
+            // It was looked at when it came.
+            keys.extend(keys_of(set).into_iter().flatten());
+        }
+        let awaits_keys = keys.is_empty() && fetched.is_some();
+        if keys.is_empty() && !awaits_keys && !place.has_faults() {
+            place.fault("there is no key, so nobody could get in", "write `keys`, `keys_from` or `secret`");
         }
         for algorithm in &self.algorithms {
-            if !place.has_faults() && !keys.iter().any(|key| key.is_for(*algorithm)) {
+            if fetched.is_none() && !place.has_faults() && !keys.iter().any(|key| key.is_for(*algorithm)) {
                 place.fault(format!("no key is for {}", algorithm.name()), "leave it out, or add its key");
             }
         }
@@ -123,11 +142,16 @@ impl Jwt {
             place.fault(format!("`{}` is not a field name", self.header), "");
         }
         self.claims.values().for_each(|name| check_name(name, place));
-        (!place.has_faults()).then(|| CompiledJwt { spec: self.clone(), keys })
+        (!place.has_faults()).then(|| CompiledJwt { spec: self.clone(), keys, awaits_keys })
     }
 }
 
 impl CompiledJwt {
+    /// Where keys are fetched for it.
+    pub(super) const fn key_source(&self) -> Option<&KeySource> {
+        self.spec.keys_from.as_ref()
+    }
+
     /// The token that a request shows.
     fn shown(&self, head: &RequestHead) -> Option<Vec<u8>> {
         let of_header = || head.value(self.spec.header.as_bytes()).map(|value| bearer(&value).to_vec());
@@ -197,6 +221,9 @@ impl CompiledJwt {
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
         let edits = &mut notes.edits.request;
         self.spec.claims.values().for_each(|name| edits.take_away(name.as_bytes()));
+        if self.awaits_keys {
+            return Verdict::fail(Failure::AuthUnavailable("keys"));
+        }
         let claims = self.shown(head).ok_or("token_missing").and_then(|token| self.claims(&token, context.unix_s));
         let claims = match claims {
             Ok(claims) => claims,

@@ -30,6 +30,7 @@ pub mod hsts;
 pub mod jwk;
 pub mod jwt;
 pub mod key;
+pub mod key_source;
 pub mod mirror;
 pub mod networks;
 pub mod passwords;
@@ -65,6 +66,7 @@ use forward_auth::ForwardAuth;
 use headers::HeaderEdit;
 use hsts::Hsts;
 use jwt::Jwt;
+use key_source::KeySource;
 use mirror::Mirror;
 use networks::Networks;
 use rate_limit::RateLimit;
@@ -155,11 +157,25 @@ impl Filter {
         }
     }
 
+    /// Where keys are fetched for it.
+    #[must_use]
+    pub fn key_sources(&self) -> Vec<&KeySource> {
+        if let Self::Jwt(jwt) = self {
+            jwt.keys_from.iter().collect()
+        } else if let Self::Satisfy(satisfy) = self {
+            satisfy.key_sources()
+        } else {
+            Vec::new()
+        }
+    }
+
     /// The services that it asks.
     #[must_use]
     pub fn services(&self) -> Vec<&str> {
         if let Self::ForwardAuth(auth) = self {
             vec![&auth.service]
+        } else if let Self::Jwt(jwt) = self {
+            jwt.keys_from.iter().map(|source| &*source.service).collect()
         } else if let Self::Satisfy(satisfy) = self {
             satisfy.services()
         } else if let Self::ErrorPages(pages) = self {

@@ -8,6 +8,7 @@ use super::basic_auth::BasicAuth;
 use super::compile::FilterPlace;
 use super::forward_auth::ForwardAuth;
 use super::jwt::Jwt;
+use super::key_source::KeySource;
 use super::networks::Networks;
 use crate::units::Material;
 
@@ -51,6 +52,11 @@ impl Satisfy {
         self.any.iter().flat_map(AccessRule::materials).collect()
     }
 
+    /// Where keys are fetched for its rules.
+    pub(super) fn key_sources(&self) -> Vec<&KeySource> {
+        self.any.iter().filter_map(AccessRule::key_source).collect()
+    }
+
     /// The services that its rules ask.
     pub(super) fn services(&self) -> Vec<&str> {
         self.any.iter().filter_map(AccessRule::service).collect()
@@ -58,6 +64,10 @@ impl Satisfy {
 }
 
 impl AccessRule {
+    fn key_source(&self) -> Option<&KeySource> {
+        if let Self::Jwt(jwt) = self { jwt.keys_from.as_ref() } else { None }
+    }
+
     fn materials(&self) -> Vec<&Material> {
         match self {
             Self::BasicAuth(auth) => auth.materials(),
@@ -67,6 +77,10 @@ impl AccessRule {
     }
 
     fn service(&self) -> Option<&str> {
-        if let Self::ForwardAuth(auth) = self { Some(&auth.service) } else { None }
+        if let Self::ForwardAuth(auth) = self {
+            Some(&auth.service)
+        } else {
+            self.key_source().map(|source| &*source.service)
+        }
     }
 }

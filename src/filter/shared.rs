@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::counters::in_flight::{InFlightTerms, InFlightZone};
 use super::counters::rate::{RateTerms, RateZone};
+use super::key_source::KeySource;
 use crate::label::Label;
 use crate::units::Material;
 
@@ -13,6 +14,8 @@ use crate::units::Material;
 pub struct SharedParts {
     rates: Zones<RateZone>,
     in_flight: Zones<InFlightZone>,
+    key_sets: HashMap<KeySource, Arc<[u8]>>,
+    wanted: HashSet<KeySource>,
     words: HashSet<&'static str>,
     services: HashMap<Arc<str>, Label>,
     materials: BTreeMap<Material, Result<Arc<[u8]>, String>>,
@@ -66,6 +69,7 @@ impl SharedParts {
     pub fn begin(&mut self, materials: BTreeMap<Material, Result<Arc<[u8]>, String>>) {
         self.rates.begin();
         self.in_flight.begin();
+        self.wanted.clear();
         self.services.clear();
         self.materials = materials;
     }
@@ -97,6 +101,31 @@ impl SharedParts {
     /// The same for requests in flight.
     pub(super) fn in_flight_zone(&mut self, name: &str, terms: InFlightTerms) -> Option<Arc<InFlightZone>> {
         self.in_flight.zone(name, |zone| zone.is_of(&terms), || InFlightZone::new(terms.clone()))
+    }
+
+    /// A JWK set that the control plane shall fetch; `None` until it was fetched once.
+    pub(super) fn key_set(&mut self, source: &KeySource) -> Option<Arc<[u8]>> {
+        self.wanted.insert(source.clone());
+        self.known_key_set(source)
+    }
+
+    /// The same, for those who only look.
+    #[must_use]
+    pub fn known_key_set(&self, source: &KeySource) -> Option<Arc<[u8]>> {
+        self.key_sets.get(source).cloned()
+    }
+
+    /// A JWK set was fetched: what is compiled from now on has it.
+    pub fn put_key_set(&mut self, source: KeySource, bytes: Arc<[u8]>) {
+        self.key_sets.insert(source, bytes);
+    }
+
+    /// The sets that this configuration names; others are forgotten.
+    #[must_use]
+    pub fn wanted_key_sets(&mut self) -> Vec<KeySource> {
+        let Self { wanted, key_sets, .. } = self;
+        key_sets.retain(|source, _| wanted.contains(source));
+        wanted.iter().cloned().collect()
     }
 
     /// A filter that is kept as it was names its counters again; false where others have that name by now.

@@ -10,7 +10,7 @@ use super::text::decode;
 use crate::limits::{H2_STREAM_WINDOW_BYTES, H2_WINDOW_BYTES_MAX};
 
 /// A duration in milliseconds, written `"500ms"`, `"15s"`, `"2m"` or `"1h"`. `"0s"` switches a timeout off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Duration(u64);
 
 impl Duration {

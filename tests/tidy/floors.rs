@@ -39,10 +39,11 @@ pub const FLOORS: [Floors; 30] = [
         "control",
         &[
             &["plane"],
-            &["advice", "health", "resolve", "sources"],
+            &["advice", "health", "keys", "resolve", "sources"],
             &[
                 "access_log",
                 "compile",
+                "connect",
                 "grpc_health",
                 "listeners",
                 "notice",
@@ -103,7 +104,7 @@ pub const FLOORS: [Floors; 30] = [
             &["compile"],
             &["shared", "template"],
             &["context", "transform"],
-            &["counters", "edits", "encoder", "errand", "foreign", "jwk", "passwords"],
+            &["counters", "edits", "encoder", "errand", "foreign", "jwk", "key_source", "passwords"],
         ],
     ),
     ("filter/counters", &[&["in_flight", "rate"], &["table"], &["mod"]]),

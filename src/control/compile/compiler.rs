@@ -30,7 +30,7 @@ pub struct Kept {
     /// The parts of the latest snapshot that was published.
     pub(super) parts: Parts,
     /// What filters share.
-    pub(super) shared: SharedParts,
+    pub(in super::super) shared: SharedParts,
     /// The number of workers, which count requests together.
     pub(super) workers: usize,
 }

@@ -375,3 +375,53 @@ fn one_of_several_rules_lets_a_request_pass() {
         assert!(!told.body.contains("forged"), "{}", told.body);
     });
 }
+
+#[test]
+fn keys_of_an_address_are_fetched_again_and_again_and_nobody_gets_in_without_them() {
+    let set = Arc::new(std::sync::Mutex::new(String::new()));
+    let served = Arc::clone(&set);
+    let issuer = Origin::start(move |request, stream| match &*served.lock().unwrap() {
+        set if set.is_empty() || request.target() != "/keys" => {
+            write(stream, b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+        }
+        set => reply(stream, set.as_bytes()),
+    });
+    let origin = mirror();
+    for engine in ENGINES {
+        set.lock().unwrap().clear();
+        let filter = "{ jwt = { keys_from = { service = \"issuer\", path = \"/keys\", every = \"1s\" } } }";
+        let rest = route(filter, &origin) + &format!("[services.issuer]\nendpoints = [\"{}\"]\n", issuer.address);
+        let proxy = Proxy::start(engine, &rest);
+        let folder = proxy.folder.join("tokens");
+        std::fs::create_dir_all(&folder).unwrap();
+        let make =
+            || -> serde_json::Value { serde_json::from_str(&output(python("jwt_tokens.py").arg(&folder))).unwrap() };
+        let serve = || *set.lock().unwrap() = std::fs::read_to_string(folder.join("keys.json")).unwrap();
+        let mut client = Client::connect(proxy.address);
+        let mut ask = |token: &serde_json::Value| {
+            let token = token.as_str().unwrap();
+            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"));
+            let response = client.response("GET");
+            (response.status, response.field("proxy-status").unwrap_or_default().to_owned())
+        };
+        let first = make();
+        let (status, why) = ask(&first["good"]["ES256"]);
+        assert!(status == 503 && why.contains("auth_unavailable:keys"), "{engine}: {status} {why}");
+        serve();
+        eventually("the keys are there", || ask(&first["good"]["ES256"]).0 == 200);
+        assert_eq!(ask(&first["good"]["RS256"]).0, 200);
+        // The issuer is gone for a while: what is known holds.
+        set.lock().unwrap().clear();
+        eventually("it is told once", || proxy.process_log().contains("could not be fetched"));
+        std::thread::sleep(std::time::Duration::from_millis(1_200));
+        assert_eq!(ask(&first["good"]["ES256"]).0, 200);
+        let second = make();
+        serve();
+        eventually("the new keys are there", || ask(&second["good"]["ES256"]).0 == 200);
+        assert_eq!(ask(&first["good"]["ES256"]).0, 401, "{engine}: the old keys open nothing any more");
+        // Over a reload they go on.
+        proxy.rewrite("", &(rest + "# changed\n"));
+        eventually("the configuration is another", || proxy.process_log().matches("reloaded").count() > 0);
+        assert_eq!(ask(&second["good"]["ES256"]).0, 200, "{engine}");
+    }
+}
