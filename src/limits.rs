@@ -37,6 +37,15 @@ pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// Copies of requests that a worker has on their way at most.
 pub const COPIES_MAX: usize = 256;
 
+/// Bytes of bodies of all copies that a worker has on their way at most.
+pub const COPIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of the body of a copy.
+pub const COPY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Pages that a worker asks services for at once; beyond that errors go as they are.
+pub const PAGES_MAX: usize = 64;
+
 /// Bytes of a JWK set that is fetched.
 pub const KEY_SET_BYTES_MAX: usize = 1024 * 1024;
 

@@ -19,7 +19,7 @@ const WORDS: [ForeignWord; 149] = [
     ("auth_request", "nginx", "a filter of the route: `{ forward_auth = { service = \"auth\", path = \"/verify\" } }`"),
     ("backend", "HAProxy and Traefik 1", "a service: `[services.NAME]` with `endpoints`"),
     ("backends", "HAProxy and Traefik 1", "services: `[services.NAME]` with `endpoints`"),
-    ("backup", "nginx and HAProxy", "nothing yet: all endpoints are alike but for their `weight`"),
+    ("backup", "nginx and HAProxy", "an endpoint as a table: `{ address = \"…\", backup = true }`"),
     ("basicAuth", "Traefik", "a filter of the route: `{ basic_auth = { file = \"users\" } }`"),
     ("bind", "HAProxy", "`address` of `[listeners.NAME]`"),
     (

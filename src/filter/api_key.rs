@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Notes, Verdict};
+use super::edits::FieldEdits;
 use super::headers::check_name;
 use crate::failure::Failure;
 use crate::proto::h1::field::is_token;
@@ -117,9 +118,14 @@ impl ApiKey {
 }
 
 impl CompiledApiKey {
+    /// Takes away the fields in which the upstream is told of the client.
+    pub(super) fn forget(&self, edits: &mut FieldEdits) {
+        self.name_header.iter().for_each(|name| edits.take_away(name));
+    }
+
     pub(super) fn on_request(&self, head: &RequestHead, notes: &mut Notes) -> Verdict<'_> {
         let edits = &mut notes.edits.request;
-        self.name_header.iter().for_each(|name| edits.take_away(name));
+        self.forget(edits);
         let shown = match &self.place {
             KeyPlace::Header(name) => head.value(name).map(|value| sha256(bearer(&value))),
             KeyPlace::Query(name) => argument(head, name).map(sha256),

@@ -40,12 +40,6 @@ impl BandwidthLimit {
 }
 
 impl ByteRate {
-    /// The slower of two.
-    #[must_use]
-    pub fn min(self, other: Self) -> Self {
-        if (other.rate, other.after) < (self.rate, self.after) { other } else { self }
-    }
-
     /// Of an answer that began so many milliseconds ago: how many bytes may have gone, an eighth of a second ahead.
     fn allowed(self, since_ms: u64) -> u64 {
         let timed = u128::from(self.rate) * (u128::from(since_ms) + 125) / 1_000;
@@ -87,11 +81,5 @@ mod tests {
             assert!((3_750..=4_000).contains(&now_ms), "{rate}: {now_ms} ms");
             assert!(rounds <= 40, "{rate}: {rounds} parts");
         }
-    }
-
-    #[test]
-    fn the_slower_of_two_counts() {
-        let (slow, fast) = (ByteRate { rate: 1024, after: 9 }, ByteRate { rate: 2048, after: 0 });
-        assert_eq!((slow.min(fast), fast.min(slow)), (slow, slow));
     }
 }

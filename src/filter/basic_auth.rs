@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Notes, Refusal, Verdict};
+use super::edits::FieldEdits;
 use super::errand::{Errand, FoundOut};
 use super::headers::check_name;
 use super::passwords::{HashKind, verify};
@@ -115,10 +116,13 @@ fn shown(head: &RequestHead) -> Option<(Vec<u8>, Vec<u8>)> {
 }
 
 impl CompiledBasicAuth {
+    /// Takes away the fields in which the upstream is told of the client.
+    pub(super) fn forget(&self, edits: &mut FieldEdits) {
+        self.user_header.iter().for_each(|name| edits.take_away(name));
+    }
+
     pub(super) fn on_request(&self, head: &RequestHead, notes: &mut Notes) -> Verdict<'_> {
-        if let Some(name) = &self.user_header {
-            notes.edits.request.take_away(name);
-        }
+        self.forget(&mut notes.edits.request);
         let Some((user, password)) = shown(head) else { return self.refuse() };
         let hash = self.users.get(&user[..]).unwrap_or(&self.decoy);
         if HashKind::of(hash).is_some_and(HashKind::is_slow) {

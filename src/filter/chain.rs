@@ -83,6 +83,7 @@ impl Step {
             Self::ClientCertificate(rule) => rule.on_request(context, notes),
             Self::Any(steps) => {
                 notes.refused = None;
+                steps.iter().for_each(|step| step.forget(&mut notes.edits.request));
                 any(steps, 0, head, context, notes)
             }
             Self::Cors(cors) => cors.on_request(head),
@@ -130,6 +131,20 @@ impl Step {
         }
     }
 
+    /// Takes away the fields in which upstreams are told of clients by this filter: nobody else may say them, whoever lets the
+    /// request pass.
+    fn forget(&self, edits: &mut FieldEdits) {
+        if let Self::BasicAuth(auth) = self {
+            auth.forget(edits);
+        } else if let Self::ApiKey(key) = self {
+            key.forget(edits);
+        } else if let Self::Jwt(jwt) = self {
+            jwt.forget(edits);
+        } else if let Self::ForwardAuth(auth) = self {
+            auth.forget(edits);
+        }
+    }
+
     /// The filters that this one asks, or itself.
     fn parts(&self) -> &[Self] {
         if let Self::Any(steps) = self { steps } else { std::slice::from_ref(self) }
@@ -171,8 +186,8 @@ pub struct Chain {
     pub(super) pages: Vec<CompiledErrorPages>,
     /// Who gets copies of requests.
     pub(super) mirrors: Vec<CompiledMirror>,
-    /// How fast answers go; `None` for as fast as clients take them.
-    pub bandwidth: Option<ByteRate>,
+    /// How fast answers go; all of them hold.
+    pub rates: Vec<ByteRate>,
     pub(super) reads_time: bool,
     /// What all of them change in fields, whatever the request.
     pub edits: Edits,
@@ -188,7 +203,7 @@ impl Chain {
         buffer: None,
         pages: Vec::new(),
         mirrors: Vec::new(),
-        bandwidth: None,
+        rates: Vec::new(),
         reads_time: false,
         edits: Edits::NONE,
     };
@@ -323,7 +338,7 @@ impl Chain {
             && self.buffer.is_none()
             && self.pages.is_empty()
             && self.mirrors.is_empty()
-            && self.bandwidth.is_none()
+            && self.rates.is_empty()
     }
 
     /// True where nothing is done at all.

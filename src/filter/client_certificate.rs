@@ -15,15 +15,16 @@ use crate::failure::Failure;
 use crate::proto::h1::percent::put_component;
 use crate::tls::subject::{CertificateNames, der_of, names_of};
 
-/// Refuses clients without a certificate that the listener's `client_auth` vouches for, and tells the upstream of it. Without this filter
-/// it gets the certificate as `Client-Cert` (RFC 9440).
+/// Refuses clients without a certificate that the listener's `client_auth` vouches for, and tells the upstream of it in further fields:
+/// `Client-Cert` (RFC 9440) it gets in any case.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientCertificate {
     /// Whether those who show none are refused.
     #[serde(default = "yes")]
     pub required: bool,
-    /// A regular expression that the whole subject must match, as RFC 4514 writes it: `"CN=(alice|bob),O=Example"`.
+    /// A regular expression that the whole subject must match, as RFC 4514 writes it: `"CN=(alice|bob),O=Example"`. What is not ASCII
+    /// stands there as pairs of hexadecimal digits: `\\C3\\A4`.
     #[serde(default)]
     pub subject: Option<String>,
     /// Fields with what the upstream gets in each; a client's own are taken away.

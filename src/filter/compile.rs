@@ -21,6 +21,8 @@ pub(super) fn no_service(name: &str) -> (String, String) {
 #[derive(Debug)]
 pub struct FilterPlace<'a> {
     faults: Vec<(String, String)>,
+    /// One of its texts has the time in it.
+    pub(super) reads_time: bool,
     /// What filters share.
     pub shared: &'a mut SharedParts,
 }
@@ -28,7 +30,7 @@ pub struct FilterPlace<'a> {
 impl<'a> FilterPlace<'a> {
     /// For one filter.
     pub const fn new(shared: &'a mut SharedParts) -> Self {
-        Self { faults: Vec::new(), shared }
+        Self { faults: Vec::new(), reads_time: false, shared }
     }
 
     /// Tells a fault and its remedy, which may be empty.
@@ -74,7 +76,9 @@ impl<'a> FilterPlace<'a> {
             Some(what) => Err((what, "leave it out, or write the text that is meant".to_owned())),
             None => Template::parse(text, groups),
         };
-        parsed.map_err(|(what, remedy)| self.fault(what, remedy)).ok()
+        let template = parsed.map_err(|(what, remedy)| self.fault(what, remedy)).ok()?;
+        self.reads_time |= template.reads_time();
+        Some(template)
     }
 
     /// A regular expression.

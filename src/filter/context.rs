@@ -111,6 +111,14 @@ pub struct Refusal {
     pub replaces: Option<OthersAnswer>,
 }
 
+impl Refusal {
+    /// The same without somebody else's answer.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self { failure: self.failure, status: self.status, fields: self.fields.clone(), replaces: None }
+    }
+}
+
 impl Default for Refusal {
     fn default() -> Self {
         Self { failure: Failure::Denied(""), status: None, fields: Vec::new(), replaces: None }

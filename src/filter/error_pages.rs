@@ -22,8 +22,8 @@ use crate::units::Material;
 pub struct ErrorPages {
     /// The statuses, 400 to 599: `[404, "500-599"]`.
     pub status: Vec<StatusRange>,
-    /// The service that is asked for the page. It gets the status as `X-Code`, what the client accepts as `X-Format`, and what it asked
-    /// for as `X-Original-URI`.
+    /// The service that is asked for the page. It gets the status as `X-Code`, what the client accepts as `X-Format`, and the
+    /// path as `X-Original-URI`, as filters have left it.
     #[serde(default)]
     pub service: Option<String>,
     /// The path that it is asked at, with variables; `{status}` is the status.

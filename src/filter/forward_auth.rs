@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::context::{Answer, Context, Notes, Refusal, Verdict};
+use super::edits::FieldEdits;
 use super::errand::{Errand, FoundOut, Question, ServiceReply};
 use super::headers::check_name;
 use super::template::{Template, Values, Within};
@@ -143,13 +144,18 @@ const DROPPED: KnownSet = KnownSet::of(&[
 .with(KnownSet::HOP_BY_HOP, true);
 
 impl CompiledForwardAuth {
+    /// Takes away the fields in which the upstream is told of the client.
+    pub(super) fn forget(&self, edits: &mut FieldEdits) {
+        self.response_headers.iter().for_each(|name| edits.take_away(name));
+    }
+
     /// The name of the service, and its label when this was compiled.
     pub(super) fn service(&self) -> (&str, Label) {
         (&self.name, self.service)
     }
 
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
-        self.response_headers.iter().for_each(|name| notes.edits.request.take_away(name));
+        self.forget(&mut notes.edits.request);
         let values = Values::behind(head, context, notes);
         let mut target = self.path.text(&values, Within::Url);
         if !target.starts_with(b"/") {

@@ -50,11 +50,6 @@ impl FieldTemplates {
         self.0.is_empty()
     }
 
-    /// True where one has the time in it.
-    pub(super) fn reads_time(&self) -> bool {
-        self.0.iter().any(|(_, template)| template.reads_time())
-    }
-
     /// Adds those of another filter.
     pub(super) fn extend(&mut self, more: Self) {
         self.0.extend(more.0);

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::compile::FilterPlace;
 use super::context::{Context, Notes, Refusal, Verdict};
+use super::edits::FieldEdits;
 use super::headers::check_name;
 use super::jwk::{Algorithm, VerifyingKey, decoded, keys_of};
 use super::key_source::KeySource;
@@ -147,6 +148,11 @@ impl Jwt {
 }
 
 impl CompiledJwt {
+    /// Takes away the fields in which the upstream is told of the client.
+    pub(super) fn forget(&self, edits: &mut FieldEdits) {
+        self.spec.claims.values().for_each(|name| edits.take_away(name.as_bytes()));
+    }
+
     /// Where keys are fetched for it.
     pub(super) const fn key_source(&self) -> Option<&KeySource> {
         self.spec.keys_from.as_ref()
@@ -220,7 +226,7 @@ impl CompiledJwt {
 
     pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
         let edits = &mut notes.edits.request;
-        self.spec.claims.values().for_each(|name| edits.take_away(name.as_bytes()));
+        self.forget(edits);
         if self.awaits_keys {
             return Verdict::fail(Failure::AuthUnavailable("keys"));
         }
@@ -233,13 +239,12 @@ impl CompiledJwt {
         if !self.spec.require.iter().all(is_met) {
             return Verdict::fail(Failure::Denied("claims"));
         }
-        for (claim, field) in &self.spec.claims {
-            let Some(value) = claims.get(claim).and_then(text) else { continue };
-            if !is_value(value.as_bytes()) {
-                return refuse("token_malformed");
-            }
-            edits.add(field.as_bytes(), value.into_bytes());
+        let told = |(claim, field): (&String, &'_ String)| Some((field.clone(), claims.get(claim).and_then(text)?));
+        let told: Vec<_> = self.spec.claims.iter().filter_map(told).collect();
+        if !told.iter().all(|(_, value)| is_value(value.as_bytes())) {
+            return refuse("token_malformed");
         }
+        told.into_iter().for_each(|(field, value)| edits.add(field.as_bytes(), value.into_bytes()));
         if !self.spec.keep {
             edits.take_away(self.spec.header.as_bytes());
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::compile::FilterPlace;
 use crate::label::Label;
-use crate::limits::REPLAY_BYTES_MAX;
+use crate::limits::COPY_BYTES_MAX;
 use crate::units::Size;
 
 /// Sends copies of requests to another service, and throws its answers away. The request itself neither waits for that nor fails by
@@ -20,7 +20,7 @@ pub struct Mirror {
     /// How many of the requests: `"10%"`, `"1/1000"`; all of them where nothing is written.
     #[serde(default)]
     pub share: Share,
-    /// The longest body that is copied, held in memory until the answer begins; a request with a longer one is not copied.
+    /// The longest body that is copied, 1 MiB at most, held in memory until the answer begins; a request with a longer one is not copied.
     #[serde(default = "a_piece")]
     pub body_max: Size,
 }
@@ -106,8 +106,8 @@ pub struct CompiledMirror {
 impl Mirror {
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledMirror> {
         let body_max = self.body_max.bytes();
-        if body_max > REPLAY_BYTES_MAX as u64 {
-            place.fault(format!("{} is not a length that can be held", self.body_max), "write 64MiB at most");
+        if body_max > COPY_BYTES_MAX {
+            place.fault(format!("{} is more than is held for a copy", self.body_max), "write 1MiB at most");
         }
         let service = place.service(&self.service).filter(|_| !place.has_faults())?;
         Some(CompiledMirror { name: self.service.clone(), service, share: self.share, body_max })

@@ -51,7 +51,7 @@ use serde::{Deserialize, Serialize};
 
 use add_prefix::AddPrefix;
 use api_key::ApiKey;
-use bandwidth_limit::{BandwidthLimit, ByteRate};
+use bandwidth_limit::BandwidthLimit;
 use basic_auth::BasicAuth;
 use buffer::Buffer;
 pub use chain::Chain;
@@ -227,12 +227,10 @@ impl Filter {
             Self::Respond(filter) => chain.push(filter.compile(place).map(Box::new).map(Step::Respond)),
             Self::RequestHeaders(filter) => {
                 let templates = filter.compile(&mut chain.edits.request, place);
-                chain.reads_time |= templates.reads_time();
                 chain.push((!templates.is_empty()).then_some(Step::RequestFields(templates)));
             }
             Self::ResponseHeaders(filter) => {
                 let templates = filter.compile(&mut chain.edits.response, place);
-                chain.reads_time |= templates.reads_time();
                 chain.response_fields.extend(templates);
             }
             Self::Compress(filter) => {
@@ -247,9 +245,7 @@ impl Filter {
                 chain.check_bodies(place);
             }
             Self::ErrorPages(filter) => chain.pages.extend(filter.compile(place)),
-            Self::BandwidthLimit(filter) => {
-                chain.bandwidth = filter.compile(place).into_iter().chain(chain.bandwidth).reduce(ByteRate::min);
-            }
+            Self::BandwidthLimit(filter) => chain.rates.extend(filter.compile(place)),
             Self::Mirror(filter) => chain.mirrors.extend(filter.compile(place)),
             Self::LocationRewrite(filter) => chain.on_response.extend(filter.compile(place)),
             Self::CookieRewrite(filter) => chain.on_response.extend(filter.compile(place)),
@@ -302,6 +298,7 @@ impl Chain {
         for (at, filter) in filters.into_iter().enumerate() {
             let mut place = FilterPlace::new(shared);
             filter.compile(&mut chain, &mut place);
+            chain.reads_time |= place.reads_time;
             place.into_faults().into_iter().for_each(|fault| tell(at, fault));
         }
         chain

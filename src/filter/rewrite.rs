@@ -47,7 +47,8 @@ impl Rewrite {
             ignore_case: self.ignore_case,
         };
         let path = written.compile(place);
-        if *self == (Self { replaced_path: self.replaced_path, ..Self::default() }) {
+        let says_nothing = Self { replaced_path: self.replaced_path, ignore_case: self.ignore_case, ..Self::default() };
+        if *self == says_nothing {
             place.fault("nothing is rewritten", "write `path` or `host`");
         }
         let begins =

@@ -52,6 +52,12 @@ impl TargetChoice {
         self.by_rule(head).or_else(|| self.by_weight(random))
     }
 
+    /// True where the target at this position gets a share.
+    #[must_use]
+    pub fn takes(&self, at: usize) -> bool {
+        self.weights.get(at).is_some_and(|weight| *weight > 0)
+    }
+
     /// The position of the target that a rule says.
     #[must_use]
     pub fn by_rule(&self, head: &RequestHead) -> Option<usize> {

@@ -29,11 +29,10 @@ pub fn der_of(client: &str) -> Option<Vec<u8>> {
 #[must_use]
 pub fn names_of(der: &[u8]) -> Option<CertificateNames> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let serial = certificate.raw_serial().iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail, here and below.
-        let _ = write!(text, "{byte:02X}");
-        text
-    });
+    let mut serial = String::new();
+    // The zero before a first bit that is set is a matter of DER.
+    let number = certificate.raw_serial();
+    put_hexadecimal(&mut serial, number.strip_prefix(&[0]).filter(|rest| !rest.is_empty()).unwrap_or(number));
     Some(CertificateNames { subject: text_of(certificate.subject()), issuer: text_of(certificate.issuer()), serial })
 }
 
@@ -51,10 +50,24 @@ fn text_of(name: &X509Name<'_>) -> String {
                 Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
             }
             text.push('=');
-            escape(&mut text, attribute.as_str().unwrap_or_default());
+            match attribute.as_str() {
+                Ok(value) => escape(&mut text, value),
+                // No text that is known here: as its bytes (RFC 4514 §2.4).
+                Err(_) => {
+                    text.push('#');
+                    put_hexadecimal(&mut text, attribute.attr_value().as_bytes());
+                }
+            }
         }
     }
     text
+}
+
+fn put_hexadecimal(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02X}");
+    }
 }
 
 fn escape(text: &mut String, value: &str) {

@@ -69,7 +69,8 @@ impl Default for Sticky {
     }
 }
 
-/// What stands for each endpoint: it tells nobody the address, and is the same on every host and after each start.
+/// What stands for each endpoint: a hash of the service's name and the address, so that it is the same on every host and after each
+/// start. It is no secret: whoever knows the names and tries addresses can find out which one it is.
 #[derive(Debug, Default)]
 pub struct StickyTokens {
     by_position: Vec<String>,
@@ -142,17 +143,24 @@ impl Sticky {
         }
     }
 
+    /// The position of the endpoint that a client was told.
+    #[must_use]
+    pub fn endpoint(&self, tokens: &StickyTokens, head: &RequestHead) -> Option<usize> {
+        if self.mode != StickyMode::Persistent {
+            return None;
+        }
+        let shown = self.shown(head)?;
+        tokens.positions.get(std::str::from_utf8(&shown).ok()?).copied()
+    }
+
     /// What ties a request to an endpoint. `random` makes a place on the ring for a client that has none.
     #[must_use]
     pub fn tie(&self, tokens: &StickyTokens, head: &RequestHead, random: impl FnOnce() -> u128) -> Tie {
-        let shown = self.shown(head);
-        let shown = shown.as_deref().and_then(|shown| std::str::from_utf8(shown).ok());
         match self.mode {
-            StickyMode::Persistent => {
-                let at = shown.and_then(|shown| tokens.positions.get(shown));
-                at.map_or(Tie::Free, |at| Tie::Endpoint(*at))
-            }
+            StickyMode::Persistent => self.endpoint(tokens, head).map_or(Tie::Free, Tie::Endpoint),
             StickyMode::Balanced => {
+                let shown = self.shown(head);
+                let shown = shown.as_deref().and_then(|shown| std::str::from_utf8(shown).ok());
                 let is_ours = |shown: &&str| shown.len() == 32 && shown.bytes().all(|byte| byte.is_ascii_hexdigit());
                 let known = shown.filter(is_ours).map(|id| Tie::Session(id.to_owned()));
                 known.unwrap_or_else(|| Tie::NewSession(format!("{:032x}", random())))

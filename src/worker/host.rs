@@ -80,8 +80,10 @@ pub struct Worker<T: Transport> {
     pub(super) held_bytes: Cell<usize>,
     /// Answers that are being compressed.
     pub(super) compressions: Cell<usize>,
-    /// Copies of requests that are on their way to other services.
-    pub(super) copies: Cell<usize>,
+    /// Copies of requests that are on their way to other services, and the bytes of their bodies.
+    pub(super) copies: Cell<(usize, usize)>,
+    /// Pages that services are asked for.
+    pub(super) pages: Cell<usize>,
     /// A response head is parsed into it and encoded from it without an `await` between, so that one serves all exchanges.
     pub(super) response_head: RefCell<ResponseHead>,
     log: RefCell<Option<Batch>>,
@@ -108,7 +110,8 @@ impl<T: Transport> Worker<T> {
             heads: Heads::default(),
             held_bytes: Cell::new(0),
             compressions: Cell::new(0),
-            copies: Cell::new(0),
+            copies: Cell::default(),
+            pages: Cell::default(),
             response_head: RefCell::default(),
             log: RefCell::new(settings.log),
             connections: Cell::new(0),
@@ -121,6 +124,13 @@ impl<T: Transport> Worker<T> {
             requests: Cell::new(0),
             pressure: Pressure::default(),
         })
+    }
+
+    /// So many copies of requests were sent, and so many dropped.
+    pub(super) fn count_copies(&self, sent: usize, dropped: usize) {
+        let counters = &mut self.kit.metrics.borrow_mut().counters;
+        counters.copies += sent as u64;
+        counters.copies_dropped += dropped as u64;
     }
 
     /// Requests that begin from now on run with this snapshot. No connection is touched.

@@ -188,7 +188,7 @@ pub const FLOORS: [Floors; 30] = [
             &["bound"],
             &["state", "transfer"],
             &["session"],
-            &["account", "body", "held", "progress", "throttle"],
+            &["account", "body", "held", "progress", "throttle", "underway"],
             &["mod"],
         ],
     ),

@@ -28,6 +28,16 @@ pub(super) struct FinalHead {
     pub compression: Option<Compression>,
     /// A page goes in its place: nothing of it was encoded.
     pub is_replaced: bool,
+    /// Fields that the client gets all the same.
+    pub kept: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Fields of an answer in whose place a page goes that say what the client shall do now.
+fn kept_fields(UpstreamResponse { head, bytes }: UpstreamResponse<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    const KEPT: [&[u8]; 5] = [b"www-authenticate", b"allow", b"retry-after", b"content-range", b"set-cookie"];
+    let is_kept = |name: &[u8]| KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept));
+    let fields = head.fields(bytes).filter(|(_, name, _)| is_kept(name));
+    fields.map(|(_, name, value)| (name.to_vec(), value.to_vec())).collect()
 }
 
 /// What a head in the inbox was.
@@ -74,6 +84,7 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         account.enter(Phase::Body);
         let is_replaced = !is_upgrade && transfer.is_replaced(parsed.status());
         let (edits, compression) = if is_replaced { (None, None) } else { transfer.edits_of(response) };
+        let kept = if is_replaced { kept_fields(response) } else { Vec::new() };
         let terms = terms(transfer, response, compression.is_some());
         if !is_replaced {
             self.put_final(response, &terms, edits.as_ref())?;
@@ -85,7 +96,7 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         };
         let binds = transfer.head.binds_connection() || parsed.binds_connection(bytes);
         let framing = parsed.framing();
-        Ok(HeadKind::Final(FinalHead { framing, terms, word, is_upgrade, binds, compression, is_replaced }))
+        Ok(HeadKind::Final(FinalHead { framing, terms, word, is_upgrade, binds, compression, is_replaced, kept }))
     }
 
     fn put_final(

@@ -12,16 +12,32 @@ use super::subrequest::ask;
 use crate::encode::request::fields_of;
 use crate::encode::subrequest::Subrequest;
 use crate::filter::Chain;
-use crate::limits::{COPIES_MAX, DRAIN_BYTES_MAX};
+use crate::limits::{COPIES_BYTES_MAX, COPIES_MAX, DRAIN_BYTES_MAX};
+use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::rules::ForwardedPath;
 
 /// One of the copies that a worker has on their way, until this is dropped.
-struct Copying<T: Transport>(Rc<Worker<T>>);
+struct Copying<T: Transport> {
+    worker: Rc<Worker<T>>,
+    bytes: usize,
+}
+
+impl<T: Transport> Copying<T> {
+    /// `None` where there are too many.
+    fn begin(worker: &Rc<Worker<T>>, bytes: usize) -> Option<Self> {
+        let (count, in_all) = worker.copies.get();
+        let has_room = count < COPIES_MAX && in_all + bytes <= COPIES_BYTES_MAX;
+        has_room.then(|| {
+            worker.copies.set((count + 1, in_all + bytes));
+            Self { worker: Rc::clone(worker), bytes }
+        })
+    }
+}
 
 impl<T: Transport> Drop for Copying<T> {
     fn drop(&mut self) {
-        self.0.copies.set(self.0.copies.get() - 1);
+        self.worker.copies.update(|(count, in_all)| (count - 1, in_all - self.bytes));
     }
 }
 
@@ -33,6 +49,10 @@ pub(super) fn take<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead)
     let mirrors = chains.into_iter().flat_map(Chain::mirrors);
     let chosen = mirrors.filter(|mirror| mirror.share.has(exchange.kit().transport.random()));
     let to: Vec<_> = chosen.map(|mirror| (mirror.service, mirror.body_max)).collect();
+    // Nothing is held for a body that is known to be too long.
+    let is_too_long = |max: u64| matches!(head.framing(), Framing::Length(length) if length > max);
+    let (too_long, to): (Vec<_>, Vec<_>) = to.into_iter().partition(|(_, max)| is_too_long(*max));
+    exchange.worker.count_copies(0, too_long.len());
     if to.is_empty() {
         return;
     }
@@ -54,24 +74,23 @@ pub(super) fn send<T: Transport>(
     (held, is_received): (&RefCell<Held>, bool),
 ) {
     let Some(copies) = copies.take() else { return };
-    let Copies { mut request, to } = *copies;
+    let Copies { request, to } = *copies;
     let held = held.borrow();
+    let length = held.bytes().len();
     let is_here = is_received && held.is_whole();
-    let fits = |max: u64| is_here && held.bytes().len() as u64 <= max;
-    request.body = if is_here { held.bytes().to_vec() } else { Vec::new() };
-    let request = Rc::new(request);
-    for (service, max) in to {
-        let counters = &mut worker.kit.metrics.borrow_mut().counters;
-        if !fits(max) || worker.copies.get() >= COPIES_MAX {
-            counters.copies_dropped += 1;
-            continue;
-        }
-        counters.copies += 1;
-        worker.copies.set(worker.copies.get() + 1);
-        let (copying, request) = (Copying(Rc::clone(worker)), Rc::clone(&request));
+    let begin = |max: u64| Copying::begin(worker, length).filter(|_| is_here && length as u64 <= max);
+    let begun: Vec<_> = to.iter().filter_map(|(service, max)| Some((*service, begin(*max)?))).collect();
+    worker.count_copies(begun.len(), to.len() - begun.len());
+    if begun.is_empty() {
+        return;
+    }
+    let request = Rc::new(Subrequest { body: held.bytes().to_vec(), ..request });
+    for (service, copying) in begun {
+        let request = Rc::clone(&request);
         worker.kit.transport.spawn(async move {
             // Whatever becomes of it is in the counters of its service.
-            let _ = ask(&copying.0, service, &request, usize::try_from(DRAIN_BYTES_MAX).unwrap_or(usize::MAX)).await;
+            let kept = usize::try_from(DRAIN_BYTES_MAX).unwrap_or(usize::MAX);
+            let _ = ask(&copying.worker, service, &request, kept).await;
         });
     }
 }

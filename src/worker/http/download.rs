@@ -16,6 +16,7 @@ use super::judge;
 use super::progress::{Expectation, UploadState};
 use super::throttle::Throttle;
 use super::transfer::{Delivered, Transfer};
+use super::underway::Underway;
 use crate::encode::response::{Persistence, h2_continue, is_removed};
 use crate::encode::trailers::retain;
 use crate::encode::wire::Wire;
@@ -31,22 +32,6 @@ use crate::proto::h1::framing::{BodyDecoder, Framing};
 use crate::proto::h1::scan::HeadScan;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::reuse::UpstreamWord;
-
-/// One of the answers that a worker compresses, until this is dropped.
-struct Compressing<'a>(&'a Cell<usize>);
-
-impl<'a> Compressing<'a> {
-    fn begin(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Compressing<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
 
 /// What waiting for a head brought.
 enum HeadEvent {
@@ -90,7 +75,7 @@ impl<T: Transport> Download<'_, T> {
         let head = self.receive_final_head(receiver, inbox).await?;
         if head.is_replaced {
             let is_whole = self.discard(receiver, inbox, head.framing).await;
-            return Ok(Delivered::Replaced { word: self.word(&head, is_whole), binds: head.binds });
+            return Ok(Delivered::Replaced { word: self.word(&head, is_whole), binds: head.binds, kept: head.kept });
         }
         progress.ends_at_close.set(head.terms.framing == Framing::UntilClose);
         if head.is_upgrade {
@@ -103,7 +88,7 @@ impl<T: Transport> Download<'_, T> {
         }
         let encoder = head.compression.filter(|_| !head.framing.is_empty()).map(BodyEncoder::new).transpose();
         let encoder = encoder.map_err(|_| Failure::LocalResource(Resource::Memory))?;
-        let _compressing = encoder.as_ref().map(|_| Compressing::begin(&transfer.worker.compressions));
+        let _compressing = encoder.as_ref().map(|_| Underway::begin(&transfer.worker.compressions, usize::MAX));
         let mut body = ResponseBody {
             decoder: BodyDecoder::new(BodyOf::Response, head.framing),
             framing: BodyFraming::of(self.client.wire(), head.terms.framing),
@@ -117,7 +102,7 @@ impl<T: Transport> Download<'_, T> {
             transfer.make_room(inbox, Some(left));
             self.note_received(receiver.receive_at_once(inbox));
         }
-        self.throttle = transfer.bandwidth().map(|bandwidth| Box::new(Throttle::new(bandwidth, self.deadline)));
+        self.throttle = Throttle::of(transfer.rates(), self.out.len(), self.deadline);
         let mut has_ended = body.decoder.is_done();
         let mut is_acknowledged = false;
         loop {
@@ -126,7 +111,7 @@ impl<T: Transport> Download<'_, T> {
             if body.decoder.is_done() && !has_ended {
                 has_ended = true;
                 if self.throttle.is_some() {
-                    // The end goes with the last part.
+                    // First the parts, so that the end goes behind the last of them.
                     self.pass_on().await?;
                 }
                 body.framing.end(&mut self.out, self.client, &body.trailers);
@@ -171,8 +156,9 @@ impl<T: Transport> Download<'_, T> {
     /// Reads a body that nobody gets, so that its connection can be kept; true where that was all of it.
     async fn discard(&mut self, receiver: &mut Inlet<T>, inbox: &mut Vec<u8>, framing: Framing) -> bool {
         let transfer = self.transfer;
-        let body_ms = transfer.to.timeouts().body.limit_ms();
         let mut decoder = BodyDecoder::new(BodyOf::Response, framing);
+        // The page must not wait for what nobody reads.
+        self.deadline.arm(Timeout::Linger, Some(Timeout::Linger.row().ms));
         let (mut left, mut trailers) = (DRAIN_BYTES_MAX, Vec::new());
         loop {
             while !inbox.is_empty() && !decoder.is_done() {
@@ -184,7 +170,7 @@ impl<T: Transport> Download<'_, T> {
                 return decoder.is_done();
             }
             transfer.make_room_for_body(inbox, decoder.bytes_left(), transfer.account.received_bytes());
-            match self.deadline.wait(Timeout::UpstreamBody, body_ms, receive(receiver, inbox)).await {
+            match self.deadline.timer.guard(receive(receiver, inbox)).await {
                 Ok(Ok(bytes)) if bytes > 0 => self.note_received(bytes),
                 Ok(_) | Err(_) => return false,
             }
@@ -352,11 +338,15 @@ impl<T: Transport> Download<'_, T> {
     /// Sends what is encoded of the final answer, in parts where it may go no faster.
     async fn pass_on(&mut self) -> Result<(), Failure> {
         self.begin_response();
+        // Nobody waits for what is thrown away.
+        if self.transfer.progress.client_left.get().is_some() {
+            self.throttle = None;
+        }
         let Some(mut throttle) = self.throttle.take() else { return self.send_down().await };
         let all = std::mem::take(&mut self.out);
         let mut gone = 0;
         let sent = loop {
-            let part = throttle.wait(all.len() - gone, self.deadline).await;
+            let part = throttle.wait(all.len() - gone, self.deadline).await?;
             self.out.extend_from_slice(&all[gone..gone + part]);
             gone += part;
             let sent = self.send_down().await;

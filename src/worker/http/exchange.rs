@@ -180,10 +180,10 @@ async fn run<T: Transport>(
             }
             Ok(Ending::Answered(keep_alive))
         }
-        Delivered::Replaced { word, binds } => {
+        Delivered::Replaced { word, binds, kept } => {
             bound::release(exchange, &to, &permit, upstream, (word, binds));
             drop(permit);
-            Box::pin(settle::answer_with_page(exchange, client, head)).await
+            Box::pin(settle::answer_with_page(exchange, client, head, &kept)).await
         }
         // Boxed, like all that is rare and large: a task takes the memory of the largest future that it awaits in place.
         Delivered::Upgrade => {

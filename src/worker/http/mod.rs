@@ -27,5 +27,6 @@ pub mod subrequest;
 mod terms;
 mod throttle;
 mod transfer;
+mod underway;
 mod upload;
 mod way;

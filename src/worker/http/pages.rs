@@ -1,33 +1,37 @@
 //! Pages in the place of answers that are errors: those of `error_pages`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::super::engine::Transport;
 use super::state::Exchange;
 use super::subrequest::ask;
+use super::underway::Underway;
 use super::way::context;
 use crate::encode::subrequest::Subrequest;
 use crate::filter::Chain;
 use crate::filter::context::Answer;
-use crate::filter::errand::{OthersAnswer, Question, ServiceReply};
+use crate::filter::errand::{Question, ServiceReply};
 use crate::filter::error_pages::{AskedPage, PageSource};
+use crate::limits::PAGES_MAX;
 use crate::proto::h1::request::RequestHead;
 
 /// A page, and the status that it goes with.
 #[derive(Debug)]
 pub(super) struct Page {
     pub status: u16,
-    content: OthersAnswer,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+    body: Arc<[u8]>,
 }
 
 impl Page {
     /// Puts the page in the place of what an answer says of the error; its other fields stay.
     pub(super) fn replace<'p>(&'p self, answer: &mut Answer<'p>) {
-        let (fields, body) = &self.content;
+        let is_ours = |name: &[u8]| self.fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
         answer.status = self.status;
-        answer.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"content-type"));
-        answer.fields.extend(fields.iter().map(|(name, value)| (&name[..], Cow::Borrowed(&value[..]))));
-        answer.body = Cow::Borrowed(body);
+        answer.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"content-type") && !is_ours(name));
+        answer.fields.extend(self.fields.iter().map(|(name, value)| (&name[..], Cow::Borrowed(&value[..]))));
+        answer.body = Cow::Borrowed(&self.body);
     }
 }
 
@@ -39,12 +43,12 @@ pub(super) async fn page<T: Transport>(exchange: &Exchange<'_, T>, head: &Reques
         let found = match pages.source() {
             PageSource::Here(content_type, bytes) => {
                 let fields = vec![(b"Content-Type".to_vec(), content_type.clone().into_bytes())];
-                Some((status, (fields, bytes.to_vec())))
+                Some((status, fields, Arc::clone(bytes)))
             }
             PageSource::Service(asked) => asked_page(exchange, chain, asked, (head, status)).await,
         };
-        if let Some((own, content)) = found {
-            return Some(Page { status: if pages.keeps_status { status } else { own }, content });
+        if let Some((own, fields, body)) = found {
+            return Some(Page { status: if pages.keeps_status { status } else { own }, fields, body });
         }
     }
     None
@@ -56,7 +60,8 @@ async fn asked_page<T: Transport>(
     chain: &Chain,
     asked: &AskedPage,
     (head, status): (&RequestHead, u16),
-) -> Option<(u16, OthersAnswer)> {
+) -> Option<(u16, Vec<(Vec<u8>, Vec<u8>)>, Arc<[u8]>)> {
+    let _asking = Underway::begin(&exchange.worker.pages, PAGES_MAX)?;
     let Question { service, method, target, fields, body_max } =
         asked.question(head, &context(exchange, chain), status);
     let host = Some(head.authority().to_vec()).filter(|host| !host.is_empty());
@@ -65,5 +70,8 @@ async fn asked_page<T: Transport>(
     let told =
         ServiceReply { head: &reply.head, bytes: &reply.head_bytes, body: &reply.body, is_whole: reply.is_whole };
     // A part of a page is none.
-    reply.is_whole.then(|| (reply.head.status(), told.answer()))
+    reply.is_whole.then(|| {
+        let (fields, body) = told.answer();
+        (reply.head.status(), fields, body.into())
+    })
 }

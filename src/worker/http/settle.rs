@@ -13,7 +13,7 @@ use super::state::{After, Ending, Exchange};
 use crate::encode::answer::{AnswerTerms, body, failure_answer, h2_answer, put_answer};
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
-use crate::filter::context::Answer;
+use crate::filter::context::{Answer, Refusal};
 use crate::limits::{DRAIN_BYTES_MAX, HEAD_BUFFER_BYTES};
 use crate::proto::h1::framing::BodyDecoder;
 use crate::proto::h1::request::RequestHead;
@@ -35,7 +35,7 @@ pub(super) async fn answer<T: Transport>(
     Ok(Ending::Answered(keep_alive))
 }
 
-/// Answers with the page for the error that the upstream answered, which was not passed on.
+/// Answers with the page for the error that the upstream answered, which was not passed on but for the fields that are `kept`.
 ///
 /// # Errors
 /// There is no page after all; or the client did not take it.
@@ -43,10 +43,12 @@ pub(super) async fn answer_with_page<T: Transport>(
     exchange: &Exchange<'_, T>,
     client: &mut Link<T>,
     head: &RequestHead,
+    kept: &[(Vec<u8>, Vec<u8>)],
 ) -> Result<Ending, Failure> {
     let status = exchange.account.status();
     let page = pages::page(exchange, head, status).await.ok_or(Failure::NoErrorPage(status))?;
-    let mut own = Answer { status, fields: Vec::new(), body: Cow::Borrowed(b"") };
+    let fields = kept.iter().map(|(name, value)| (&name[..], Cow::Borrowed(&value[..]))).collect();
+    let mut own = Answer { status, fields, body: Cow::Borrowed(b"") };
     page.replace(&mut own);
     answer(exchange, client, head, &own).await
 }
@@ -76,11 +78,10 @@ pub(super) async fn settle<T: Transport>(
             let is_grpc = exchange.is_grpc.get() && !handling.is_silent;
             let refusal = exchange.filtered.get().and_then(|filtered| filtered.refusal.as_deref());
             let status = refusal.and_then(|refusal| refusal.status).unwrap_or(failure.row().status);
-            let page = if is_grpc || handling.is_silent || matches!(failure, Failure::NoErrorPage(_)) {
-                None
-            } else {
-                Box::pin(pages::page(exchange, head, status)).await
-            };
+            let is_bare = is_grpc || handling.is_silent || exchange.progress.is_sending.get();
+            // What this worker has no room for costs nobody anything.
+            let has_none = is_bare || matches!(failure, Failure::NoErrorPage(_) | Failure::LocalResource(_));
+            let page = if has_none { None } else { Box::pin(pages::page(exchange, head, status)).await };
             let status = page.as_ref().map_or(status, |page| page.status);
             account.put_status(if is_grpc { 200 } else { status });
             account.note_grpc_status(is_grpc.then(|| failure.grpc_status()));
@@ -91,7 +92,8 @@ pub(super) async fn settle<T: Transport>(
             let is_ours = matches!(failure, Failure::Internal(_));
             let keep_alive = may_keep_alive(exchange, head) && !handling.closes_client && !is_ours;
             let terms = terms(exchange, head, keep_alive);
-            let mut answer = failure_answer(failure, refusal, &terms);
+            let bare = refusal.filter(|_| page.is_some()).map(Refusal::bare);
+            let mut answer = failure_answer(failure, bare.as_ref().or(refusal), &terms);
             page.iter().for_each(|page| page.replace(&mut answer));
             if send(exchange, client, &answer, &terms).await.is_err() {
                 return After::Close;

@@ -25,7 +25,7 @@ use crate::upstream::attempts::ConnectionFacts;
 use crate::upstream::reuse::UpstreamWord;
 
 /// What came down.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Delivered {
     /// The whole response went to the client.
     Response {
@@ -42,6 +42,8 @@ pub(super) enum Delivered {
         word: UpstreamWord,
         /// As of a response.
         binds: bool,
+        /// Fields of it that the client gets all the same.
+        kept: Vec<(Vec<u8>, Vec<u8>)>,
     },
     /// The 101 went to the client.
     Upgrade,
@@ -133,9 +135,9 @@ impl<T: Transport> Transfer<'_, T> {
         })
     }
 
-    /// How fast the answer goes; `None` for as fast as its client takes it.
-    pub(super) fn bandwidth(&self) -> Option<ByteRate> {
-        self.chains?.into_iter().filter_map(|chain| chain.bandwidth).reduce(ByteRate::min)
+    /// How fast the answer goes; as fast as its client takes it where there is none.
+    pub(super) fn rates(&self) -> Vec<ByteRate> {
+        self.chains.into_iter().flatten().flat_map(|chain| chain.rates.iter().copied()).collect()
     }
 
     /// True where a page goes in the place of an answer of this status.

@@ -94,11 +94,12 @@ fn choose<T: Transport>(exchange: &Exchange<'_, T>, live: &LiveRoute<T>, head: &
         return Ok(0);
     }
     let own = || {
-        let is_own = |service: &Option<Rc<LiveService<T>>>| {
-            let service = service.as_ref().map(|service| service.members());
-            service.is_some_and(|members| exchange.tie(&members.service, head).endpoint().is_some())
+        let is_own = |(at, service): (usize, &Option<Rc<LiveService<T>>>)| {
+            let members = service.as_ref().filter(|_| choice.takes(at))?.members();
+            let (sticky, tokens) = members.service.spec.sticky.as_ref().zip(members.service.tokens.as_ref())?;
+            sticky.endpoint(tokens, head).map(|_| at)
         };
-        live.services.iter().position(is_own)
+        live.services.iter().enumerate().find_map(is_own)
     };
     let by_weight = || choice.by_weight(exchange.kit().transport.random());
     choice.by_rule(head).or_else(own).or_else(by_weight).ok_or(Failure::NoEndpoints)

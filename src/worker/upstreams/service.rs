@@ -161,6 +161,8 @@ impl<T: Transport> Members<T> {
             let picked = self.picker.borrow_mut().pick(view, choice.random, choice.hash);
             picked.filter(|at| *at < self.endpoints.len())
         };
+        // A backup is nobody's own.
+        view.tier = EndpointTier::First;
         if let Some(own) = choice.own.filter(|own| view.share_of(*own, 1) > 0) {
             return Ok(own);
         }
@@ -195,8 +197,12 @@ impl<T: Transport> Members<T> {
 
     /// True where [`Self::pick`] would find one, without taking anybody's turn.
     pub(crate) fn has_other(&self, choice: &Choice<'_>, than: Option<usize>) -> bool {
-        let view = self.view(choice);
-        (0..view.count()).any(|at| Some(at) != than && view.share(at) > 0)
+        // As `pick` looks: a backup counts where none of the others would do, busy or not.
+        let others = |tier, ignores_busy| {
+            let view = View { tier, ignores_busy, ..self.view(choice) };
+            (0..view.count()).any(|at| Some(at) != than && view.share(at) > 0)
+        };
+        others(EndpointTier::First, false) || !others(EndpointTier::First, true) && others(EndpointTier::Backup, false)
     }
 
     /// True where this endpoint could be picked.

@@ -1,12 +1,8 @@
 //! Request bodies that are read whole, and upstreams that take no chunks.
 
-use super::{VERSIONS, curl, everywhere, served_by};
+use super::{VERSIONS, curl, everywhere, route};
 use crate::support::origin::{After, reply, write};
 use crate::support::{Client, ENGINES, Origin, Proxy, noise};
-
-fn route(filters: &str, origin: &Origin) -> String {
-    format!("[[routes]]\nname = \"r\"\nservice = \"s\"\nfilters = [{filters}]\n{}", served_by(origin))
-}
 
 /// An upstream that answers with the length it was told, and takes no chunks.
 fn shy() -> Origin {

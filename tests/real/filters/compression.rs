@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::Stdio;
 
-use super::{VERSIONS, curl, everywhere, served_by};
+use super::{VERSIONS, curl, everywhere, route};
 use crate::support::origin::{After, write};
 use crate::support::{Client, ENGINES, Origin, Proxy, eventually, noise, tool};
 
@@ -34,10 +34,6 @@ fn upstream() -> Origin {
             _ => write(stream, format!("{head}Content-Length: 200000\r\n\r\n{}", &body[..50_000]).as_bytes()),
         }
     })
-}
-
-fn route(filter: &str, origin: &Origin) -> String {
-    format!("[[routes]]\nname = \"r\"\nservice = \"s\"\nfilters = [{filter}]\n{}", served_by(origin))
 }
 
 /// What a tool makes of bytes.

@@ -13,7 +13,11 @@ fn erring() -> Origin {
             write(stream, b"HTTP/1.1 500 Oh\r\nContent-Length: 10\r\n\r\nhal");
             return After::Close;
         }
-        write(stream, format!("HTTP/1.1 {status} Oh\r\nX-Own: 1\r\nContent-Length: 3\r\n\r\nown").as_bytes())
+        write(
+            stream,
+            format!("HTTP/1.1 {status} Oh\r\nWWW-Authenticate: Basic\r\nX-Own: 1\r\nContent-Length: 3\r\n\r\nown")
+                .as_bytes(),
+        )
     })
 }
 
@@ -54,6 +58,7 @@ fn an_error_of_the_upstream_gets_the_page_of_a_service() {
         assert_eq!(proxy.line("/503?a=b")["status"], 503);
         let told = ask("/410");
         assert_eq!((told.status, told.body.starts_with("/gone 410")), (203, true));
+        assert_eq!(ask("/404").field("www-authenticate"), Some("Basic"), "what the client shall do stays");
         for status in [200, 403] {
             let told = ask(&format!("/{status}"));
             assert_eq!((told.status, &*told.body), (status, "own"));

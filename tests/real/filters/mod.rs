@@ -11,6 +11,7 @@ mod mirroring;
 mod pairs;
 mod sticky;
 mod targets;
+mod tokens;
 
 use std::net::SocketAddr;
 
@@ -75,4 +76,9 @@ fn mirror() -> Origin {
 /// A service `s` of this upstream.
 fn served_by(origin: &Origin) -> String {
     format!("[services.s]\nendpoints = [\"{}\"]\n", origin.address)
+}
+
+/// A route to this upstream with these filters.
+fn route(filters: &str, origin: &Origin) -> String {
+    format!("[[routes]]\nname = \"r\"\nservice = \"s\"\nfilters = [{filters}]\n{}", served_by(origin))
 }
