@@ -3,7 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use ringress::filter::context::{Context, Notes, Verdict};
+use ringress::filter::error_pages::StatusRange;
 use ringress::filter::jwk::{Algorithm, keys_of};
+use ringress::filter::mirror::Share;
 use ringress::filter::passwords::{HashKind, verify};
 use ringress::filter::shared::SharedParts;
 use ringress::filter::template::{Template, Values, Within};
@@ -11,6 +13,8 @@ use ringress::filter::{Chain, Filter};
 use ringress::proto::coding::{Coding, accepted};
 use ringress::proto::h1::request::RequestHead;
 use ringress::proto::h1::rules::HeadRules;
+use ringress::tls::subject::names_of;
+use ringress::upstream::sticky::{Sticky, StickyMode, StickyTokens, Tie};
 
 /// A head with these fields, where they may stand in one.
 fn head(target: &str, fields: &[(&str, &[u8])]) -> Option<RequestHead> {
@@ -40,7 +44,7 @@ fn passes(chain: &Chain, head: &mut RequestHead) -> bool {
 fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(data);
-    match kind % 7 {
+    match kind % 10 {
         0 => {
             let Ok(template) = Template::parse(&text, 3) else { return };
             let Some(head) = head("/a/b?c=d", &[("Cookie", b"e=f"), ("X-Field", b"g h")]) else { return };
@@ -84,6 +88,30 @@ fuzz_target!(|data: &[u8]| {
             let key = chain(r#"[{"api_key": {"keys": {"a": "a key that nobody guesses"}, "cookie": "k"}}]"#);
             let Some(mut head) = head("/", &[("Cookie", data)]) else { return };
             assert!(!passes(&key, &mut head), "{text}");
+        }
+        6 => {
+            // A certificate that says anything of its owner: what a field would end at does not come out of it.
+            let Some(names) = names_of(data) else { return };
+            let is_plain = |text: &str| text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            assert!(is_plain(&names.subject) && is_plain(&names.issuer) && is_plain(&names.serial), "{names:?}");
+        }
+        7 => {
+            let sticky = Sticky::default();
+            let tokens = StickyTokens::new("s", ["10.0.0.1:80"]);
+            let Some(head) = head("/", &[("Cookie", data)]) else { return };
+            assert_eq!(sticky.tie(&tokens, &head, || 0), Tie::Free, "{text}");
+            let balanced = Sticky { mode: StickyMode::Balanced, ..sticky };
+            let told = balanced.tie(&tokens, &head, || 0);
+            let Tie::Session(id) = told else { return };
+            assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        }
+        8 => {
+            if let Ok(share) = text.parse::<Share>() {
+                assert!(share.has(0), "{text}");
+            }
+            if let Ok(range) = text.parse::<StatusRange>() {
+                assert!((400..=599).contains(range.0.start()) && range.0.start() <= range.0.end(), "{text}");
+            }
         }
         _ => {
             let ours = [Coding::Zstd, Coding::Brotli, Coding::Gzip];

@@ -15,6 +15,7 @@ use crate::label::Label;
 use crate::limits::PAGE_BYTES_MAX;
 use crate::proto::h1::request::RequestHead;
 use crate::units::Material;
+use crate::units::text::decode;
 
 /// Puts a page in the place of answers of these statuses, whether an upstream gives them or we do. What `respond` answers stays.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -78,27 +79,7 @@ impl fmt::Display for StatusRange {
 
 impl<'de> Deserialize<'de> for StatusRange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = StatusRange;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a status like 404, or a range like \"500-599\"")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<StatusRange, E> {
-                text.parse().map_err(E::custom)
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, status: i64) -> Result<StatusRange, E> {
-                self.visit_str(&status.to_string())
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, status: u64) -> Result<StatusRange, E> {
-                self.visit_str(&status.to_string())
-            }
-        }
-        deserializer.deserialize_any(Visitor)
+        decode(deserializer)
     }
 }
 

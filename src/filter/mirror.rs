@@ -9,6 +9,7 @@ use super::compile::FilterPlace;
 use crate::label::Label;
 use crate::limits::COPY_BYTES_MAX;
 use crate::units::Size;
+use crate::units::text::decode;
 
 /// Sends copies of requests to another service, and throws its answers away. The request itself neither waits for that nor fails by
 /// it. Upgrades and calls of gRPC are not copied.
@@ -71,7 +72,7 @@ impl fmt::Display for Share {
 
 impl<'de> Deserialize<'de> for Share {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        decode(deserializer)
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod addresses;
 mod material;
 mod quantities;
-mod text;
+pub mod text;
 
 pub use addresses::{EndpointAddress, ListenAddress};
 pub use material::Material;

@@ -7,8 +7,11 @@ use std::str::FromStr;
 use serde::Deserializer;
 use serde::de::Visitor;
 
-/// A text that is parsed. A number is told as the text that it would be: what is missing is its unit.
-pub(super) fn decode<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(deserializer: D) -> Result<T, D::Error> {
+/// A text that is parsed. A number is taken as the text that it would be.
+///
+/// # Errors
+/// What the text's own parser says, or that there is no text.
+pub fn decode<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(deserializer: D) -> Result<T, D::Error> {
     struct Words<T>(PhantomData<T>);
     impl<T: FromStr<Err = String>> Visitor<'_> for Words<T> {
         type Value = T;

@@ -195,12 +195,10 @@ impl<T: Transport> Destination<T> {
     /// belongs nowhere. `is_secure` is true where it came by TLS.
     pub(crate) fn sticky_line(&self, at: usize, is_secure: bool) -> Option<(&str, String)> {
         let service = self.snapshot();
-        // Whoever is with a backup goes back once one of the others takes requests.
-        if service.endpoints.get(at).is_none_or(|endpoint| endpoint.is_backup) {
-            return None;
-        }
         let (sticky, tokens) = service.spec.sticky.as_ref().zip(service.tokens.as_ref())?;
-        sticky.line(tokens, &self.tie, at, is_secure)
+        // Whoever is with a backup goes back once one of the others takes requests.
+        let is_own = service.endpoints.get(at).is_some_and(|endpoint| !endpoint.is_backup);
+        if is_own { sticky.line(tokens, &self.tie, at, is_secure) } else { None }
     }
 
     /// True where there is an endpoint that was not tried, with room, and the budget pays for another attempt. Another worker
