@@ -25,11 +25,16 @@ pub(super) struct FinalHead {
     pub word: UpstreamWord,
     pub is_upgrade: bool,
     pub binds: bool,
-    pub compression: Option<Compression>,
-    /// A page goes in its place: nothing of it was encoded.
-    pub is_replaced: bool,
-    /// Fields that the client gets all the same.
-    pub kept: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What filters do with it; boxed, for most answers pass as they are, and a head is handed on several times.
+    pub filtered: Option<Box<FilteredHead>>,
+}
+
+/// What filters do with an answer.
+pub(super) enum FilteredHead {
+    /// Its body is compressed.
+    Compressed(Compression),
+    /// A page goes in its place, and nothing of it was encoded; the client gets these fields all the same.
+    Replaced(Vec<(Vec<u8>, Vec<u8>)>),
 }
 
 /// Fields of an answer in whose place a page goes that say what the client shall do now.
@@ -84,8 +89,11 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         account.enter(Phase::Body);
         let is_replaced = !is_upgrade && transfer.is_replaced(parsed.status());
         let (edits, compression) = if is_replaced { (None, None) } else { transfer.edits_of(response) };
-        let kept = if is_replaced { kept_fields(response) } else { Vec::new() };
         let terms = terms(transfer, response, compression.is_some());
+        let filtered = match compression {
+            Some(compression) => Some(Box::new(FilteredHead::Compressed(compression))),
+            None => is_replaced.then(|| Box::new(FilteredHead::Replaced(kept_fields(response)))),
+        };
         if !is_replaced {
             self.put_final(response, &terms, edits.as_ref())?;
         }
@@ -96,7 +104,7 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         };
         let binds = transfer.head.binds_connection() || parsed.binds_connection(bytes);
         let framing = parsed.framing();
-        Ok(HeadKind::Final(FinalHead { framing, terms, word, is_upgrade, binds, compression, is_replaced, kept }))
+        Ok(HeadKind::Final(FinalHead { framing, terms, word, is_upgrade, binds, filtered }))
     }
 
     fn put_final(

@@ -9,7 +9,7 @@ use super::super::engine::{Receive as _, Transport, receive};
 use super::super::time::timer::Deadline;
 use super::super::wire::ends::{Inlet, Outlet};
 use super::super::wire::send::{SendFault, SendTerms, send_all};
-use super::answer_head::{AnswerHead, FinalHead, HeadKind};
+use super::answer_head::{AnswerHead, FilteredHead, FinalHead, HeadKind};
 use super::body::{BodyFraming, ResponseBody};
 use super::copies;
 use super::judge;
@@ -21,7 +21,7 @@ use crate::encode::response::{Persistence, h2_continue, is_removed};
 use crate::encode::trailers::retain;
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Resource};
-use crate::filter::encoder::BodyEncoder;
+use crate::filter::encoder::{BodyEncoder, Compression};
 use crate::filter::transform::Transform;
 use crate::limits::{
     ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, DRAIN_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, JOINED_SEND_BYTES_MAX,
@@ -72,11 +72,15 @@ impl<T: Transport> Download<'_, T> {
     async fn run(&mut self, receiver: &mut Inlet<T>, inbox: &mut Vec<u8>) -> Result<Delivered, Failure> {
         let transfer = self.transfer;
         let Transfer { account, progress, .. } = *transfer;
-        let head = self.receive_final_head(receiver, inbox).await?;
-        if head.is_replaced {
-            let is_whole = self.discard(receiver, inbox, head.framing).await;
-            return Ok(Delivered::Replaced { word: self.word(&head, is_whole), binds: head.binds, kept: head.kept });
-        }
+        let mut head = self.receive_final_head(receiver, inbox).await?;
+        let compression = match head.filtered.take().map(|filtered| *filtered) {
+            None => None,
+            Some(FilteredHead::Compressed(compression)) => Some(compression),
+            Some(FilteredHead::Replaced(kept)) => {
+                let is_whole = self.discard(receiver, inbox, head.framing).await;
+                return Ok(Delivered::Replaced { word: self.word(&head, is_whole), binds: head.binds, kept });
+            }
+        };
         progress.ends_at_close.set(head.terms.framing == Framing::UntilClose);
         if head.is_upgrade {
             if let Err(failure) = judge::await_sent(transfer, self.deadline).await {
@@ -86,15 +90,9 @@ impl<T: Transport> Download<'_, T> {
             self.pass_on().await?;
             return Ok(Delivered::Upgrade);
         }
-        let encoder = head.compression.filter(|_| !head.framing.is_empty()).map(BodyEncoder::new).transpose();
-        let encoder = encoder.map_err(|_| Failure::LocalResource(Resource::Memory))?;
-        let _compressing = encoder.as_ref().map(|_| Underway::begin(&transfer.worker.compressions, usize::MAX));
-        let mut body = ResponseBody {
-            decoder: BodyDecoder::new(BodyOf::Response, head.framing),
-            framing: BodyFraming::of(self.client.wire(), head.terms.framing),
-            transform: Transform::of_response(head.terms.grpc_web, encoder),
-            trailers: Vec::new(),
-        };
+        let mut body = self.body_of(&head, compression)?;
+        let is_compressed = matches!(body.transform, Transform::Compress(_));
+        let _compressing = is_compressed.then(|| Underway::begin(&transfer.worker.compressions, usize::MAX));
         // The rest of a short body that is here already is sent with the head. An error that is met here shows as an end at
         // the next receive, and a body of known length that ends early is refused.
         let is_short = |left: &u64| (inbox.len() as u64 + 1..=JOINED_SEND_BYTES_MAX as u64).contains(left);
@@ -143,6 +141,18 @@ impl<T: Transport> Download<'_, T> {
         }
         let keep_alive = head.terms.persistence != Persistence::Close;
         Ok(Delivered::Response { keep_alive, word: self.word(&head, true), binds: head.binds })
+    }
+
+    /// The body behind a head, and what is done with it.
+    fn body_of(&self, head: &FinalHead, compression: Option<Compression>) -> Result<ResponseBody, Failure> {
+        let encoder = compression.filter(|_| !head.framing.is_empty()).map(BodyEncoder::new).transpose();
+        let encoder = encoder.map_err(|_| Failure::LocalResource(Resource::Memory))?;
+        Ok(ResponseBody {
+            decoder: BodyDecoder::new(BodyOf::Response, head.framing),
+            framing: BodyFraming::of(self.client.wire(), head.terms.framing),
+            transform: Transform::of_response(head.terms.grpc_web, encoder),
+            trailers: Vec::new(),
+        })
     }
 
     /// What holds of the upstream's connection. It cannot be kept where the request was not sent to its end, or the answer not read.

@@ -137,7 +137,8 @@ impl<T: Transport> Transfer<'_, T> {
 
     /// How fast the answer goes; as fast as its client takes it where there is none.
     pub(super) fn rates(&self) -> Vec<ByteRate> {
-        self.chains.into_iter().flatten().flat_map(|chain| chain.rates.iter().copied()).collect()
+        let Some(chains) = self.chains else { return Vec::new() };
+        chains.into_iter().flat_map(|chain| chain.rates.iter().copied()).collect()
     }
 
     /// True where a page goes in the place of an answer of this status.
