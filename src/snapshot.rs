@@ -24,7 +24,7 @@ use crate::upstream::gate::ServiceCounts;
 use crate::upstream::health::EndpointState;
 use crate::upstream::pick::HashRing;
 use crate::upstream::retry::Retry;
-use crate::upstream::sticky::StickyTokens;
+use crate::upstream::sticky::{Sticky, StickyTokens};
 
 /// Everything that a worker knows of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -182,6 +182,14 @@ pub struct Service {
     pub tokens: Option<Arc<StickyTokens>>,
     /// Its requests, counted for the process.
     pub counts: Arc<ServiceCounts>,
+}
+
+impl Service {
+    /// How clients are kept with its endpoints, and what stands for each; `None` where they are not.
+    #[must_use]
+    pub fn sticky(&self) -> Option<(&Sticky, &StickyTokens)> {
+        self.spec.sticky.as_ref().zip(self.tokens.as_deref())
+    }
 }
 
 /// One endpoint.

@@ -30,6 +30,8 @@ pub struct Question {
     pub method: Vec<u8>,
     /// The target in origin form.
     pub target: Vec<u8>,
+    /// The authority; `None` for the endpoint's name.
+    pub host: Option<Vec<u8>>,
     /// Fields, without `Host` and those of the connection.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// Most bytes of the answer's body that are wanted.

@@ -201,7 +201,8 @@ impl AskedPage {
         let mut id = Vec::with_capacity(32);
         context.put_request_id(&mut id, head);
         fields.push((b"X-Request-ID".to_vec(), id));
-        Question { service: self.service, method: b"GET".to_vec(), target, fields, body_max: PAGE_BYTES_MAX }
+        let host = Some(head.authority().to_vec()).filter(|host| !host.is_empty());
+        Question { service: self.service, method: b"GET".to_vec(), target, host, fields, body_max: PAGE_BYTES_MAX }
     }
 }
 

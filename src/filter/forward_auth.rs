@@ -181,6 +181,7 @@ impl CompiledForwardAuth {
             service: self.service,
             method: self.method.to_vec(),
             target,
+            host: None,
             fields,
             body_max: AUTH_BODY_BYTES_MAX,
         })))

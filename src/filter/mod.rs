@@ -202,16 +202,16 @@ impl Filter {
     /// Compiles it into the chain; what is wrong with it is told to its place.
     fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
         match self {
-            Self::Allow(filter) => AccessRule::Allow(filter.clone()).compile(chain, place),
-            Self::Deny(filter) => AccessRule::Deny(filter.clone()).compile(chain, place),
+            Self::Allow(filter) => chain.push(Step::allow(filter, place)),
+            Self::Deny(filter) => chain.push(Step::deny(filter, place)),
             Self::RateLimit(filter) => chain.push(filter.compile(place).map(Box::new).map(Step::RateLimit)),
             Self::ConcurrencyLimit(filter) => {
                 chain.push(filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit));
             }
-            Self::BasicAuth(filter) => AccessRule::BasicAuth(filter.clone()).compile(chain, place),
-            Self::ApiKey(filter) => AccessRule::ApiKey(filter.clone()).compile(chain, place),
-            Self::Jwt(filter) => AccessRule::Jwt(filter.clone()).compile(chain, place),
-            Self::ForwardAuth(filter) => AccessRule::ForwardAuth(filter.clone()).compile(chain, place),
+            Self::BasicAuth(filter) => chain.push(Step::basic_auth(filter, place)),
+            Self::ApiKey(filter) => chain.push(Step::api_key(filter, place)),
+            Self::Jwt(filter) => chain.push(Step::jwt(filter, place)),
+            Self::ForwardAuth(filter) => chain.push(Step::forward_auth(filter, place)),
             Self::ClientCertificate(filter) => {
                 chain.push(filter.compile(place).map(Box::new).map(Step::ClientCertificate));
             }
@@ -261,29 +261,49 @@ impl Filter {
 impl Satisfy {
     fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
         self.check(place);
-        let steps = self.any.iter().filter_map(|rule| rule.step(chain, place)).collect();
+        let steps = self.any.iter().filter_map(|rule| rule.compile(place)).collect();
         chain.push(Some(Step::Any(steps)));
     }
 }
 
 impl AccessRule {
-    fn compile(&self, chain: &mut Chain, place: &mut FilterPlace) {
-        let step = self.step(chain, place);
-        chain.push(step);
+    fn compile(&self, place: &mut FilterPlace) -> Option<Step> {
+        match self {
+            Self::Allow(filter) => Step::allow(filter, place),
+            Self::Deny(filter) => Step::deny(filter, place),
+            Self::BasicAuth(filter) => Step::basic_auth(filter, place),
+            Self::ApiKey(filter) => Step::api_key(filter, place),
+            Self::Jwt(filter) => Step::jwt(filter, place),
+            Self::ForwardAuth(filter) => Step::forward_auth(filter, place),
+        }
+    }
+}
+
+/// Those that stand among the filters of a chain and among the rules of `satisfy`.
+impl Step {
+    fn allow(filter: &Networks, place: &mut FilterPlace) -> Option<Self> {
+        filter.compile(false, place).map(Box::new).map(Self::Networks)
     }
 
-    fn step(&self, chain: &mut Chain, place: &mut FilterPlace) -> Option<Step> {
-        match self {
-            Self::Allow(filter) => filter.compile(false, place).map(Box::new).map(Step::Networks),
-            Self::Deny(filter) => filter.compile(true, place).map(Box::new).map(Step::Networks),
-            Self::BasicAuth(filter) => filter.compile(place).map(Box::new).map(Step::BasicAuth),
-            Self::ApiKey(filter) => filter.compile(place).map(Box::new).map(Step::ApiKey),
-            Self::Jwt(filter) => {
-                chain.reads_time = true;
-                filter.compile(place).map(Box::new).map(Step::Jwt)
-            }
-            Self::ForwardAuth(filter) => filter.compile(place).map(Box::new).map(Step::ForwardAuth),
-        }
+    fn deny(filter: &Networks, place: &mut FilterPlace) -> Option<Self> {
+        filter.compile(true, place).map(Box::new).map(Self::Networks)
+    }
+
+    fn basic_auth(filter: &BasicAuth, place: &mut FilterPlace) -> Option<Self> {
+        filter.compile(place).map(Box::new).map(Self::BasicAuth)
+    }
+
+    fn api_key(filter: &ApiKey, place: &mut FilterPlace) -> Option<Self> {
+        filter.compile(place).map(Box::new).map(Self::ApiKey)
+    }
+
+    fn jwt(filter: &Jwt, place: &mut FilterPlace) -> Option<Self> {
+        place.reads_time = true;
+        filter.compile(place).map(Box::new).map(Self::Jwt)
+    }
+
+    fn forward_auth(filter: &ForwardAuth, place: &mut FilterPlace) -> Option<Self> {
+        filter.compile(place).map(Box::new).map(Self::ForwardAuth)
     }
 }
 

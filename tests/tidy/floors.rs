@@ -182,7 +182,7 @@ pub const FLOORS: [Floors; 30] = [
             &["attempt"],
             &["duplex"],
             &["download"],
-            &["answer_head", "copies"],
+            &["answer_head", "copies", "question"],
             &["subrequest"],
             &["judge", "terms", "upload"],
             &["bound"],

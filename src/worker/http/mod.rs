@@ -18,6 +18,7 @@ mod held;
 mod judge;
 mod pages;
 mod progress;
+mod question;
 pub mod serve;
 mod session;
 mod settle;

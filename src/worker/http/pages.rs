@@ -4,14 +4,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::engine::Transport;
+use super::question::{ask_question, told};
 use super::state::Exchange;
-use super::subrequest::ask;
 use super::underway::Underway;
 use super::way::context;
-use crate::encode::subrequest::Subrequest;
 use crate::filter::Chain;
 use crate::filter::context::Answer;
-use crate::filter::errand::{Question, ServiceReply};
 use crate::filter::error_pages::{AskedPage, PageSource};
 use crate::limits::PAGES_MAX;
 use crate::proto::h1::request::RequestHead;
@@ -62,16 +60,11 @@ async fn asked_page<T: Transport>(
     (head, status): (&RequestHead, u16),
 ) -> Option<(u16, Vec<(Vec<u8>, Vec<u8>)>, Arc<[u8]>)> {
     let _asking = Underway::begin(&exchange.worker.pages, PAGES_MAX)?;
-    let Question { service, method, target, fields, body_max } =
-        asked.question(head, &context(exchange, chain), status);
-    let host = Some(head.authority().to_vec()).filter(|host| !host.is_empty());
-    let request = Subrequest { method, target, host, fields, body: Vec::new() };
-    let reply = ask(exchange.worker, service, &request, body_max).await.ok()?;
-    let told =
-        ServiceReply { head: &reply.head, bytes: &reply.head_bytes, body: &reply.body, is_whole: reply.is_whole };
+    let question = asked.question(head, &context(exchange, chain), status);
+    let reply = ask_question(exchange.worker, question).await.ok()?;
     // A part of a page is none.
     reply.is_whole.then(|| {
-        let (fields, body) = told.answer();
+        let (fields, body) = told(&reply).answer();
         (reply.head.status(), fields, body.into())
     })
 }

@@ -122,8 +122,7 @@ impl<T: Transport> Exchange<'_, T> {
 
     /// What ties the request to an endpoint of this service.
     pub(super) fn tie(&self, service: &Service, head: &RequestHead) -> Tie {
-        let rule = service.spec.sticky.as_ref().zip(service.tokens.as_ref());
-        rule.map_or(Tie::None, |(sticky, tokens)| sticky.tie(tokens, head, || self.kit().random_u128()))
+        service.sticky().map_or(Tie::None, |(sticky, tokens)| sticky.tie(tokens, head, || self.kit().random_u128()))
     }
 
     /// Bytes of the request body that is to be read whole; `None` where it streams.

@@ -6,14 +6,13 @@ use std::rc::Rc;
 use super::super::engine::Transport;
 use super::super::live::LiveRoute;
 use super::super::upstreams::service::LiveService;
+use super::question::{ask_question, told};
 use super::state::{Exchange, Filtered};
-use super::subrequest::ask;
-use crate::encode::subrequest::Subrequest;
 use crate::failure::Failure;
 use crate::filter::Chain;
 use crate::filter::context::{Answer, Context, Notes, Refusal, Verdict};
 use crate::filter::edits::Edits;
-use crate::filter::errand::{Errand, FoundOut, Question, ServiceReply};
+use crate::filter::errand::{Errand, FoundOut};
 use crate::proto::h1::request::RequestHead;
 use crate::sys::clock::unix_s;
 
@@ -96,7 +95,7 @@ fn choose<T: Transport>(exchange: &Exchange<'_, T>, live: &LiveRoute<T>, head: &
     let own = || {
         let is_own = |(at, service): (usize, &Option<Rc<LiveService<T>>>)| {
             let members = service.as_ref().filter(|_| choice.takes(at))?.members();
-            let (sticky, tokens) = members.service.spec.sticky.as_ref().zip(members.service.tokens.as_ref())?;
+            let (sticky, tokens) = members.service.sticky()?;
             sticky.endpoint(tokens, head).map(|_| at)
         };
         live.services.iter().enumerate().find_map(is_own)
@@ -182,16 +181,8 @@ impl Filtering {
                 chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
             }
             Errand::Ask(question) => {
-                let Question { service, method, target, fields, body_max } = *question;
-                let request = Subrequest { method, target, host: None, fields, body: Vec::new() };
-                let reply = ask(exchange.worker, service, &request, body_max).await;
-                let told = reply.as_ref().map(|reply| ServiceReply {
-                    head: &reply.head,
-                    bytes: &reply.head_bytes,
-                    body: &reply.body,
-                    is_whole: reply.is_whole,
-                });
-                let found = FoundOut::Reply(told.map_err(|failure| *failure));
+                let reply = ask_question(exchange.worker, *question).await;
+                let found = FoundOut::Reply(reply.as_ref().map(told).map_err(|failure| *failure));
                 chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
             }
         }

@@ -195,7 +195,7 @@ impl<T: Transport> Destination<T> {
     /// belongs nowhere. `is_secure` is true where it came by TLS.
     pub(crate) fn sticky_line(&self, at: usize, is_secure: bool) -> Option<(&str, String)> {
         let service = self.snapshot();
-        let (sticky, tokens) = service.spec.sticky.as_ref().zip(service.tokens.as_ref())?;
+        let (sticky, tokens) = service.sticky()?;
         // Whoever is with a backup goes back once one of the others takes requests.
         let is_own = service.endpoints.get(at).is_some_and(|endpoint| !endpoint.is_backup);
         if is_own { sticky.line(tokens, &self.tie, at, is_secure) } else { None }
