@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::upstream::pick::hash_of;
+use crate::hash::hash_of_address;
 
 /// Shards: as many threads can be asking at once without waiting for one another.
 const SHARDS: usize = 16;
@@ -29,11 +29,7 @@ impl ClientConnections {
     }
 
     fn with<R>(&self, client: IpAddr, act: impl FnOnce(&mut HashMap<IpAddr, usize>) -> R) -> R {
-        let hash = match client {
-            IpAddr::V4(address) => hash_of(&address.octets()),
-            IpAddr::V6(address) => hash_of(&address.octets()),
-        };
-        let shard = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        let shard = usize::try_from(hash_of_address(client) % SHARDS as u64).unwrap_or(0);
         // A count is right whatever became of whoever held the lock.
         let mut counts = self.0[shard].lock().unwrap_or_else(PoisonError::into_inner);
         act(&mut counts)

@@ -10,7 +10,7 @@
 //! | [`snapshot`], [`label`] | what a worker reads, and names as numbers |
 //! | [`route`], [`filter`], [`tls`], [`config`], [`observe`] | pure: which route, what is done, whose certificate, what people write, what is seen |
 //! | [`proto`], [`upstream`] | pure: HTTP, and which endpoint for how long |
-//! | [`timeouts`], [`record`], [`failure`], [`limits`], [`sys`] | the tables, and the operating system |
+//! | [`timeouts`], [`record`], [`failure`], [`limits`], [`hash`], [`sys`] | the tables, the hash, and the operating system |
 
 pub mod admin;
 pub mod cli;
@@ -21,6 +21,7 @@ pub mod desk;
 pub mod encode;
 pub mod failure;
 pub mod filter;
+pub mod hash;
 pub mod label;
 pub mod limits;
 pub mod mailbox;

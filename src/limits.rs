@@ -233,6 +233,10 @@ pub const LIMIT_KEYS_MAX: usize = 16 * 1024 * 1024;
 pub const ENDPOINTS_MAX: usize = 4096;
 /// Points on the hash ring for one unit of weight.
 pub const HASH_POINTS_PER_WEIGHT: u32 = 64;
+/// Endpoints, at most, that one hash is spread over.
+pub const HASH_SUBSET_MAX: usize = 16;
+/// Milliseconds after which what is known of an endpoint's latency counts for little more than a third.
+pub const LATENCY_MEMORY_MS: u64 = 10_000;
 
 const _: () = assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BUFFER_BYTES < HEAD_BYTES_MAX);

@@ -12,6 +12,7 @@ use crate::config::listeners::ListenerSpec;
 use crate::config::routes::RouteTimeouts;
 use crate::config::services::ServiceSpec;
 use crate::failure::Failure;
+use crate::filter::key::RequestKey;
 use crate::filter::{Chain, Filter};
 pub use crate::label::{Label, Labels};
 use crate::proto::h1::request::RequestHead;
@@ -22,8 +23,8 @@ use crate::tls::server::ServerTls;
 use crate::units::{FileMode, Size};
 use crate::upstream::gate::ServiceCounts;
 use crate::upstream::health::EndpointState;
-use crate::upstream::pick::HashRing;
 use crate::upstream::retry::Retry;
+use crate::upstream::ring::HashRing;
 use crate::upstream::sticky::{Sticky, StickyTokens};
 
 /// Everything that a worker knows of the configuration.
@@ -178,6 +179,8 @@ pub struct Service {
     pub tls: Option<Arc<ClientTls>>,
     /// The hash ring, where its balance hashes.
     pub ring: Option<Arc<HashRing>>,
+    /// By what its balance hashes.
+    pub hash_key: Option<RequestKey>,
     /// What stands for its endpoints, where clients are kept with them.
     pub tokens: Option<Arc<StickyTokens>>,
     /// Its requests, counted for the process.
@@ -205,6 +208,8 @@ pub struct Endpoint {
     pub weight: u16,
     /// It gets requests only where none of the others takes any.
     pub is_backup: bool,
+    /// It is in another zone than the one that the service prefers.
+    pub is_far: bool,
     /// What the whole process knows of it.
     pub state: Arc<EndpointState>,
 }

@@ -11,10 +11,10 @@ use super::tls::ServiceTls;
 use crate::proto::h1::rules::{ForwardedPath, Leniency, Lenient};
 use crate::timeouts::UpstreamTimeouts;
 use crate::units::{EndpointAddress, Size};
+use crate::upstream::balance::Balance;
 use crate::upstream::breaker::CircuitBreaker;
 use crate::upstream::ejection::Ejection;
 use crate::upstream::gate::Limits;
-use crate::upstream::pick::Balance;
 use crate::upstream::retry::Retry;
 use crate::upstream::reuse::KeepAlive;
 use crate::upstream::sticky::{Sticky, StickyMode};
@@ -33,9 +33,20 @@ pub struct ServiceSpec {
     /// TLS; absent for none. Empty for upstreams that an authority of the system vouches for.
     #[serde(default)]
     pub tls: Option<ServiceTls>,
-    /// How one of them is chosen: `"round_robin"`, `"least_requests"`, `"random"`, `"hash:client_ip"`, `"hash:header:NAME"`, `"hash:cookie:NAME"`.
+    /// How one of them is chosen: `"round_robin"`, `"least_requests"`, `"least_latency"`, `"random"`, or `"hash:KEY"` with a key as limits have
+    /// it: `"hash:client_ip"`, `"hash:header:NAME"`, `"hash:cookie:NAME"`, or a text with variables such as `"hash:{host}{path}"`.
     #[serde(default)]
     pub balance: Balance,
+    /// Endpoints that one hash is spread over at random, 2 to 16; absent for one.
+    #[serde(default)]
+    pub hash_subset: Option<usize>,
+    /// Per cent of its share of a worker's requests in flight above which an endpoint is passed over for the next one of the ring, 101 to
+    /// 10000; absent for no bound.
+    #[serde(default)]
+    pub hash_load_percent: Option<u32>,
+    /// Endpoints of this zone come first: the others get requests only where none of these takes any more. Absent for no preference.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// Keeps a client with its endpoint, by a cookie or a field that is made here; absent for no such rule.
     #[serde(default)]
     pub sticky: Option<Sticky>,
@@ -104,7 +115,7 @@ impl ServiceSpec {
     #[must_use]
     pub fn hashes(&self) -> bool {
         let is_balanced = self.sticky.as_ref().is_some_and(|sticky| sticky.mode == StickyMode::Balanced);
-        is_balanced || self.balance.hashes()
+        is_balanced || self.balance.hash_key().is_some()
     }
 
     /// True where its upstreams are, or may be, spoken to in HTTP/2.
@@ -127,6 +138,8 @@ pub struct EndpointSpec {
     pub weight: u16,
     /// It gets requests only where none of the others takes any.
     pub backup: bool,
+    /// Where it stands, in the service's own words; `None` where nobody said.
+    pub zone: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -141,10 +154,21 @@ struct EndpointTable {
     /// It gets requests only where none of the others takes any: all are left out, down, or tried.
     #[serde(default)]
     backup: bool,
+    /// Where it stands: see `zone` of the service.
+    #[serde(default)]
+    zone: Option<String>,
 }
 
 const fn one() -> u16 {
     1
+}
+
+impl EndpointSpec {
+    /// One of which nothing but its address is said.
+    #[must_use]
+    pub const fn of(address: EndpointAddress) -> Self {
+        Self { address, weight: 1, backup: false, zone: None }
+    }
 }
 
 impl<'de> Deserialize<'de> for EndpointSpec {
@@ -154,11 +178,11 @@ impl<'de> Deserialize<'de> for EndpointSpec {
             type Value = EndpointSpec;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address, or a table of address, weight and backup")
+                f.write_str("an address, or a table of address, weight, backup and zone")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<EndpointSpec, E> {
-                text.parse().map(|address| EndpointSpec { address, weight: 1, backup: false }).map_err(E::custom)
+                text.parse().map(EndpointSpec::of).map_err(E::custom)
             }
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<EndpointSpec, A::Error> {
@@ -166,7 +190,8 @@ impl<'de> Deserialize<'de> for EndpointSpec {
                 if table.weight > 256 {
                     return Err(serde::de::Error::custom("the weight is above 256; write 0 to 256"));
                 }
-                Ok(EndpointSpec { address: table.address, weight: table.weight, backup: table.backup })
+                let EndpointTable { address, weight, backup, zone } = table;
+                Ok(EndpointSpec { address, weight, backup, zone })
             }
         }
         deserializer.deserialize_any(Visitor)

@@ -91,6 +91,7 @@ mod tests {
             unresolved: None,
             tls: None,
             ring: None,
+            hash_key: None,
             tokens: None,
             counts: Arc::default(),
         };

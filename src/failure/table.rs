@@ -142,7 +142,7 @@ impl Failure {
                 "Let the client wait for answers; raise `max`, choose another `key`, or name the client in `exempt`."]),
             Self::AuthRequired(_) => row((401, 16), "auth_required", DENIED, OURS, [
                 "Credentials are missing or wrong.",
-                "`password`: no user or a wrong password for `basic_auth`. `key`: no key or an unknown one for `api_key`. `token_…`: no token, or one that `jwt` does not take, and why. `service`: the service of `forward_auth` answered 401.",
+                "`password`: no user or a wrong password for `basic_auth`; `digest` the same for `digest_auth`. `key`: no key or an unknown one for `api_key`. `token_…`: no token, or one that `jwt` does not take, and why. `service`: the service of `forward_auth` answered 401.",
                 "Send the right ones. Browsers ask for a password by themselves; the field that shows a key is named in the filter."]),
             Self::AuthUnavailable(_) => row((503, 14), "auth_unavailable", "proxy_internal_error", BUSY, [
                 "Nobody can say whether the client may.",

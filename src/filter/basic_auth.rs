@@ -12,11 +12,11 @@ use super::compile::FilterPlace;
 use super::context::{Notes, Refusal, Verdict};
 use super::edits::FieldEdits;
 use super::errand::{Errand, FoundOut};
-use super::headers::check_name;
 use super::passwords::{HashKind, verify};
+use super::users::{UserTold, check_realm, realm, user_lines};
 use crate::failure::Failure;
 use crate::limits::PASSWORD_BYTES_MAX;
-use crate::proto::h1::field::{Known, is_value};
+use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
 use crate::units::Material;
 
@@ -41,10 +41,6 @@ pub struct BasicAuth {
     pub keep_authorization: bool,
 }
 
-fn realm() -> String {
-    "restricted".to_owned()
-}
-
 /// The same, compiled.
 #[derive(Clone, Debug)]
 pub struct CompiledBasicAuth {
@@ -52,8 +48,7 @@ pub struct CompiledBasicAuth {
     /// What a user that there is none of is compared with, so that it takes as long.
     decoy: Arc<str>,
     challenge: Vec<u8>,
-    user_header: Option<Box<[u8]>>,
-    keeps_authorization: bool,
+    told: UserTold,
 }
 
 impl BasicAuth {
@@ -63,13 +58,8 @@ impl BasicAuth {
     }
 
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledBasicAuth> {
-        let mut lines = self.users.clone();
-        if let Some(file) = &self.file {
-            let bytes = place.material(file);
-            lines.extend(String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).lines().map(str::to_owned));
-        }
         let mut users: HashMap<Box<[u8]>, Arc<str>> = HashMap::new();
-        for line in lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in user_lines(&self.users, self.file.as_ref(), place) {
             let Some((name, hash)) = line.split_once(':') else {
                 place.fault("a user has no hash", "write name:hash, as htpasswd does");
                 continue;
@@ -82,13 +72,8 @@ impl BasicAuth {
                 place.fault(format!("`{name}` stands there twice"), "leave one of them out");
             }
         }
-        if users.is_empty() && !place.has_faults() {
-            place.fault("there is no user, so nobody could get in", "write `users`, or a `file` that has some");
-        }
-        if self.realm.contains(['"', '\\']) || self.realm.bytes().any(|byte| byte < b' ') {
-            place.fault("the realm holds characters that it may not", "leave quotes and backslashes out");
-        }
-        self.user_header.iter().for_each(|name| check_name(name, place));
+        check_realm(&self.realm, place);
+        let told = UserTold::compile(self.user_header.as_ref(), self.keep_authorization, place);
         let is_slow = |hash: &&Arc<str>| HashKind::of(hash).is_some_and(HashKind::is_slow);
         let slowest = users.values().find(is_slow).or_else(|| users.values().next());
         let decoy = slowest.cloned().unwrap_or_else(|| "{PLAIN}".into());
@@ -96,8 +81,7 @@ impl BasicAuth {
             users,
             decoy,
             challenge: format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.realm).into_bytes(),
-            user_header: self.user_header.as_ref().map(|name| name.as_bytes().into()),
-            keeps_authorization: self.keep_authorization,
+            told,
         })
     }
 }
@@ -118,7 +102,7 @@ fn shown(head: &RequestHead) -> Option<(Vec<u8>, Vec<u8>)> {
 impl CompiledBasicAuth {
     /// Takes away the fields in which the upstream is told of the client.
     pub(super) fn forget(&self, edits: &mut FieldEdits) {
-        self.user_header.iter().for_each(|name| edits.take_away(name));
+        self.told.forget(edits);
     }
 
     pub(super) fn on_request(&self, head: &RequestHead, notes: &mut Notes) -> Verdict<'_> {
@@ -137,18 +121,7 @@ impl CompiledBasicAuth {
             return Verdict::fail(Failure::AuthUnavailable("password"));
         };
         let user = shown(head).map(|(user, _)| user).filter(|user| *is_right && self.users.contains_key(&user[..]));
-        let Some(user) = user else { return self.refuse() };
-        if let Some(name) = &self.user_header {
-            // A name may hold what no field may.
-            if !is_value(&user) {
-                return self.refuse();
-            }
-            notes.edits.request.add(name, user);
-        }
-        if !self.keeps_authorization {
-            notes.edits.request.take_away(b"authorization");
-        }
-        Verdict::Pass
+        if user.is_some_and(|user| self.told.tell(&user, notes)) { Verdict::Pass } else { self.refuse() }
     }
 
     fn refuse(&self) -> Verdict<'_> {

@@ -9,6 +9,7 @@ use super::compress::CompiledCompress;
 use super::concurrency_limit::CompiledConcurrencyLimit;
 use super::context::{Context, Notes, Verdict};
 use super::cors::CompiledCors;
+use super::digest_auth::CompiledDigestAuth;
 use super::edits::{Edits, FieldEdits};
 use super::errand::FoundOut;
 use super::error_pages::CompiledErrorPages;
@@ -41,6 +42,8 @@ pub(super) enum Step {
     ConcurrencyLimit(Box<CompiledConcurrencyLimit>),
     /// See [`super::Filter::BasicAuth`].
     BasicAuth(Box<CompiledBasicAuth>),
+    /// See [`super::Filter::DigestAuth`].
+    DigestAuth(Box<CompiledDigestAuth>),
     /// See [`super::Filter::ApiKey`].
     ApiKey(Box<CompiledApiKey>),
     /// See [`super::Filter::Jwt`].
@@ -77,6 +80,7 @@ impl Step {
             Self::RateLimit(limit) => limit.on_request(head, context, notes),
             Self::ConcurrencyLimit(limit) => limit.on_request(head, context, notes),
             Self::BasicAuth(auth) => auth.on_request(head, notes),
+            Self::DigestAuth(auth) => auth.on_request(head, context, notes),
             Self::ApiKey(key) => key.on_request(head, notes),
             Self::Jwt(jwt) => jwt.on_request(head, context, notes),
             Self::ForwardAuth(auth) => auth.on_request(head, context, notes),
@@ -135,6 +139,8 @@ impl Step {
     /// request pass.
     fn forget(&self, edits: &mut FieldEdits) {
         if let Self::BasicAuth(auth) = self {
+            auth.forget(edits);
+        } else if let Self::DigestAuth(auth) = self {
             auth.forget(edits);
         } else if let Self::ApiKey(key) = self {
             key.forget(edits);
@@ -241,6 +247,7 @@ impl Chain {
                 }
                 Step::Networks(_)
                 | Step::BasicAuth(_)
+                | Step::DigestAuth(_)
                 | Step::ApiKey(_)
                 | Step::ClientCertificate(_)
                 | Step::Any(_)

@@ -81,6 +81,13 @@ impl<'a> FilterPlace<'a> {
         Some(template)
     }
 
+    /// Tells that the time has no place in a text.
+    pub fn refuse_time(&mut self) {
+        if self.reads_time {
+            self.fault("the time is another in every request", "leave {unix_seconds} out");
+        }
+    }
+
     /// A regular expression.
     pub fn regex(&mut self, pattern: &str, ignores_case: bool) -> Option<Regex> {
         let built = RegexBuilder::new(pattern).case_insensitive(ignores_case).build();

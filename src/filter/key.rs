@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::compile::FilterPlace;
 use super::context::{Context, Notes};
 use super::template::{Template, Values, Within};
+use crate::hash::{hash_of, hash_of_address};
 use crate::limits::{LIMIT_KEYS, LIMIT_KEYS_MAX};
 use crate::proto::h1::request::RequestHead;
 
@@ -16,7 +17,7 @@ pub const IPV6_PREFIX: u8 = 64;
 /// Whom a limit counts, and what the others get.
 #[derive(Clone, Debug)]
 pub(super) struct LimitScope {
-    pub key: LimitKey,
+    pub key: RequestKey,
     exempt: Vec<IpNet>,
     pub status: Option<u16>,
 }
@@ -33,7 +34,7 @@ pub(super) struct WrittenScope<'a> {
 impl WrittenScope<'_> {
     /// Compiles it; what is wrong is told.
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<LimitScope> {
-        let key = LimitKey::compile(self.key, self.ipv6_prefix, place);
+        let key = RequestKey::compile(self.key, self.ipv6_prefix, place);
         let exempt = place.networks(self.exempt);
         place.refusal_status(self.status);
         if !(1..=LIMIT_KEYS_MAX).contains(&self.keys) {
@@ -57,7 +58,7 @@ impl LimitScope {
 
 /// By what requests are told apart, compiled.
 #[derive(Clone, Debug)]
-pub enum LimitKey {
+pub enum RequestKey {
     /// Not at all.
     None,
     /// The client's address; of IPv6 so many bits.
@@ -66,9 +67,9 @@ pub enum LimitKey {
     Text(Template, u8),
 }
 
-impl LimitKey {
+impl RequestKey {
     /// Reads `client_ip`, `host`, `none`, `header:NAME`, `cookie:NAME`, or a text with variables.
-    pub(super) fn compile(text: &str, ipv6_prefix: u8, place: &mut FilterPlace) -> Option<Self> {
+    pub fn compile(text: &str, ipv6_prefix: u8, place: &mut FilterPlace) -> Option<Self> {
         if ipv6_prefix > 128 {
             place.fault(format!("{ipv6_prefix} is no length of an IPv6 prefix"), "write 0 to 128");
         }
@@ -84,7 +85,26 @@ impl LimitKey {
                 return None;
             }
         };
-        place.template(&template, 0).map(|template| Self::Text(template, ipv6_prefix))
+        let compiled = place.template(&template, 0)?;
+        if compiled.literal().is_some() {
+            // A name that no field or cookie has, or a text without a variable: all requests would be one.
+            place.fault(format!("`{text}` is the same for every request"), "write a name as fields have it, or `none`");
+        }
+        Some(Self::Text(compiled, ipv6_prefix))
+    }
+
+    /// A number that requests of the same key have in common.
+    #[must_use]
+    pub fn hash(&self, values: &Values<'_>) -> u64 {
+        let client = values.context.client;
+        match self {
+            Self::None => 0,
+            Self::Client(_) => hash_of_address(client),
+            Self::Text(template, _) => match &template.text(values, Within::Value)[..] {
+                [] => hash_of_address(client),
+                text => hash_of(text),
+            },
+        }
     }
 
     /// True where all requests are one.
@@ -145,7 +165,8 @@ mod tests {
         let mut head = RequestHead::default();
         head.parse(b"GET / HTTP/1.1\r\nHost: a\r\nX-Key: k\r\n\r\n".to_vec(), HeadRules::default()).unwrap();
         let key = |text: &str, client: &str| {
-            let key = LimitKey::compile(text, IPV6_PREFIX, &mut FilterPlace::new(&mut SharedParts::default())).unwrap();
+            let key =
+                RequestKey::compile(text, IPV6_PREFIX, &mut FilterPlace::new(&mut SharedParts::default())).unwrap();
             let context = Context { client: client.parse().unwrap(), ..Context::of_nobody("http") };
             let mut out = Vec::new();
             key.put(&mut out, &head, &context, &Notes::default());
@@ -158,6 +179,6 @@ mod tests {
         assert_eq!(key("header:x-other", "10.0.0.1"), [10, 0, 0, 1]);
         assert_eq!(key("{host}|{header:x-key}", "10.0.0.1"), b"=a|k");
         assert_eq!(key("none", "10.0.0.1"), b"");
-        assert!(LimitKey::compile("ip", 64, &mut FilterPlace::new(&mut SharedParts::default())).is_none());
+        assert!(RequestKey::compile("ip", 64, &mut FilterPlace::new(&mut SharedParts::default())).is_none());
     }
 }

@@ -18,6 +18,7 @@ pub mod concurrency_limit;
 pub mod context;
 pub mod cors;
 pub mod counters;
+pub mod digest_auth;
 pub mod edits;
 pub mod encoder;
 pub mod errand;
@@ -45,6 +46,7 @@ pub mod strip_prefix;
 pub mod template;
 pub mod transform;
 pub mod upstream_fields;
+mod users;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,7 @@ use compile::FilterPlace;
 use compress::Compress;
 use concurrency_limit::ConcurrencyLimit;
 use cors::Cors;
+use digest_auth::DigestAuth;
 use error_pages::ErrorPages;
 use forward_auth::ForwardAuth;
 use headers::HeaderEdit;
@@ -94,6 +97,8 @@ pub enum Filter {
     ConcurrencyLimit(ConcurrencyLimit),
     /// Asks for a user and a password.
     BasicAuth(BasicAuth),
+    /// Asks for a user and the proof of a password.
+    DigestAuth(DigestAuth),
     /// Asks for a key.
     ApiKey(ApiKey),
     /// Asks for a signed token.
@@ -145,6 +150,8 @@ impl Filter {
     #[must_use]
     pub fn materials(&self) -> Vec<&Material> {
         if let Self::BasicAuth(auth) = self {
+            auth.materials()
+        } else if let Self::DigestAuth(auth) = self {
             auth.materials()
         } else if let Self::Jwt(jwt) = self {
             jwt.materials()
@@ -209,6 +216,7 @@ impl Filter {
                 chain.push(filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit));
             }
             Self::BasicAuth(filter) => chain.push(Step::basic_auth(filter, place)),
+            Self::DigestAuth(filter) => chain.push(Step::digest_auth(filter, place)),
             Self::ApiKey(filter) => chain.push(Step::api_key(filter, place)),
             Self::Jwt(filter) => chain.push(Step::jwt(filter, place)),
             Self::ForwardAuth(filter) => chain.push(Step::forward_auth(filter, place)),
@@ -272,6 +280,7 @@ impl AccessRule {
             Self::Allow(filter) => Step::allow(filter, place),
             Self::Deny(filter) => Step::deny(filter, place),
             Self::BasicAuth(filter) => Step::basic_auth(filter, place),
+            Self::DigestAuth(filter) => Step::digest_auth(filter, place),
             Self::ApiKey(filter) => Step::api_key(filter, place),
             Self::Jwt(filter) => Step::jwt(filter, place),
             Self::ForwardAuth(filter) => Step::forward_auth(filter, place),
@@ -291,6 +300,10 @@ impl Step {
 
     fn basic_auth(filter: &BasicAuth, place: &mut FilterPlace) -> Option<Self> {
         filter.compile(place).map(Box::new).map(Self::BasicAuth)
+    }
+
+    fn digest_auth(filter: &DigestAuth, place: &mut FilterPlace) -> Option<Self> {
+        filter.compile(place).map(Box::new).map(Self::DigestAuth)
     }
 
     fn api_key(filter: &ApiKey, place: &mut FilterPlace) -> Option<Self> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::api_key::ApiKey;
 use super::basic_auth::BasicAuth;
 use super::compile::FilterPlace;
+use super::digest_auth::DigestAuth;
 use super::forward_auth::ForwardAuth;
 use super::jwt::Jwt;
 use super::key_source::KeySource;
@@ -31,6 +32,8 @@ pub enum AccessRule {
     Deny(Networks),
     /// A user and a password.
     BasicAuth(BasicAuth),
+    /// A user and the proof of a password.
+    DigestAuth(DigestAuth),
     /// A key.
     ApiKey(ApiKey),
     /// A signed token.
@@ -71,6 +74,7 @@ impl AccessRule {
     fn materials(&self) -> Vec<&Material> {
         match self {
             Self::BasicAuth(auth) => auth.materials(),
+            Self::DigestAuth(auth) => auth.materials(),
             Self::Jwt(jwt) => jwt.materials(),
             Self::Allow(_) | Self::Deny(_) | Self::ApiKey(_) | Self::ForwardAuth(_) => Vec::new(),
         }

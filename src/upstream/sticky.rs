@@ -7,7 +7,7 @@ use std::fmt::{Display, Write as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::pick::hash_of;
+use crate::hash::hash_of;
 use crate::proto::h1::field::is_token;
 use crate::proto::h1::parameters::cookie;
 use crate::proto::h1::request::RequestHead;

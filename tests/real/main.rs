@@ -4,6 +4,7 @@
 #![expect(clippy::large_stack_arrays, clippy::excessive_nesting, reason = "origins are closures in closures")]
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
+mod balances;
 mod bodies;
 mod browser;
 mod certificates;

@@ -19,7 +19,7 @@ pub const FLOORS: [Floors; 30] = [
             &["clients", "config", "encode", "sys"],
             &["filter", "route", "timeouts", "upstream"],
             &["proto", "tls", "units"],
-            &["failure", "label", "limits"],
+            &["failure", "hash", "label", "limits"],
         ],
     ),
     ("admin", &[&["mod"]]),
@@ -82,6 +82,7 @@ pub const FLOORS: [Floors; 30] = [
                 "compress",
                 "concurrency_limit",
                 "cors",
+                "digest_auth",
                 "error_pages",
                 "forward_auth",
                 "jwt",
@@ -89,6 +90,7 @@ pub const FLOORS: [Floors; 30] = [
                 "respond",
                 "upstream_fields",
             ],
+            &["users"],
             &[
                 "add_prefix",
                 "grpc_web",
@@ -113,7 +115,7 @@ pub const FLOORS: [Floors; 30] = [
     (
         "proto/h1",
         &[
-            &["parameters"],
+            &["auth_params", "parameters"],
             &["request", "response"],
             &["fault", "lines"],
             &["framing", "scan", "set_cookie"],
@@ -146,10 +148,10 @@ pub const FLOORS: [Floors; 30] = [
     (
         "upstream",
         &[
-            &["attempts", "sticky"],
+            &["attempts", "pick", "sticky"],
             &["health", "retry"],
-            &["breaker", "ejection", "evidence", "gate", "habit", "pick", "reuse"],
-            &["trouble"],
+            &["breaker", "ejection", "evidence", "gate", "habit", "reuse", "ring"],
+            &["balance", "candidates", "latency", "trouble"],
             &["mod"],
         ],
     ),

@@ -7,13 +7,14 @@ use super::compiler::{Compiler, TimedOut};
 use super::{resilience, tls};
 use crate::config::services::{HostRule, Protocol, ServiceSpec};
 use crate::failure::Failure;
-use crate::limits::ENDPOINTS_MAX;
+use crate::filter::compile::FilterPlace;
+use crate::filter::key::RequestKey;
+use crate::limits::{ENDPOINTS_MAX, HASH_SUBSET_MAX};
 use crate::proto::h1::authority::host_length;
-use crate::proto::h1::field::is_token;
 use crate::snapshot::{Address, Endpoint, Service};
 use crate::units::EndpointAddress;
 use crate::upstream::gate::ServiceCounts;
-use crate::upstream::pick::{Balance, HashRing};
+use crate::upstream::ring::{HashRing, HashRules};
 use crate::upstream::sticky::{Sticky, StickyTokens};
 
 /// One service; the one from before where nothing of it changed.
@@ -30,6 +31,7 @@ pub(super) fn service(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<Servic
         return Arc::clone(before);
     }
     check(compiler, &format!("services.{name}"), spec, &endpoints);
+    let hash_key = hash_key(compiler, &format!("services.{name}"), spec);
     let label = compiler.kept.label(name);
     let workers = compiler.kept.workers;
     let counts = before.as_ref().map(|before| Arc::clone(&before.counts));
@@ -37,6 +39,7 @@ pub(super) fn service(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<Servic
         name: before.map_or_else(|| name.into(), |before| Arc::clone(&before.name)),
         label,
         ring: ring(spec, &endpoints),
+        hash_key,
         tokens: spec.sticky.as_ref().map(|_| {
             let addresses = endpoints.iter().map(|endpoint| &endpoint.address);
             Arc::new(StickyTokens::new(name, addresses))
@@ -55,6 +58,7 @@ fn is_same(before: &[Endpoint], now: &[Endpoint]) -> bool {
             && one.name == other.name
             && one.weight == other.weight
             && one.is_backup == other.is_backup
+            && one.is_far == other.is_far
     };
     before.len() == now.len() && before.iter().zip(now).all(is_same)
 }
@@ -83,6 +87,7 @@ fn endpoints(
                 resolved,
                 weight: endpoint.weight,
                 is_backup: endpoint.backup,
+                is_far: spec.zone.is_some() && spec.zone != endpoint.zone,
                 state,
             });
         };
@@ -109,11 +114,7 @@ fn check(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, endpoints: 
     if !endpoints.is_empty() && endpoints.iter().all(|endpoint| endpoint.weight == 0) {
         compiler.problem(&format!("{key}.endpoints"), "every weight is 0", "give one of them 1 or more");
     }
-    if let Balance::HashHeader(name) = &spec.balance
-        && !is_token(name.as_bytes())
-    {
-        compiler.problem(&format!("{key}.balance"), format!("`{name}` is not a field name"), "");
-    }
+    check_hash(compiler, key, spec);
     if let HostRule::Name(name) = &spec.host
         && host_length(name.as_bytes()).is_none()
     {
@@ -141,6 +142,42 @@ fn check(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, endpoints: 
     resilience::check_health(compiler, key, health);
 }
 
+fn check_hash(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec) {
+    let subset = spec.hash_subset.map(|size| ("hash_subset", (2..=HASH_SUBSET_MAX).contains(&size), size.to_string()));
+    let load = spec.hash_load_percent;
+    let load = load.map(|percent| ("hash_load_percent", (101..=10_000).contains(&percent), percent.to_string()));
+    for (name, is_right, number) in subset.into_iter().chain(load) {
+        if !is_right {
+            let remedy =
+                format!("write 2 to {HASH_SUBSET_MAX} for `hash_subset`, 101 to 10000 for `hash_load_percent`");
+            compiler.problem(&format!("{key}.{name}"), format!("{number} is out of its range"), &remedy);
+        }
+        if !spec.hashes() {
+            let remedy = "set `balance` to \"hash:…\", or leave it out";
+            compiler.problem(&format!("{key}.{name}"), "it is for balances that hash", remedy);
+        }
+    }
+    let zones = || spec.endpoints.iter().filter_map(|endpoint| endpoint.zone.as_deref());
+    if let Some(zone) = &spec.zone
+        && !spec.endpoints.is_empty()
+        && zones().all(|other| other != zone)
+    {
+        let what = format!("no endpoint is in the zone `{zone}`");
+        compiler.problem(&format!("{key}.zone"), what, "write `zone` at endpoints, or leave it out here");
+    }
+}
+
+/// By what a balance hashes.
+fn hash_key(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec) -> Option<RequestKey> {
+    let text = spec.balance.hash_key()?;
+    let mut place = FilterPlace::new(&mut compiler.kept.shared);
+    let compiled = RequestKey::compile(text, 128, &mut place);
+    place.refuse_time();
+    let faults = place.into_faults();
+    faults.into_iter().for_each(|(what, remedy)| compiler.problem(&format!("{key}.balance"), what, &remedy));
+    compiled
+}
+
 /// Points for a service that looks up a hash.
 fn ring(spec: &ServiceSpec, endpoints: &[Endpoint]) -> Option<Arc<HashRing>> {
     let point = |endpoint: &Endpoint| {
@@ -150,5 +187,6 @@ fn ring(spec: &ServiceSpec, endpoints: &[Endpoint]) -> Option<Arc<HashRing>> {
         };
         (name, endpoint.weight)
     };
-    spec.hashes().then(|| Arc::new(HashRing::new(endpoints.iter().map(point))))
+    let rules = HashRules { subset: spec.hash_subset.unwrap_or(1), load_percent: spec.hash_load_percent };
+    spec.hashes().then(|| Arc::new(HashRing::new(endpoints.iter().map(point), rules)))
 }

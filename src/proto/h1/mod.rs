@@ -3,6 +3,7 @@
 //! The way of a message: `scan` finds the end of its head, `request` or `response` parses it,
 //! `framing` and `chunked` follow its body, `encode` writes what goes out.
 
+pub mod auth_params;
 pub mod authority;
 pub mod chunked;
 mod dots;

@@ -1,7 +1,7 @@
 //! Reads a head of the upstream's answer, and writes what the client gets of it.
 
 use super::super::engine::Transport;
-use super::super::upstreams::outcome;
+use super::super::upstreams::outcome::{self, AnswerFacts};
 use super::super::wire::ends::Outlet;
 use super::judge;
 use super::progress::Expectation;
@@ -81,11 +81,10 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         }
         let kit = transfer.kit();
         account.note_first_byte(kit.transport.now_us());
-        let answer = (transfer.is_stream, parsed.status());
+        let took_us = account.waited_us(kit.transport.now_us());
+        let answer = AnswerFacts { is_stream: transfer.is_stream, status: parsed.status(), took_us };
         let mut admission = transfer.admission.borrow_mut();
-        let took_ms = account.waited_us(kit.transport.now_us()) / 1_000;
-        let admission = admission.as_mut().map(|admission| (admission, took_ms));
-        outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission);
+        outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission.as_mut());
         account.enter(Phase::Body);
         let is_replaced = !is_upgrade && transfer.is_replaced(parsed.status());
         let (edits, compression) = if is_replaced { (None, None) } else { transfer.edits_of(response) };

@@ -31,10 +31,12 @@ use super::session::Session;
 use super::settle;
 use super::state::{After, Ending, Exchange};
 use super::transfer::Delivered;
-use super::way::{Passage, find_way};
+use super::way::{Passage, context, find_way};
 use crate::encode::grpc;
 use crate::encode::hop::{Asked, Hop, HopFields, client_address};
 use crate::failure::{Failure, Phase, Resource};
+use crate::filter::Chain;
+use crate::filter::template::Values;
 use crate::filter::transform::Transform;
 use crate::limits::{DEADLINE_SLACK_MS, HEADS_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
@@ -273,7 +275,13 @@ fn destination<T: Transport>(
     let patience = route.patience(target, &members.service);
     let spec = &members.service.spec;
     let tie = exchange.tie(&members.service, head);
-    let hash = tie.hash().unwrap_or_else(|| spec.balance.hash(head, exchange.hop.client));
+    let by_key = || {
+        members.service.hash_key.as_ref().map(|key| {
+            let context = context(exchange, &Chain::NONE);
+            key.hash(&Values { edits: Some(&exchange.edits().request), ..Values::of(head, &context) })
+        })
+    };
+    let hash = tie.hash().or_else(by_key).unwrap_or_default();
     let deadline_ms = if exchange.is_grpc.get() { grpc::timeout_ms(head) } else { None };
     let timeouts = patience.as_ref().map_or(&spec.timeouts, |own| &own.timeouts);
     let total_ms = timeouts.total.limit_ms().into_iter().chain(deadline_ms).min();

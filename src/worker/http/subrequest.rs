@@ -12,7 +12,7 @@ use super::super::upstreams::attempts::{Asker, attempts};
 use super::super::upstreams::connect::{NotConnected, connect};
 use super::super::upstreams::endpoint::UpstreamConnection;
 use super::super::upstreams::gate::Permit;
-use super::super::upstreams::outcome::{self, Exchanged};
+use super::super::upstreams::outcome::{self, AnswerFacts, Exchanged};
 use super::super::upstreams::watch::Nobody;
 use super::super::wire::fault::fault_of;
 use super::super::wire::send::{SendFault, SendTerms, send_all};
@@ -215,10 +215,9 @@ impl<T: Transport> OwnRequest<'_, T> {
             (Err(Failure::UpstreamClosedNoResponse), Err(failure)) | (Err(failure), _) => return Err(failure),
             (Ok(received), _) => received,
         };
-        let answer = (upstream.link.is_stream(), course.status);
-        let took_ms = self.waited_us() / 1_000;
-        let admission = self.admission.as_mut().map(|admission| (admission, took_ms));
-        outcome::succeeds(self.kit, self.to, permit, &course.connection, answer, admission);
+        let (is_stream, took_us) = (upstream.link.is_stream(), self.waited_us());
+        let answer = AnswerFacts { is_stream, status: course.status, took_us };
+        outcome::succeeds(self.kit, self.to, permit, &course.connection, answer, self.admission.as_mut());
         reply.is_whole = self.receive_body(upstream, decoder, &mut reply.body, course).await?;
         let word = UpstreamWord {
             keeps_alive: reply.head.keeps_alive(),

@@ -23,6 +23,7 @@ use crate::upstream::ejection::Passive;
 use crate::upstream::evidence::Peek;
 use crate::upstream::habit::{Flaw, Habit};
 use crate::upstream::health::EndpointState;
+use crate::upstream::latency::Latency;
 use crate::upstream::reuse::Wear;
 
 /// An upstream connection.
@@ -86,6 +87,8 @@ pub(crate) struct EndpointPool<T: Transport> {
     pub address: Address,
     /// Requests in flight.
     pub busy: Cell<usize>,
+    /// How long it takes to answer, where the balance of its service asks.
+    pub latency: Cell<Latency>,
     /// What it was seen to do with idle connections.
     pub habit: RefCell<Habit>,
     /// Whether it is left out for its failures.
@@ -127,6 +130,7 @@ impl<T: Transport> EndpointPool<T> {
         Rc::new(Self {
             address,
             busy: Cell::new(0),
+            latency: Cell::default(),
             habit: RefCell::default(),
             passive: RefCell::default(),
             multiplex: Multiplex::default(),

@@ -15,7 +15,9 @@ use crate::failure::row::{Blame, EvidenceSource};
 use crate::limits::BODY_BUFFER_BYTES;
 use crate::timeouts::Timeout;
 use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
+use crate::upstream::balance::Balance;
 use crate::upstream::evidence::{Delivery, End, Evidence, Finding, SYN_BYTES, examine};
+use crate::upstream::latency::Latency;
 use crate::upstream::reuse::{UpstreamWord, idle_ms};
 use crate::upstream::trouble::concerns;
 
@@ -30,15 +32,25 @@ pub(crate) struct Exchanged {
     pub status: u16,
 }
 
-/// The upstream has answered: what that says of the endpoint and the service need not wait for the body. The circuit breaker is
-/// told how many milliseconds the upstream took.
+/// What an answer tells beside its contents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AnswerFacts {
+    /// It came over a connection of many streams.
+    pub is_stream: bool,
+    /// Its status.
+    pub status: u16,
+    /// How long the upstream took until it began, in microseconds.
+    pub took_us: u64,
+}
+
+/// The upstream has answered: what that says of the endpoint and the service need not wait for the body.
 pub(crate) fn succeeds<T: Transport>(
     kit: &Kit<T>,
     to: &Destination<T>,
     permit: &Permit<T>,
     facts: &ConnectionFacts,
-    (is_stream, status): (bool, u16),
-    admission: Option<(&mut Admission<T>, u64)>,
+    AnswerFacts { is_stream, status, took_us }: AnswerFacts,
+    admission: Option<&mut Admission<T>>,
 ) {
     let now_ms = kit.transport.coarse_ms();
     let endpoint = &permit.endpoint;
@@ -53,8 +65,18 @@ pub(crate) fn succeeds<T: Transport>(
     if status < 500 || !to.snapshot().spec.ejection.server_errors {
         endpoint.passive.borrow_mut().succeeds(permit.is_trial, now_ms);
     }
-    if let Some((admission, took_ms)) = admission {
-        admission.count((status >= 500, took_ms), now_ms);
+    if let Some(admission) = admission {
+        admission.count((status >= 500, took_us / 1_000), now_ms);
+    }
+    note_latency(to, permit, |latency| latency.observe(took_us, now_ms));
+}
+
+/// Notes how long an endpoint took, where the balance asks.
+fn note_latency<T: Transport>(to: &Destination<T>, permit: &Permit<T>, note: impl FnOnce(&mut Latency)) {
+    if to.snapshot().spec.balance == Balance::LeastLatency {
+        let mut latency = permit.endpoint.latency.get();
+        note(&mut latency);
+        permit.endpoint.latency.set(latency);
     }
 }
 
@@ -219,6 +241,8 @@ fn note_attempt<T: Transport>(
         Blame::ServerError => status >= 500 && to.snapshot().spec.ejection.server_errors,
     };
     if is_fault {
+        let now_ms = kit.transport.coarse_ms();
+        note_latency(to, permit, |latency| latency.observe_failure(failed.took_us, now_ms));
         revive::note_failure(kit, &to.members, &permit.endpoint, failed.failure, permit.began_ms);
     }
 }

@@ -10,10 +10,12 @@ use super::endpoint::EndpointPool;
 use super::gate::Gate;
 use crate::failure::Failure;
 use crate::snapshot::Service;
+use crate::upstream::balance::Balance;
 use crate::upstream::breaker::Breaker;
+use crate::upstream::candidates::Endpoints;
 use crate::upstream::ejection::{Standing, slow_start};
 use crate::upstream::gate::Limits;
-use crate::upstream::pick::{Balance, Endpoints, Picker};
+use crate::upstream::pick::Picker;
 use crate::upstream::retry::Budget;
 
 /// A service, whatever its endpoints are. It lives as long as the configuration has a service of its name.
@@ -129,8 +131,9 @@ fn picker(service: &Service, saved: Vec<Option<i64>>, random: u64) -> Picker {
     match &service.spec.balance {
         Balance::RoundRobin => Picker::round_robin(saved, random),
         Balance::LeastRequests => Picker::LeastRequests,
+        Balance::LeastLatency => Picker::LeastLatency,
         Balance::Random => Picker::Random,
-        Balance::HashClientIp | Balance::HashCookie(_) | Balance::HashHeader(_) => Picker::Hash(Arc::default()),
+        Balance::Hash(_) => Picker::Hash(Arc::default()),
     }
 }
 
@@ -166,8 +169,13 @@ impl<T: Transport> Members<T> {
         if let Some(own) = choice.own.filter(|own| view.share_of(*own, 1) > 0) {
             return Ok(own);
         }
+        let has_zone = self.service.spec.zone.is_some();
         for tier in [EndpointTier::First, EndpointTier::Backup] {
-            view = View { tier, ignores_busy: false, ..view };
+            view = View { tier, ignores_busy: false, is_near_alone: has_zone, ..view };
+            if has_zone && let Some(at) = pick(&view) {
+                return Ok(at);
+            }
+            view.is_near_alone = false;
             if let Some(at) = pick(&view) {
                 return Ok(at);
             }
@@ -211,7 +219,14 @@ impl<T: Transport> Members<T> {
     }
 
     const fn view<'a>(&'a self, choice: &'a Choice<'a>) -> View<'a, T> {
-        View { members: self, choice, tier: EndpointTier::Any, ignores_health: false, ignores_busy: false }
+        View {
+            members: self,
+            choice,
+            tier: EndpointTier::Any,
+            is_near_alone: false,
+            ignores_health: false,
+            ignores_busy: false,
+        }
     }
 
     /// Endpoints that are left out now.
@@ -240,6 +255,8 @@ struct View<'a, T: Transport> {
     members: &'a Members<T>,
     choice: &'a Choice<'a>,
     tier: EndpointTier,
+    /// Those of the zone that the service prefers.
+    is_near_alone: bool,
     ignores_health: bool,
     ignores_busy: bool,
 }
@@ -256,6 +273,10 @@ impl<T: Transport> Endpoints for View<'_, T> {
     fn busy(&self, at: usize) -> usize {
         self.members.endpoints.get(at).map_or(0, |endpoint| endpoint.busy.get())
     }
+
+    fn latency_us(&self, at: usize) -> f64 {
+        self.members.endpoints.get(at).map_or(0.0, |endpoint| endpoint.latency.get().us(self.choice.now_ms))
+    }
 }
 
 impl<T: Transport> View<'_, T> {
@@ -267,7 +288,7 @@ impl<T: Transport> View<'_, T> {
             EndpointTier::First => named.is_backup,
             EndpointTier::Backup => !named.is_backup,
             EndpointTier::Any => false,
-        };
+        } || self.is_near_alone && named.is_far;
         let busy_max = service.spec.limits.endpoint_in_flight;
         let is_full = !self.ignores_busy && busy_max > 0 && named.state.in_flight.load() >= busy_max;
         if is_full || is_elsewhere || self.choice.tried.contains(&at) {

@@ -4,6 +4,7 @@ mod auth;
 mod bandwidth;
 mod buffering;
 mod compression;
+mod digest;
 mod errors;
 mod fields;
 mod limits;
@@ -48,7 +49,8 @@ fn curl(address: SocketAddr, version: &str, target: &str, arguments: &[&str]) ->
         let (head, body) = rest.split_once("\r\n\r\n").unwrap_or((rest, ""));
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).unwrap();
-        if status < 200 {
+        // An interim answer, or a challenge that curl has answered itself.
+        if status < 200 || body.starts_with("HTTP/") {
             rest = body;
             continue;
         }

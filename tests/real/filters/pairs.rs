@@ -7,12 +7,18 @@ use crate::support::origin::write;
 use crate::support::{ENGINES, Origin, Proxy, eventually};
 
 /// A filter, what a request must show to pass it, and the status of the answer where it passes.
-const FILTERS: [(&str, &[&str], u16); 25] = [
+const FILTERS: [(&str, &[&str], u16); 26] = [
     ("{ allow = [\"127.0.0.0/8\"] }", &[], 200),
     ("{ deny = [\"192.0.2.0/24\"] }", &[], 200),
     ("{ rate_limit = { rate = \"1000000/s\", tell = true } }", &[], 200),
     ("{ concurrency_limit = { max = 1000 } }", &[], 200),
     ("{ basic_auth = { users = [\"me:{PLAIN}secret\"] } }", &["Authorization: Basic bWU6c2VjcmV0"], 200),
+    // Whoever shows a password shows no proof of one: it stands for the other way in.
+    (
+        "{ satisfy = { any = [{ digest_auth = { users = [\"me:restricted:3d78807defe7de2157e2b0b6573a855f\"] } }, { allow = [\"127.0.0.0/8\"] }] } }",
+        &[],
+        200,
+    ),
     ("{ api_key = { keys = { a = \"0123456789abcdef\" } } }", &["X-API-Key: 0123456789abcdef"], 200),
     ("{ jwt = { secret = \"secret\", header = \"X-Token\", endless = true } }", &[TOKEN], 200),
     ("{ forward_auth = { service = \"s\", path = \"/verify\" } }", &[], 200),
