@@ -46,14 +46,14 @@ pub const COPY_BYTES_MAX: u64 = 1024 * 1024;
 /// Pages that a worker asks services for at once; beyond that errors go as they are.
 pub const PAGES_MAX: usize = 64;
 
-/// Bytes of a JWK set that is fetched.
-pub const KEY_SET_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of what is fetched for a filter, as a JWK set.
+pub const FETCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long an endpoint has to answer with a JWK set, in milliseconds.
-pub const KEY_SET_MS: u64 = 10_000;
+/// How long an endpoint has to answer with it, in milliseconds.
+pub const FETCH_MS: u64 = 10_000;
 
-/// Half of the wait after the first fetch of a JWK set that failed, in milliseconds; it doubles with each to 64 times this.
-pub const KEY_SET_RETRY_MS: u64 = 500;
+/// Half of the wait after the first fetch that failed, in milliseconds; it doubles with each to 64 times this.
+pub const FETCH_RETRY_MS: u64 = 500;
 
 /// Bytes of a page that goes in the place of an error.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -214,6 +214,8 @@ pub const COMPRESS_WINDOW_BITS: u32 = 18;
 pub const COMPRESSIONS_MAX: usize = 128;
 /// What is kept of the body of an answer to `forward_auth`, which may go to the client, in bytes.
 pub const AUTH_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Seconds before its end in which a session of `oidc` is renewed.
+pub const REFRESH_AHEAD_S: u64 = 60;
 /// Longest password that is looked at, in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Passwords that wait to be verified, in the whole process: of a bcrypt of cost 12, eight seconds' worth.

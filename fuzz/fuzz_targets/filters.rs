@@ -6,11 +6,14 @@ use ringress::filter::context::{Context, Notes, Verdict};
 use ringress::filter::error_pages::StatusRange;
 use ringress::filter::jwk::{Algorithm, keys_of};
 use ringress::filter::mirror::Share;
+use ringress::filter::oidc::provider::{Provider, ProviderPlace};
+use ringress::filter::oidc::sealed::Sealer;
 use ringress::filter::passwords::{HashKind, verify};
 use ringress::filter::shared::SharedParts;
 use ringress::filter::template::{Template, Values, Within};
 use ringress::filter::{Chain, Filter};
 use ringress::proto::coding::{Coding, accepted};
+use ringress::proto::h1::auth_params::auth_params;
 use ringress::proto::h1::request::RequestHead;
 use ringress::proto::h1::rules::HeadRules;
 use ringress::tls::subject::names_of;
@@ -44,7 +47,7 @@ fn passes(chain: &Chain, head: &mut RequestHead) -> bool {
 fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(data);
-    match kind % 10 {
+    match kind % 13 {
         0 => {
             let Ok(template) = Template::parse(&text, 3) else { return };
             let Some(head) = head("/a/b?c=d", &[("Cookie", b"e=f"), ("X-Field", b"g h")]) else { return };
@@ -111,6 +114,28 @@ fuzz_target!(|data: &[u8]| {
             }
             if let Ok(range) = text.parse::<StatusRange>() {
                 assert!((400..=599).contains(range.0.start()) && range.0.start() <= range.0.end(), "{text}");
+            }
+        }
+        9 => {
+            let digest = chain(r#"[{"digest_auth": {"users": ["me:r:3d78807defe7de2157e2b0b6573a855f"], "realm": "r"}}]"#);
+            let Some(mut head) = head("/", &[("Authorization", &[b"Digest ", data].concat())]) else { return };
+            assert!(!passes(&digest, &mut head), "{text}");
+            if let Some(parameters) = auth_params(data, b"digest") {
+                assert!(parameters.iter().all(|(name, _)| !name.is_empty()), "{text}");
+            }
+        }
+        10 => {
+            let sealer = Sealer::new([&b"secret"[..]], "me".to_owned()).expect("there is a secret");
+            assert!(sealer.open("session", data).is_none(), "{text}");
+            let sealed = sealer.seal("session", data).expect("there is randomness");
+            assert_eq!(sealer.open("session", sealed.as_bytes()).as_deref(), Some(data));
+        }
+        11 => {
+            if let Ok(provider) = Provider::read(data, "https://a.test") {
+                assert!(!provider.keys.is_empty() && provider.token.target.starts_with('/'), "{text}");
+            }
+            if let Ok(place) = ProviderPlace::of(&text) {
+                assert!(place.target.starts_with('/') && !place.host.contains('@'), "{text}");
             }
         }
         _ => {

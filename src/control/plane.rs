@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::access_log;
 use super::compile::{Kept, compile, names, recompile_service};
+use super::fetches::Fetches;
 use super::health::Checks;
-use super::keys::KeyFetches;
 use super::listeners::{self, Bound, Change, once_free};
 use super::notice;
 use super::outage::Outages;
@@ -50,7 +50,7 @@ pub struct Plane {
     /// Names of endpoints, each with the services that have it.
     names: HashMap<Arc<str>, Vec<Arc<str>>>,
     checks: Checks,
-    keys: KeyFetches,
+    fetches: Fetches,
     bound: Bound,
     change: Change,
     log: LogWriter,
@@ -83,8 +83,8 @@ impl Plane {
         kept.keep(compiled.parts);
         let mut checks = Checks::new();
         checks.attend(&compiled.snapshot);
-        let mut keys = KeyFetches::new();
-        keys.attend(kept.shared.wanted_key_sets(), &compiled.snapshot);
+        let mut fetches = Fetches::new();
+        fetches.attend(kept.shared.wanted(), &compiled.snapshot);
         access_log::open(&log, &source).await?;
         let bound = Bound::default();
         let change = once_free(|(_, error)| error, || bound.prepare(&compiled.snapshot, workers)).await;
@@ -97,7 +97,7 @@ impl Plane {
             resolver,
             names,
             checks,
-            keys,
+            fetches,
             bound,
             change,
             log,
@@ -178,9 +178,9 @@ impl Plane {
                         });
                     }
                 }
-                (source, set) = self.keys.news() => {
-                    self.kept.shared.put_key_set(source, set);
-                    self.take("keys of `jwt` were fetched", Ok(self.source.clone())).await;
+                (source, fetched) = self.fetches.news() => {
+                    self.kept.shared.put_fetched(source, fetched);
+                    self.take("what filters ask for was fetched", Ok(self.source.clone())).await;
                 }
                 // At once, then each day.
                 _ = day.tick() => notice::tell(&self.snapshot),
@@ -267,7 +267,7 @@ impl Plane {
         self.kept.keep(compiled.parts);
         notice(&compiled.notices);
         self.checks.attend(&compiled.snapshot);
-        self.keys.attend(self.kept.shared.wanted_key_sets(), &compiled.snapshot);
+        self.fetches.attend(self.kept.shared.wanted(), &compiled.snapshot);
         let before = std::mem::replace(&mut self.snapshot, Arc::new(compiled.snapshot));
         self.publish(change);
         self.retired.take(&before, &self.snapshot);
@@ -346,7 +346,7 @@ impl Plane {
         let before = std::mem::replace(slot, Arc::clone(&service));
         snapshot.generation += 1;
         self.checks.attend_service(&service, Some(&before));
-        self.keys.attend_service(&service);
+        self.fetches.attend_service(&service);
         self.kept.keep_service(&service);
         let old: Arc<Snapshot> = std::mem::replace(&mut self.snapshot, Arc::new(snapshot));
         self.retired.take_part(old);

@@ -142,15 +142,15 @@ impl Failure {
                 "Let the client wait for answers; raise `max`, choose another `key`, or name the client in `exempt`."]),
             Self::AuthRequired(_) => row((401, 16), "auth_required", DENIED, OURS, [
                 "Credentials are missing or wrong.",
-                "`password`: no user or a wrong password for `basic_auth`; `digest` the same for `digest_auth`. `key`: no key or an unknown one for `api_key`. `token_…`: no token, or one that `jwt` does not take, and why. `service`: the service of `forward_auth` answered 401.",
+                "`password`: no user or a wrong password for `basic_auth`; `digest` the same for `digest_auth`. `key`: no key or an unknown one for `api_key`. `token_…`: no token, or one that `jwt` does not take, and why. `service`: the service of `forward_auth` answered 401. `session`: nobody has signed in at the provider of `oidc`, and what asks is no browser that shows a page.",
                 "Send the right ones. Browsers ask for a password by themselves; the field that shows a key is named in the filter."]),
             Self::AuthUnavailable(_) => row((503, 14), "auth_unavailable", "proxy_internal_error", BUSY, [
                 "Nobody can say whether the client may.",
-                "`service`: the service of `forward_auth` was not reached or did not answer in time. `answer`: it answered with a 5xx. `password`: too many passwords wait to be verified, as in a storm of logins.",
+                "`service`: the service of `forward_auth` was not reached or did not answer in time. `answer`: it answered with a 5xx. `password`: too many passwords wait to be verified, as in a storm of logins. `keys`, `provider`: the keys of `jwt` or the provider of `oidc` could not be fetched yet, or the provider does not answer codes.",
                 "Look at the service of `forward_auth` as at any upstream. Against a storm of logins put a `rate_limit` before `basic_auth`, or use hashes that cost less."]),
             Self::Denied(_) => row((403, 7), "denied", DENIED, OURS, [
                 "The client is not allowed.",
-                "A filter of the route refuses the client. `address`: its address is not in `allow`, or is in `deny`. `origin`: a browser asked for a page of an origin that `cors` does not list. `service`: the service of `forward_auth` said no. `claims`: the token has not what `require` of `jwt` asks for.",
+                "A filter of the route refuses the client. `address`: its address is not in `allow`, or is in `deny`. `origin`: a browser asked for a page of an origin that `cors` does not list. `service`: the service of `forward_auth` said no. `claims`: the token has not what `require` of `jwt` or `oidc` asks for. `login`: a browser came back from the provider of `oidc` without having begun there, or too late. `provider`: it said no. `token_…`: what is wrong with its token. `session`: what it says of the client is too large.",
                 "Where it should be let in, change the filter; behind another proxy check `listeners.NAME.trusted_proxies`, by which the client's address is known."]),
             Self::Misdirected => row((421, 14), "misdirected", DENIED, OURS, [
                 "The connection was made for another host.",

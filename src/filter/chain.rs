@@ -1,178 +1,35 @@
 //! The filters of a route as they run: each request is shown to them in their order, and each answer of an upstream.
 
-use super::api_key::CompiledApiKey;
 use super::bandwidth_limit::ByteRate;
-use super::basic_auth::CompiledBasicAuth;
-use super::client_certificate::CompiledClientCertificate;
 use super::compile::{FilterPlace, no_service};
 use super::compress::CompiledCompress;
-use super::concurrency_limit::CompiledConcurrencyLimit;
 use super::context::{Context, Notes, Verdict};
-use super::cors::CompiledCors;
-use super::digest_auth::CompiledDigestAuth;
 use super::edits::{Edits, FieldEdits};
 use super::errand::FoundOut;
 use super::error_pages::CompiledErrorPages;
-use super::forward_auth::CompiledForwardAuth;
-use super::grpc_web::GrpcWeb;
+use super::fetch_source::FetchSource;
 use super::headers::FieldTemplates;
-use super::jwt::CompiledJwt;
 use super::mirror::CompiledMirror;
-use super::networks::NetworkRule;
-use super::rate_limit::CompiledRateLimit;
-use super::redirect::CompiledRedirect;
-use super::respond::Respond;
-use super::rewrite::CompiledRewrite;
 use super::shared::SharedParts;
+use super::step::Step;
 use super::upstream_fields::ResponseStep;
-use super::{add_prefix, strip_prefix};
 use crate::failure::Failure;
 use crate::label::Label;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::response::ResponseHead;
 
-/// A filter that acts on requests, as it runs.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    /// See [`super::Filter::Allow`] and [`super::Filter::Deny`].
-    Networks(Box<NetworkRule>),
-    /// See [`super::Filter::RateLimit`].
-    RateLimit(Box<CompiledRateLimit>),
-    /// See [`super::Filter::ConcurrencyLimit`].
-    ConcurrencyLimit(Box<CompiledConcurrencyLimit>),
-    /// See [`super::Filter::BasicAuth`].
-    BasicAuth(Box<CompiledBasicAuth>),
-    /// See [`super::Filter::DigestAuth`].
-    DigestAuth(Box<CompiledDigestAuth>),
-    /// See [`super::Filter::ApiKey`].
-    ApiKey(Box<CompiledApiKey>),
-    /// See [`super::Filter::Jwt`].
-    Jwt(Box<CompiledJwt>),
-    /// See [`super::Filter::ForwardAuth`].
-    ForwardAuth(Box<CompiledForwardAuth>),
-    /// See [`super::Filter::ClientCertificate`].
-    ClientCertificate(Box<CompiledClientCertificate>),
-    /// See [`super::Filter::Satisfy`].
-    Any(Vec<Step>),
-    /// See [`super::Filter::Cors`].
-    Cors(Box<CompiledCors>),
-    /// See [`super::Filter::StripPrefix`].
-    StripPrefix(Box<[u8]>),
-    /// See [`super::Filter::AddPrefix`].
-    AddPrefix(Box<[u8]>),
-    /// See [`super::Filter::Rewrite`].
-    Rewrite(Box<CompiledRewrite>),
-    /// See [`super::Filter::Redirect`].
-    Redirect(Box<CompiledRedirect>),
-    /// See [`super::Filter::Respond`].
-    Respond(Box<Respond>),
-    /// See [`super::Filter::RequestHeaders`]: those whose values have variables.
-    RequestFields(FieldTemplates),
-    /// See [`super::Filter::GrpcWeb`].
-    GrpcWeb,
+/// The service of this name is the one that it was.
+fn is_there((name, label): (&str, Label), shared: &SharedParts) -> Result<(), (String, String)> {
+    shared.service(name).filter(|known| *known == label).map(drop).ok_or_else(|| no_service(name))
 }
 
-impl Step {
-    /// What becomes of the request.
-    fn on_request<'a>(&'a self, head: &mut RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'a> {
-        match self {
-            Self::Networks(rule) => rule.on_request(context),
-            Self::RateLimit(limit) => limit.on_request(head, context, notes),
-            Self::ConcurrencyLimit(limit) => limit.on_request(head, context, notes),
-            Self::BasicAuth(auth) => auth.on_request(head, notes),
-            Self::DigestAuth(auth) => auth.on_request(head, context, notes),
-            Self::ApiKey(key) => key.on_request(head, notes),
-            Self::Jwt(jwt) => jwt.on_request(head, context, notes),
-            Self::ForwardAuth(auth) => auth.on_request(head, context, notes),
-            Self::ClientCertificate(rule) => rule.on_request(context, notes),
-            Self::Any(steps) => {
-                notes.refused = None;
-                steps.iter().for_each(|step| step.forget(&mut notes.edits.request));
-                any(steps, 0, head, context, notes)
-            }
-            Self::Cors(cors) => cors.on_request(head),
-            Self::StripPrefix(prefix) => strip_prefix::on_request(prefix, head),
-            Self::AddPrefix(prefix) => add_prefix::on_request(prefix, head),
-            Self::Rewrite(rewrite) => rewrite.on_request(head, context, notes),
-            Self::Redirect(redirect) => redirect.on_request(head, context),
-            Self::Respond(respond) => respond.on_request(),
-            Self::RequestFields(fields) => {
-                let lines = fields.lines(head, context, notes);
-                notes.edits.request.put.extend(lines);
-                Verdict::Pass
-            }
-            Self::GrpcWeb => GrpcWeb::on_request(head),
-        }
+/// Something is fetched on.
+fn claim_fetch(source: FetchSource, shared: &mut SharedParts) -> Result<(), (String, String)> {
+    for service in source.services() {
+        shared.service(service).ok_or_else(|| no_service(service))?;
     }
-}
-
-impl Step {
-    /// What becomes of the request, now that it is known what this filter asked.
-    fn found_out<'a>(
-        &'a self,
-        found: &FoundOut<'_>,
-        head: &mut RequestHead,
-        context: &Context<'_>,
-        notes: &mut Notes,
-    ) -> Verdict<'a> {
-        // No other asks.
-        let nobody = || Verdict::fail(Failure::Internal("errand"));
-        if let Self::BasicAuth(auth) = self {
-            auth.found_out(found, head, notes)
-        } else if let Self::ForwardAuth(auth) = self {
-            auth.found_out(found, head, context, notes)
-        } else if let Self::Any(steps) = self {
-            let at = notes.within;
-            match steps.get(at).map_or_else(nobody, |step| step.found_out(found, head, context, notes)) {
-                Verdict::Refuse(refusal) => {
-                    notes.note_refused(refusal);
-                    any(steps, at + 1, head, context, notes)
-                }
-                verdict @ (Verdict::Pass | Verdict::Answer(_) | Verdict::Ask(_)) => verdict,
-            }
-        } else {
-            nobody()
-        }
-    }
-
-    /// Takes away the fields in which upstreams are told of clients by this filter: nobody else may say them, whoever lets the
-    /// request pass.
-    fn forget(&self, edits: &mut FieldEdits) {
-        if let Self::BasicAuth(auth) = self {
-            auth.forget(edits);
-        } else if let Self::DigestAuth(auth) = self {
-            auth.forget(edits);
-        } else if let Self::ApiKey(key) = self {
-            key.forget(edits);
-        } else if let Self::Jwt(jwt) = self {
-            jwt.forget(edits);
-        } else if let Self::ForwardAuth(auth) = self {
-            auth.forget(edits);
-        }
-    }
-
-    /// The filters that this one asks, or itself.
-    fn parts(&self) -> &[Self] {
-        if let Self::Any(steps) = self { steps } else { std::slice::from_ref(self) }
-    }
-}
-
-/// Passes a request that one of these filters lets pass, from one of them on.
-fn any<'a>(
-    steps: &'a [Step],
-    first: usize,
-    head: &mut RequestHead,
-    context: &Context<'_>,
-    notes: &mut Notes,
-) -> Verdict<'a> {
-    for (at, step) in steps.iter().enumerate().skip(first) {
-        notes.within = at;
-        match step.on_request(head, context, notes) {
-            Verdict::Refuse(refusal) => notes.note_refused(refusal),
-            verdict @ (Verdict::Pass | Verdict::Answer(_) | Verdict::Ask(_)) => return verdict,
-        }
-    }
-    notes.refused.take().map_or_else(|| Verdict::fail(Failure::Internal("satisfy")), Verdict::Refuse)
+    let _ = shared.fetched(source);
+    Ok(())
 }
 
 /// The filters of a route, compiled.
@@ -224,25 +81,24 @@ impl Chain {
     /// # Errors
     /// What is not there any more as it was, with what to do.
     pub fn claim(&self, shared: &mut SharedParts) -> Result<(), (String, String)> {
-        let is_there = |(name, label): (&str, Label)| {
-            shared.service(name).filter(|known| *known == label).map(drop).ok_or_else(|| no_service(name))
-        };
         let of_pages = self.pages.iter().filter_map(CompiledErrorPages::service);
-        of_pages.chain(self.mirrors.iter().map(CompiledMirror::service)).try_for_each(is_there)?;
+        let mut asked = of_pages.chain(self.mirrors.iter().map(CompiledMirror::service));
+        asked.try_for_each(|service| is_there(service, shared))?;
         for step in self.steps.iter().flat_map(Step::parts) {
             let zone = match step {
                 Step::RateLimit(limit) => limit.claim(shared),
                 Step::ConcurrencyLimit(limit) => limit.claim(shared),
                 Step::Jwt(jwt) => {
-                    if let Some(source) = jwt.key_source() {
-                        shared.service(&source.service).ok_or_else(|| no_service(&source.service))?;
-                        let _ = shared.key_set(source);
-                    }
+                    jwt.fetch_source().map_or(Ok(()), |source| claim_fetch(source, shared))?;
                     None
                 }
                 Step::ForwardAuth(auth) => {
-                    let (name, label) = auth.service();
-                    shared.service(name).filter(|known| *known == label).ok_or_else(|| no_service(name))?;
+                    is_there(auth.service(), shared)?;
+                    None
+                }
+                Step::Oidc(oidc) => {
+                    is_there(oidc.token_service(), shared)?;
+                    claim_fetch(oidc.fetch_source(), shared)?;
                     None
                 }
                 Step::Networks(_)

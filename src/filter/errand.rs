@@ -34,6 +34,8 @@ pub struct Question {
     pub host: Option<Vec<u8>>,
     /// Fields, without `Host` and those of the connection.
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
     /// Most bytes of the answer's body that are wanted.
     pub body_max: usize,
 }

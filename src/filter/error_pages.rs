@@ -202,7 +202,15 @@ impl AskedPage {
         context.put_request_id(&mut id, head);
         fields.push((b"X-Request-ID".to_vec(), id));
         let host = Some(head.authority().to_vec()).filter(|host| !host.is_empty());
-        Question { service: self.service, method: b"GET".to_vec(), target, host, fields, body_max: PAGE_BYTES_MAX }
+        Question {
+            service: self.service,
+            method: b"GET".to_vec(),
+            target,
+            host,
+            fields,
+            body: Vec::new(),
+            body_max: PAGE_BYTES_MAX,
+        }
     }
 }
 

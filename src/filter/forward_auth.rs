@@ -183,6 +183,7 @@ impl CompiledForwardAuth {
             target,
             host: None,
             fields,
+            body: Vec::new(),
             body_max: AUTH_BODY_BYTES_MAX,
         })))
     }

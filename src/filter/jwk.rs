@@ -145,7 +145,32 @@ pub fn decoded(text: &[u8]) -> Option<Vec<u8>> {
 /// # Errors
 /// What is wrong with the set, or that there is no such key.
 pub fn keys_of(set: &[u8]) -> Result<Vec<VerifyingKey>, String> {
-    let set: Value = serde_json::from_slice(set).map_err(|error| format!("it is no JSON: {error}"))?;
+    listed_keys(&serde_json::from_slice(set).map_err(|error| format!("it is no JSON: {error}"))?)
+}
+
+/// The keys of a set that was fetched, which is everybody's to read: a secret in it is none.
+///
+/// # Errors
+/// As [`keys_of`].
+pub fn public_keys(set: &Value) -> Result<Vec<VerifyingKey>, String> {
+    let mut keys = listed_keys(set)?;
+    keys.retain(|key| !matches!(key.kind, KeyKind::Secret(_)));
+    if keys.is_empty() {
+        Err("all of its keys are secrets, which everybody can read there".to_owned())
+    } else {
+        Ok(keys)
+    }
+}
+
+/// The public keys of a set that was fetched.
+///
+/// # Errors
+/// As [`keys_of`].
+pub fn public_keys_of(set: &[u8]) -> Result<Vec<VerifyingKey>, String> {
+    public_keys(&serde_json::from_slice(set).map_err(|error| format!("it is no JSON: {error}"))?)
+}
+
+fn listed_keys(set: &Value) -> Result<Vec<VerifyingKey>, String> {
     let listed = set.get("keys").and_then(Value::as_array).ok_or("it has no list of `keys`")?;
     let keys: Vec<_> = listed.iter().filter_map(VerifyingKey::of).collect();
     if keys.is_empty() { Err("none of its keys is for signatures of a known kind".to_owned()) } else { Ok(keys) }

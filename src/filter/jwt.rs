@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::claims::{ClaimRules, Claims, has};
 use super::compile::FilterPlace;
 use super::context::{Context, Notes, Refusal, Verdict};
 use super::edits::FieldEdits;
-use super::headers::check_name;
-use super::jwk::{Algorithm, VerifyingKey, decoded, keys_of};
-use super::key_source::KeySource;
+use super::fetch_source::{FetchSource, KeySource};
+use super::jwk::{Algorithm, VerifyingKey, decoded, keys_of, public_keys_of};
 use crate::failure::Failure;
-use crate::proto::h1::field::{is_token, is_value};
+use crate::proto::h1::field::is_token;
 use crate::proto::h1::parameters::{argument, bearer, cookie};
 use crate::proto::h1::request::RequestHead;
 use crate::units::{Duration, Material};
@@ -85,6 +85,7 @@ pub struct CompiledJwt {
     keys: Vec<VerifyingKey>,
     /// Nothing was fetched yet, so that nobody knows who may come in.
     awaits_keys: bool,
+    rules: ClaimRules,
 }
 
 /// Why a token is not taken.
@@ -94,6 +95,16 @@ impl Jwt {
     /// The bytes that it names.
     pub(super) fn materials(&self) -> Vec<&Material> {
         self.keys.iter().chain(&self.secret).collect()
+    }
+
+    /// The services that it asks.
+    pub(super) fn services(&self) -> Vec<&str> {
+        self.keys_from.iter().map(|source| &*source.service).collect()
+    }
+
+    /// What is fetched for it.
+    pub(super) fn fetch_source(&self) -> Option<FetchSource> {
+        self.keys_from.clone().map(FetchSource::Keys)
     }
 
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledJwt> {
@@ -125,10 +136,10 @@ impl Jwt {
                     .fault("`keys_from` has no path, or no time", "begin `path` with /, and let `every` be 1s or more");
             }
         }
-        let fetched = self.keys_from.as_ref().map(|source| place.shared.key_set(source));
+        let fetched = self.fetch_source().map(|source| place.shared.fetched(source));
         if let Some(Some(set)) = &fetched {
             // It was looked at when it came.
-            keys.extend(keys_of(set).into_iter().flatten());
+            keys.extend(public_keys_of(set).into_iter().flatten());
         }
         let awaits_keys = keys.is_empty() && fetched.is_some();
         if keys.is_empty() && !awaits_keys && !place.has_faults() {
@@ -142,20 +153,42 @@ impl Jwt {
         if !is_token(self.header.as_bytes()) {
             place.fault(format!("`{}` is not a field name", self.header), "");
         }
-        self.claims.values().for_each(|name| check_name(name, place));
-        (!place.has_faults()).then(|| CompiledJwt { spec: self.clone(), keys, awaits_keys })
+        let rules = ClaimRules::compile(&self.require, &self.claims, place);
+        (!place.has_faults()).then(|| CompiledJwt { spec: self.clone(), keys, awaits_keys, rules })
     }
 }
 
 impl CompiledJwt {
     /// Takes away the fields in which the upstream is told of the client.
     pub(super) fn forget(&self, edits: &mut FieldEdits) {
-        self.spec.claims.values().for_each(|name| edits.take_away(name.as_bytes()));
+        self.rules.forget(edits);
     }
 
-    /// Where keys are fetched for it.
-    pub(super) const fn key_source(&self) -> Option<&KeySource> {
-        self.spec.keys_from.as_ref()
+    /// Of tokens that a provider issues for one client: whatever they say beside what every token must say.
+    pub(super) fn of_provider(issuer: &str, client: &str, keys: Vec<VerifyingKey>, place: &mut FilterPlace) -> Self {
+        let spec = Jwt {
+            keys: None,
+            keys_from: None,
+            secret: None,
+            algorithms: Vec::new(),
+            issuer: Some(issuer.to_owned()),
+            audience: vec![client.to_owned()],
+            skew: a_minute(),
+            endless: false,
+            header: authorization(),
+            cookie: None,
+            query: None,
+            require: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            keep: true,
+        };
+        let rules = ClaimRules::compile(&spec.require, &spec.claims, place);
+        Self { spec, keys, awaits_keys: false, rules }
+    }
+
+    /// What is fetched for it.
+    pub(super) fn fetch_source(&self) -> Option<FetchSource> {
+        self.spec.fetch_source()
     }
 
     /// The token that a request shows.
@@ -167,7 +200,7 @@ impl CompiledJwt {
     }
 
     /// The claims of a token that is right.
-    fn claims(&self, token: &[u8], unix_s: u64) -> Result<serde_json::Map<String, Value>, Why> {
+    pub(super) fn claims(&self, token: &[u8], unix_s: u64) -> Result<Claims, Why> {
         const MALFORMED: Why = "token_malformed";
         let mut parts = token.split(|byte| *byte == b'.');
         let (Some(header), Some(payload), Some(signature), None) =
@@ -177,7 +210,7 @@ impl CompiledJwt {
         };
         let object = |part: &[u8]| {
             let text = decoded(part).ok_or(MALFORMED)?;
-            serde_json::from_slice::<serde_json::Map<String, Value>>(&text).map_err(|_| MALFORMED)
+            serde_json::from_slice::<Claims>(&text).map_err(|_| MALFORMED)
         };
         let head = object(header)?;
         let algorithm = head.get("alg").and_then(Value::as_str).and_then(Algorithm::of).ok_or("token_algorithm")?;
@@ -199,7 +232,7 @@ impl CompiledJwt {
         Ok(claims)
     }
 
-    fn check(&self, claims: &serde_json::Map<String, Value>, unix_s: u64) -> Result<(), Why> {
+    fn check(&self, claims: &Claims, unix_s: u64) -> Result<(), Why> {
         let skew_s = self.spec.skew.ms() / 1_000;
         let time = |name: &str| match claims.get(name) {
             None => Ok(None),
@@ -235,16 +268,12 @@ impl CompiledJwt {
             Ok(claims) => claims,
             Err(why) => return refuse(why),
         };
-        let is_met = |(name, value): (&String, &String)| claims.get(name).is_some_and(|own| has(own, value));
-        if !self.spec.require.iter().all(is_met) {
+        if !self.rules.are_met(&claims) {
             return Verdict::fail(Failure::Denied("claims"));
         }
-        let told = |(claim, field): (&String, &'_ String)| Some((field.clone(), claims.get(claim).and_then(text)?));
-        let told: Vec<_> = self.spec.claims.iter().filter_map(told).collect();
-        if !told.iter().all(|(_, value)| is_value(value.as_bytes())) {
+        if !self.rules.tell(&claims, edits) {
             return refuse("token_malformed");
         }
-        told.into_iter().for_each(|(field, value)| edits.add(field.as_bytes(), value.into_bytes()));
         if !self.spec.keep {
             edits.take_away(self.spec.header.as_bytes());
         }
@@ -262,25 +291,4 @@ fn refuse(why: Why) -> Verdict<'static> {
 fn whole_seconds(value: &Value) -> Option<u64> {
     let seconds = value.as_f64().filter(|seconds| *seconds >= 0.0)?;
     format!("{:.0}", seconds.floor()).parse().ok()
-}
-
-/// True where a claim is this, or a list that has it.
-fn has(claim: &Value, wanted: &str) -> bool {
-    match claim {
-        Value::Array(values) => values.iter().any(|value| text(value).as_deref() == Some(wanted)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
-            text(claim).as_deref() == Some(wanted)
-        }
-    }
-}
-
-/// A claim as a field says it: lists with commas; `None` for what no field could say.
-fn text(claim: &Value) -> Option<String> {
-    match claim {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Array(values) => Some(values.iter().filter_map(text).collect::<Vec<_>>().join(",")),
-        Value::Null | Value::Object(_) => None,
-    }
 }

@@ -1,7 +1,7 @@
 //! What is done with a request and its response on the way: a closed set, in the order that the route gives.
 //!
 //! Each filter is a file: what people write, what it compiles to, what it does, its tests. Here are its rows: one in
-//! [`Filter`], as it is written, and where it acts on requests one in `chain::Step`, as it runs. A filter that only changes
+//! [`Filter`], as it is written, and where it acts on requests one in `step::Step`, as it runs. A filter that only changes
 //! fields has no step: its changes go into the chain's [`edits::Edits`], which the encoders take. What it changes for one request alone it
 //! notes in [`context::Notes`]; what depends on the upstream's answer is a [`upstream_fields::ResponseStep`].
 
@@ -11,6 +11,7 @@ pub mod bandwidth_limit;
 pub mod basic_auth;
 pub mod buffer;
 mod chain;
+mod claims;
 pub mod client_certificate;
 pub mod compile;
 pub mod compress;
@@ -23,6 +24,7 @@ pub mod edits;
 pub mod encoder;
 pub mod errand;
 pub mod error_pages;
+pub mod fetch_source;
 mod foreign;
 pub mod forward_auth;
 pub mod grpc_web;
@@ -31,9 +33,9 @@ pub mod hsts;
 pub mod jwk;
 pub mod jwt;
 pub mod key;
-pub mod key_source;
 pub mod mirror;
 pub mod networks;
+pub mod oidc;
 pub mod passwords;
 mod path_change;
 pub mod rate_limit;
@@ -42,6 +44,7 @@ pub mod respond;
 pub mod rewrite;
 pub mod satisfy;
 pub mod shared;
+mod step;
 pub mod strip_prefix;
 pub mod template;
 pub mod transform;
@@ -57,7 +60,6 @@ use bandwidth_limit::BandwidthLimit;
 use basic_auth::BasicAuth;
 use buffer::Buffer;
 pub use chain::Chain;
-use chain::Step;
 use client_certificate::ClientCertificate;
 use compile::FilterPlace;
 use compress::Compress;
@@ -65,19 +67,21 @@ use concurrency_limit::ConcurrencyLimit;
 use cors::Cors;
 use digest_auth::DigestAuth;
 use error_pages::ErrorPages;
+use fetch_source::FetchSource;
 use forward_auth::ForwardAuth;
 use headers::HeaderEdit;
 use hsts::Hsts;
 use jwt::Jwt;
-use key_source::KeySource;
 use mirror::Mirror;
 use networks::Networks;
+use oidc::Oidc;
 use rate_limit::RateLimit;
 use redirect::Redirect;
 use respond::Respond;
 use rewrite::Rewrite;
 use satisfy::{AccessRule, Satisfy};
 use shared::SharedParts;
+use step::Step;
 use strip_prefix::StripPrefix;
 use upstream_fields::{CookieRewrite, LocationRewrite};
 
@@ -103,6 +107,8 @@ pub enum Filter {
     ApiKey(ApiKey),
     /// Asks for a signed token.
     Jwt(Jwt),
+    /// Has browsers sign in at a provider of OpenID Connect.
+    Oidc(Oidc),
     /// Asks another service whether a request may pass.
     ForwardAuth(ForwardAuth),
     /// Asks for a certificate, and tells the upstream of it.
@@ -155,6 +161,8 @@ impl Filter {
             auth.materials()
         } else if let Self::Jwt(jwt) = self {
             jwt.materials()
+        } else if let Self::Oidc(oidc) = self {
+            oidc.materials()
         } else if let Self::Satisfy(satisfy) = self {
             satisfy.materials()
         } else if let Self::ErrorPages(pages) = self {
@@ -164,13 +172,15 @@ impl Filter {
         }
     }
 
-    /// Where keys are fetched for it.
+    /// What is fetched for it.
     #[must_use]
-    pub fn key_sources(&self) -> Vec<&KeySource> {
+    pub fn fetch_sources(&self) -> Vec<FetchSource> {
         if let Self::Jwt(jwt) = self {
-            jwt.keys_from.iter().collect()
+            jwt.fetch_source().into_iter().collect()
+        } else if let Self::Oidc(oidc) = self {
+            vec![oidc.fetch_source()]
         } else if let Self::Satisfy(satisfy) = self {
-            satisfy.key_sources()
+            satisfy.fetch_sources()
         } else {
             Vec::new()
         }
@@ -182,7 +192,9 @@ impl Filter {
         if let Self::ForwardAuth(auth) = self {
             vec![&auth.service]
         } else if let Self::Jwt(jwt) = self {
-            jwt.keys_from.iter().map(|source| &*source.service).collect()
+            jwt.services()
+        } else if let Self::Oidc(oidc) = self {
+            oidc.services()
         } else if let Self::Satisfy(satisfy) = self {
             satisfy.services()
         } else if let Self::ErrorPages(pages) = self {
@@ -219,6 +231,7 @@ impl Filter {
             Self::DigestAuth(filter) => chain.push(Step::digest_auth(filter, place)),
             Self::ApiKey(filter) => chain.push(Step::api_key(filter, place)),
             Self::Jwt(filter) => chain.push(Step::jwt(filter, place)),
+            Self::Oidc(filter) => chain.push(Step::oidc(filter, place)),
             Self::ForwardAuth(filter) => chain.push(Step::forward_auth(filter, place)),
             Self::ClientCertificate(filter) => {
                 chain.push(filter.compile(place).map(Box::new).map(Step::ClientCertificate));
@@ -283,6 +296,7 @@ impl AccessRule {
             Self::DigestAuth(filter) => Step::digest_auth(filter, place),
             Self::ApiKey(filter) => Step::api_key(filter, place),
             Self::Jwt(filter) => Step::jwt(filter, place),
+            Self::Oidc(filter) => Step::oidc(filter, place),
             Self::ForwardAuth(filter) => Step::forward_auth(filter, place),
         }
     }
@@ -313,6 +327,11 @@ impl Step {
     fn jwt(filter: &Jwt, place: &mut FilterPlace) -> Option<Self> {
         place.reads_time = true;
         filter.compile(place).map(Box::new).map(Self::Jwt)
+    }
+
+    fn oidc(filter: &Oidc, place: &mut FilterPlace) -> Option<Self> {
+        place.reads_time = true;
+        filter.compile(place).map(Box::new).map(Self::Oidc)
     }
 
     fn forward_auth(filter: &ForwardAuth, place: &mut FilterPlace) -> Option<Self> {

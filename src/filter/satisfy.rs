@@ -7,10 +7,11 @@ use super::api_key::ApiKey;
 use super::basic_auth::BasicAuth;
 use super::compile::FilterPlace;
 use super::digest_auth::DigestAuth;
+use super::fetch_source::FetchSource;
 use super::forward_auth::ForwardAuth;
 use super::jwt::Jwt;
-use super::key_source::KeySource;
 use super::networks::Networks;
+use super::oidc::Oidc;
 use crate::units::Material;
 
 /// Lets a request pass where one of these rules does. They are asked in their order. Where all of them refuse, the answer is that of the
@@ -38,6 +39,8 @@ pub enum AccessRule {
     ApiKey(ApiKey),
     /// A signed token.
     Jwt(Jwt),
+    /// A provider of OpenID Connect has signed the client in. It belongs at the end.
+    Oidc(Oidc),
     /// Another service lets it pass.
     ForwardAuth(ForwardAuth),
 }
@@ -55,20 +58,29 @@ impl Satisfy {
         self.any.iter().flat_map(AccessRule::materials).collect()
     }
 
-    /// Where keys are fetched for its rules.
-    pub(super) fn key_sources(&self) -> Vec<&KeySource> {
-        self.any.iter().filter_map(AccessRule::key_source).collect()
+    /// What is fetched for its rules.
+    pub(super) fn fetch_sources(&self) -> Vec<FetchSource> {
+        self.any.iter().filter_map(AccessRule::fetch_source).collect()
     }
 
     /// The services that its rules ask.
     pub(super) fn services(&self) -> Vec<&str> {
-        self.any.iter().filter_map(AccessRule::service).collect()
+        self.any.iter().flat_map(AccessRule::services).collect()
     }
 }
 
 impl AccessRule {
-    fn key_source(&self) -> Option<&KeySource> {
-        if let Self::Jwt(jwt) = self { jwt.keys_from.as_ref() } else { None }
+    fn fetch_source(&self) -> Option<FetchSource> {
+        match self {
+            Self::Jwt(jwt) => jwt.fetch_source(),
+            Self::Oidc(oidc) => Some(oidc.fetch_source()),
+            Self::Allow(_)
+            | Self::Deny(_)
+            | Self::BasicAuth(_)
+            | Self::DigestAuth(_)
+            | Self::ApiKey(_)
+            | Self::ForwardAuth(_) => None,
+        }
     }
 
     fn materials(&self) -> Vec<&Material> {
@@ -76,15 +88,17 @@ impl AccessRule {
             Self::BasicAuth(auth) => auth.materials(),
             Self::DigestAuth(auth) => auth.materials(),
             Self::Jwt(jwt) => jwt.materials(),
+            Self::Oidc(oidc) => oidc.materials(),
             Self::Allow(_) | Self::Deny(_) | Self::ApiKey(_) | Self::ForwardAuth(_) => Vec::new(),
         }
     }
 
-    fn service(&self) -> Option<&str> {
-        if let Self::ForwardAuth(auth) = self {
-            Some(&auth.service)
-        } else {
-            self.key_source().map(|source| &*source.service)
+    fn services(&self) -> Vec<&str> {
+        match self {
+            Self::ForwardAuth(auth) => vec![&auth.service],
+            Self::Jwt(jwt) => jwt.services(),
+            Self::Oidc(oidc) => oidc.services(),
+            Self::Allow(_) | Self::Deny(_) | Self::BasicAuth(_) | Self::DigestAuth(_) | Self::ApiKey(_) => Vec::new(),
         }
     }
 }

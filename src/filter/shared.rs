@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use super::counters::in_flight::{InFlightTerms, InFlightZone};
 use super::counters::rate::{RateTerms, RateZone};
-use super::key_source::KeySource;
+use super::fetch_source::FetchSource;
 use crate::label::Label;
 use crate::units::Material;
 
@@ -14,8 +14,8 @@ use crate::units::Material;
 pub struct SharedParts {
     rates: Zones<RateZone>,
     in_flight: Zones<InFlightZone>,
-    key_sets: HashMap<KeySource, Arc<[u8]>>,
-    wanted: HashSet<KeySource>,
+    fetched: HashMap<FetchSource, Arc<[u8]>>,
+    wanted: HashSet<FetchSource>,
     words: HashSet<&'static str>,
     services: HashMap<Arc<str>, Label>,
     materials: BTreeMap<Material, Result<Arc<[u8]>, String>>,
@@ -103,28 +103,29 @@ impl SharedParts {
         self.in_flight.zone(name, |zone| zone.is_of(&terms), || InFlightZone::new(terms.clone()))
     }
 
-    /// A JWK set that the control plane shall fetch; `None` until it was fetched once.
-    pub(super) fn key_set(&mut self, source: &KeySource) -> Option<Arc<[u8]>> {
-        self.wanted.insert(source.clone());
-        self.known_key_set(source)
+    /// What the control plane shall fetch from there; `None` until it was fetched once.
+    pub(super) fn fetched(&mut self, source: FetchSource) -> Option<Arc<[u8]>> {
+        let known = self.known(&source);
+        self.wanted.insert(source);
+        known
     }
 
     /// The same, for those who only look.
     #[must_use]
-    pub fn known_key_set(&self, source: &KeySource) -> Option<Arc<[u8]>> {
-        self.key_sets.get(source).cloned()
+    pub fn known(&self, source: &FetchSource) -> Option<Arc<[u8]>> {
+        self.fetched.get(source).cloned()
     }
 
-    /// A JWK set was fetched: what is compiled from now on has it.
-    pub fn put_key_set(&mut self, source: KeySource, bytes: Arc<[u8]>) {
-        self.key_sets.insert(source, bytes);
+    /// Something was fetched: what is compiled from now on has it.
+    pub fn put_fetched(&mut self, source: FetchSource, bytes: Arc<[u8]>) {
+        self.fetched.insert(source, bytes);
     }
 
-    /// The sets that this configuration names; others are forgotten.
+    /// What this configuration wants to be fetched; all else is forgotten.
     #[must_use]
-    pub fn wanted_key_sets(&mut self) -> Vec<KeySource> {
-        let Self { wanted, key_sets, .. } = self;
-        key_sets.retain(|source, _| wanted.contains(source));
+    pub fn wanted(&mut self) -> Vec<FetchSource> {
+        let Self { wanted, fetched, .. } = self;
+        fetched.retain(|source, _| wanted.contains(source));
         wanted.iter().cloned().collect()
     }
 

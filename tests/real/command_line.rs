@@ -220,6 +220,7 @@ fn the_demonstration_answers_what_it_promises() {
 fn every_configuration_in_the_documentation_is_free_of_problems() {
     let authority = crate::support::authority::Authority::new();
     let issued = authority.issue("shop", &["shop.example.com"]);
+    let secret = file("secret", "0123456789abcdef0123456789abcdef\n");
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let pages = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut samples = 0;
@@ -228,7 +229,9 @@ fn every_configuration_in_the_documentation_is_free_of_problems() {
         for sample in text_of_page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
             let sample = sample
                 .replace("shop.crt", issued.cert.to_str().unwrap())
-                .replace("shop.key", issued.key.to_str().unwrap());
+                .replace("shop.key", issued.key.to_str().unwrap())
+                .replace("shop.secret", &secret)
+                .replace("sessions.secret", &secret);
             let path = file("documented.toml", &sample);
             let output = run(&["check", &path, "--offline", "--strict"]);
             assert_eq!(output.status.code(), Some(0), "{}: {}", page.display(), text(&output));

@@ -35,15 +35,15 @@ fn named_key(name: &str, at: usize) -> String {
     format!("filters.{name}.chain.{at}")
 }
 
-/// A number that is another where one of the files that they name, or a set of keys that was fetched, holds something else.
+/// A number that is another where one of the files that they name, or something that was fetched for them, holds something else.
 pub(super) fn print<'f>(compiler: &Compiler<'_>, filters: impl IntoIterator<Item = &'f (String, Filter)>) -> u64 {
     let mut print = DefaultHasher::new();
     for (_, filter) in filters {
         for material in filter.materials() {
             compiler.kept.shared.material(material).hash(&mut print);
         }
-        for source in filter.key_sources() {
-            compiler.kept.shared.known_key_set(source).hash(&mut print);
+        for source in filter.fetch_sources() {
+            compiler.kept.shared.known(&source).hash(&mut print);
         }
     }
     print.finish()

@@ -14,8 +14,8 @@ use crate::filter::errand::{Question, ServiceReply};
 /// # Errors
 /// Those of [`ask`].
 pub(super) async fn ask_question<T: Transport>(worker: &Rc<Worker<T>>, question: Question) -> Result<Reply, Failure> {
-    let Question { service, method, target, host, fields, body_max } = question;
-    ask(worker, service, &Subrequest { method, target, host, fields, body: Vec::new() }, body_max).await
+    let Question { service, method, target, host, fields, body, body_max } = question;
+    ask(worker, service, &Subrequest { method, target, host, fields, body }, body_max).await
 }
 
 /// The same, as filters take it.

@@ -9,6 +9,7 @@ mod errors;
 mod fields;
 mod limits;
 mod mirroring;
+mod openid;
 mod pairs;
 mod sticky;
 mod targets;

@@ -1,19 +1,31 @@
 //! Scripts of `tests/python`, with what `tests/run.sh` installed for them.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::proxy::free_address;
 use super::{Running, eventually};
 
+fn interpreter() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin/python");
+    assert!(python.is_file(), "the tests' Python is not installed; `tests/run.sh` makes it");
+    python
+}
+
 /// A script that is to be run.
 pub fn python(script: &str) -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("target/python/bin/python");
-    assert!(python.is_file(), "the tests' Python is not installed; `tests/run.sh` makes it");
-    let mut command = Command::new(python);
-    command.arg(root.join("tests/python").join(script)).env("PYTHONDONTWRITEBYTECODE", "1");
+    let mut command = Command::new(interpreter());
+    command
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// A module that is installed there.
+pub fn module(name: &str) -> Command {
+    let mut command = Command::new(interpreter());
+    command.args(["-m", name]).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
