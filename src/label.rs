@@ -7,6 +7,14 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Label(u32);
 
+impl Label {
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// The names of what is configured, or was not long ago. Number 0 is the empty name.
 #[derive(Clone, Debug, Default)]
 pub struct Labels {

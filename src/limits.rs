@@ -223,6 +223,10 @@ pub const PASSWORDS_WAITING_MAX: usize = 32;
 
 /// Requests with the same password that wait for one verification of it.
 pub const PASSWORD_WAITERS_MAX: usize = 256;
+/// Answers of services that one worker remembers for `forward_auth`.
+pub const ANSWERS_KNOWN_MAX: usize = 4_096;
+/// Bytes of the head and the body of one that is remembered.
+pub const ANSWER_KNOWN_BYTES_MAX: usize = 4_096;
 /// Passwords that one worker remembers to be right.
 pub const PASSWORDS_KNOWN_MAX: usize = 4_096;
 /// How long it remembers one, in milliseconds.

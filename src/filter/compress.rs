@@ -105,6 +105,10 @@ impl CompiledCompress {
         edits: &mut FieldEdits,
         has_room: bool,
     ) -> Option<Compression> {
+        if head.status() == 304 {
+            self.on_not_modified(request, (head, bytes), edits);
+            return None;
+        }
         if !self.may_compress(request, head, bytes) {
             return None;
         }
@@ -135,6 +139,25 @@ impl CompiledCompress {
             Framing::None | Framing::Chunked | Framing::UntilClose => None,
         };
         Some(Compression { coding, level, length })
+    }
+
+    /// Says of an answer that has not changed what would be said of it with its body (RFC 9110 §15.4.5): it may be compressed.
+    fn on_not_modified(&self, request: &RequestHead, (head, bytes): (&ResponseHead, &[u8]), edits: &mut FieldEdits) {
+        // Few say of what kind it is.
+        if head.known(Known::ContentType, bytes).is_some_and(|kind| !self.takes(kind)) {
+            return;
+        }
+        if !varies(head, bytes) {
+            edits.add(b"Vary", *b"Accept-Encoding");
+        }
+        let Some(tag) = head.value(b"etag", bytes).filter(|tag| tag.starts_with(b"\"")) else { return };
+        // The client has the one that was compressed, and asked by its tag.
+        let weak = [b"W/", tag].concat();
+        let asked = request.value(b"if-none-match").unwrap_or_default();
+        let has = |wanted: &[u8]| list_elements(&asked).any(|one| one == wanted);
+        if has(&weak) && !has(tag) {
+            edits.set(b"ETag", weak);
+        }
     }
 
     fn may_compress(&self, request: &RequestHead, head: &ResponseHead, bytes: &[u8]) -> bool {
@@ -218,7 +241,7 @@ mod tests {
             ),
             ("206 Partial\nContent-Type: text/html\nContent-Range: bytes 0-1/5\nContent-Length: 2\n", "a range"),
             ("200 OK\nContent-Type: text/event-stream\n", "events"),
-            ("304 Not Modified\nContent-Type: text/html\nETag: \"x\"\n", "no body"),
+            ("304 Not Modified\nContent-Type: image/png\nETag: \"x\"\n", "never compressed"),
             ("200 OK\nContent-Length: 2000\n", "nobody knows what"),
         ] {
             assert_eq!(chosen("{}", all, response), (None, String::new()), "{why}");
@@ -231,6 +254,22 @@ mod tests {
             chosen("{ types = [\"text/event-stream\"] }", all, "200 OK\nContent-Type: text/event-stream\n").0,
             Some("zstd")
         );
+    }
+
+    #[test]
+    fn what_has_not_changed_is_told_as_it_would_be_with_its_body() {
+        let told = |asked: &str, response: &str| {
+            let request = format!("Accept-Encoding: gzip\nIf-None-Match: {asked}\n");
+            chosen("{}", &request, &format!("304 Not Modified\n{response}"))
+        };
+        let vary = "Vary: Accept-Encoding".to_owned();
+        let weak = format!("{vary}, ETag: W/\"x\"");
+        assert_eq!(told("W/\"x\"", "ETag: \"x\"\n"), (None, weak.clone()));
+        assert_eq!(told("\"y\", W/\"x\"", "ETag: \"x\"\nContent-Type: text/html\n"), (None, weak));
+        for asked in ["\"x\"", "\"x\", W/\"x\"", "*", "W/\"y\""] {
+            assert_eq!(told(asked, "ETag: \"x\"\n"), (None, vary.clone()), "{asked}");
+        }
+        assert_eq!(told("W/\"x\"", "ETag: W/\"x\"\nVary: Accept-Encoding\n"), (None, String::new()));
     }
 
     #[test]

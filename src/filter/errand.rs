@@ -38,6 +38,29 @@ pub struct Question {
     pub body: Vec<u8>,
     /// Most bytes of the answer's body that are wanted.
     pub body_max: usize,
+    /// How answers are remembered; `None` where they are not.
+    pub memory: Option<AnswerMemory>,
+}
+
+/// How the answer to a question is remembered.
+#[derive(Debug)]
+pub struct AnswerMemory {
+    /// By what, beside service, method and target.
+    pub key: Vec<u8>,
+    /// For how long.
+    pub times: AnswerTimes,
+}
+
+/// How long answers are remembered, by their status.
+#[derive(Clone, Debug)]
+pub struct AnswerTimes(pub Arc<[(u16, u64)]>);
+
+impl AnswerTimes {
+    /// For how many milliseconds one of this status is; `None` where it is not.
+    #[must_use]
+    pub fn for_ms(&self, status: u16) -> Option<u64> {
+        self.0.iter().find(|(own, _)| *own == status).map(|(_, ms)| *ms)
+    }
 }
 
 /// What was found out.

@@ -210,6 +210,7 @@ impl AskedPage {
             fields,
             body: Vec::new(),
             body_max: PAGE_BYTES_MAX,
+            memory: None,
         }
     }
 }

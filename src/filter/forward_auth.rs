@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::compile::FilterPlace;
 use super::context::{Answer, Context, Notes, Refusal, Verdict};
 use super::edits::FieldEdits;
-use super::errand::{Errand, FoundOut, Question, ServiceReply};
+use super::errand::{AnswerMemory, AnswerTimes, Errand, FoundOut, Question, ServiceReply};
 use super::headers::check_name;
 use super::template::{Template, Values, Within};
 use crate::failure::Failure;
@@ -20,6 +20,7 @@ use crate::proto::h1::encode::AddressText;
 use crate::proto::h1::field::{Known, KnownSet, is_token};
 use crate::proto::h1::percent::put_component;
 use crate::proto::h1::request::RequestHead;
+use crate::units::Duration;
 
 /// Asks another service about each request. It passes where that answers 2xx; any other answer goes to the client; where there is none
 /// nobody passes.
@@ -46,12 +47,56 @@ pub struct ForwardAuth {
     /// Fields of its answer that the client gets with the upstream's answer; `["Set-Cookie"]` where nothing is written.
     #[serde(default = "cookies")]
     pub client_headers: Vec<String>,
+    /// Which answers are remembered; absent for none.
+    #[serde(default)]
+    pub cache: Option<AuthCache>,
     /// Where a client is sent that is answered 401: a URL with variables. Behind it goes what was asked for, as a parameter.
     #[serde(default)]
     pub sign_in: Option<String>,
     /// The name of that parameter; `""` for none.
     #[serde(default = "redirect_parameter")]
     pub sign_in_parameter: String,
+}
+
+/// Answers that each worker remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuthCache {
+    /// By what requests are told apart, with variables: all that the service decides by must be in it, as `{header:Authorization}` or
+    /// `{cookie:session}`. The service's path is in it in any case. Where it is empty for a request, nothing is remembered.
+    pub key: String,
+    /// Which, and how long.
+    #[serde(default = "kept")]
+    pub keep: Vec<KeptAnswers>,
+}
+
+/// How long answers are remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeptAnswers {
+    /// Of these statuses, 200 to 499.
+    pub status: Vec<u16>,
+    /// For so long.
+    pub time: Duration,
+}
+
+fn kept() -> Vec<KeptAnswers> {
+    vec![KeptAnswers { status: vec![200, 202, 401], time: Duration::from_s(300) }]
+}
+
+impl AuthCache {
+    fn compile(&self, place: &mut FilterPlace) -> Option<(Template, AnswerTimes)> {
+        let key = place.template(&self.key, 0);
+        if key.as_ref().is_some_and(|key| key.literal().is_some()) {
+            let remedy = "write what tells clients apart, as {header:Authorization}";
+            place.fault("the key of `cache` has no variable: one client would be taken for another", remedy);
+        }
+        let times = self.keep.iter().flat_map(|kept| kept.status.iter().map(|status| (*status, kept.time.ms())));
+        if times.clone().any(|(status, ms)| !(200..=499).contains(&status) || ms == 0) {
+            place.fault("`keep` has a status or a time that it may not", "write 200 to 499, and a time above 0");
+        }
+        key.map(|key| (key, AnswerTimes(times.collect())))
+    }
 }
 
 fn root() -> String {
@@ -81,6 +126,7 @@ pub struct CompiledForwardAuth {
     set: Vec<(Box<[u8]>, Template)>,
     response_headers: Vec<Box<[u8]>>,
     client_headers: Vec<Box<[u8]>>,
+    cache: Option<(Template, AnswerTimes)>,
     sign_in: Option<Template>,
     sign_in_parameter: String,
 }
@@ -104,6 +150,7 @@ impl ForwardAuth {
             set.extend(place.template(value, 0).map(|template| (bytes(name), template)));
         }
         let sign_in = self.sign_in.as_ref().and_then(|url| place.template(url, 0));
+        let cache = self.cache.as_ref().and_then(|cache| cache.compile(place));
         let list = |names: &[String]| names.iter().map(bytes).collect();
         let (service, path) = service.zip(path)?;
         (!place.has_faults()).then(|| CompiledForwardAuth {
@@ -115,6 +162,7 @@ impl ForwardAuth {
             set,
             response_headers: list(&self.response_headers),
             client_headers: list(&self.client_headers),
+            cache,
             sign_in,
             sign_in_parameter: self.sign_in_parameter.clone(),
         })
@@ -177,6 +225,10 @@ impl CompiledForwardAuth {
         for (name, template) in &self.set {
             fields.push((name.to_vec(), template.text(&values, Within::Value)));
         }
+        let memory = self.cache.as_ref().and_then(|(key, times)| {
+            let key = key.text(&values, Within::Value);
+            (!key.is_empty()).then(|| AnswerMemory { key, times: times.clone() })
+        });
         Verdict::Ask(Errand::Ask(Box::new(Question {
             service: self.service,
             method: self.method.to_vec(),
@@ -185,6 +237,7 @@ impl CompiledForwardAuth {
             fields,
             body: Vec::new(),
             body_max: AUTH_BODY_BYTES_MAX,
+            memory,
         })))
     }
 

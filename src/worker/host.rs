@@ -10,8 +10,11 @@ use super::kit::Kit;
 use super::live::Live;
 use super::passwords::Passwords;
 use super::pressure::Pressure;
+use super::remembered::Remembered;
+use super::reply::Reply;
 use crate::clients::ClientConnections;
 use crate::desk::Desk;
+use crate::limits::ANSWERS_KNOWN_MAX;
 use crate::mailbox::Bells;
 use crate::observe::access_log::Line;
 use crate::observe::log_writer::Batch;
@@ -91,6 +94,8 @@ pub struct Worker<T: Transport> {
     connections_max: usize,
     pub(super) clients: ClientConnections,
     pub(super) passwords: Passwords,
+    /// Answers of services that filters asked, where one of them says so.
+    pub(super) answers: Remembered<Rc<Reply>>,
     is_draining: Cell<bool>,
     /// When connections beyond a limit were told last, in milliseconds; 0 for never.
     full_told_ms: Cell<u64>,
@@ -118,6 +123,7 @@ impl<T: Transport> Worker<T> {
             connections_max: settings.connections_max,
             clients: settings.clients,
             passwords: Passwords::new(settings.desk),
+            answers: Remembered::new(ANSWERS_KNOWN_MAX),
             is_draining: Cell::new(false),
             full_told_ms: Cell::default(),
             crowded_told_ms: Cell::default(),

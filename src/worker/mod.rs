@@ -2,7 +2,7 @@
 //!
 //! From the ground up: `engine` (the seam to the kernel), `buffers`, `queue`, `pressure` → `time`, `heads` → `kit` (what
 //! every task has at hand) → `wire` (bytes) → `upstreams` (connections for a service) → `live` (what was published) →
-//! `host` (what one worker has) → `http` (requests: read `http/exchange.rs` first) → `accept` → `thread`. No file names one
+//! `host` (what one worker has, and remembers) → `http` (requests: read `http/exchange.rs` first) → `accept` → `thread`. No file names one
 //! above it.
 
 mod accept;
@@ -16,6 +16,8 @@ mod live;
 mod passwords;
 mod pressure;
 mod queue;
+mod remembered;
+mod reply;
 mod silent;
 pub mod thread;
 pub mod time;

@@ -166,6 +166,7 @@ pub const FLOORS: [Floors; 31] = [
             &["http", "mod"],
             &["host"],
             &["live", "passwords"],
+            &["remembered", "reply"],
             &["upstreams"],
             &["wire"],
             &["kit"],

@@ -56,6 +56,7 @@ impl Client<'_> {
             fields,
             body,
             body_max: AUTH_BODY_BYTES_MAX,
+            memory: None,
         }
     }
 }

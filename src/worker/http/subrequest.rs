@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::super::engine::{Transport, receive};
 use super::super::host::Worker;
 use super::super::kit::Kit;
+use super::super::reply::Reply;
 use super::super::time::timer::{Deadline, Timer};
 use super::super::upstreams::admit::{Admission, Destination};
 use super::super::upstreams::attempts::{Asker, attempts};
@@ -25,25 +26,11 @@ use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTER
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::framing::BodyDecoder;
-use crate::proto::h1::response::ResponseHead;
 use crate::proto::h1::scan::HeadScan;
 use crate::snapshot::Label;
 use crate::timeouts::{Pace, Timeout};
 use crate::upstream::attempts::{Attempts, ConnectionFacts, FailedAttempt, RequestKind, Standpoint};
 use crate::upstream::reuse::UpstreamWord;
-
-/// The answer to a request of our own.
-#[derive(Debug, Default)]
-pub struct Reply {
-    /// The head, parsed.
-    pub head: ResponseHead,
-    /// The bytes of the head, for [`ResponseHead::fields`].
-    pub head_bytes: Vec<u8>,
-    /// The body, or as much of it as was asked for.
-    pub body: Vec<u8>,
-    /// False where there was more of the body than was asked for.
-    pub is_whole: bool,
-}
 
 /// Asks an endpoint of the service. `body_max` bounds what is kept of the answer's body, in bytes.
 ///

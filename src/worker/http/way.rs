@@ -182,7 +182,7 @@ impl Filtering {
             }
             Errand::Ask(question) => {
                 let reply = ask_question(exchange.worker, *question).await;
-                let found = FoundOut::Reply(reply.as_ref().map(told).map_err(|failure| *failure));
+                let found = FoundOut::Reply(reply.as_ref().map(|reply| told(reply)).map_err(|failure| *failure));
                 chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
             }
         }

@@ -1,6 +1,7 @@
 //! Filters, each driven by curl over HTTP/1.1 and HTTP/2 on both engines.
 
 mod auth;
+mod auth_cache;
 mod bandwidth;
 mod buffering;
 mod compression;
