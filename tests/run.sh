@@ -28,5 +28,12 @@ if ! cmp -s tests/python/requirements.txt "$python/installed.txt"; then
     cp tests/python/requirements.txt "$python/installed.txt"
 fi
 
+# Storage and a registry of images, with their clients.
+if ! command -v go >/dev/null; then
+    echo "missing: Go 1.25 or newer, for what tests/go builds" >&2
+    exit 1
+fi
+(cd tests/go && go build -o ../../target/go/ ./rclone github.com/google/go-containerregistry/cmd/crane)
+
 ulimit -n "$(ulimit -Hn)"
 cargo test "$@"

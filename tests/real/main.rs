@@ -31,6 +31,7 @@ mod resources;
 mod retries;
 mod routing;
 mod scenarios;
+mod storage;
 mod strangers;
 mod supervision;
 mod support;

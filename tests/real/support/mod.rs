@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod client;
+pub mod go;
 pub mod origin;
 pub mod proxy;
 pub mod python;
