@@ -40,17 +40,65 @@ pub(super) async fn find_way<'e, T: Transport>(
         }
         // What this worker has no room for costs nobody anything.
         Err(failure @ Failure::LocalResource(_)) => Err(failure),
-        // Boxed, like all that is large and that not every request needs.
-        found @ (Ok(_) | Err(_)) => {
-            Box::pin(async move {
-                let mut filtering = Filtering::default();
-                let way = filtering.run(exchange, found, head).await;
-                filtering.keep(exchange);
-                way
-            })
-            .await
-        }
+        found @ (Ok(_) | Err(_)) => match begin(exchange, found, head) {
+            Turn::Done(way) => way,
+            // Boxed, like all that is rare and large.
+            Turn::Asks(filtering, errand) => Box::pin(find_out_way(exchange, *filtering, errand, head)).await,
+        },
     }
+}
+
+/// How far filters came without waiting.
+enum Turn<'e, F> {
+    /// This is the way.
+    Done(Result<Passage<'e>, Failure>),
+    /// One of them asks.
+    Asks(F, Errand),
+}
+
+/// Shows the request to its filters until one of them asks. No future: most filters never do.
+fn begin<'e, T: Transport>(
+    exchange: &'e Exchange<'_, T>,
+    found: Result<Rc<LiveRoute<T>>, Failure>,
+    head: &mut RequestHead,
+) -> Turn<'e, Box<Filtering<T>>> {
+    let mut filtering = Filtering { found: Some(found), ..Filtering::default() };
+    match filtering.advance(exchange, None, head) {
+        Turn::Done(way) => {
+            filtering.keep(exchange);
+            Turn::Done(way)
+        }
+        Turn::Asks((), errand) => Turn::Asks(Box::new(filtering), errand),
+    }
+}
+
+/// Finds out what filters ask, until they know the way.
+async fn find_out_way<'e, T: Transport>(
+    exchange: &'e Exchange<'_, T>,
+    mut filtering: Filtering<T>,
+    mut errand: Errand,
+    head: &mut RequestHead,
+) -> Result<Passage<'e>, Failure> {
+    // Each filter asks once at most.
+    let way = loop {
+        let turn = match errand {
+            Errand::Password { hash, password } => {
+                let is_right = exchange.worker.passwords.verify(exchange.kit(), hash, password).await;
+                filtering.advance(exchange, Some(&FoundOut::Password(is_right)), head)
+            }
+            Errand::Ask(question) => {
+                let reply = ask_question(exchange.worker, *question).await;
+                let found = FoundOut::Reply(reply.as_ref().map(|reply| told(reply)).map_err(|failure| *failure));
+                filtering.advance(exchange, Some(&found), head)
+            }
+        };
+        match turn {
+            Turn::Done(way) => break way,
+            Turn::Asks((), next) => errand = next,
+        }
+    };
+    filtering.keep(exchange);
+    way
 }
 
 /// The route of the request, once it is known that the request may come to it.
@@ -104,93 +152,103 @@ fn choose<T: Transport>(exchange: &Exchange<'_, T>, live: &LiveRoute<T>, head: &
     choice.by_rule(head).or_else(own).or_else(by_weight).ok_or(Failure::NoEndpoints)
 }
 
+/// Whose filters a request is at.
+#[derive(Clone, Copy, Debug, Default)]
+enum Stage {
+    #[default]
+    Listener,
+    Route,
+    Target(usize),
+}
+
 /// What filters of one exchange have found so far.
-#[derive(Debug, Default)]
-struct Filtering {
+#[derive(Debug)]
+struct Filtering<T: Transport> {
+    /// The route, until the request has entered it.
+    found: Option<Result<Rc<LiveRoute<T>>, Failure>>,
+    stage: Stage,
     notes: Notes,
-    target: Option<usize>,
     refusal: Option<Box<Refusal>>,
 }
 
-impl Filtering {
-    /// Shows the request to the filters of its listener, its route and its target, which is chosen among them.
-    async fn run<'e, T: Transport>(
+impl<T: Transport> Default for Filtering<T> {
+    fn default() -> Self {
+        Self { found: None, stage: Stage::default(), notes: Notes::default(), refusal: None }
+    }
+}
+
+impl<T: Transport> Filtering<T> {
+    /// Shows the request to the filters of its listener, its route and its target, which is chosen among them. `found` is what the filter
+    /// that asked is told.
+    fn advance<'e>(
         &mut self,
         exchange: &'e Exchange<'_, T>,
-        found: Result<Rc<LiveRoute<T>>, Failure>,
+        mut found: Option<&FoundOut<'_>>,
         head: &mut RequestHead,
-    ) -> Result<Passage<'e>, Failure> {
-        if let Some(answer) = self.apply(exchange, &exchange.listener.chain, head).await? {
-            return Ok(Passage::Answer(answer));
-        }
-        let live = enter(exchange, found?, head)?;
-        let route = &live.route;
-        if let Some(answer) = last_recipient(head) {
-            return Ok(Passage::Answer(answer));
-        }
-        if let Some(answer) = self.apply(exchange, &route.chain, head).await? {
-            return Ok(Passage::Answer(answer));
-        }
-        let at = choose(exchange, live, head)?;
-        self.target = Some(at);
-        let target = route.targets.get(at).ok_or(Failure::NoRoute)?;
-        let answer = self.apply(exchange, &target.chain, head).await?;
-        Ok(answer.map_or(Passage::Target(at), Passage::Answer))
-    }
-
-    /// Shows the request to a chain: gives the answer where a filter answers it.
-    async fn apply<'c, T: Transport>(
-        &mut self,
-        exchange: &Exchange<'_, T>,
-        chain: &'c Chain,
-        head: &mut RequestHead,
-    ) -> Result<Option<Answer<'c>>, Failure> {
-        if chain.is_empty() {
-            return Ok(None);
-        }
-        let mut verdict = chain.on_request(head, &context(exchange, chain), &mut self.notes);
-        // Each filter asks once at most.
-        while let Verdict::Ask(errand) = verdict {
-            // Boxed, like all that is rare and large.
-            verdict = Box::pin(self.find_out(exchange, chain, head, errand)).await;
-        }
-        match verdict {
-            Verdict::Pass => Ok(None),
-            Verdict::Answer(answer) => Ok(Some(answer)),
-            Verdict::Refuse(refusal) => {
-                let failure = refusal.failure;
-                self.refusal = Some(refusal);
-                Err(failure)
+    ) -> Turn<'e, ()> {
+        loop {
+            let chain = match self.chain(exchange) {
+                Ok(chain) => chain,
+                Err(failure) => return Turn::Done(Err(failure)),
+            };
+            let verdict = match found.take() {
+                Some(found) => chain.go_on(found, head, &context(exchange, chain), &mut self.notes),
+                None if chain.is_empty() => Verdict::Pass,
+                None => chain.on_request(head, &context(exchange, chain), &mut self.notes),
+            };
+            match verdict {
+                Verdict::Pass => {}
+                Verdict::Ask(errand) => return Turn::Asks((), errand),
+                Verdict::Answer(answer) => return Turn::Done(Ok(Passage::Answer(answer))),
+                Verdict::Refuse(refusal) => {
+                    let failure = refusal.failure;
+                    self.refusal = Some(refusal);
+                    return Turn::Done(Err(failure));
+                }
             }
-            Verdict::Ask(_) => Err(Failure::Internal("errand")),
+            match self.pass(exchange, head) {
+                Ok(None) => {}
+                Ok(Some(passage)) => return Turn::Done(Ok(passage)),
+                Err(failure) => return Turn::Done(Err(failure)),
+            }
         }
     }
 
-    /// Finds out what a filter asks, and goes on with its chain.
-    async fn find_out<'c, T: Transport>(
+    /// The chain that the request is at.
+    fn chain<'e>(&self, exchange: &'e Exchange<'_, T>) -> Result<&'e Chain, Failure> {
+        let route = || exchange.route.get().map(|live| &live.route).ok_or(Failure::NoRoute);
+        match self.stage {
+            Stage::Listener => Ok(&exchange.listener.chain),
+            Stage::Route => Ok(&route()?.chain),
+            Stage::Target(at) => route()?.targets.get(at).map(|target| &target.chain).ok_or(Failure::NoRoute),
+        }
+    }
+
+    /// A chain lets the request pass: to the next one, or to where it is known to go.
+    fn pass<'e>(
         &mut self,
-        exchange: &Exchange<'_, T>,
-        chain: &'c Chain,
+        exchange: &'e Exchange<'_, T>,
         head: &mut RequestHead,
-        errand: Errand,
-    ) -> Verdict<'c> {
-        match errand {
-            Errand::Password { hash, password } => {
-                let is_right = exchange.worker.passwords.verify(exchange.kit(), hash, password).await;
-                let found = FoundOut::Password(is_right);
-                chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
+    ) -> Result<Option<Passage<'e>>, Failure> {
+        match self.stage {
+            Stage::Listener => {
+                enter(exchange, self.found.take().unwrap_or(Err(Failure::NoRoute))?, head)?;
+                self.stage = Stage::Route;
+                Ok(last_recipient(head).map(Passage::Answer))
             }
-            Errand::Ask(question) => {
-                let reply = ask_question(exchange.worker, *question).await;
-                let found = FoundOut::Reply(reply.as_ref().map(|reply| told(reply)).map_err(|failure| *failure));
-                chain.go_on(&found, head, &context(exchange, chain), &mut self.notes)
+            Stage::Route => {
+                let live = exchange.route.get().ok_or(Failure::NoRoute)?;
+                self.stage = Stage::Target(choose(exchange, live, head)?);
+                Ok(None)
             }
+            Stage::Target(at) => Ok(Some(Passage::Target(at))),
         }
     }
 
     /// Keeps what was found.
-    fn keep<T: Transport>(self, exchange: &Exchange<'_, T>) {
-        let Self { notes: Notes { edits: own, places, .. }, target, refusal } = self;
+    fn keep(self, exchange: &Exchange<'_, T>) {
+        let Self { notes: Notes { edits: own, places, .. }, stage, refusal, .. } = self;
+        let target = if let Stage::Target(at) = stage { Some(at) } else { None };
         let of_listener = &exchange.listener.chain.edits;
         let route = exchange.route.get().map(|route| &*route.route);
         let of_target = route.and_then(|route| route.targets.get(target?)).map(|target| &target.chain.edits);
