@@ -11,8 +11,10 @@ use crate::config::LogFormat;
 use crate::config::listeners::ListenerSpec;
 use crate::config::routes::RouteTimeouts;
 use crate::config::services::ServiceSpec;
+use crate::encode::gateway::Gateway;
 use crate::failure::Failure;
 use crate::filter::key::RequestKey;
+use crate::filter::template::Template;
 use crate::filter::{Chain, Filter};
 pub use crate::label::{Label, Labels};
 use crate::proto::h1::request::RequestHead;
@@ -181,6 +183,8 @@ pub struct Service {
     pub ring: Option<Arc<HashRing>>,
     /// By what its balance hashes.
     pub hash_key: Option<RequestKey>,
+    /// How it is told of requests, where it is an application server.
+    pub gateway: Option<ServiceGateway>,
     /// What stands for its endpoints, where clients are kept with them.
     pub tokens: Option<Arc<StickyTokens>>,
     /// Its requests, counted for the process.
@@ -193,6 +197,15 @@ impl Service {
     pub fn sticky(&self) -> Option<(&Sticky, &StickyTokens)> {
         self.spec.sticky.as_ref().zip(self.tokens.as_deref())
     }
+}
+
+/// How an application server is told of requests.
+#[derive(Clone, Debug)]
+pub struct ServiceGateway {
+    /// What it speaks.
+    pub gateway: Gateway,
+    /// Variables of its own; an empty text takes one away.
+    pub params: Vec<(Box<[u8]>, Template)>,
 }
 
 /// One endpoint.

@@ -1,5 +1,6 @@
 //! Where requests go: endpoints, balancing and the patience with them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -27,9 +28,16 @@ pub struct ServiceSpec {
     #[serde(default)]
     pub endpoints: Vec<EndpointSpec>,
     /// What they speak: `"auto"` for HTTP/2 where TLS agrees on it and HTTP/1.1 elsewhere, `"http1"`, or `"h2"`, without TLS
-    /// by prior knowledge (h2c).
+    /// by prior knowledge (h2c); or the protocol of application servers: `"uwsgi"` or `"scgi"`, which have a connection for each request.
     #[serde(default)]
     pub protocol: Protocol,
+    /// Variables for application servers, with variables of ours in their values, beside those that they get in any case or in their place.
+    /// An empty one takes that variable away.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// The two modifiers of a packet of uwsgi, 0 and 0 for a WSGI application.
+    #[serde(default)]
+    pub uwsgi_modifiers: [u8; 2],
     /// TLS; absent for none. Empty for upstreams that an authority of the system vouches for.
     #[serde(default)]
     pub tls: Option<ServiceTls>,
@@ -102,13 +110,26 @@ pub enum Protocol {
     Http1,
     /// HTTP/2.
     H2,
+    /// uwsgi, as uWSGI's `socket` speaks it.
+    Uwsgi,
+    /// SCGI.
+    Scgi,
+}
+
+impl Protocol {
+    /// True for application servers, which are told of a request in variables.
+    #[must_use]
+    pub const fn is_gateway(self) -> bool {
+        matches!(self, Self::Uwsgi | Self::Scgi)
+    }
 }
 
 impl ServiceSpec {
     /// How its answers are read.
     #[must_use]
     pub fn leniency(&self) -> Leniency {
-        Leniency::of(&self.lenient)
+        let leniency = Leniency::of(&self.lenient);
+        if self.protocol.is_gateway() { leniency.of_cgi() } else { leniency }
     }
 
     /// True where an endpoint is looked up by a hash.
@@ -123,7 +144,7 @@ impl ServiceSpec {
     pub fn may_speak_h2(&self) -> bool {
         match self.protocol {
             Protocol::Auto => self.tls.is_some(),
-            Protocol::Http1 => false,
+            Protocol::Http1 | Protocol::Uwsgi | Protocol::Scgi => false,
             Protocol::H2 => true,
         }
     }

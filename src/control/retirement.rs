@@ -92,6 +92,7 @@ mod tests {
             tls: None,
             ring: None,
             hash_key: None,
+            gateway: None,
             tokens: None,
             counts: Arc::default(),
         };

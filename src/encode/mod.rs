@@ -4,6 +4,7 @@
 //! peer's head passes unparsed, and nothing that was written here is parsed again.
 
 pub mod answer;
+pub mod gateway;
 pub mod grpc;
 pub mod hop;
 pub mod request;

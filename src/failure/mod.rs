@@ -28,6 +28,8 @@ pub enum Failure {
     ClientMethod,
     /// `Expect` asks for something else than `100-continue`.
     ClientExpectation,
+    /// The upstream must know the length of the body, which the client does not say.
+    ClientLengthRequired,
     /// The client was gone before it had the whole response.
     ClientClosed(Phase),
     /// The client did not take the response in time.
@@ -200,7 +202,7 @@ pub enum Resource {
 }
 
 /// Every failure once, with an example of its detail.
-pub const ALL: [Failure; 58] = [
+pub const ALL: [Failure; 59] = [
     Failure::ClientHeaderTimeout,
     Failure::ClientBodyTimeout,
     Failure::ClientBadRequest("RULE"),
@@ -210,6 +212,7 @@ pub const ALL: [Failure; 58] = [
     Failure::ClientVersion,
     Failure::ClientMethod,
     Failure::ClientExpectation,
+    Failure::ClientLengthRequired,
     Failure::ClientClosed(Phase::Wait),
     Failure::ClientSendTimeout,
     Failure::NoRoute,

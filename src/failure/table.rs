@@ -96,6 +96,10 @@ impl Failure {
                 "Only 100-continue can be expected.",
                 "`Expect` with another value than `100-continue`.",
                 "Correct the client."]),
+            Self::ClientLengthRequired => row((411, 8), "client_length_required", DENIED, CLIENT, [
+                "The body must come with its length.",
+                "A body in chunks above 1 MiB for an application server of uwsgi, SCGI or FastCGI, which is told of the length before the body.",
+                "Let the client send `Content-Length`, or put `{ buffer = { max = \"8MiB\" } }` among the filters of the route."]),
             Self::ClientClosed(_) => row((499, 14), "client_closed", "", CLIENT_GONE, [
                 "The client closed before it had the response.",
                 "The user went on, or the client's own timeout is shorter than the answer takes; the phase behind the colon says what we waited for. In phase `wait` the upstream is slow.",
@@ -238,7 +242,7 @@ impl Failure {
                 "Update the upstream, or speak HTTP/1.1 with it: set the service's `protocol` to \"http1\"."]),
             Self::UpstreamHeadLimit => row((431, 8), "upstream_head_limit", BAD, OURS, [
                 "The head of the request is longer than the upstream takes.",
-                "Large cookies or tokens, and an upstream whose limit is lower than this proxy's (SETTINGS_MAX_HEADER_LIST_SIZE).",
+                "Large cookies or tokens, and an upstream whose limit is lower than this proxy's (SETTINGS_MAX_HEADER_LIST_SIZE); or variables of more than 64 KiB, which is all that uwsgi can carry.",
                 "Raise the upstream's limit of header bytes, or send less."]),
             Self::H2Reset(_) => row((502, 14), "h2_reset", "http_protocol_error", Handling { retry: RetryClass::Closed, evidence: EvidenceSource::Delivered, ..UPSTREAM }, [
                 "The upstream reset the stream.",

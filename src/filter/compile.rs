@@ -109,6 +109,9 @@ impl<'a> FilterPlace<'a> {
             let (what, remedy) = no_service(name);
             self.fault(what, remedy);
         }
+        if known.is_some_and(|label| self.shared.is_gateway(label)) {
+            self.fault(format!("`{name}` is an application server, and filters ask by HTTP"), "name another service");
+        }
         known
     }
 

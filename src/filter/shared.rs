@@ -18,6 +18,8 @@ pub struct SharedParts {
     wanted: HashSet<FetchSource>,
     words: HashSet<&'static str>,
     services: HashMap<Arc<str>, Label>,
+    /// Those of them that do not speak HTTP.
+    gateways: HashSet<Label>,
     materials: BTreeMap<Material, Result<Arc<[u8]>, String>>,
 }
 
@@ -71,12 +73,21 @@ impl SharedParts {
         self.in_flight.begin();
         self.wanted.clear();
         self.services.clear();
+        self.gateways.clear();
         self.materials = materials;
     }
 
-    /// There is a service of this name.
-    pub fn put_service(&mut self, name: &Arc<str>, label: Label) {
+    /// There is a service of this name; `is_gateway` where it does not speak HTTP.
+    pub fn put_service(&mut self, name: &Arc<str>, label: Label, is_gateway: bool) {
         self.services.insert(Arc::clone(name), label);
+        if is_gateway {
+            self.gateways.insert(label);
+        }
+    }
+
+    /// True where the service of this label does not speak HTTP.
+    pub(super) fn is_gateway(&self, label: Label) -> bool {
+        self.gateways.contains(&label)
     }
 
     /// The label of a service.

@@ -15,6 +15,7 @@ mod early_data;
 mod evidence;
 mod failures;
 mod filters;
+mod gateways;
 mod grpc_web;
 mod h2;
 mod health;

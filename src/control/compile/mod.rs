@@ -66,7 +66,7 @@ pub fn compile(
             }
         }
         parts.services.insert(Arc::clone(&service.name), Arc::clone(&service));
-        compiler.kept.shared.put_service(&service.name, service.label);
+        compiler.kept.shared.put_service(&service.name, service.label, service.gateway.is_some());
         services.push(service);
     }
     chains::check_named(&mut compiler);

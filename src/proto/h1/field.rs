@@ -59,6 +59,20 @@ pub struct Field {
     pub nominated: bool,
 }
 
+impl Field {
+    /// A line that was parsed from these bytes.
+    #[must_use]
+    pub fn of(line: &httparse::Header<'_>, bytes: &[u8]) -> Self {
+        let name = line.name.as_bytes();
+        Self {
+            name: Span::of(name, bytes),
+            value: Span::of(line.value, bytes),
+            known: Known::of(name),
+            nominated: false,
+        }
+    }
+}
+
 /// The field names that change what a proxy does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the field of the same name")]

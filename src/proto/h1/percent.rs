@@ -23,9 +23,38 @@ pub fn put_component(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+/// The bytes that a text stands for; what is no encoding stands for itself.
+#[must_use]
+pub fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| {
+        text.get(at).and_then(|byte| char::from(*byte).to_digit(16)).and_then(|digit| u8::try_from(digit).ok())
+    };
+    let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
+    while let Some(byte) = text.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(high << 4 | low);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded_once() {
+        assert_eq!(percent_decoded(b"a%20%2520%4"), b"a %20%4");
+        assert_eq!(percent_decoded(b"%%41%zz%00%e9"), b"%A%zz\x00\xe9");
+        assert_eq!(percent_decoded(b""), b"");
+    }
 
     #[test]
     fn what_has_a_meaning_in_a_url_is_encoded() {

@@ -2,10 +2,10 @@
 
 use super::fault::ResponseFault;
 use super::field::{Field, Known, Span, binds_connection, list_elements, mark_nominated};
-use super::framing::{Framing, stated};
+use super::framing::{Framing, decimal, stated};
 use super::lines::with_places;
 use super::rules::{Leniency, Lenient};
-use crate::limits::FIELDS_USUAL;
+use crate::limits::{FIELDS_MAX, FIELDS_USUAL};
 use crate::proto::version::Version;
 
 /// A parsed response head: places in the upstream's receive buffer, which the caller keeps unchanged.
@@ -28,7 +28,11 @@ impl ResponseHead {
     /// The first [`ResponseFault`].
     pub fn parse(&mut self, bytes: &[u8], is_head: bool, leniency: Leniency) -> Result<(), ResponseFault> {
         self.fields.shrink_to(FIELDS_USUAL);
-        self.parse_lines(bytes, leniency)?;
+        if leniency.is_cgi() {
+            self.parse_cgi_lines(bytes)?;
+        } else {
+            self.parse_lines(bytes, leniency)?;
+        }
         self.keep_alive = self.version == Version::Http11;
         self.idle_s_max = None;
         self.requests_max = None;
@@ -40,7 +44,7 @@ impl ResponseHead {
         } else {
             stated.unwrap_or(Framing::UntilClose)
         };
-        self.keep_alive &= self.framing != Framing::UntilClose;
+        self.keep_alive &= self.framing != Framing::UntilClose && !leniency.is_cgi();
         Ok(())
     }
 
@@ -53,12 +57,7 @@ impl ResponseHead {
             // They can be read in one way only, and are taken away (RFC 9112 §5.1).
             config.allow_spaces_after_header_name_in_responses(true);
             let status = config.parse_response_with_uninit_headers(&mut response, bytes, lines)?;
-            fields.extend(response.headers.iter().map(|line| Field {
-                name: Span::of(line.name.as_bytes(), bytes),
-                value: Span::of(line.value, bytes),
-                known: Known::of(line.name.as_bytes()),
-                nominated: false,
-            }));
+            fields.extend(response.headers.iter().map(|line| Field::of(line, bytes)));
             Ok((response.version.filter(|_| status.is_complete()), response.code, response.reason))
         })
         .map_err(fault_of)?;
@@ -69,6 +68,43 @@ impl ResponseHead {
         let highest = if leniency.has(Lenient::StatusAbove599) { 999 } else { 599 };
         self.status = code.filter(|code| (100..=highest).contains(code)).ok_or(ResponseFault::Status)?;
         self.reason = reason.map(|reason| Span::of(reason.as_bytes(), bytes)).unwrap_or_default();
+        Ok(())
+    }
+
+    /// The head of a CGI program. It may begin with a status line, of any version: some servers say the one that they were told of. Else
+    /// `Status` says it, or it is 302 where there is a `Location`, or 200 (RFC 3875 §6.2). A `Location` of this server goes to the client
+    /// as it is.
+    fn parse_cgi_lines(&mut self, bytes: &[u8]) -> Result<(), ResponseFault> {
+        let first = if bytes.starts_with(b"HTTP/") { memchr::memchr(b'\n', bytes).map_or(0, |end| end + 1) } else { 0 };
+        let (first, rest) = bytes.split_at(first);
+        let lines = memchr::memchr_iter(b'\n', rest).count().min(FIELDS_MAX);
+        let mut places = vec![httparse::EMPTY_HEADER; lines];
+        let parsed = httparse::parse_headers(rest, &mut places).map_err(fault_of)?;
+        let httparse::Status::Complete((_, lines)) = parsed else { return Err(ResponseFault::StatusLine) };
+        self.fields.clear();
+        self.fields.extend(lines.iter().map(|line| Field::of(line, bytes)));
+        self.version = Version::Http11;
+        self.reason = Span::default();
+        let is_status = |field: &Field| field.name.bytes(bytes).eq_ignore_ascii_case(b"status");
+        let mut told = self.fields.iter().filter(|field| is_status(field)).map(|field| field.value.bytes(bytes));
+        let of_line = first.iter().position(|byte| *byte == b' ').map(|at| first[at + 1..].trim_ascii());
+        let told = match (of_line, told.next(), told.next()) {
+            (Some(told), ..) | (None, Some(told), None) => Some(told),
+            (None, None, _) => None,
+            (None, Some(_), Some(_)) => return Err(ResponseFault::Status),
+        };
+        self.status = match told {
+            None if self.value(b"location", bytes).is_some() => 302,
+            None => 200,
+            Some(told) => {
+                let (code, reason) = told.split_at_checked(3).ok_or(ResponseFault::Status)?;
+                let is_whole = reason.first().is_none_or(|byte| *byte == b' ');
+                self.reason = Span::of(reason.trim_ascii(), bytes);
+                let code = decimal(code).and_then(|code| u16::try_from(code).ok()).filter(|_| is_whole);
+                code.filter(|code| (200..=599).contains(code)).ok_or(ResponseFault::Status)?
+            }
+        };
+        self.fields.retain(|field| !is_status(field));
         Ok(())
     }
 
@@ -186,7 +222,6 @@ const fn fault_of(error: httparse::Error) -> ResponseFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::FIELDS_MAX;
     use crate::proto::h1::framing::FramingFault;
 
     fn parse(head: &str, is_head: bool) -> Result<ResponseHead, ResponseFault> {
@@ -239,6 +274,34 @@ mod tests {
         assert_eq!(head.parse(bytes, false, Leniency::default()), Err(ResponseFault::Status));
         head.parse(bytes, false, Leniency::of(&[Lenient::StatusAbove599])).unwrap();
         assert_eq!((head.status(), head.framing()), (999, Framing::Length(3)));
+    }
+
+    #[test]
+    fn a_cgi_program_says_its_status_in_a_field_or_not_at_all() {
+        let parse = |text: &str| {
+            let mut head = ResponseHead::default();
+            head.parse(text.as_bytes(), false, Leniency::default().of_cgi()).map(|()| {
+                let names: Vec<_> = head.fields(text.as_bytes()).map(|(_, name, _)| name.to_vec()).collect();
+                assert!(!head.keeps_alive() && names.iter().all(|name| name != b"Status"), "{text}");
+                (head.status(), String::from_utf8(head.reason(text.as_bytes()).to_vec()).unwrap(), head.framing())
+            })
+        };
+        let told = |status, reason: &str, framing| Ok((status, reason.to_owned(), framing));
+        assert_eq!(parse("Status: 404 Not Here\nContent-Length: 3\n\n"), told(404, "Not Here", Framing::Length(3)));
+        assert_eq!(parse("Content-Type: text/plain\r\nStatus: 500\r\n\r\n"), told(500, "", Framing::UntilClose));
+        assert_eq!(parse("X: y\n\n"), told(200, "", Framing::UntilClose));
+        assert_eq!(parse("Location: /there\n\n"), told(302, "", Framing::UntilClose));
+        assert_eq!(parse("Location: /there\nStatus: 201 Made\n\n").unwrap().0, 201);
+        for version in ["1.1", "2.0", "1.0"] {
+            let text = format!("HTTP/{version} 200 OK\r\nContent-Length: 3\r\nStatus: 404\r\n\r\n");
+            assert_eq!(parse(&text), told(200, "OK", Framing::Length(3)));
+        }
+        for text in
+            ["Status: 99\n\n", "Status: 101 Up\n\n", "Status: 2000\n\n", "Status:\n\n", "Status: 200\nStatus: 200\n\n"]
+        {
+            assert_eq!(parse(text), Err(ResponseFault::Status), "{text}");
+        }
+        assert!(parse("no field\n\n").is_err() && parse("<html>\n\n").is_err());
     }
 
     #[test]

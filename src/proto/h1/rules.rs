@@ -61,10 +61,26 @@ pub enum Lenient {
 pub struct Leniency(u8);
 
 impl Leniency {
+    /// No [`Lenient`] has this bit.
+    const CGI: u8 = 1 << 7;
+
     /// These.
     #[must_use]
     pub fn of(allowed: &[Lenient]) -> Self {
         Self(allowed.iter().fold(0, |set, one| set | 1 << *one as u8))
+    }
+
+    /// And the answer is one of a CGI program, behind a server of uwsgi, SCGI or FastCGI: it may begin without a status line, and its lines
+    /// may end in LF alone (RFC 3875 §6).
+    #[must_use]
+    pub const fn of_cgi(self) -> Self {
+        Self(self.0 | Self::CGI | 1 << Lenient::BareLineFeed as u8)
+    }
+
+    /// True for the answer of a CGI program.
+    #[must_use]
+    pub const fn is_cgi(self) -> bool {
+        self.0 & Self::CGI != 0
     }
 
     /// True where it is one of them.

@@ -15,13 +15,18 @@ use super::duplex;
 use super::progress::UploadState;
 use super::state::{ClientWatch, Exchange};
 use super::transfer::{Delivered, Discards, Transfer};
-use crate::encode::hop::UpstreamTarget;
+use crate::encode::gateway::{GatewayFault, GatewayRequest};
+use crate::encode::hop::{Hop, UpstreamTarget};
 use crate::encode::request::{h2_request, put_request_head};
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
+use crate::filter::Chain;
+use crate::filter::edits::FieldEdits;
+use crate::filter::template::{Values, Within};
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
+use crate::snapshot::ServiceGateway;
 use crate::upstream::attempts::{Attempts, FailedAttempt, RequestKind, Standpoint};
 use crate::upstream::retry::NoRetry;
 
@@ -209,8 +214,9 @@ async fn transfer<T: Transport>(
     };
     let length = (head.bytes().len() + ADDED_FIELDS_BYTES).saturating_add(rest);
     let mut out = kit.buffers.buffer(length.min(BODY_BUFFER_BYTES));
-    let offers = may_offer(head, client, upstream.link.sender.wire());
-    put_request(exchange, &mut upstream.link, (head, offers), (to, permit), &mut out);
+    let is_gateway = to.snapshot().gateway.is_some();
+    let offers = may_offer(head, client, (upstream.link.sender.wire(), is_gateway));
+    put_request(exchange, &mut upstream.link, (head, offers), (to, permit), &mut out)?;
     let standpoint = standpoint(exchange, to);
     let may_discard_status = attempts.may_discard_status(to.retry(), request, standpoint);
     let transfer = Transfer {
@@ -254,13 +260,14 @@ fn put_request<T: Transport>(
     (head, offers): (&RequestHead, bool),
     (to, permit): (&Destination<T>, &Permit<T>),
     out: &mut Vec<u8>,
-) {
+) -> Result<(), Failure> {
     let (hop, edits) = (exchange.hop(), &exchange.edits().request);
     let target = UpstreamTarget { length: exchange.body_length.get(), ..to.target(permit) };
     let wire = upstream.sender.wire();
-    match wire {
-        Wire::Http1 => put_request_head(out, head, &hop, &target, edits, offers),
-        Wire::H2 => {
+    match (&to.snapshot().gateway, wire) {
+        (Some(service), _) => put_gateway_head(exchange, service, (head, &hop, &target, edits), out)?,
+        (None, Wire::Http1) => put_request_head(out, head, &hop, &target, edits, offers),
+        (None, Wire::H2) => {
             let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
             let request = h2_request(head, &hop, &target, edits, scheme);
             let is_last = head.framing().is_empty();
@@ -271,10 +278,32 @@ fn put_request<T: Transport>(
     if !held.bytes().is_empty() {
         BodyFraming::of(wire, target.framing_of(head)).put(out, held.bytes());
     }
+    Ok(())
 }
 
-/// Whether the client's offer of another protocol goes with the request. HTTP/2 has no such offers; and where the next request is
+/// Encodes the variables of an application server.
+fn put_gateway_head<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    service: &ServiceGateway,
+    (head, hop, target, edits): (&RequestHead, &Hop<'_>, &UpstreamTarget<'_>, &FieldEdits),
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let context = exchange.context(&Chain::NONE);
+    let values = Values { edits: Some(edits), ..Values::of(head, &context) };
+    let written = service.params.iter().map(|(name, template)| (name.clone(), template.text(&values, Within::Value)));
+    let params: Vec<_> = written.collect();
+    let request = GatewayRequest { head, hop, target, edits, client_port: exchange.client_port, params: &params };
+    service.gateway.put_head(out, &request).map_err(|fault| match fault {
+        GatewayFault::TooLarge => Failure::UpstreamHeadLimit,
+        GatewayFault::Nul => Failure::ClientBadRequest("nul"),
+    })
+}
+
+/// Whether the client's offer of another protocol goes with the request. Neither HTTP/2 nor application servers have such offers; and where the next request is
 /// here already, the connection is needed for its answer.
-fn may_offer<T: Transport>(head: &RequestHead, client: &Link<T>, wire: Wire) -> bool {
-    wire == Wire::Http1 && head.upgrade().is_some() && (!head.framing().is_empty() || client.inbox.is_empty())
+fn may_offer<T: Transport>(head: &RequestHead, client: &Link<T>, (wire, is_gateway): (Wire, bool)) -> bool {
+    wire == Wire::Http1
+        && !is_gateway
+        && head.upgrade().is_some()
+        && (!head.framing().is_empty() || client.inbox.is_empty())
 }

@@ -11,7 +11,7 @@ use super::state::Exchange;
 use crate::encode::response::h2_continue;
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase, Resource};
-use crate::limits::BODY_BUFFER_BYTES;
+use crate::limits::{BODY_BUFFER_BYTES, GATEWAY_BODY_BYTES};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::timeouts::{Pace, Timeout};
@@ -55,6 +55,22 @@ pub(super) async fn read_whole<T: Transport>(
     exchange.body_length.set(Some(exchange.held.borrow().bytes().len() as u64));
     exchange.progress.is_body_received.set(true);
     Ok(())
+}
+
+/// Reads a body without a length for an application server, which is told of the length before the body.
+///
+/// # Errors
+/// As [`read_whole`]; one that is too long must say its length.
+pub(super) async fn find_length<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &mut Link<T>,
+    head: &RequestHead,
+) -> Result<(), Failure> {
+    let read = read_whole(exchange, client, head, GATEWAY_BODY_BYTES).await;
+    let is_allowed = exchange.body_max().is_none_or(|max| max > GATEWAY_BODY_BYTES);
+    read.map_err(|failure| {
+        if failure == Failure::ClientBodyTooLarge && is_allowed { Failure::ClientLengthRequired } else { failure }
+    })
 }
 
 /// Moves what is here of the body to what is held; true once it is all.

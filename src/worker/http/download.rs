@@ -209,7 +209,7 @@ impl<T: Transport> Download<'_, T> {
         let mut interim_bytes = 0;
         let mut is_timed = false;
         loop {
-            if !transfer.connection.is_reused {
+            if !transfer.connection.is_reused && !leniency.is_cgi() {
                 judge::check_first_bytes(inbox)?;
             }
             let found = scan.advance(inbox).map_err(|_| ResponseFault::BareLineFeed)?;

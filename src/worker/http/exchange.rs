@@ -23,7 +23,7 @@ use super::super::wire::tunnel::{TunnelBytes, carry};
 use super::account::Account;
 use super::attempt::{Answered, Passing, queue};
 use super::bound;
-use super::buffered::read_whole;
+use super::buffered::{find_length, read_whole};
 use super::copies;
 use super::held::{HeldStore, RequestBody};
 use super::progress::Progress;
@@ -31,7 +31,7 @@ use super::session::Session;
 use super::settle;
 use super::state::{After, Ending, Exchange};
 use super::transfer::Delivered;
-use super::way::{Passage, context, find_way};
+use super::way::{Passage, find_way};
 use crate::encode::grpc;
 use crate::encode::hop::{Asked, Hop, HopFields, client_address};
 use crate::failure::{Failure, Phase, Resource};
@@ -160,6 +160,8 @@ async fn run<T: Transport>(
     check_request(exchange, client, head)?;
     if let Some(max) = exchange.buffer_max().filter(|_| !head.framing().is_empty()) {
         Box::pin(read_whole(exchange, client, head, max)).await?;
+    } else if head.framing() == Framing::Chunked && exchange.is_for_gateway(target) {
+        Box::pin(find_length(exchange, client, head)).await?;
     }
     copies::take(exchange, head);
     let to = destination(exchange, target, head)?;
@@ -277,7 +279,7 @@ fn destination<T: Transport>(
     let tie = exchange.tie(&members.service, head);
     let by_key = || {
         members.service.hash_key.as_ref().map(|key| {
-            let context = context(exchange, &Chain::NONE);
+            let context = exchange.context(&Chain::NONE);
             key.hash(&Values { edits: Some(&exchange.edits().request), ..Values::of(head, &context) })
         })
     };

@@ -7,7 +7,6 @@ use super::super::engine::Transport;
 use super::question::{ask_question, told};
 use super::state::Exchange;
 use super::underway::Underway;
-use super::way::context;
 use crate::filter::Chain;
 use crate::filter::context::Answer;
 use crate::filter::error_pages::{AskedPage, PageSource};
@@ -60,7 +59,7 @@ async fn asked_page<T: Transport>(
     (head, status): (&RequestHead, u16),
 ) -> Option<(u16, Vec<(Vec<u8>, Vec<u8>)>, Arc<[u8]>)> {
     let _asking = Underway::begin(&exchange.worker.pages, PAGES_MAX)?;
-    let question = asked.question(head, &context(exchange, chain), status);
+    let question = asked.question(head, &exchange.context(chain), status);
     let reply = ask_question(exchange.worker, question).await.ok()?;
     // A part of a page is none.
     reply.is_whole.then(|| {

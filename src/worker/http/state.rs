@@ -22,11 +22,12 @@ use crate::config::listeners::HalfClose;
 use crate::encode::hop::Hop;
 use crate::failure::{Failure, Phase};
 use crate::filter::Chain;
-use crate::filter::context::Refusal;
+use crate::filter::context::{Context as FilterContext, Refusal};
 use crate::filter::counters::in_flight::InFlightPlace;
 use crate::filter::edits::Edits;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::{Listener, Service};
+use crate::sys::clock::unix_s;
 use crate::upstream::sticky::Tie;
 
 /// What becomes of the client's connection.
@@ -125,9 +126,32 @@ impl<T: Transport> Exchange<'_, T> {
         service.sticky().map_or(Tie::None, |(sticky, tokens)| sticky.tie(tokens, head, || self.kit().random_u128()))
     }
 
+    /// True where the target at this position is an application server.
+    pub(super) fn is_for_gateway(&self, target: usize) -> bool {
+        let service = self.route.get().and_then(|route| route.services.get(target)?.as_ref());
+        service.is_some_and(|service| service.members().service.gateway.is_some())
+    }
+
     /// Bytes of the request body that is to be read whole; `None` where it streams.
     pub(super) fn buffer_max(&self) -> Option<u64> {
         self.chains()?.into_iter().filter_map(Chain::buffer).min()
+    }
+
+    /// What filters know of the request beside its head.
+    pub(super) fn context(&self, chain: &Chain) -> FilterContext<'_> {
+        let transport = &self.kit().transport;
+        FilterContext {
+            client: self.hop.client,
+            client_port: self.client_port,
+            scheme: self.hop.asked.scheme,
+            port: self.hop.asked.port,
+            is_trusted: self.hop.is_trusted,
+            tls: self.account.tls(),
+            route: self.route.get().map_or("", |route| &route.route.name),
+            request_id: self.hop.request_id,
+            now_us: transport.now_us(),
+            unix_s: if chain.reads_time() { u64::try_from(unix_s(transport.wall())).unwrap_or_default() } else { 0 },
+        }
     }
 
     /// The chains of filters that it meets, of its listener, its route and its target; `None` where none of them does anything but

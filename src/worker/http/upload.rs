@@ -187,7 +187,12 @@ impl<T: Transport> Upload<'_, T> {
     async fn await_continue(&self, source: &mut BodySource<'_, T>) -> Result<(), Broken> {
         let expectation = &self.transfer.progress.expectation;
         let gone = || Broken::Client(Failure::ClientClosed(self.transfer.account.phase()));
-        source.deadline.timer.arm_row(Timeout::ExpectContinue);
+        // An application server never says it.
+        let is_gateway = self.transfer.to.snapshot().gateway.is_some();
+        source
+            .deadline
+            .timer
+            .arm(Timeout::ExpectContinue, Some(if is_gateway { 0 } else { Timeout::ExpectContinue.row().ms }));
         let received = poll_fn(|cx| {
             if let Poll::Ready(received) = source.receiver.poll_receive(source.inbox, cx) {
                 return Poll::Ready(Some(received));

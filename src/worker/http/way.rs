@@ -10,7 +10,7 @@ use super::question::{ask_question, told};
 use super::state::{Exchange, Filtered};
 use crate::failure::Failure;
 use crate::filter::Chain;
-use crate::filter::context::{Answer, Context, Notes, Refusal, Verdict};
+use crate::filter::context::{Answer, Notes, Refusal, Verdict};
 use crate::filter::edits::Edits;
 use crate::filter::errand::{Errand, FoundOut};
 use crate::proto::h1::request::RequestHead;
@@ -192,9 +192,9 @@ impl<T: Transport> Filtering<T> {
                 Err(failure) => return Turn::Done(Err(failure)),
             };
             let verdict = match found.take() {
-                Some(found) => chain.go_on(found, head, &context(exchange, chain), &mut self.notes),
+                Some(found) => chain.go_on(found, head, &exchange.context(chain), &mut self.notes),
                 None if chain.is_empty() => Verdict::Pass,
-                None => chain.on_request(head, &context(exchange, chain), &mut self.notes),
+                None => chain.on_request(head, &exchange.context(chain), &mut self.notes),
             };
             match verdict {
                 Verdict::Pass => {}
@@ -261,22 +261,5 @@ impl<T: Transport> Filtering<T> {
             all
         });
         let _ = exchange.filtered.set(Box::new(Filtered { edits, target, refusal, _places: places }));
-    }
-}
-
-/// What filters know of the request beside its head.
-pub(super) fn context<'e, T: Transport>(exchange: &'e Exchange<'_, T>, chain: &Chain) -> Context<'e> {
-    let transport = &exchange.kit().transport;
-    Context {
-        client: exchange.hop.client,
-        client_port: exchange.client_port,
-        scheme: exchange.hop.asked.scheme,
-        port: exchange.hop.asked.port,
-        is_trusted: exchange.hop.is_trusted,
-        tls: exchange.account.tls(),
-        route: exchange.route.get().map_or("", |route| &route.route.name),
-        request_id: exchange.hop.request_id,
-        now_us: transport.now_us(),
-        unix_s: if chain.reads_time() { u64::try_from(unix_s(transport.wall())).unwrap_or_default() } else { 0 },
     }
 }

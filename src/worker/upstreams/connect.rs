@@ -82,7 +82,7 @@ pub(crate) async fn connect<T: Transport>(
     let dial = Dial {
         name: to.members.name_of(permit.at),
         tls,
-        protocol: if needs_http1 { Protocol::Http1 } else { spec.protocol },
+        protocol: if needs_http1 && !spec.protocol.is_gateway() { Protocol::Http1 } else { spec.protocol },
         keep: Keep {
             idle_ms: spec.keep_alive.idle.ms(),
             ping_ms: spec.keep_alive.ping.limit_ms(),
@@ -105,7 +105,7 @@ async fn obtain<T: Transport>(
     loop {
         let multiplex = &endpoint.multiplex;
         let is_multiplexed = match to.protocol {
-            Protocol::Http1 => false,
+            Protocol::Http1 | Protocol::Uwsgi | Protocol::Scgi => false,
             // Until the ALPN of the endpoint is known, requests wait for its first connection: it may carry all of them.
             Protocol::Auto => to.tls.is_some() && multiplex.is_spoken.get() != Some(false),
             Protocol::H2 => true,

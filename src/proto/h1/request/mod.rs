@@ -108,12 +108,7 @@ impl RequestHead {
             let config = httparse::ParserConfig::default();
             let status = config.parse_request_with_uninit_headers(&mut request, bytes, lines)?;
             let whole = status.is_complete().then_some(()).and(request.method.zip(request.path));
-            fields.extend(request.headers.iter().map(|line| Field {
-                name: Span::of(line.name.as_bytes(), bytes),
-                value: Span::of(line.value, bytes),
-                known: Known::of(line.name.as_bytes()),
-                nominated: false,
-            }));
+            fields.extend(request.headers.iter().map(|line| Field::of(line, bytes)));
             let places = whole.map(|(method, target)| {
                 (Span::of(method.as_bytes(), bytes), Span::of(target.as_bytes(), bytes), request.version)
             });

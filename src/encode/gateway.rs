@@ -1,0 +1,326 @@
+//! Requests as application servers take them: the variables of CGI (RFC 3875), as nginx's parameter files have them, in a packet of uwsgi or
+//! of SCGI.
+
+use std::collections::HashMap;
+
+use super::hop::{Hop, UpstreamTarget};
+use super::request::fields_of;
+use crate::filter::edits::FieldEdits;
+use crate::proto::h1::authority::parts;
+use crate::proto::h1::encode::AddressText;
+use crate::proto::h1::field::Known;
+use crate::proto::h1::framing::Framing;
+use crate::proto::h1::percent::percent_decoded;
+use crate::proto::h1::request::RequestHead;
+use crate::proto::version::Version;
+
+/// What application servers speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// uwsgi, with its two modifiers: 0 and 0 for a WSGI application.
+    Uwsgi(u8, u8),
+    /// SCGI.
+    Scgi,
+}
+
+/// Why a request cannot be said in variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatewayFault {
+    /// The variables take more than the protocol lets them.
+    TooLarge,
+    /// The path holds an encoded NUL, which would end it.
+    Nul,
+}
+
+/// What of a request is not in its head.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayRequest<'a> {
+    /// The head.
+    pub head: &'a RequestHead,
+    /// What this hop knows.
+    pub hop: &'a Hop<'a>,
+    /// What the upstream is told of the target.
+    pub target: &'a UpstreamTarget<'a>,
+    /// What filters change.
+    pub edits: &'a FieldEdits,
+    /// The port of the client's connection; 0 for none.
+    pub client_port: u16,
+    /// Variables that the service writes beside those or in their place; an empty value takes one away.
+    pub params: &'a [(Box<[u8]>, Vec<u8>)],
+}
+
+/// Names with their values, in the order that they are sent in.
+type Variables = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl Gateway {
+    /// Appends what goes before the body.
+    ///
+    /// # Errors
+    /// [`GatewayFault`]; `out` may then hold a part.
+    pub fn put_head(self, out: &mut Vec<u8>, request: &GatewayRequest<'_>) -> Result<(), GatewayFault> {
+        let variables = variables(request)?;
+        match self {
+            Self::Uwsgi(first, second) => put_uwsgi(out, (first, second), &variables),
+            Self::Scgi => put_scgi(out, request, &variables),
+        }
+    }
+}
+
+/// uwsgi-docs, "The uwsgi Protocol": numbers are little-endian.
+fn put_uwsgi(
+    out: &mut Vec<u8>,
+    (first, second): (u8, u8),
+    variables: &[(Vec<u8>, Vec<u8>)],
+) -> Result<(), GatewayFault> {
+    let length: usize = variables.iter().map(|(name, value)| 4 + name.len() + value.len()).sum();
+    let length = u16::try_from(length).map_err(|_| GatewayFault::TooLarge)?;
+    out.push(first);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.push(second);
+    for text in variables.iter().flat_map(|(name, value)| [name, value]) {
+        // No part is longer than the whole.
+        out.extend_from_slice(&u16::try_from(text.len()).map_err(|_| GatewayFault::TooLarge)?.to_le_bytes());
+        out.extend_from_slice(text);
+    }
+    Ok(())
+}
+
+/// A netstring of pairs that end in NUL, the length of the body first (the SCGI specification of 2008).
+fn put_scgi(
+    out: &mut Vec<u8>,
+    request: &GatewayRequest<'_>,
+    variables: &[(Vec<u8>, Vec<u8>)],
+) -> Result<(), GatewayFault> {
+    let first = [(&b"CONTENT_LENGTH"[..], length_of(request).to_string().into_bytes()), (b"SCGI", b"1".to_vec())];
+    let mut text = Vec::with_capacity(1_024);
+    let mut put = |name: &[u8], value: &[u8]| {
+        text.extend_from_slice(name);
+        text.push(0);
+        text.extend_from_slice(value);
+        text.push(0);
+    };
+    first.iter().for_each(|(name, value)| put(name, value));
+    for (name, value) in variables.iter().filter(|(name, _)| name != b"CONTENT_LENGTH" && name != b"SCGI") {
+        if name.contains(&0) || value.contains(&0) {
+            return Err(GatewayFault::Nul);
+        }
+        put(name, value);
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(text.len()).as_bytes());
+    out.push(b':');
+    out.extend_from_slice(&text);
+    out.push(b',');
+    Ok(())
+}
+
+/// The length of the body; 0 where there is none. One of unknown length was read whole before.
+fn length_of(request: &GatewayRequest<'_>) -> u64 {
+    match request.target.framing_of(request.head) {
+        Framing::Length(length) => length,
+        Framing::None | Framing::Chunked | Framing::UntilClose => 0,
+    }
+}
+
+fn variables(request: &GatewayRequest<'_>) -> Result<Variables, GatewayFault> {
+    let GatewayRequest { head, hop, target, .. } = request;
+    let prefix = percent_decoded(head.stripped_prefix());
+    let path = percent_decoded(head.path());
+    if prefix.contains(&0) || path.contains(&0) {
+        return Err(GatewayFault::Nul);
+    }
+    let host = target.host_of(head);
+    let name = parts(host).map_or(host, |(name, _)| name);
+    let uri = [head.stripped_prefix(), head.forwarded(target.path)].concat();
+    let length = match target.framing_of(head) {
+        Framing::None => Vec::new(),
+        Framing::Length(_) | Framing::Chunked | Framing::UntilClose => length_of(request).to_string().into_bytes(),
+    };
+    let mut variables: Variables = Vec::with_capacity(32);
+    let mut put = |name: &[u8], value: &[u8]| variables.push((name.to_vec(), value.to_vec()));
+    put(b"QUERY_STRING", head.query());
+    put(b"REQUEST_METHOD", head.method());
+    put(b"CONTENT_TYPE", head.only(Known::ContentType).unwrap_or_default());
+    put(b"CONTENT_LENGTH", &length);
+    put(b"REQUEST_URI", &uri);
+    put(b"PATH_INFO", &path);
+    put(b"SCRIPT_NAME", &prefix);
+    put(b"SERVER_PROTOCOL", protocol(head.version()));
+    put(b"REQUEST_SCHEME", hop.asked.scheme.as_bytes());
+    if hop.asked.is_secure() {
+        put(b"HTTPS", b"on");
+    }
+    put(b"REMOTE_ADDR", AddressText::of(hop.client).bytes());
+    if hop.client == hop.peer && request.client_port > 0 {
+        put(b"REMOTE_PORT", request.client_port.to_string().as_bytes());
+    }
+    put(b"SERVER_PORT", hop.asked.port.to_string().as_bytes());
+    put(b"SERVER_NAME", name);
+    put(b"HTTP_HOST", host);
+    put_fields(&mut variables, request);
+    for (name, value) in request.params {
+        variables.retain(|(own, _)| own != &**name);
+        if !value.is_empty() {
+            variables.push((name.to_vec(), value.clone()));
+        }
+    }
+    Ok(variables)
+}
+
+/// The fields of the head, each as `HTTP_` and its name. A name with `_` could be taken for another one with `-`, and is left out; what is
+/// said more than once is one value.
+fn put_fields(variables: &mut Variables, request: &GatewayRequest<'_>) {
+    let mut positions: HashMap<Vec<u8>, usize> = HashMap::new();
+    for (name, value) in fields_of(request.head, request.hop, request.edits) {
+        let has_own = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"content-length");
+        // It is the address of a proxy to programs that make requests (CVE-2016-5385), whoever wrote it.
+        if has_own || name.contains(&b'_') || name.eq_ignore_ascii_case(b"proxy") {
+            continue;
+        }
+        let upper = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
+        let mapped: Vec<u8> = b"HTTP_".iter().copied().chain(upper).collect();
+        match positions.get(&mapped) {
+            Some(at) => {
+                let separator: &[u8] = if mapped == b"HTTP_COOKIE" { b"; " } else { b", " };
+                let known = &mut variables[*at].1;
+                known.extend_from_slice(separator);
+                known.extend_from_slice(&value);
+            }
+            None => {
+                positions.insert(mapped.clone(), variables.len());
+                variables.push((mapped, value));
+            }
+        }
+    }
+}
+
+const fn protocol(version: Version) -> &'static [u8] {
+    match version {
+        Version::Http10 => b"HTTP/1.0",
+        Version::Http11 => b"HTTP/1.1",
+        Version::H2 => b"HTTP/2.0",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::super::hop::{Asked, HopFields};
+    use super::*;
+    use crate::proto::h1::rules::{ForwardedPath, HeadRules, Underscores};
+
+    const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+    const HOP: Hop<'static> = Hop {
+        peer: CLIENT,
+        client: CLIENT,
+        is_trusted: false,
+        asked: Asked { scheme: "https", port: 443 },
+        scheme: "https",
+        client_certificate: None,
+        is_early: false,
+        request_id: 1,
+        writes: HopFields { forwarded: false, via: false },
+    };
+    const TARGET: UpstreamTarget<'static> =
+        UpstreamTarget { host: None, fallback: b"up", path: ForwardedPath::Resolved, length: None };
+
+    fn head_of(text: &str) -> RequestHead {
+        let mut head = RequestHead::default();
+        let rules = HeadRules { underscores: Underscores::Keep, ..HeadRules::default() };
+        head.parse(format!("{}\r\n", text.replace('\n', "\r\n")).into_bytes(), rules).unwrap();
+        head
+    }
+
+    fn written(gateway: Gateway, head: &RequestHead, params: &[(&str, &str)]) -> Result<Vec<u8>, GatewayFault> {
+        let params: Vec<(Box<[u8]>, Vec<u8>)> =
+            params.iter().map(|(name, value)| (name.as_bytes().into(), value.as_bytes().to_vec())).collect();
+        let edits = FieldEdits::default();
+        let request =
+            GatewayRequest { head, hop: &HOP, target: &TARGET, edits: &edits, client_port: 4_000, params: &params };
+        let mut out = Vec::new();
+        gateway.put_head(&mut out, &request).map(|()| out)
+    }
+
+    /// The variables of a packet, by another reading of the specification.
+    fn uwsgi_variables(packet: &[u8]) -> Vec<String> {
+        assert_eq!((packet[0], packet[3]), (0, 0));
+        let number = |at: usize| usize::from(packet[at]) | usize::from(packet[at + 1]) << 8;
+        assert_eq!(packet.len(), 4 + number(1));
+        let (mut at, mut told) = (4, Vec::new());
+        while at < packet.len() {
+            let mut part = || {
+                let length = number(at);
+                let text = String::from_utf8_lossy(&packet[at + 2..at + 2 + length]).into_owned();
+                at += 2 + length;
+                text
+            };
+            told.push(format!("{}={}", part(), part()));
+        }
+        told
+    }
+
+    #[test]
+    fn a_request_is_said_in_the_variables_of_nginx() {
+        let mut head = head_of(
+            "POST /app/a%20b/./c?d=%20&e HTTP/1.1\nHost: a.test:443\nContent-Type: text/x\nContent-Length: 5\nX-A: 1\nx-a: 2\n\
+             Cookie: b=1\nCookie: c=2\nProxy: evil\nX_A: forged\nAccept: */*\n",
+        );
+        head.strip_prefix(b"/app").unwrap();
+        let params = [("SERVER_NAME", "set"), ("HTTP_ACCEPT", ""), ("UWSGI_X", "y")];
+        let told = uwsgi_variables(&written(Gateway::Uwsgi(0, 0), &head, &params).unwrap());
+        for expected in [
+            "QUERY_STRING=d=%20&e",
+            "REQUEST_METHOD=POST",
+            "CONTENT_TYPE=text/x",
+            "CONTENT_LENGTH=5",
+            "REQUEST_URI=/app/a%20b/c?d=%20&e",
+            "PATH_INFO=/a b/c",
+            "SCRIPT_NAME=/app",
+            "SERVER_PROTOCOL=HTTP/1.1",
+            "REQUEST_SCHEME=https",
+            "HTTPS=on",
+            "REMOTE_ADDR=192.0.2.7",
+            "REMOTE_PORT=4000",
+            "SERVER_PORT=443",
+            "SERVER_NAME=set",
+            "HTTP_HOST=a.test:443",
+            "HTTP_X_A=1, 2",
+            "HTTP_COOKIE=b=1; c=2",
+            "HTTP_X_FORWARDED_FOR=192.0.2.7",
+            "UWSGI_X=y",
+        ] {
+            assert_eq!(told.iter().filter(|own| *own == expected).count(), 1, "{expected}: {told:?}");
+        }
+        let names: Vec<_> = told.iter().map(|own| own.split('=').next().unwrap()).collect();
+        assert!(!names.contains(&"HTTP_PROXY") && !names.contains(&"HTTP_ACCEPT") && !told.join("").contains("forged"));
+        assert!(!names.iter().any(|name| name.starts_with("HTTP_CONTENT")));
+        let mut once = names.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), names.len(), "each is said once");
+    }
+
+    #[test]
+    fn what_no_variable_can_say_is_refused() {
+        let uwsgi = Gateway::Uwsgi(0, 0);
+        let nul = head_of("GET /a%00b HTTP/1.1\nHost: a\n");
+        assert_eq!(written(uwsgi, &nul, &[]), Err(GatewayFault::Nul));
+        assert_eq!(written(Gateway::Scgi, &nul, &[]), Err(GatewayFault::Nul));
+        let large =
+            head_of(&format!("GET / HTTP/1.1\nHost: a\n{}", format!("X-A: {}\n", "x".repeat(16_000)).repeat(4)));
+        assert_eq!(written(uwsgi, &large, &[]), Err(GatewayFault::TooLarge));
+        assert!(written(Gateway::Scgi, &large, &[]).unwrap().len() > 64_000);
+    }
+
+    #[test]
+    fn a_packet_of_scgi_is_a_netstring_that_begins_with_the_length_of_the_body() {
+        let head = head_of("POST /a HTTP/1.1\nHost: a\nContent-Length: 27\n");
+        let packet = String::from_utf8(written(Gateway::Scgi, &head, &[]).unwrap()).unwrap();
+        let (length, rest) = packet.split_once(':').unwrap();
+        assert_eq!(length.parse(), Ok(rest.len() - 1));
+        assert!(rest.starts_with("CONTENT_LENGTH\027\0SCGI\01\0") && rest.ends_with("\0,"), "{rest:?}");
+        assert_eq!(rest.matches("CONTENT_LENGTH").count(), 1);
+        let none = head_of("GET / HTTP/1.1\nHost: a\n");
+        assert!(written(Gateway::Scgi, &none, &[]).unwrap().windows(17).any(|part| part == b"CONTENT_LENGTH\00\0"));
+    }
+}

@@ -1,0 +1,224 @@
+//! Application servers by their own protocols: a connection for each request, so that none is lost to one that had just closed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::proxy::free_address;
+use crate::support::{Client, ENGINES, Proxy, eventually, noise, output, tool};
+
+/// uWSGI without its HTTP router, with an application that tells what it is told.
+struct Application {
+    uwsgi: SocketAddr,
+    scgi: SocketAddr,
+    socket: PathBuf,
+    folder: PathBuf,
+    child: Child,
+}
+
+impl Application {
+    fn start(processes: &str) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let folder = std::env::temp_dir().join(format!("ringress-gateway-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (uwsgi, scgi, socket) = (free_address(), free_address(), folder.join("app.sock"));
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = tool("uwsgi", "uwsgi uwsgi-plugin-python3");
+        command.args(["--plugins", "python3", "--socket", &uwsgi.to_string(), "--scgi-socket", &scgi.to_string()]);
+        command.arg("--socket").arg(&socket).arg("--wsgi-file").arg(root.join("tests/python/application.py"));
+        command.args(["--master", "--need-app", "--die-on-term", "--disable-logging", "--buffer-size", "65535"]);
+        command.args(["--processes", processes, "--listen", "1024"]).env("EXECUTED", folder.join("executed"));
+        command.env("PYTHONDONTWRITEBYTECODE", "1");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
+        let application = Self { uwsgi, scgi, socket, folder, child };
+        eventually("uWSGI listens", || {
+            application.folder.join("executed").exists() && std::net::TcpStream::connect(uwsgi).is_ok()
+        });
+        application
+    }
+
+    fn executed(&self) -> u64 {
+        std::fs::metadata(self.folder.join("executed")).unwrap().len()
+    }
+
+    /// Services `uwsgi`, `unix` and `scgi`, each with a route for its name as a host.
+    fn services(&self, keys: &str) -> String {
+        let ways = [
+            ("uwsgi", "uwsgi", self.uwsgi.to_string()),
+            ("unix", "uwsgi", format!("unix:{}", self.socket.display())),
+            ("scgi", "scgi", self.scgi.to_string()),
+        ];
+        let one = |(name, protocol, endpoint): &(&str, &str, String)| {
+            format!(
+                "[[routes]]\nname = \"{name}\"\nhosts = [\"{name}\"]\nservice = \"{name}\"\n\
+                 [services.{name}]\nprotocol = \"{protocol}\"\nendpoints = [\"{endpoint}\"]\n{keys}\n"
+            )
+        };
+        ways.iter().map(one).collect()
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+const WAYS: [&str; 3] = ["uwsgi", "unix", "scgi"];
+
+#[test]
+fn an_application_is_told_of_a_request_in_variables() {
+    let application = Application::start("2");
+    let keys = "params = { APP_MODE = \"of {host}\", HTTP_ACCEPT = \"\" }";
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &application.services(keys));
+        for way in WAYS {
+            for version in ["--http1.1", "--http2-prior-knowledge"] {
+                let mut curl = tool("curl", "curl");
+                curl.args(["-sS", version, "--path-as-is", "-H", &format!("Host: {way}"), "-H", "X-Own-Field: 1"]);
+                curl.args(["-H", "Proxy: http://evil", "-H", "X_Own_Field: forged", "-H", "Cookie: a=1"]);
+                curl.args(["-d", "a=b", &format!("http://{}/environ?q=%20r", proxy.address)]);
+                let told: serde_json::Value = serde_json::from_str(&output(&mut curl)).unwrap();
+                for (name, value) in [
+                    ("REQUEST_METHOD", "POST"),
+                    ("PATH_INFO", "/environ"),
+                    ("QUERY_STRING", "q=%20r"),
+                    ("REQUEST_URI", "/environ?q=%20r"),
+                    ("CONTENT_LENGTH", "3"),
+                    ("CONTENT_TYPE", "application/x-www-form-urlencoded"),
+                    ("REMOTE_ADDR", "127.0.0.1"),
+                    ("SERVER_NAME", way),
+                    ("HTTP_HOST", way),
+                    ("HTTP_X_OWN_FIELD", "1"),
+                    ("HTTP_COOKIE", "a=1"),
+                    ("REQUEST_SCHEME", "http"),
+                    ("APP_MODE", &format!("of {way}")),
+                ] {
+                    assert_eq!(told[name], value, "{engine}, {way}, {version}: {name} of {told}");
+                }
+                for name in ["HTTP_PROXY", "HTTP_ACCEPT", "HTTPS"] {
+                    assert_eq!(told[name], serde_json::Value::Null, "{engine}, {way}: {name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bodies_go_both_ways_whole() {
+    let application = Application::start("2");
+    let folder = &application.folder;
+    let (long, short) = (folder.join("long"), folder.join("short"));
+    std::fs::write(&long, noise(1, 10 * 1024 * 1024)).unwrap();
+    std::fs::write(&short, noise(2, 700_000)).unwrap();
+    let sum = |path: &PathBuf| output(tool("sha256sum", "coreutils").arg(path)).split(' ').next().unwrap().to_owned();
+    for engine in ENGINES {
+        let proxy = Proxy::start(engine, &application.services(""));
+        for way in WAYS {
+            for version in ["--http1.1", "--http2-prior-knowledge"] {
+                let curl = |arguments: &[&str], target: &str| {
+                    let mut curl = tool("curl", "curl");
+                    curl.args(["-sS", version, "--max-time", "60", "-w", "|%{http_code}"]).args(arguments);
+                    output(curl.args(["-H", &format!("Host: {way}"), &format!("http://{}{target}", proxy.address)]))
+                };
+                let file = |path: &PathBuf| format!("@{}", path.display());
+                let chunked = "Transfer-Encoding: chunked";
+                let told = curl(&["--data-binary", &file(&long)], "/sum");
+                assert_eq!(told, format!("{} {}|200", 10 * 1024 * 1024, sum(&long)), "{engine}, {way}, {version}");
+                let told = curl(&["-H", chunked, "--data-binary", &file(&short)], "/sum");
+                assert_eq!(told, format!("700000 {}|200", sum(&short)), "{engine}, {way}, {version}: no length");
+                let told = curl(&["-o", "/dev/null", "-w", "|%{http_code} %{size_download}"], "/large");
+                assert_eq!(told, format!("|200 {}", 320 * 65_536), "{engine}, {way}, {version}");
+                assert_eq!(curl(&["-I", "-o", "/dev/null"], "/large"), "|200", "{engine}, {way}: a HEAD");
+                assert_eq!(curl(&[], "/nothing"), "|204", "{engine}, {way}");
+                assert_eq!(curl(&["-H", "Expect: 100-continue", "-d", "abc"], "/"), "ok|200", "{engine}, {way}");
+                assert_eq!(curl(&["-d", "abc"], "/ignores"), "no|403", "{engine}, {way}: an answer that came early");
+            }
+            let told =
+                output(tool("curl", "curl").args(["-sS", "--http1.1", "-H", "Transfer-Encoding: chunked"]).args([
+                    "-o",
+                    "/dev/null",
+                    "-w",
+                    "%{http_code}",
+                    "-H",
+                    &format!("Host: {way}"),
+                    "--data-binary",
+                    &format!("@{}", long.display()),
+                    &format!("http://{}/sum", proxy.address),
+                ]));
+            assert_eq!(told, "411", "{engine}, {way}: too long to be held");
+        }
+    }
+}
+
+#[test]
+fn what_goes_wrong_has_its_status_and_cause() {
+    let application = Application::start("4");
+    for engine in ENGINES {
+        let keys = "timeouts = { header = \"500ms\" }\nretry = { attempts = 0 }";
+        let nobody = "[[routes]]\nname = \"nobody\"\nhosts = [\"nobody\"]\nservice = \"nobody\"\n\
+             [services.nobody]\nprotocol = \"uwsgi\"\nendpoints = [\"unix:/no/such.sock\"]\n";
+        let proxy = Proxy::start(engine, &(application.services(keys) + nobody));
+        let ask = |host: &str, target: &str, more: &str| {
+            let mut client = Client::connect(proxy.address);
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"));
+            let response = client.response("GET");
+            (response.status, response.field("proxy-status").unwrap_or_default().to_owned())
+        };
+        let large = format!("X-A: {}\r\nX-B: {}\r\n", "x".repeat(31_000), "x".repeat(31_000));
+        for way in WAYS {
+            for (target, more, status, cause) in [
+                ("/slow", "", 504, "upstream_header_timeout"),
+                ("/a%00b", "", 400, "client_bad_request"),
+                ("/", &large, if way == "scgi" { 200 } else { 431 }, ""),
+                ("/raises", "", 500, ""),
+            ] {
+                let (own, told) = ask(way, target, more);
+                // uWSGI has room for 64 KiB of SCGI as well, and no more.
+                let is_full = way == "scgi" && target == "/" && own == 502;
+                assert!(own == status && told.contains(cause) || is_full, "{engine}, {way}{target}: {own} {told}");
+            }
+            let mut client = Client::connect(proxy.address);
+            client.send(format!("GET /dies HTTP/1.1\r\nHost: {way}\r\n\r\n"));
+            while client.fill() {}
+            eventually("the cut answer is told", || {
+                let is_cut = |line: &serde_json::Value| line["host"] == *way && line["cause"] == "upstream_truncated";
+                proxy.access_log().iter().any(is_cut)
+            });
+        }
+        let (status, told) = ask("nobody", "/", "");
+        assert!(status == 502 && told.contains("connect_refused"), "{engine}: {told}");
+    }
+}
+
+#[test]
+fn the_story_loses_no_post_and_executes_each_once() {
+    for engine in ENGINES {
+        let application = Application::start("4");
+        let proxy = Proxy::start(engine, &application.services("limits = { in_flight = 4, queue = 1000 }"));
+        let body = application.folder.join("login.json");
+        std::fs::write(&body, "{\"user\": \"a\", \"password\": \"b\"}").unwrap();
+        let url = format!("http://{}/1", proxy.address);
+        let mut sent = 0;
+        for way in WAYS {
+            for (at_once, requests) in [("20", 200), ("200", 3_000)] {
+                for keep in [&[][..], &["-k"]] {
+                    let mut ab = tool("ab", "apache2-utils");
+                    ab.args(["-q", "-s", "60", "-c", at_once, "-n", &requests.to_string(), "-p"]).arg(&body);
+                    ab.args(["-T", "application/json", "-H", &format!("Host: {way}")]).args(keep).arg(&url);
+                    let text = output(&mut ab);
+                    assert!(text.contains("Failed requests:        0"), "{engine}, {way}: {text}");
+                    assert!(!text.contains("Non-2xx"), "{engine}, {way}: {text}");
+                    sent += requests;
+                    assert_eq!(application.executed(), sent, "{engine}, {way}: each once");
+                }
+            }
+        }
+        let waited = proxy.access_log().iter().filter(|line| line["queue_us"].as_u64() > Some(0)).count();
+        assert!(waited > 0, "{engine}: where 200 meet 4 the wait is told");
+    }
+}
