@@ -214,8 +214,10 @@ pub const COMPRESS_WINDOW_BITS: u32 = 18;
 pub const COMPRESSIONS_MAX: usize = 128;
 /// What is kept of the body of an answer to `forward_auth`, which may go to the client, in bytes.
 pub const AUTH_BODY_BYTES_MAX: usize = 64 * 1024;
-/// Seconds before its end in which a session of `oidc` is renewed.
+/// Seconds before its end in which a session of `oidc` is renewed, where they are less than a quarter of its time.
 pub const REFRESH_AHEAD_S: u64 = 60;
+/// How long a worker remembers what came of a refresh token, in milliseconds.
+pub const RENEWAL_KNOWN_MS: u64 = 30_000;
 /// Longest password that is looked at, in bytes.
 pub const PASSWORD_BYTES_MAX: usize = 256;
 /// Passwords that wait to be verified, in the whole process: of a bcrypt of cost 12, eight seconds' worth.

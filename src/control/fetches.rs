@@ -111,7 +111,7 @@ impl Fetch {
             let wait_ms = match self.fetch().await {
                 Ok(fetched) => {
                     if failed > 0 {
-                        tracing::info!(what, "it is fetched again");
+                        tracing::info!("{what} are fetched again");
                     }
                     failed = 0;
                     if known.as_ref() != Some(&fetched) {
@@ -124,9 +124,8 @@ impl Fetch {
                 Err(reason) => {
                     if failed == 0 {
                         tracing::warn!(
-                            what,
                             reason,
-                            "it could not be fetched; what is known from before holds, and without that nobody gets in"
+                            "{what} could not be fetched; what is known from before holds, and without that nobody new gets in"
                         );
                     }
                     failed = failed.saturating_add(1);

@@ -179,8 +179,9 @@ impl Plane {
                     }
                 }
                 (source, fetched) = self.fetches.news() => {
-                    self.kept.shared.put_fetched(source, fetched);
-                    self.take("what filters ask for was fetched", Ok(self.source.clone())).await;
+                    if self.kept.shared.put_fetched(source, fetched) {
+                        self.take("what filters ask for was fetched", Ok(self.source.clone())).await;
+                    }
                 }
                 // At once, then each day.
                 _ = day.tick() => notice::tell(&self.snapshot),

@@ -28,7 +28,7 @@ pub enum Gateway {
 pub enum GatewayFault {
     /// The variables take more than the protocol lets them.
     TooLarge,
-    /// The path holds an encoded NUL, which would end it.
+    /// A variable holds NUL, which ends it for SCGI and for most programs.
     Nul,
 }
 
@@ -61,7 +61,10 @@ impl Gateway {
         let variables = variables(request)?;
         match self {
             Self::Uwsgi(first, second) => put_uwsgi(out, (first, second), &variables),
-            Self::Scgi => put_scgi(out, request, &variables),
+            Self::Scgi => {
+                put_scgi(out, request, &variables);
+                Ok(())
+            }
         }
     }
 }
@@ -86,11 +89,7 @@ fn put_uwsgi(
 }
 
 /// A netstring of pairs that end in NUL, the length of the body first (the SCGI specification of 2008).
-fn put_scgi(
-    out: &mut Vec<u8>,
-    request: &GatewayRequest<'_>,
-    variables: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(), GatewayFault> {
+fn put_scgi(out: &mut Vec<u8>, request: &GatewayRequest<'_>, variables: &[(Vec<u8>, Vec<u8>)]) {
     let first = [(&b"CONTENT_LENGTH"[..], length_of(request).to_string().into_bytes()), (b"SCGI", b"1".to_vec())];
     let mut text = Vec::with_capacity(1_024);
     let mut put = |name: &[u8], value: &[u8]| {
@@ -101,16 +100,12 @@ fn put_scgi(
     };
     first.iter().for_each(|(name, value)| put(name, value));
     for (name, value) in variables.iter().filter(|(name, _)| name != b"CONTENT_LENGTH" && name != b"SCGI") {
-        if name.contains(&0) || value.contains(&0) {
-            return Err(GatewayFault::Nul);
-        }
         put(name, value);
     }
     out.extend_from_slice(itoa::Buffer::new().format(text.len()).as_bytes());
     out.push(b':');
     out.extend_from_slice(&text);
     out.push(b',');
-    Ok(())
 }
 
 /// The length of the body; 0 where there is none. One of unknown length was read whole before.
@@ -125,9 +120,6 @@ fn variables(request: &GatewayRequest<'_>) -> Result<Variables, GatewayFault> {
     let GatewayRequest { head, hop, target, .. } = request;
     let prefix = percent_decoded(head.stripped_prefix());
     let path = percent_decoded(head.path());
-    if prefix.contains(&0) || path.contains(&0) {
-        return Err(GatewayFault::Nul);
-    }
     let host = target.host_of(head);
     let name = parts(host).map_or(host, |(name, _)| name);
     let uri = [head.stripped_prefix(), head.forwarded(target.path)].concat();
@@ -162,6 +154,9 @@ fn variables(request: &GatewayRequest<'_>) -> Result<Variables, GatewayFault> {
         if !value.is_empty() {
             variables.push((name.to_vec(), value.clone()));
         }
+    }
+    if variables.iter().any(|(name, value)| name.contains(&0) || value.contains(&0)) {
+        return Err(GatewayFault::Nul);
     }
     Ok(variables)
 }
@@ -303,13 +298,13 @@ mod tests {
     #[test]
     fn what_no_variable_can_say_is_refused() {
         let uwsgi = Gateway::Uwsgi(0, 0);
-        let nul = head_of("GET /a%00b HTTP/1.1\nHost: a\n");
-        assert_eq!(written(uwsgi, &nul, &[]), Err(GatewayFault::Nul));
-        assert_eq!(written(Gateway::Scgi, &nul, &[]), Err(GatewayFault::Nul));
-        let large =
-            head_of(&format!("GET / HTTP/1.1\nHost: a\n{}", format!("X-A: {}\n", "x".repeat(16_000)).repeat(4)));
-        assert_eq!(written(uwsgi, &large, &[]), Err(GatewayFault::TooLarge));
-        assert!(written(Gateway::Scgi, &large, &[]).unwrap().len() > 64_000);
+        let plain = head_of("GET / HTTP/1.1\nHost: a\n");
+        for gateway in [uwsgi, Gateway::Scgi] {
+            assert_eq!(written(gateway, &plain, &[("A", "b\0c")]), Err(GatewayFault::Nul));
+        }
+        let long = "x".repeat(65_500);
+        assert!(written(uwsgi, &plain, &[("A", &long)]).is_err_and(|fault| fault == GatewayFault::TooLarge));
+        assert!(written(Gateway::Scgi, &plain, &[("A", &long)]).unwrap().len() > 65_000);
     }
 
     #[test]
@@ -318,9 +313,9 @@ mod tests {
         let packet = String::from_utf8(written(Gateway::Scgi, &head, &[]).unwrap()).unwrap();
         let (length, rest) = packet.split_once(':').unwrap();
         assert_eq!(length.parse(), Ok(rest.len() - 1));
-        assert!(rest.starts_with("CONTENT_LENGTH\027\0SCGI\01\0") && rest.ends_with("\0,"), "{rest:?}");
+        assert!(rest.starts_with("CONTENT_LENGTH\x0027\0SCGI\x001\0") && rest.ends_with("\0,"), "{rest:?}");
         assert_eq!(rest.matches("CONTENT_LENGTH").count(), 1);
         let none = head_of("GET / HTTP/1.1\nHost: a\n");
-        assert!(written(Gateway::Scgi, &none, &[]).unwrap().windows(17).any(|part| part == b"CONTENT_LENGTH\00\0"));
+        assert!(written(Gateway::Scgi, &none, &[]).unwrap().windows(17).any(|part| part == b"CONTENT_LENGTH\x000\0"));
     }
 }

@@ -51,12 +51,6 @@ impl ClaimRules {
         }
         are_values
     }
-
-    /// Those of the claims that these rules ask about.
-    pub(super) fn of_interest(&self, claims: &Claims) -> Claims {
-        let is_asked = |name: &String| self.require.contains_key(name) || self.told.contains_key(name);
-        claims.iter().filter(|(name, _)| is_asked(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
-    }
 }
 
 /// True where a claim is this, or a list that has it.

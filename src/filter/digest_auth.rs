@@ -1,7 +1,7 @@
 //! `digest_auth`: users whose passwords do not go over the line (RFC 7616).
 //!
-//! A challenge is good for a while, and needs no memory: what is in it is the time, and a keyed hash of the time. The key comes from what
-//! the filter knows of its users, so that all hosts with the same users take each other's challenges.
+//! A challenge is good for a while, and needs no memory: what is in it is the time, and a hash of the time under a key that this process
+//! made for itself, or that hosts have in common.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::proto::h1::auth_params::auth_params;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
+use crate::units::hidden::Hidden;
 use crate::units::{Duration, Material};
 
 /// Asks for a user and the proof of a password (Digest). The password does not go over the line, but whoever overhears a request can repeat
@@ -41,6 +42,10 @@ pub struct DigestAuth {
     /// How long a challenge holds. Browsers answer the next one without asking their user.
     #[serde(default = "lifetime")]
     pub lifetime: Duration,
+    /// A file with 32 bytes or more, chosen at random, by which hosts take each other's challenges. Left out, a client that comes to another
+    /// host, or after a restart, answers one challenge more, without asking its user.
+    #[serde(default)]
+    pub secret: Option<Material>,
     /// The field in which the upstream gets the user's name; a client's own is taken away.
     #[serde(default)]
     pub user_header: Option<String>,
@@ -100,7 +105,7 @@ fn hex(bytes: &[u8]) -> String {
 pub struct CompiledDigestAuth {
     kind: DigestKind,
     /// Hashes by user.
-    users: HashMap<Box<[u8]>, String>,
+    users: HashMap<Box<[u8]>, Hidden<String>>,
     realm: String,
     key: hmac::Key,
     lifetime_s: u64,
@@ -110,16 +115,17 @@ pub struct CompiledDigestAuth {
 impl DigestAuth {
     /// The bytes that it names.
     pub(super) fn materials(&self) -> Vec<&Material> {
-        self.file.iter().collect()
+        self.file.iter().chain(&self.secret).collect()
     }
 
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledDigestAuth> {
         place.reads_time = true;
         let mut kinds = Vec::new();
-        let mut users: HashMap<Box<[u8]>, String> = HashMap::new();
+        let mut users: HashMap<Box<[u8]>, Hidden<String>> = HashMap::new();
         for line in user_lines(&self.users, self.file.as_ref(), place) {
-            let parts: Vec<&str> = line.split(':').collect();
-            let [name, realm, hash] = parts[..] else {
+            // A realm may have colons.
+            let parts = line.split_once(':').and_then(|(name, rest)| Some((name, rest.rsplit_once(':')?)));
+            let Some((name, (realm, hash))) = parts else {
                 place.fault("a user is not of three parts", "write name:realm:hash, as htdigest does");
                 continue;
             };
@@ -132,7 +138,7 @@ impl DigestAuth {
                 continue;
             }
             kinds.push(kind);
-            if users.insert(name.as_bytes().into(), hash.to_ascii_lowercase()).is_some() {
+            if users.insert(name.as_bytes().into(), Hidden(hash.to_ascii_lowercase())).is_some() {
                 place.fault(format!("`{name}` stands there twice"), "leave one of them out");
             }
         }
@@ -151,12 +157,20 @@ impl DigestAuth {
         }
         let told = UserTold::compile(self.user_header.as_ref(), self.keep_authorization, place);
         let kind = kinds.first().copied()?;
-        let mut secret: Vec<&str> = users.values().map(String::as_str).collect();
-        secret.sort_unstable();
-        let secret = digest(&SHA256, format!("{}\n{}", self.realm, secret.join("\n")).as_bytes());
+        let secret = match self.secret.as_ref().map(|file| (file, place.material(file))) {
+            None => place.shared.process_secret().to_vec(),
+            Some((file, bytes)) => {
+                let bytes = bytes.unwrap_or_default().trim_ascii().to_vec();
+                if bytes.len() < 32 && !place.has_faults() {
+                    place
+                        .fault(format!("the secret in `{file}` is short"), "write 32 bytes at least, chosen at random");
+                }
+                bytes
+            }
+        };
         (!place.has_faults()).then(|| CompiledDigestAuth {
             kind,
-            key: hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref()),
+            key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             users,
             realm: self.realm.clone(),
             lifetime_s: self.lifetime.ms() / 1_000,
@@ -208,7 +222,7 @@ impl CompiledDigestAuth {
         }
         let known = self.users.get(user);
         // A user that there is none of takes as long as one with a wrong password.
-        let secret = known.map_or("", String::as_str);
+        let secret = known.map_or("", |hash| &hash.0);
         let request = self.kind.hash(&[head.method(), uri]);
         let expected = self.kind.hash(&[secret.as_bytes(), nonce, nc, cnonce, b"auth", request.as_bytes()]);
         let is_right = are_equal(expected.as_bytes(), &response.to_ascii_lowercase());
@@ -246,6 +260,7 @@ impl CompiledDigestAuth {
 #[cfg(test)]
 mod tests {
     use super::super::compile::tests::{compiled, head_of};
+    use super::super::shared::SharedParts;
     use super::*;
 
     const MD5_USER: &str = "Mufasa:http-auth@example.org:3d78807defe7de2157e2b0b6573a855f";
@@ -253,16 +268,21 @@ mod tests {
         "Mufasa:http-auth@example.org:7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232";
 
     fn filter(user: &str) -> CompiledDigestAuth {
+        filter_of(user, &mut SharedParts::default())
+    }
+
+    /// Of the process that has these parts.
+    fn filter_of(user: &str, shared: &mut SharedParts) -> CompiledDigestAuth {
         let spec = DigestAuth {
             users: vec![user.to_owned()],
             file: None,
             realm: "http-auth@example.org".to_owned(),
             lifetime: lifetime(),
+            secret: None,
             user_header: None,
             keep_authorization: false,
         };
-        let mut shared = super::super::shared::SharedParts::default();
-        let mut place = FilterPlace::new(&mut shared);
+        let mut place = FilterPlace::new(shared);
         let filter = spec.compile(&mut place);
         filter.unwrap_or_else(|| panic!("{:?}", place.into_faults()))
     }
@@ -307,15 +327,19 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_holds_for_a_while_and_only_with_the_same_users() {
-        let (one, other) = (filter(MD5_USER), filter(SHA_USER));
+    fn a_challenge_holds_for_a_while_and_in_one_process() {
+        let mut shared = SharedParts::default();
+        let (one, other) = (filter_of(MD5_USER, &mut shared), filter(MD5_USER));
         let nonce = one.nonce(1_000_000);
         for (unix_s, holds) in [(1_000_000, true), (1_000_300, true), (1_000_301, false), (999_600, false), (0, false)]
         {
             assert_eq!(one.is_current(nonce.as_bytes(), unix_s), holds, "{unix_s}");
         }
-        assert!(!other.is_current(nonce.as_bytes(), 1_000_000));
-        assert!(filter(MD5_USER).is_current(nonce.as_bytes(), 1_000_000), "after a restart, and on another host");
+        assert!(
+            !other.is_current(nonce.as_bytes(), 1_000_000),
+            "another process has another key, whoever its users are"
+        );
+        assert!(filter_of(MD5_USER, &mut shared).is_current(nonce.as_bytes(), 1_000_000), "after a reload");
         for nonce in ["", ".", "f4240", "f4240.", "f4240.00", "zz.00", "\u{e9}.1"] {
             assert!(!one.is_current(nonce.as_bytes(), 1_000_000), "{nonce}");
         }

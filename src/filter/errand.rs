@@ -8,7 +8,6 @@ use crate::proto::h1::field::{Known, KnownSet};
 use crate::proto::h1::response::ResponseHead;
 
 /// What must be found out.
-#[derive(Debug)]
 pub enum Errand {
     /// What a service answers.
     Ask(Box<Question>),
@@ -21,8 +20,17 @@ pub enum Errand {
     },
 }
 
+/// It says what it is, and neither passwords nor what is shown to a service.
+impl std::fmt::Debug for Errand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ask(question) => write!(f, "Ask({})", String::from_utf8_lossy(&question.target)),
+            Self::Password { .. } => f.write_str("Password"),
+        }
+    }
+}
+
 /// A question to a service.
-#[derive(Debug)]
 pub struct Question {
     /// The service.
     pub service: Label,
@@ -43,12 +51,13 @@ pub struct Question {
 }
 
 /// How the answer to a question is remembered.
-#[derive(Debug)]
 pub struct AnswerMemory {
     /// By what, beside service, method and target.
     pub key: Vec<u8>,
     /// For how long.
     pub times: AnswerTimes,
+    /// What the service says of caches, and what it sets for one client alone, keeps an answer from being remembered.
+    pub heeds_service: bool,
 }
 
 /// How long answers are remembered, by their status.

@@ -71,8 +71,8 @@ impl FetchSource {
 impl std::fmt::Display for FetchSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Keys(source) => write!(f, "the keys of `jwt` at {}{}", source.service, source.path),
-            Self::Provider(source) => write!(f, "the provider {} of `oidc`", source.issuer),
+            Self::Keys(source) => write!(f, "the keys for `jwt` at {}{}", source.service, source.path),
+            Self::Provider(source) => write!(f, "the configuration and keys of {} for `oidc`", source.issuer),
         }
     }
 }

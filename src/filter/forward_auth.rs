@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +64,8 @@ pub struct ForwardAuth {
 #[serde(deny_unknown_fields)]
 pub struct AuthCache {
     /// By what requests are told apart, with variables: all that the service decides by must be in it, as `{header:Authorization}` or
-    /// `{cookie:session}`. The service's path is in it in any case. Where it is empty for a request, nothing is remembered.
+    /// `{cookie:session}`, and `{path}` where it decides by that. This filter, the host, the method and the service's path are in it in any
+    /// case. Where a request says nothing of its client in it, nothing is remembered.
     pub key: String,
     /// Which, and how long.
     #[serde(default = "kept")]
@@ -87,13 +89,14 @@ fn kept() -> Vec<KeptAnswers> {
 impl AuthCache {
     fn compile(&self, place: &mut FilterPlace) -> Option<(Template, AnswerTimes)> {
         let key = place.template(&self.key, 0);
-        if key.as_ref().is_some_and(|key| key.literal().is_some()) {
-            let remedy = "write what tells clients apart, as {header:Authorization}";
-            place.fault("the key of `cache` has no variable: one client would be taken for another", remedy);
+        if key.as_ref().is_some_and(|key| !key.tells_clients_apart()) {
+            let remedy = "write what tells clients apart, as {header:Authorization} or {cookie:session}";
+            place.fault("the key of `cache` would take one client for another", remedy);
         }
         let times = self.keep.iter().flat_map(|kept| kept.status.iter().map(|status| (*status, kept.time.ms())));
-        if times.clone().any(|(status, ms)| !(200..=499).contains(&status) || ms == 0) {
-            place.fault("`keep` has a status or a time that it may not", "write 200 to 499, and a time above 0");
+        for (status, ms) in times.clone().filter(|(status, ms)| !(200..=499).contains(status) || *ms == 0) {
+            let what = format!("`cache.keep` has status {status} for {ms} ms");
+            place.fault(what, "write statuses from 200 to 499, and times above 0");
         }
         key.map(|key| (key, AnswerTimes(times.collect())))
     }
@@ -127,6 +130,8 @@ pub struct CompiledForwardAuth {
     response_headers: Vec<Box<[u8]>>,
     client_headers: Vec<Box<[u8]>>,
     cache: Option<(Template, AnswerTimes)>,
+    /// What no other filter has, unless it is written alike.
+    print: Vec<u8>,
     sign_in: Option<Template>,
     sign_in_parameter: String,
 }
@@ -163,6 +168,7 @@ impl ForwardAuth {
             response_headers: list(&self.response_headers),
             client_headers: list(&self.client_headers),
             cache,
+            print: digest(&SHA256, format!("{self:?}").as_bytes()).as_ref().to_vec(),
             sign_in,
             sign_in_parameter: self.sign_in_parameter.clone(),
         })
@@ -226,8 +232,11 @@ impl CompiledForwardAuth {
             fields.push((name.to_vec(), template.text(&values, Within::Value)));
         }
         let memory = self.cache.as_ref().and_then(|(key, times)| {
-            let key = key.text(&values, Within::Value);
-            (!key.is_empty()).then(|| AnswerMemory { key, times: times.clone() })
+            key.tells_client(&values).then(|| {
+                let key = key.text(&values, Within::Value);
+                let asked = [&self.print, head.method(), head.asked_host(context.is_trusted), &key];
+                AnswerMemory { key: asked.join(&b'\n'), times: times.clone(), heeds_service: true }
+            })
         });
         Verdict::Ask(Errand::Ask(Box::new(Question {
             service: self.service,

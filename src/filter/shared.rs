@@ -8,6 +8,7 @@ use super::counters::rate::{RateTerms, RateZone};
 use super::fetch_source::FetchSource;
 use crate::label::Label;
 use crate::units::Material;
+use crate::units::hidden::Hidden;
 
 /// What filters share.
 #[derive(Debug, Default)]
@@ -20,7 +21,24 @@ pub struct SharedParts {
     services: HashMap<Arc<str>, Label>,
     /// Those of them that do not speak HTTP.
     gateways: HashSet<Label>,
+    secret: ProcessSecret,
     materials: BTreeMap<Material, Result<Arc<[u8]>, String>>,
+}
+
+/// Random bytes that this process alone has, for as long as it lives.
+#[derive(Debug)]
+struct ProcessSecret(Hidden<[u8; 32]>);
+
+impl Default for ProcessSecret {
+    fn default() -> Self {
+        let mut bytes = [0; 32];
+        for part in bytes.as_chunks_mut::<8>().0 {
+            *part = fastrand::u64(..).to_be_bytes();
+        }
+        // Better than that where the system gives it, which it does.
+        let _ = aws_lc_rs::rand::fill(&mut bytes);
+        Self(Hidden(bytes))
+    }
 }
 
 /// Counters by name.
@@ -95,6 +113,11 @@ impl SharedParts {
         self.services.get(name).copied()
     }
 
+    /// Random bytes that this process alone has.
+    pub(super) const fn process_secret(&self) -> &[u8; 32] {
+        &self.secret.0.0
+    }
+
     /// Bytes that a filter names.
     ///
     /// # Errors
@@ -127,9 +150,10 @@ impl SharedParts {
         self.fetched.get(source).cloned()
     }
 
-    /// Something was fetched: what is compiled from now on has it.
-    pub fn put_fetched(&mut self, source: FetchSource, bytes: Arc<[u8]>) {
-        self.fetched.insert(source, bytes);
+    /// Something was fetched: what is compiled from now on has it. True where it is another than before.
+    pub fn put_fetched(&mut self, source: FetchSource, bytes: Arc<[u8]>) -> bool {
+        let before = self.fetched.insert(source, Arc::clone(&bytes));
+        before.is_none_or(|before| before != bytes)
     }
 
     /// What this configuration wants to be fetched; all else is forgotten.

@@ -87,7 +87,7 @@ impl Step {
             Self::ClientCertificate(rule) => rule.on_request(context, notes),
             Self::Any(steps) => {
                 notes.refused = None;
-                steps.iter().for_each(|step| step.forget(&mut notes.edits.request));
+                steps.iter().for_each(|step| step.forget(head, &mut notes.edits.request));
                 any(steps, 0, head, context, notes)
             }
             Self::Cors(cors) => cors.on_request(head),
@@ -139,7 +139,7 @@ impl Step {
 
     /// Takes away the fields in which upstreams are told of clients by this filter: nobody else may say them, whoever lets the
     /// request pass.
-    fn forget(&self, edits: &mut FieldEdits) {
+    fn forget(&self, head: &RequestHead, edits: &mut FieldEdits) {
         if let Self::BasicAuth(auth) = self {
             auth.forget(edits);
         } else if let Self::DigestAuth(auth) = self {
@@ -149,7 +149,7 @@ impl Step {
         } else if let Self::Jwt(jwt) = self {
             jwt.forget(edits);
         } else if let Self::Oidc(oidc) = self {
-            oidc.forget(edits);
+            oidc.forget(head, edits);
         } else if let Self::ForwardAuth(auth) = self {
             auth.forget(edits);
         }

@@ -160,6 +160,31 @@ impl Template {
         }
     }
 
+    /// True where it has something in it that one client says and another may not: a field, a cookie, an argument, an address.
+    #[must_use]
+    pub fn tells_clients_apart(&self) -> bool {
+        self.of_clients().next().is_some()
+    }
+
+    /// True where a request says something of its client in it.
+    #[must_use]
+    pub fn tells_client(&self, values: &Values<'_>) -> bool {
+        self.of_clients().any(|variable| {
+            let mut out = Vec::new();
+            variable.put(&mut out, values);
+            !out.is_empty()
+        })
+    }
+
+    fn of_clients(&self) -> impl Iterator<Item = &Variable> {
+        self.0.iter().filter_map(|part| match part {
+            TemplatePart::Variable(
+                variable @ (Variable::Field(_) | Variable::Cookie(_) | Variable::Argument(_) | Variable::ClientIp),
+            ) => Some(variable),
+            TemplatePart::Variable(_) | TemplatePart::Text(_) | TemplatePart::Group(_) => None,
+        })
+    }
+
     /// True where it has the time in it.
     #[must_use]
     pub fn reads_time(&self) -> bool {

@@ -53,7 +53,7 @@ impl Picker {
         }
         match self {
             Self::RoundRobin { current, start } => round_robin(current, *start, endpoints, total),
-            Self::Random => by_weight(endpoints, total, random),
+            Self::Random => by_weight(endpoints, (total, None), random),
             Self::LeastRequests => {
                 let [first, second] = two_by_weight(endpoints, total, random)?;
                 // Busy in proportion to the share: a / wa < b / wb.
@@ -94,13 +94,18 @@ fn expected_us(endpoints: &impl Endpoints, at: usize) -> f64 {
     each_us * (f64::from(busy) + 1.0)
 }
 
+/// Two different ones; one twice where there is one.
 fn two_by_weight(endpoints: &impl Endpoints, total: u64, random: u64) -> Option<[usize; 2]> {
-    Some([by_weight(endpoints, total, random)?, by_weight(endpoints, total, random.rotate_left(32))?])
+    let first = by_weight(endpoints, (total, None), random)?;
+    let others = total - u64::from(endpoints.share(first));
+    let second = if others == 0 { None } else { by_weight(endpoints, (others, Some(first)), random.rotate_left(32)) };
+    Some([first, second.unwrap_or(first)])
 }
 
-fn by_weight(endpoints: &impl Endpoints, total: u64, random: u64) -> Option<usize> {
+/// One at random by weight, where `total` is the weight of all but the one that is left out.
+fn by_weight(endpoints: &impl Endpoints, (total, left_out): (u64, Option<usize>), random: u64) -> Option<usize> {
     let mut left = u64::try_from((u128::from(random) * u128::from(total)) >> 64).unwrap_or_default();
-    for at in 0..endpoints.count() {
+    for at in (0..endpoints.count()).filter(|at| Some(*at) != left_out) {
         let weight = u64::from(endpoints.share(at));
         if left < weight {
             return Some(at);
@@ -155,8 +160,7 @@ mod tests {
     #[test]
     fn least_requests_avoids_the_busy_one() {
         let counts = counts(&mut Picker::LeastRequests, &Fixed::new([(1, 100), (1, 0)]), 10_000);
-        // Only where both draws fall on the busy one is it taken.
-        assert!((2_000..3_000).contains(&counts[0]), "{counts:?}");
+        assert_eq!(counts[0], 0, "of two different ones it is never the better one");
     }
 
     #[test]
@@ -164,16 +168,20 @@ mod tests {
         let mut endpoints = Fixed::new([(1, 0), (1, 0)]);
         (endpoints.0[0].latency_us, endpoints.0[1].latency_us) = (1_000.0, 3_000.0);
         let shares = counts(&mut Picker::LeastLatency, &endpoints, 10_000);
-        assert!((2_000..3_000).contains(&shares[1]), "only where both draws fall on it: {shares:?}");
+        assert_eq!(shares[1], 0, "{shares:?}");
         endpoints.0[0].busy = 5;
         let shares = counts(&mut Picker::LeastLatency, &endpoints, 10_000);
-        assert!((2_000..3_000).contains(&shares[0]), "six wait there: {shares:?}");
+        assert_eq!(shares[0], 0, "six wait there: {shares:?}");
         endpoints.0[1].latency_us = 0.0;
         let shares = counts(&mut Picker::LeastLatency, &endpoints, 10_000);
-        assert!(shares[1] > 7_000, "it is tried: {shares:?}");
+        assert_eq!(shares[0], 0, "it is tried: {shares:?}");
         endpoints.0[1].busy = 1;
         let shares = counts(&mut Picker::LeastLatency, &endpoints, 10_000);
-        assert!(shares[0] > 7_000, "and no second time before it has answered: {shares:?}");
+        assert_eq!(shares[1], 0, "and no second time before it has answered: {shares:?}");
+        let alone = Fixed::new([(0, 0), (1, 9)]);
+        assert_eq!(counts(&mut Picker::LeastLatency, &alone, 10), [0, 10]);
+        let three = counts(&mut Picker::LeastRequests, &Fixed::new([(2, 0), (1, 0), (1, 100)]), 10_000);
+        assert!(three[2] == 0 && three[0] > three[1], "{three:?}");
     }
 
     #[test]

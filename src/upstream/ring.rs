@@ -11,7 +11,7 @@ pub struct HashRing {
     rules: HashRules,
 }
 
-/// What is done against hashes that many requests have.
+/// Bounds on hashes that many requests have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashRules {
     /// Endpoints that one hash is spread over, up to [`HASH_SUBSET_MAX`]; 0 and 1 for one.
@@ -42,6 +42,8 @@ impl HashRing {
         match self.rules.subset.min(HASH_SUBSET_MAX) {
             0 | 1 => self.find(hash, has_room).or_else(|| self.find(hash, takes)),
             size => {
+                // What is not there is not looked for around the whole ring.
+                let size = (0..endpoints.count()).filter(|at| has_room(*at)).take(size).count();
                 let mut found = [0; HASH_SUBSET_MAX];
                 let count = self.find_several(hash, &mut found[..size], has_room);
                 let at = usize::try_from((u128::from(random) * count as u128) >> 64).unwrap_or_default();

@@ -10,7 +10,7 @@ use super::kit::Kit;
 use super::live::Live;
 use super::passwords::Passwords;
 use super::pressure::Pressure;
-use super::remembered::Remembered;
+use super::remembered::{Asking, Remembered};
 use super::reply::Reply;
 use crate::clients::ClientConnections;
 use crate::desk::Desk;
@@ -96,6 +96,8 @@ pub struct Worker<T: Transport> {
     pub(super) passwords: Passwords,
     /// Answers of services that filters asked, where one of them says so.
     pub(super) answers: Remembered<Rc<Reply>>,
+    /// Those that are being asked for.
+    pub(super) asking: Asking,
     is_draining: Cell<bool>,
     /// When connections beyond a limit were told last, in milliseconds; 0 for never.
     full_told_ms: Cell<u64>,
@@ -124,6 +126,7 @@ impl<T: Transport> Worker<T> {
             clients: settings.clients,
             passwords: Passwords::new(settings.desk),
             answers: Remembered::new(ANSWERS_KNOWN_MAX),
+            asking: Asking::default(),
             is_draining: Cell::new(false),
             full_told_ms: Cell::default(),
             crowded_told_ms: Cell::default(),

@@ -2,6 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
 
 use aws_lc_rs::hmac;
 
@@ -58,6 +60,48 @@ impl<V: Clone> Remembered<V> {
             }
         }
         things.insert(print, (thing, now_ms.saturating_add(for_ms)));
+    }
+}
+
+/// What is being asked just now, and who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Asking(RefCell<HashMap<Print, Vec<Waker>>>);
+
+/// One that is being asked; whoever waits goes on when this is dropped.
+#[derive(Debug)]
+pub(super) struct AskedNow<'a> {
+    asking: &'a Asking,
+    print: Print,
+}
+
+impl Asking {
+    /// Notes that it is being asked; `None` where it is already.
+    pub(super) fn begin(&self, print: Print) -> Option<AskedNow<'_>> {
+        let mut asking = self.0.borrow_mut();
+        if asking.contains_key(&print) {
+            return None;
+        }
+        asking.insert(print, Vec::new());
+        Some(AskedNow { asking: self, print })
+    }
+
+    /// Waits until it is asked no more.
+    pub(super) async fn wait(&self, print: Print) {
+        poll_fn(|cx| match self.0.borrow_mut().get_mut(&print) {
+            Some(waiting) => {
+                waiting.push(cx.waker().clone());
+                Poll::Pending
+            }
+            None => Poll::Ready(()),
+        })
+        .await;
+    }
+}
+
+impl Drop for AskedNow<'_> {
+    fn drop(&mut self) {
+        let waiting = self.asking.0.borrow_mut().remove(&self.print);
+        waiting.into_iter().flatten().for_each(Waker::wake);
     }
 }
 

@@ -98,8 +98,10 @@ class Provider(BaseHTTPRequestHandler):
         asked = CODES.pop(form.get("code"), None)
         shown = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
         verified = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).rstrip(b"=")
-        is_right = asked and shown == "shop:s%3Acret" and form["redirect_uri"] == asked["redirect_uri"]
-        if form.get("grant_type") == "refresh_token" and form["refresh_token"] in REFRESH:
+        is_right = asked and form["redirect_uri"] == asked["redirect_uri"]
+        if shown != "shop:s%3Acret":
+            self.answer(401, {"error": "invalid_client"})
+        elif form.get("grant_type") == "refresh_token" and form["refresh_token"] in REFRESH:
             # Each is good for once.
             REFRESH.remove(form["refresh_token"])
             self.renew()

@@ -28,7 +28,7 @@ impl Application {
         let mut command = tool("uwsgi", "uwsgi uwsgi-plugin-python3");
         command.args(["--plugins", "python3", "--socket", &uwsgi.to_string(), "--scgi-socket", &scgi.to_string()]);
         command.arg("--socket").arg(&socket).arg("--wsgi-file").arg(root.join("tests/python/application.py"));
-        command.args(["--master", "--need-app", "--die-on-term", "--disable-logging", "--buffer-size", "65535"]);
+        command.args(["--master", "--need-app", "--no-orphans", "--disable-logging", "--buffer-size", "65535"]);
         command.args(["--processes", processes, "--listen", "1024"]).env("EXECUTED", folder.join("executed"));
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
@@ -62,7 +62,8 @@ impl Application {
 
 impl Drop for Application {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("kill").arg(self.child.id().to_string()).status();
+        // It would wait for workers that hang.
+        let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -157,8 +158,9 @@ fn bodies_go_both_ways_whole() {
 
 #[test]
 fn what_goes_wrong_has_its_status_and_cause() {
-    let application = Application::start("4");
     for engine in ENGINES {
+        // More workers than are asleep or gone at once.
+        let application = Application::start("12");
         let keys = "timeouts = { header = \"500ms\" }\nretry = { attempts = 0 }";
         let nobody = "[[routes]]\nname = \"nobody\"\nhosts = [\"nobody\"]\nservice = \"nobody\"\n\
              [services.nobody]\nprotocol = \"uwsgi\"\nendpoints = [\"unix:/no/such.sock\"]\n";
@@ -169,18 +171,21 @@ fn what_goes_wrong_has_its_status_and_cause() {
             let response = client.response("GET");
             (response.status, response.field("proxy-status").unwrap_or_default().to_owned())
         };
-        let large = format!("X-A: {}\r\nX-B: {}\r\n", "x".repeat(31_000), "x".repeat(31_000));
+        let large = format!("X-A: {}\r\nX-B: {}\r\n", "x".repeat(32_600), "x".repeat(32_600));
         for way in WAYS {
             for (target, more, status, cause) in [
                 ("/slow", "", 504, "upstream_header_timeout"),
                 ("/a%00b", "", 400, "client_bad_request"),
-                ("/", &large, if way == "scgi" { 200 } else { 431 }, ""),
-                ("/raises", "", 500, ""),
+                ("/", &large, 431, "upstream_head_limit"),
+                // uWSGI says nothing where an application fails before its answer.
+                ("/raises", "", 502, "upstream_closed_no_response"),
             ] {
+                // A packet of SCGI has no such bound, and uWSGI is silent where its buffer is too small for one.
+                if way == "scgi" && status == 431 {
+                    continue;
+                }
                 let (own, told) = ask(way, target, more);
-                // uWSGI has room for 64 KiB of SCGI as well, and no more.
-                let is_full = way == "scgi" && target == "/" && own == 502;
-                assert!(own == status && told.contains(cause) || is_full, "{engine}, {way}{target}: {own} {told}");
+                assert!(own == status && told.contains(cause), "{engine}, {way}{target}: {own} {told}");
             }
             let mut client = Client::connect(proxy.address);
             client.send(format!("GET /dies HTTP/1.1\r\nHost: {way}\r\n\r\n"));

@@ -66,7 +66,15 @@ pub const FLOORS: [Floors; 31] = [
         ],
     ),
     ("control/sources", &[&["mod"], &["file"], &["trail"]]),
-    ("encode", &[&["answer", "subrequest"], &["request", "response"], &["grpc", "hop", "trailers", "wire"], &["mod"]]),
+    (
+        "encode",
+        &[
+            &["answer", "gateway", "subrequest"],
+            &["request", "response"],
+            &["grpc", "hop", "trailers", "wire"],
+            &["mod"],
+        ],
+    ),
     ("failure", &[&["remedy"], &["table"], &["details", "mod", "row"]]),
     (
         "filter",
@@ -147,7 +155,7 @@ pub const FLOORS: [Floors; 31] = [
     ("route", &[&["mod"], &["path", "targets"], &["condition"]]),
     ("sys", &[&["clock", "limits", "memory", "process", "signals", "socket"], &["mod"]]),
     ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions", "subject"]]),
-    ("units", &[&["mod"], &["addresses", "material", "quantities"], &["text"]]),
+    ("units", &[&["mod"], &["addresses", "hidden", "material", "quantities"], &["text"]]),
     (
         "upstream",
         &[

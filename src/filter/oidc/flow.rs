@@ -8,21 +8,24 @@ use serde_json::Value;
 use super::super::claims::{ClaimRules, Claims};
 use super::super::context::{Answer, Context, Notes, Refusal, Verdict};
 use super::super::edits::FieldEdits;
-use super::super::errand::{Errand, FoundOut};
+use super::super::errand::{AnswerMemory, Errand, FoundOut};
 use super::super::fetch_source::FetchSource;
 use super::super::jwt::CompiledJwt;
-use super::login::{LOGIN_S, Login, is_navigation, is_random, put_parameter, random};
+use super::login::{LOGIN_S, Login, is_navigation, is_random, random};
 use super::provider::Provider;
 use super::sealed::Sealer;
 use super::session::{LOGIN_SUFFIX, SignedIn, own_cookies};
 use super::spec::Oidc;
-use super::tokens::{Client, Tokens, refresh_body};
+use super::tokens::{Client, Tokens, refresh_body, renewal_memory};
 use crate::failure::Failure;
 use crate::label::Label;
 use crate::limits::REFRESH_AHEAD_S;
+use crate::proto::h1::field::Known;
 use crate::proto::h1::parameters::{argument, cookie};
+use crate::proto::h1::percent::put_parameter;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::set_cookie::{CookieAttributes, SameSite, set_cookie};
+use crate::units::hidden::Hidden;
 
 /// The filter, compiled.
 #[derive(Clone, Debug)]
@@ -32,14 +35,29 @@ pub struct CompiledOidc {
     pub(super) provider: Option<(Provider, CompiledJwt)>,
     pub(super) token_service: Label,
     pub(super) sealer: Arc<Sealer>,
-    pub(super) secret: Option<String>,
+    pub(super) secret: Option<Hidden<String>>,
     pub(super) rules: ClaimRules,
 }
 
 impl CompiledOidc {
     /// Takes away the fields in which the upstream is told of the client.
-    pub fn forget(&self, edits: &mut FieldEdits) {
+    pub fn forget(&self, head: &RequestHead, edits: &mut FieldEdits) {
         self.rules.forget(edits);
+        // What filters before this one made of it goes before what came.
+        let put: Vec<Vec<u8>> = edits
+            .put
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(b"cookie"))
+            .map(|(_, value)| value.to_vec())
+            .collect();
+        let came = head.values(Known::Cookie).filter(|_| !edits.removes(b"cookie"));
+        let values = came.chain(put.iter().map(|value| &value[..]));
+        if let Some((_, others)) = own_cookies(values, &self.spec.cookie) {
+            edits.take_away(b"cookie");
+            if !others.is_empty() {
+                edits.add(b"cookie", others);
+            }
+        }
     }
 
     /// The service that is asked for tokens, and its label when this was compiled.
@@ -56,31 +74,35 @@ impl CompiledOidc {
 
     /// What becomes of a request.
     pub fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
-        self.forget(&mut notes.edits.request);
-        let Some((provider, _)) = &self.provider else {
-            return Verdict::fail(Failure::AuthUnavailable("provider"));
-        };
+        self.forget(head, &mut notes.edits.request);
+        let provider = self.provider.as_ref().map(|(provider, _)| provider);
         if head.path() == self.spec.logout.as_bytes() {
             return self.sign_out(provider, head, context);
         }
         if head.path() == self.spec.callback.as_bytes() {
-            // Not every provider says which sign-in it refuses.
-            if argument(head, b"error").is_some() {
-                return Verdict::fail(Failure::Denied("provider"));
+            return self.come_back(provider, head, context);
+        }
+        let Some(session) = self.session(head, context) else { return self.sign_in(head, context) };
+        // Whoever has signed in needs nobody until then.
+        match (&session.refresh, provider) {
+            (Some(token), Some(provider)) if context.unix_s >= session.renew_s => {
+                self.ask(provider, refresh_body(token), Some(renewal_memory(token)))
             }
-            let Some(login) = self.login_of(head, context) else { return Verdict::fail(Failure::Denied("login")) };
-            let body = login.exchange(head, &url(&self.spec.callback, head, context));
-            return body.map_or_else(|| Verdict::fail(Failure::Denied("login")), |body| self.ask(provider, body));
+            _ if context.unix_s < session.until_s => self.pass(&session, notes),
+            _ => self.sign_in(head, context),
         }
-        let now_s = context.unix_s;
-        match self.session(head, context) {
-            Some(session) => match &session.refresh {
-                Some(token) if now_s + REFRESH_AHEAD_S >= session.until_s => self.ask(provider, refresh_body(token)),
-                Some(_) | None if now_s < session.until_s => self.pass(&session, head, notes),
-                Some(_) | None => self.sign_in(provider, head, context),
-            },
-            None => self.sign_in(provider, head, context),
+    }
+
+    /// A browser comes back from the provider.
+    fn come_back(&self, provider: Option<&Provider>, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
+        let Some(provider) = provider else { return Verdict::fail(Failure::AuthUnavailable("provider")) };
+        // Not every provider says which sign-in it refuses.
+        if argument(head, b"error").is_some() {
+            return Verdict::fail(Failure::Denied("provider"));
         }
+        let login = self.login_of(head, context);
+        let body = login.and_then(|login| login.exchange(head, &url(&self.spec.callback, head, context)));
+        body.map_or_else(|| Verdict::fail(Failure::Denied("login")), |body| self.ask(provider, body, None))
     }
 
     /// What becomes of it now that the provider has answered.
@@ -91,9 +113,7 @@ impl CompiledOidc {
         context: &Context<'_>,
         notes: &mut Notes,
     ) -> Verdict<'_> {
-        let (FoundOut::Reply(reply), Some((provider, _))) = (found, &self.provider) else {
-            return Verdict::fail(Failure::Internal("errand"));
-        };
+        let FoundOut::Reply(reply) = found else { return Verdict::fail(Failure::Internal("errand")) };
         let tokens = Tokens::of(reply.as_ref().ok());
         if head.path() == self.spec.callback.as_bytes() {
             return match self.login_of(head, context) {
@@ -101,38 +121,38 @@ impl CompiledOidc {
                 None => Verdict::fail(Failure::Denied("login")),
             };
         }
-        let Some(session) = self.session(head, context) else { return self.sign_in(provider, head, context) };
+        let Some(session) = self.session(head, context) else { return self.sign_in(head, context) };
         match tokens.and_then(|tokens| self.renewed(&session, tokens, context)) {
             Ok(renewed) => {
                 for cookie in self.session_cookies(&renewed, context).into_iter().flatten() {
                     notes.edits.response.add(b"Set-Cookie", cookie);
                 }
-                self.pass(&renewed, head, notes)
+                self.pass(&renewed, notes)
             }
             // Another request may have renewed it, or the provider is away: what was said holds to its end.
-            Err(_) if context.unix_s < session.until_s => self.pass(&session, head, notes),
+            Err(_) if context.unix_s < session.until_s => self.pass(&session, notes),
             Err(Failure::AuthUnavailable(why)) => Verdict::fail(Failure::AuthUnavailable(why)),
-            Err(_) => self.sign_in(provider, head, context),
+            Err(_) => {
+                // So that the provider is not asked for it again.
+                let ended = self.ended_cookies(head, context);
+                ended.into_iter().for_each(|cookie| notes.edits.response.add(b"Set-Cookie", cookie));
+                self.sign_in(head, context)
+            }
         }
     }
 
     /// Lets somebody pass who has signed in.
-    fn pass(&self, session: &SignedIn, head: &RequestHead, notes: &mut Notes) -> Verdict<'_> {
+    fn pass(&self, session: &SignedIn, notes: &mut Notes) -> Verdict<'_> {
         let edits = &mut notes.edits.request;
         if !self.rules.are_met(&session.claims) || !self.rules.tell(&session.claims, edits) {
             return Verdict::fail(Failure::Denied("claims"));
-        }
-        if let Some((_, others)) = own_cookies(head, &self.spec.cookie) {
-            edits.take_away(b"cookie");
-            if !others.is_empty() {
-                edits.add(b"cookie", others);
-            }
         }
         Verdict::Pass
     }
 
     /// Sends a browser to the provider; anybody else gets 401.
-    fn sign_in(&self, provider: &Provider, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
+    fn sign_in(&self, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
+        let Some((provider, _)) = &self.provider else { return Verdict::fail(Failure::AuthUnavailable("provider")) };
         if !is_navigation(head) {
             let challenge = format!("Cookie realm=\"{}\", cookie-name=\"{}\"", self.spec.issuer, self.spec.cookie);
             let fields = vec![(&b"WWW-Authenticate"[..], challenge.into_bytes())];
@@ -156,8 +176,7 @@ impl CompiledOidc {
         let (Some(browser), Some(location)) = (browser, location) else {
             return Verdict::fail(Failure::Internal("random"));
         };
-        let name = format!("{}{LOGIN_SUFFIX}", self.spec.cookie);
-        redirect(location, vec![self.set_cookie(&name, &browser, Some(LOGIN_S), context)])
+        redirect(location, vec![self.set_cookie(&self.login_name(), &browser, Some(LOGIN_S), context)])
     }
 
     /// The provider has answered the code of a sign-in.
@@ -172,14 +191,17 @@ impl CompiledOidc {
         let cookies =
             begun.and_then(|session| self.session_cookies(&session, context).ok_or(Failure::Denied("session")));
         match cookies {
-            Ok(cookies) => redirect([origin(head, context), login.asked.clone().into_bytes()].concat(), cookies),
+            Ok(mut cookies) => {
+                cookies.push(self.set_cookie(&self.login_name(), "", Some(0), context));
+                redirect([origin(head, context), login.asked.clone().into_bytes()].concat(), cookies)
+            }
             Err(failure) => Verdict::fail(failure),
         }
     }
 
-    fn sign_out(&self, provider: &Provider, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
+    fn sign_out(&self, provider: Option<&Provider>, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
         let after = url(&self.spec.after_logout, head, context);
-        let location = match &provider.end_session {
+        let location = match provider.and_then(|provider| provider.end_session.as_ref()) {
             None => after,
             Some(url) => {
                 let mut location = url.clone().into_bytes();
@@ -190,13 +212,18 @@ impl CompiledOidc {
                 location
             }
         };
-        let own = own_cookies(head, &self.spec.cookie).map(|(own, _)| own).unwrap_or_default();
-        redirect(location, own.iter().map(|name| self.set_cookie(name, "", Some(0), context)).collect())
+        redirect(location, self.ended_cookies(head, context))
     }
 
-    fn ask(&self, provider: &Provider, body: Vec<u8>) -> Verdict<'_> {
-        let client = Client { id: &self.spec.client_id, secret: self.secret.as_deref() };
-        Verdict::Ask(Errand::Ask(Box::new(client.question(provider, self.token_service, body))))
+    /// What takes our cookies away from a browser.
+    fn ended_cookies(&self, head: &RequestHead, context: &Context<'_>) -> Vec<Vec<u8>> {
+        let own = own_cookies(head.values(Known::Cookie), &self.spec.cookie).map(|(own, _)| own).unwrap_or_default();
+        own.iter().map(|name| self.set_cookie(name, "", Some(0), context)).collect()
+    }
+
+    fn ask(&self, provider: &Provider, body: Vec<u8>, memory: Option<AnswerMemory>) -> Verdict<'_> {
+        let client = Client { id: &self.spec.client_id, secret: self.secret.as_ref().map(|secret| &*secret.0) };
+        Verdict::Ask(Errand::Ask(Box::new(client.question(provider, self.token_service, body, memory))))
     }
 
     fn begun(&self, login: &Login, tokens: Tokens, context: &Context<'_>) -> Result<SignedIn, Failure> {
@@ -204,23 +231,28 @@ impl CompiledOidc {
         if claims.get("nonce").and_then(Value::as_str) != Some(&login.nonce()) {
             return Err(Failure::Denied("login"));
         }
-        let end_s = context.unix_s + self.spec.lifetime.ms() / 1_000;
-        let until_s = tokens.until_s(&claims, context.unix_s).min(end_s);
-        let claims = self.rules.of_interest(&claims);
+        let until_s = tokens.until_s(&claims, context.unix_s);
         // Whoever may not come in is told so now.
         if !self.rules.are_met(&claims) {
             return Err(Failure::Denied("claims"));
         }
-        Ok(SignedIn { claims, until_s, end_s, refresh: tokens.refresh_token })
+        let refresh = tokens.refresh_token;
+        let renew_s = renew_s(context.unix_s, until_s);
+        Ok(SignedIn { claims: kept(claims), renew_s, until_s, begun_s: context.unix_s, refresh })
     }
 
     /// The session with more time. What the provider does not say again holds as before.
     fn renewed(&self, session: &SignedIn, tokens: Tokens, context: &Context<'_>) -> Result<SignedIn, Failure> {
         let known = tokens.id_token.as_deref().map(|token| self.claims_of(token, context)).transpose()?;
-        let until_s = tokens.until_s(known.as_ref().unwrap_or(&session.claims), context.unix_s);
-        let claims = known.map_or_else(|| session.claims.clone(), |known| self.rules.of_interest(&known));
+        // It must be the same one who signed in (OpenID Connect Core 1.0 §12.2).
+        if known.as_ref().is_some_and(|known| known.get("sub") != session.claims.get("sub")) {
+            return Err(Failure::Denied("provider"));
+        }
+        let until_s = tokens.until_s(known.as_ref().unwrap_or(&Claims::new()), context.unix_s);
+        let claims = known.map_or_else(|| session.claims.clone(), kept);
         let refresh = tokens.refresh_token.or_else(|| session.refresh.clone());
-        Ok(SignedIn { claims, until_s: until_s.min(session.end_s), end_s: session.end_s, refresh })
+        let renew_s = renew_s(context.unix_s, until_s);
+        Ok(SignedIn { claims, renew_s, until_s, begun_s: session.begun_s, refresh })
     }
 
     fn claims_of(&self, token: &str, context: &Context<'_>) -> Result<Claims, Failure> {
@@ -235,7 +267,7 @@ impl CompiledOidc {
     }
 
     fn session(&self, head: &RequestHead, context: &Context<'_>) -> Option<SignedIn> {
-        SignedIn::of(head, &self.spec.cookie, &self.sealer, context.unix_s)
+        SignedIn::of(head, &self.spec.cookie, &self.sealer, (context.unix_s, self.lifetime_s()))
     }
 
     fn login_of(&self, head: &RequestHead, context: &Context<'_>) -> Option<Login> {
@@ -244,12 +276,21 @@ impl CompiledOidc {
 
     /// What the browser shows of a sign-in that it began.
     fn browser_of<'h>(&self, head: &'h RequestHead) -> Option<&'h [u8]> {
-        cookie(head, format!("{}{LOGIN_SUFFIX}", self.spec.cookie).as_bytes())
+        cookie(head, self.login_name().as_bytes())
+    }
+
+    /// The name of the cookie that has it.
+    fn login_name(&self) -> String {
+        format!("{}{LOGIN_SUFFIX}", self.spec.cookie)
+    }
+
+    const fn lifetime_s(&self) -> u64 {
+        self.spec.lifetime.ms() / 1_000
     }
 
     fn session_cookies(&self, session: &SignedIn, context: &Context<'_>) -> Option<Vec<Vec<u8>>> {
         let cookies = session.cookies(&self.spec.cookie, &self.sealer)?;
-        let left_s = session.end_s.saturating_sub(context.unix_s);
+        let left_s = (session.begun_s + self.lifetime_s()).saturating_sub(context.unix_s);
         Some(cookies.iter().map(|(name, value)| self.set_cookie(name, value, Some(left_s), context)).collect())
     }
 
@@ -264,6 +305,18 @@ impl CompiledOidc {
         };
         set_cookie(name, value, &attributes).into_bytes()
     }
+}
+
+/// From when on more time is asked for: in its last minute, or its last quarter where that is less.
+fn renew_s(now_s: u64, until_s: u64) -> u64 {
+    until_s - REFRESH_AHEAD_S.min(until_s.saturating_sub(now_s) / 4)
+}
+
+/// Claims that are worth keeping: not those that are of the token alone.
+fn kept(mut claims: Claims) -> Claims {
+    const OF_TOKEN: [&str; 8] = ["nonce", "at_hash", "c_hash", "s_hash", "iat", "nbf", "exp", "jti"];
+    claims.retain(|name, _| !OF_TOKEN.contains(&name.as_str()));
+    claims
 }
 
 /// Scheme and authority as the client knows them.

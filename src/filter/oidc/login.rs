@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::sealed::Sealer;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::parameters::argument;
-use crate::proto::h1::percent::put_component;
+use crate::proto::h1::percent::put_parameter;
 use crate::proto::h1::request::RequestHead;
 
 const PURPOSE: &str = "state";
@@ -18,7 +18,8 @@ pub(super) const LOGIN_S: u64 = 600;
 const ASKED_BYTES_MAX: usize = 1_024;
 
 /// What `state` says, sealed.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Login {
     /// The code verifier.
     verifier: String,
@@ -88,13 +89,6 @@ impl Login {
         put_parameter(&mut body, "code_verifier", self.verifier.as_bytes());
         Some(body)
     }
-}
-
-/// Appends a parameter as a form or a query has it.
-pub(super) fn put_parameter(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.push(b'=');
-    put_component(out, value);
 }
 
 /// 256 bits in letters, digits, `-` and `_`; `None` where there is no randomness.

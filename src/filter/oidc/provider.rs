@@ -119,7 +119,10 @@ impl Provider {
             authorization: configuration.authorization_endpoint,
             end_session: configuration.end_session_endpoint,
             // What holds where nothing is said (OpenID Connect Discovery 1.0 §3).
-            takes_basic: methods.is_none_or(|methods| methods.iter().any(|method| method == "client_secret_basic")),
+            takes_basic: methods.is_none_or(|methods| {
+                let has = |name: &str| methods.iter().any(|method| method == name);
+                has("client_secret_basic") || !has("client_secret_post")
+            }),
             keys: public_keys(&keys)?,
         })
     }

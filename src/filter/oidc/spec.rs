@@ -36,7 +36,7 @@ pub struct Oidc {
     /// What is asked for.
     #[serde(default = "scopes")]
     pub scopes: Vec<String>,
-    /// The path to which the provider sends browsers back. It must know the URL.
+    /// The path to which the provider sends browsers back: one that the route takes. The provider must know the URL.
     #[serde(default = "callback")]
     pub callback: String,
     /// The path that ends a session.
@@ -45,7 +45,7 @@ pub struct Oidc {
     /// Where a browser goes then: a path of ours.
     #[serde(default = "root")]
     pub after_logout: String,
-    /// The name of the cookie. A large session has several, with numbers behind it.
+    /// The name of the cookie. A large session has several, with numbers behind it. Two clients on one host need two names.
     #[serde(default = "cookie_name")]
     pub cookie: String,
     /// The `Domain` of the cookie; left out, it is the host's alone.
@@ -80,7 +80,7 @@ fn root() -> String {
 }
 
 fn cookie_name() -> String {
-    "session".to_owned()
+    "ringress_session".to_owned()
 }
 
 const fn lifetime() -> Duration {
@@ -138,8 +138,15 @@ impl Oidc {
         if !is_token(self.cookie.as_bytes()) {
             place.fault(format!("`{}` is not the name of a cookie", self.cookie), "write letters and digits");
         }
+        if self
+            .domain
+            .as_ref()
+            .is_some_and(|domain| domain.is_empty() || domain.contains([';', ' ', ',']) || !domain.is_ascii())
+        {
+            place.fault("`domain` is not a domain", "write example.com, or leave it out");
+        }
         if !self.scopes.iter().any(|scope| scope == "openid") {
-            place.fault("`scopes` lacks \"openid\"", "add it: without it nobody says who signed in");
+            place.fault("`scopes` lacks \"openid\"", "add it: it is what makes the provider say who has signed in");
         }
         if self.lifetime.ms() < 1_000 {
             place.fault("a session that lasts for less than a second lets nobody in", "write `lifetime = \"12h\"`");

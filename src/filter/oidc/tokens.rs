@@ -6,12 +6,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::claims::Claims;
-use super::super::errand::{Question, ServiceReply};
-use super::login::put_parameter;
+use super::super::errand::{AnswerMemory, AnswerTimes, Question, ServiceReply};
 use super::provider::Provider;
 use crate::failure::Failure;
 use crate::label::Label;
-use crate::limits::AUTH_BODY_BYTES_MAX;
+use crate::limits::{AUTH_BODY_BYTES_MAX, RENEWAL_KNOWN_MS};
+use crate::proto::h1::percent::{put_component, put_parameter};
+
+/// How long tokens hold of which nothing is said, in seconds.
+const UNSAID_S: u64 = 300;
 
 /// How we are known to the provider.
 pub(super) struct Client<'a> {
@@ -23,7 +26,13 @@ pub(super) struct Client<'a> {
 
 impl Client<'_> {
     /// The question that shows `body`, a form, to the provider.
-    pub(super) fn question(&self, provider: &Provider, service: Label, mut body: Vec<u8>) -> Question {
+    pub(super) fn question(
+        &self,
+        provider: &Provider,
+        service: Label,
+        mut body: Vec<u8>,
+        memory: Option<AnswerMemory>,
+    ) -> Question {
         let mut fields = vec![
             (b"Content-Type".to_vec(), b"application/x-www-form-urlencoded".to_vec()),
             (b"Accept".to_vec(), b"application/json".to_vec()),
@@ -36,9 +45,9 @@ impl Client<'_> {
             Some(secret) if provider.takes_basic => {
                 // Both encoded as forms are (RFC 6749 §2.3.1).
                 let mut credentials = Vec::new();
-                crate::proto::h1::percent::put_component(&mut credentials, self.id.as_bytes());
+                put_component(&mut credentials, self.id.as_bytes());
                 credentials.push(b':');
-                crate::proto::h1::percent::put_component(&mut credentials, secret.as_bytes());
+                put_component(&mut credentials, secret.as_bytes());
                 let value = format!("Basic {}", BASE64_STANDARD.encode(credentials));
                 fields.push((b"Authorization".to_vec(), value.into_bytes()));
             }
@@ -56,7 +65,7 @@ impl Client<'_> {
             fields,
             body,
             body_max: AUTH_BODY_BYTES_MAX,
-            memory: None,
+            memory,
         }
     }
 }
@@ -68,8 +77,18 @@ pub(super) fn refresh_body(token: &str) -> Vec<u8> {
     body
 }
 
+/// Requests that come together show the same refresh token, which may be good for once: they get one answer.
+pub(super) fn renewal_memory(token: &str) -> AnswerMemory {
+    AnswerMemory {
+        key: token.as_bytes().to_vec(),
+        times: AnswerTimes([(200, RENEWAL_KNOWN_MS)].into()),
+        heeds_service: false,
+    }
+}
+
 /// What the provider gave.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Tokens {
     #[serde(default)]
     pub id_token: Option<String>,
@@ -95,13 +114,13 @@ impl Tokens {
         }
     }
 
-    /// Until when they hold, in seconds since 1970: as long as the provider said, or until the end of the claims.
+    /// Until when they hold, in seconds since 1970: as long as the provider said, or until the end of the claims, or for some minutes.
     pub(super) fn until_s(&self, claims: &Claims, now_s: u64) -> u64 {
         // Some write the number as a text.
         let told = self.expires_in.as_ref();
         let told_s = told.and_then(|told| told.as_u64().or_else(|| told.as_str()?.parse().ok()));
         let end_s = claims.get("exp").and_then(Value::as_u64);
-        told_s.map(|told_s| now_s.saturating_add(told_s)).or(end_s).unwrap_or(now_s)
+        told_s.map(|told_s| now_s.saturating_add(told_s)).or(end_s).unwrap_or(now_s + UNSAID_S)
     }
 }
 
@@ -118,8 +137,12 @@ mod tests {
     #[test]
     fn a_secret_is_shown_as_the_provider_takes_it() {
         let asked = |secret, takes_basic| {
-            let question =
-                Client { id: "m e", secret }.question(&provider(takes_basic), Label::default(), refresh_body("a/b"));
+            let question = Client { id: "m e", secret }.question(
+                &provider(takes_basic),
+                Label::default(),
+                refresh_body("a/b"),
+                None,
+            );
             let shown = question.fields.iter().find(|(name, _)| name == b"Authorization");
             let shown = shown.map(|(_, value)| String::from_utf8(value.clone()).unwrap());
             (String::from_utf8(question.body).unwrap(), shown)
@@ -138,6 +161,6 @@ mod tests {
             let tokens: Tokens = serde_json::from_str(text).unwrap();
             assert_eq!(tokens.until_s(&claims, 100), until_s, "{text}");
         }
-        assert_eq!(Tokens::default().until_s(&Claims::new(), 100), 100, "without a word they hold for nothing");
+        assert_eq!(Tokens::default().until_s(&Claims::new(), 100), 100 + UNSAID_S);
     }
 }

@@ -23,6 +23,13 @@ pub fn put_component(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
+/// Appends a parameter as a query or a form has it.
+pub fn put_parameter(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'=');
+    put_component(out, value);
+}
+
 /// The bytes that a text stands for; what is no encoding stands for itself.
 #[must_use]
 pub fn percent_decoded(text: &[u8]) -> Vec<u8> {

@@ -68,7 +68,9 @@ pub(crate) fn succeeds<T: Transport>(
     if let Some(admission) = admission {
         admission.count((status >= 500, took_us / 1_000), now_ms);
     }
-    note_latency(to, permit, |latency| latency.observe(took_us, now_ms));
+    note_latency(to, permit, |latency| {
+        if status < 500 { latency.observe(took_us, now_ms) } else { latency.observe_failure(took_us, now_ms) }
+    });
 }
 
 /// Notes how long an endpoint took, where the balance asks.

@@ -56,14 +56,53 @@ fn an_answer_is_remembered_by_its_key_and_status() {
 }
 
 #[test]
+fn nobody_comes_in_by_what_was_said_for_another_host_or_filter_or_against_the_services_will() {
+    let origin = mirror();
+    for engine in ENGINES {
+        let authority = Origin::start(|request, stream| {
+            let may = request.field("x-need") != Some("admin") && request.field("x-forwarded-host") != Some("closed");
+            let fields =
+                if request.field("x-token") == Some("each") { "Cache-Control: private, no-store\r\n" } else { "" };
+            let status = if may { "200 OK" } else { "403 Forbidden" };
+            write(stream, format!("HTTP/1.1 {status}\r\n{fields}Content-Length: 0\r\n\r\n").as_bytes())
+        });
+        let filter = |need: &str| {
+            format!(
+                "{{ forward_auth = {{ service = \"auth\", set = {{ X-Need = \"{need}\" }}, cache = {{ key = \"{{header:X-Token}}\" }} }} }}"
+            )
+        };
+        let admin = format!(
+            "[[routes]]\nname = \"admin\"\npaths = [{{ prefix = \"/admin\" }}]\nservice = \"s\"\nfilters = [{}]\n",
+            filter("admin")
+        );
+        let rest = admin + &route(&filter("user"), &origin);
+        let rest = rest + &format!("[services.auth]\nendpoints = [\"{}\"]\n", authority.address);
+        let proxy = Proxy::start(engine, &rest);
+        let mut client = Client::connect(proxy.address);
+        let mut ask = |host: &str, path: &str, token: &str| {
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Token: {token}\r\n\r\n"));
+            client.response("GET").status
+        };
+        let told = [("open", "/"), ("open", "/"), ("open", "/admin"), ("closed", "/")]
+            .map(|(host, path)| ask(host, path, "a"));
+        assert_eq!(told, [200, 200, 403, 403], "{engine}");
+        assert_eq!(authority.requests().len(), 3, "{engine}: the second is remembered");
+        assert_eq!([ask("open", "/", "each"), ask("open", "/", "each")], [200, 200]);
+        assert_eq!(authority.requests().len(), 5, "{engine}: each time, as the service asks for");
+    }
+}
+
+#[test]
 fn what_is_remembered_comes_to_its_end() {
     let origin = mirror();
     for engine in ENGINES {
         let authority = authority();
-        let proxy = Proxy::start(engine, &config(&origin, &authority, "1s"));
+        let proxy = Proxy::start(engine, &config(&origin, &authority, "3s"));
         let mut client = Client::connect(proxy.address);
         assert_eq!(ask(&mut client, "good").0, 200);
-        std::thread::sleep(std::time::Duration::from_millis(1_200));
+        assert_eq!(ask(&mut client, "good").0, 200);
+        assert_eq!(authority.requests().len(), 1, "{engine}");
+        std::thread::sleep(std::time::Duration::from_millis(3_500));
         assert_eq!(ask(&mut client, "good").0, 200);
         assert_eq!(authority.requests().len(), 2, "{engine}");
     }

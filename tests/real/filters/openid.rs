@@ -121,11 +121,47 @@ fn a_session_is_renewed_until_the_provider_says_no() {
             "sleep 3".to_owned(),
             format!("script {base}/"),
         ]);
-        for seen in &seen[..3] {
+        for (at, seen) in seen[..3].iter().enumerate() {
             assert!(is(seen, 200, "") && has(seen, "x-email: alice@example.com"), "{engine}: {seen}");
-            assert_eq!(seen["set"], Value::from(vec!["session"]), "it is renewed: {seen}");
+            let set = if at == 0 { Vec::new() } else { vec!["ringress_session"] };
+            assert_eq!(seen["set"], Value::from(set), "after three seconds it is renewed: {seen}");
         }
+        assert_eq!(
+            seen[4]["set"],
+            Value::from(vec!["ringress_session"]),
+            "what is of no use is taken away: {}",
+            seen[4]
+        );
         assert!(is(&seen[4], 401, "auth_required:session"), "{engine}: {}", seen[4]);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+#[test]
+fn routes_with_the_same_client_know_each_others_sessions() {
+    let origin = mirror();
+    let (_provider, address) = crate::support::python::server("oidc_provider.py", Some("good"));
+    for engine in ENGINES {
+        let folder = std::env::temp_dir().join(format!("ringress-routes-{}-{engine}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let rest = config(&folder, address, &format!("http://{address}/realm"), "", &origin);
+        // The same filter on a further route, which asks for more.
+        let filter = rest.lines().find(|line| line.starts_with("filters")).unwrap();
+        let more = |name: &str, rule: &str| {
+            let filter =
+                filter.replace("claims = { email = \"X-Email\" }", &format!("claims = {{ sub = \"X-Sub\" }}, {rule}"));
+            format!("[[routes]]\nname = \"{name}\"\npaths = [{{ prefix = \"/{name}\" }}]\nservice = \"s\"\n{filter}\n")
+        };
+        let staff = more("staff", "require = { groups = \"staff\" }");
+        let nobody = more("nobody", "require = { groups = \"nobody\" }");
+        let proxy = Proxy::start(engine, &(staff + &nobody + &rest));
+        ready(&proxy);
+        let base = format!("http://{}", proxy.address);
+        let steps = ["", "script ", "script "].iter().zip(["/", "/staff", "/nobody"]);
+        let seen = browse(&steps.map(|(verb, path)| format!("{verb}{base}{path}")).collect::<Vec<_>>());
+        assert!(is(&seen[0], 200, "") && has(&seen[0], "x-email: alice@example.com"), "{engine}: {}", seen[0]);
+        assert!(is(&seen[1], 200, "") && has(&seen[1], "x-sub: alice"), "{engine}: {}", seen[1]);
+        assert!(is(&seen[2], 403, "denied:claims"), "{engine}: {}", seen[2]);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }
@@ -154,7 +190,7 @@ fn whatever_is_wrong_with_a_provider_nobody_gets_in() {
         let (provider, address) = crate::support::python::server("oidc_provider.py", Some(manner));
         let issuer = format!("http://{address}/realm");
         for engine in ENGINES {
-            let folder = std::env::temp_dir().join(format!("ringress-{manner}-{}-{engine}", std::process::id()));
+            let folder = std::env::temp_dir().join(format!("ringress-wrong-{manner}-{}-{engine}", std::process::id()));
             std::fs::create_dir_all(&folder).unwrap();
             let proxy = Proxy::start(engine, &config(&folder, address, &issuer, require, &origin));
             ready(&proxy);
@@ -163,7 +199,8 @@ fn whatever_is_wrong_with_a_provider_nobody_gets_in() {
             assert!(is(&seen[0], status, why), "{engine}, {manner}: {}", seen[0]);
             let second = if status == 200 { 200 } else { 401 };
             assert_eq!(seen[1]["status"], second, "{engine}, {manner}: {}", seen[1]);
-            let parts = seen[0]["kept"].as_array().unwrap().iter().filter(|name| **name != "session_login").count();
+            let parts =
+                seen[0]["kept"].as_array().unwrap().iter().filter(|name| **name != "ringress_session_login").count();
             let expected = if manner == "large" { 4 } else { usize::from(status == 200) };
             assert_eq!(parts, expected, "{engine}, {manner}: {}", seen[0]);
             std::fs::remove_dir_all(&folder).unwrap();
