@@ -97,7 +97,8 @@ fn expected_us(endpoints: &impl Endpoints, at: usize) -> f64 {
 /// Two different ones; one twice where there is one.
 fn two_by_weight(endpoints: &impl Endpoints, total: u64, random: u64) -> Option<[usize; 2]> {
     let first = by_weight(endpoints, (total, None), random)?;
-    let others = total - u64::from(endpoints.share(first));
+    // Another thread may have changed the share since they were added up.
+    let others = total.saturating_sub(u64::from(endpoints.share(first)));
     let second = if others == 0 { None } else { by_weight(endpoints, (others, Some(first)), random.rotate_left(32)) };
     Some([first, second.unwrap_or(first)])
 }

@@ -133,8 +133,8 @@ impl CompiledOidc {
             Err(_) if context.unix_s < session.until_s => self.pass(&session, notes),
             Err(Failure::AuthUnavailable(why)) => Verdict::fail(Failure::AuthUnavailable(why)),
             Err(_) => {
-                // So that the provider is not asked for it again.
-                let ended = self.ended_cookies(head, context);
+                // So that the provider is not asked for it again. A sign-in that begins now keeps its own.
+                let ended = self.ended_cookies(head, context, |name| name != self.login_name());
                 ended.into_iter().for_each(|cookie| notes.edits.response.add(b"Set-Cookie", cookie));
                 self.sign_in(head, context)
             }
@@ -212,13 +212,13 @@ impl CompiledOidc {
                 location
             }
         };
-        redirect(location, self.ended_cookies(head, context))
+        redirect(location, self.ended_cookies(head, context, |_| true))
     }
 
-    /// What takes our cookies away from a browser.
-    fn ended_cookies(&self, head: &RequestHead, context: &Context<'_>) -> Vec<Vec<u8>> {
+    /// What takes those of our cookies away from a browser that are to go.
+    fn ended_cookies(&self, head: &RequestHead, context: &Context<'_>, goes: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
         let own = own_cookies(head.values(Known::Cookie), &self.spec.cookie).map(|(own, _)| own).unwrap_or_default();
-        own.iter().map(|name| self.set_cookie(name, "", Some(0), context)).collect()
+        own.iter().filter(|name| goes(name)).map(|name| self.set_cookie(name, "", Some(0), context)).collect()
     }
 
     fn ask(&self, provider: &Provider, body: Vec<u8>, memory: Option<AnswerMemory>) -> Verdict<'_> {
