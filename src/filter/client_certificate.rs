@@ -12,6 +12,7 @@ use super::compile::FilterPlace;
 use super::context::{Context, Notes, Refusal, Verdict};
 use super::headers::check_name;
 use crate::failure::Failure;
+use crate::hash::hex;
 use crate::proto::h1::percent::put_component;
 use crate::tls::subject::{CertificateNames, der_of, names_of};
 
@@ -119,7 +120,7 @@ impl CertificatePart {
             Self::Serial => names.serial.clone().into_bytes(),
             Self::Fingerprint => {
                 let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, der);
-                digest.as_ref().iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
+                hex(digest.as_ref()).into_bytes()
             }
             Self::Pem => {
                 let text = BASE64_STANDARD.encode(der);

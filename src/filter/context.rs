@@ -42,7 +42,13 @@ impl Context<'_> {
     /// What the client asked for, as a URL.
     #[must_use]
     pub fn asked_url(&self, head: &RequestHead) -> Vec<u8> {
-        [self.scheme.as_bytes(), b"://", head.asked_host(self.is_trusted), head.target().resolved()].concat()
+        [&self.asked_origin(head), head.target().resolved()].concat()
+    }
+
+    /// Scheme and authority as the client knows them.
+    #[must_use]
+    pub fn asked_origin(&self, head: &RequestHead) -> Vec<u8> {
+        [self.scheme.as_bytes(), b"://", head.asked_host(self.is_trusted)].concat()
     }
 
     /// Appends the request's identifier: a trusted proxy's, or its number.

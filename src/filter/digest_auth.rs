@@ -4,7 +4,6 @@
 //! made for itself, or that hosts have in common.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -18,6 +17,7 @@ use super::edits::FieldEdits;
 use super::passwords::are_equal;
 use super::users::{UserTold, check_realm, realm, user_lines};
 use crate::failure::Failure;
+use crate::hash::hex;
 use crate::proto::h1::auth_params::auth_params;
 use crate::proto::h1::field::Known;
 use crate::proto::h1::request::RequestHead;
@@ -90,14 +90,6 @@ impl DigestKind {
             Self::Sha256 => hex(digest(&SHA256, &text).as_ref()),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The same, compiled.

@@ -31,13 +31,7 @@ struct ProcessSecret(Hidden<[u8; 32]>);
 
 impl Default for ProcessSecret {
     fn default() -> Self {
-        let mut bytes = [0; 32];
-        for part in bytes.as_chunks_mut::<8>().0 {
-            *part = fastrand::u64(..).to_be_bytes();
-        }
-        // Better than that where the system gives it, which it does.
-        let _ = aws_lc_rs::rand::fill(&mut bytes);
-        Self(Hidden(bytes))
+        Self(Hidden::random())
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::hash::hash_of;
+use crate::hash::{hash_of, hex};
 use crate::proto::h1::field::is_token;
 use crate::proto::h1::parameters::cookie;
 use crate::proto::h1::request::RequestHead;
@@ -85,11 +85,7 @@ impl StickyTokens {
             let text = format!("{service}\n{address}");
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
             // Half of the hash is enough to tell endpoints apart.
-            digest.as_ref().iter().take(16).fold(String::with_capacity(32), |mut token, byte| {
-                // Writing to a string cannot fail.
-                let _ = write!(token, "{byte:02x}");
-                token
-            })
+            hex(&digest.as_ref()[..16])
         };
         let by_position: Vec<_> = addresses.into_iter().map(token).collect();
         // Of an address that is listed twice the first one counts.

@@ -7,6 +7,8 @@ use std::task::{Poll, Waker};
 
 use aws_lc_rs::hmac;
 
+use crate::units::hidden::Hidden;
+
 /// The keyed hash of what something is known by. Nobody who sees memory learns a password from it.
 pub(super) type Print = [u8; 32];
 
@@ -22,13 +24,7 @@ pub(super) struct Remembered<V> {
 impl<V: Clone> Remembered<V> {
     /// Nothing, and so many at most.
     pub(super) fn new(max: usize) -> Self {
-        let mut key = [0; 32];
-        for part in key.as_chunks_mut::<8>().0 {
-            *part = fastrand::u64(..).to_be_bytes();
-        }
-        // Better than that where the system gives it, which it does.
-        let _ = aws_lc_rs::rand::fill(&mut key);
-        Self { things: RefCell::default(), max, key: hmac::Key::new(hmac::HMAC_SHA256, &key) }
+        Self { things: RefCell::default(), max, key: hmac::Key::new(hmac::HMAC_SHA256, &Hidden::random().0) }
     }
 
     /// The print of what is known by these parts.

@@ -193,7 +193,7 @@ impl CompiledOidc {
         match cookies {
             Ok(mut cookies) => {
                 cookies.push(self.set_cookie(&self.login_name(), "", Some(0), context));
-                redirect([origin(head, context), login.asked.clone().into_bytes()].concat(), cookies)
+                redirect([context.asked_origin(head), login.asked.clone().into_bytes()].concat(), cookies)
             }
             Err(failure) => Verdict::fail(failure),
         }
@@ -319,14 +319,9 @@ fn kept(mut claims: Claims) -> Claims {
     claims
 }
 
-/// Scheme and authority as the client knows them.
-fn origin(head: &RequestHead, context: &Context<'_>) -> Vec<u8> {
-    [context.scheme.as_bytes(), b"://", head.asked_host(context.is_trusted)].concat()
-}
-
 /// The URL of a path of ours, as the client knows it.
 fn url(path: &str, head: &RequestHead, context: &Context<'_>) -> Vec<u8> {
-    [&origin(head, context), head.stripped_prefix(), path.as_bytes()].concat()
+    [&context.asked_origin(head), head.stripped_prefix(), path.as_bytes()].concat()
 }
 
 fn redirect(location: Vec<u8>, cookies: Vec<Vec<u8>>) -> Verdict<'static> {
