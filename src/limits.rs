@@ -227,6 +227,8 @@ pub const PASSWORDS_WAITING_MAX: usize = 32;
 pub const PASSWORD_WAITERS_MAX: usize = 256;
 /// Bytes of a request body without a length that are held for an application server, where no `buffer` says otherwise.
 pub const GATEWAY_BODY_BYTES: u64 = 1024 * 1024;
+/// Bytes of what a FastCGI program says of itself in one answer that are logged.
+pub const STDERR_BYTES_MAX: usize = 4 * 1024;
 /// Answers of services that one worker remembers for `forward_auth`.
 pub const ANSWERS_KNOWN_MAX: usize = 4_096;
 /// Bytes of the head and the body of one that is remembered.

@@ -11,12 +11,13 @@ use crate::config::LogFormat;
 use crate::config::listeners::ListenerSpec;
 use crate::config::routes::RouteTimeouts;
 use crate::config::services::ServiceSpec;
-use crate::encode::gateway::Gateway;
 use crate::failure::Failure;
 use crate::filter::key::RequestKey;
-use crate::filter::template::Template;
+use crate::filter::template::{Template, Values, Within};
 use crate::filter::{Chain, Filter};
 pub use crate::label::{Label, Labels};
+use crate::proto::gateway::Gateway;
+use crate::proto::gateway::script::ScriptRules;
 use crate::proto::h1::request::RequestHead;
 use crate::route::Router;
 use crate::route::targets::TargetChoice;
@@ -184,7 +185,7 @@ pub struct Service {
     /// By what its balance hashes.
     pub hash_key: Option<RequestKey>,
     /// How it is told of requests, where it is an application server.
-    pub gateway: Option<ServiceGateway>,
+    pub gateway: Option<Arc<ServiceGateway>>,
     /// What stands for its endpoints, where clients are kept with them.
     pub tokens: Option<Arc<StickyTokens>>,
     /// Its requests, counted for the process.
@@ -206,6 +207,17 @@ pub struct ServiceGateway {
     pub gateway: Gateway,
     /// Variables of its own; an empty text takes one away.
     pub params: Vec<(Box<[u8]>, Template)>,
+    /// How a path names a script, where it has scripts.
+    pub script: Option<ScriptRules>,
+}
+
+impl ServiceGateway {
+    /// The variables of its own for a request.
+    #[must_use]
+    pub fn params_of(&self, values: &Values<'_>) -> Vec<(Box<[u8]>, Vec<u8>)> {
+        let text = |(name, template): &(Box<[u8]>, Template)| (name.clone(), template.text(values, Within::Value));
+        self.params.iter().map(text).collect()
+    }
 }
 
 /// One endpoint.

@@ -4,11 +4,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A package=([nginx]=nginx-light [wrk]=wrk [ab]=apache2-utils [curl]=curl [python3]=python3 [kill]=procps [h2load]=nghttp2-client [openssl]=openssl
-    [uwsgi]="uwsgi uwsgi-plugin-python3" [mkfifo]=coreutils [chromium]=chromium [unshare]=util-linux [ip]=iproute2 [script]=bsdutils [brotli]=brotli [zstd]=zstd [gzip]=gzip [htpasswd]=apache2-utils [git]=git)
+    [fcgiwrap]=fcgiwrap [uwsgi]="uwsgi uwsgi-plugin-python3" [mkfifo]=coreutils [chromium]=chromium [unshare]=util-linux [ip]=iproute2 [script]=bsdutils [brotli]=brotli [zstd]=zstd [gzip]=gzip [htpasswd]=apache2-utils [git]=git)
 missing=()
 for program in "${!package[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" type -P "$program" >/dev/null || missing+=(${package[$program]})
 done
+# Debian has the version in its name.
+compgen -G "/usr/*bin/php-fpm*" >/dev/null || missing+=(php-fpm)
 python3 -c "import ensurepip, venv" 2>/dev/null || missing+=(python3-venv)
 if ((${#missing[@]})); then
     if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then

@@ -55,7 +55,7 @@ const WORDS: [ForeignWord; 149] = [
     ("events", "nginx", "`[workers]`"),
     ("expires", "nginx", "a filter of the route: `{ response_headers = { set = { Cache-Control = \"max-age=…\" } } }`"),
     ("fail_timeout", "nginx", "`ejection.time` of the service"),
-    ("fastcgi_pass", "nginx", "nothing yet: FastCGI is not spoken; put a server before the program that speaks HTTP"),
+    ("fastcgi_pass", "nginx", "`protocol = \"fastcgi\"` of the service, with its `endpoints` and `script`"),
     (
         "file_server",
         "Caddy",
@@ -228,7 +228,7 @@ const WORDS: [ForeignWord; 149] = [
     ),
     ("upstream", "nginx", "a service: `[services.NAME]` with `endpoints`"),
     ("upstreams", "others", "services: `[services.NAME]` with `endpoints`"),
-    ("uwsgi_pass", "nginx", "nothing yet: uwsgi is not spoken; let uWSGI listen by `http-socket`"),
+    ("uwsgi_pass", "nginx", "`protocol = \"uwsgi\"` of the service, with its `endpoints`"),
     ("websocket", "others", "nothing to write: upgrades pass by themselves"),
     ("worker_connections", "nginx", "`workers.connections_max`"),
     ("worker_processes", "nginx", "`workers.threads`"),

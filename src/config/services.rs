@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::health::Health;
 use super::tls::ServiceTls;
+use crate::proto::gateway::script::ScriptRules;
 use crate::proto::h1::rules::{ForwardedPath, Leniency, Lenient};
 use crate::timeouts::UpstreamTimeouts;
 use crate::units::{EndpointAddress, Size};
@@ -28,7 +29,8 @@ pub struct ServiceSpec {
     #[serde(default)]
     pub endpoints: Vec<EndpointSpec>,
     /// What they speak: `"auto"` for HTTP/2 where TLS agrees on it and HTTP/1.1 elsewhere, `"http1"`, or `"h2"`, without TLS
-    /// by prior knowledge (h2c); or the protocol of application servers: `"uwsgi"` or `"scgi"`, which have a connection for each request.
+    /// by prior knowledge (h2c); or the protocol of application servers: `"uwsgi"`, `"scgi"` or `"fastcgi"`, which have a connection for each
+    /// request.
     #[serde(default)]
     pub protocol: Protocol,
     /// Variables for application servers, with variables of ours in their values, beside those that they get in any case or in their place.
@@ -38,6 +40,13 @@ pub struct ServiceSpec {
     /// The two modifiers of a packet of uwsgi, 0 and 0 for a WSGI application.
     #[serde(default)]
     pub uwsgi_modifiers: [u8; 2],
+    /// Which scripts a FastCGI server has; absent for one application, which gets the whole path.
+    #[serde(default)]
+    pub script: Option<ScriptRules>,
+    /// Connections to a FastCGI server stay open between requests. Each then has a process of php-fpm for itself, idle or not: only for
+    /// servers with more processes than there can be connections. Requests that must not be sent twice have a new connection all the same.
+    #[serde(default)]
+    pub fastcgi_keep_conn: bool,
     /// TLS; absent for none. Empty for upstreams that an authority of the system vouches for.
     #[serde(default)]
     pub tls: Option<ServiceTls>,
@@ -114,13 +123,16 @@ pub enum Protocol {
     Uwsgi,
     /// SCGI.
     Scgi,
+    /// FastCGI.
+    #[serde(rename = "fastcgi")]
+    FastCgi,
 }
 
 impl Protocol {
     /// True for application servers, which are told of a request in variables.
     #[must_use]
     pub const fn is_gateway(self) -> bool {
-        matches!(self, Self::Uwsgi | Self::Scgi)
+        matches!(self, Self::Uwsgi | Self::Scgi | Self::FastCgi)
     }
 }
 
@@ -144,7 +156,7 @@ impl ServiceSpec {
     pub fn may_speak_h2(&self) -> bool {
         match self.protocol {
             Protocol::Auto => self.tls.is_some(),
-            Protocol::Http1 | Protocol::Uwsgi | Protocol::Scgi => false,
+            Protocol::Http1 | Protocol::Uwsgi | Protocol::Scgi | Protocol::FastCgi => false,
             Protocol::H2 => true,
         }
     }

@@ -15,9 +15,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use super::connect::{Duplex, connect};
-use super::grpc_health;
+use super::{gateway_health, grpc_health};
 use crate::config::health::Health;
-use crate::snapshot::{Address, Endpoint, Service, Snapshot};
+use crate::snapshot::{Address, Endpoint, Service, ServiceGateway, Snapshot};
 use crate::status::{CheckFinding, CheckKey};
 use crate::sys::clock::coarse_ms;
 use crate::tls::client::ClientTls;
@@ -26,8 +26,23 @@ use crate::upstream::health::EndpointState;
 struct CheckEntry {
     state: Arc<EndpointState>,
     check: Option<Health>,
-    tls: Option<Arc<ClientTls>>,
+    how: CheckedBy,
     task: Option<AbortHandle>,
+}
+
+/// What a check speaks.
+#[derive(Clone, Default)]
+struct CheckedBy {
+    tls: Option<Arc<ClientTls>>,
+    /// The place of HTTP has this.
+    gateway: Option<Arc<ServiceGateway>>,
+}
+
+impl CheckedBy {
+    fn is_same(&self, other: &Self) -> bool {
+        self.tls.as_ref().map(Arc::as_ptr) == other.tls.as_ref().map(Arc::as_ptr)
+            && self.gateway.as_ref().map(Arc::as_ptr) == other.gateway.as_ref().map(Arc::as_ptr)
+    }
 }
 
 /// All checks.
@@ -81,10 +96,11 @@ impl Checks {
         let known = known.unwrap_or_else(|| CheckEntry {
             state: Arc::clone(&endpoint.state),
             check: None,
-            tls: None,
+            how: CheckedBy::default(),
             task: None,
         });
-        let made_with = (Arc::clone(&endpoint.name), service.tls.clone());
+        let how = CheckedBy { tls: service.tls.clone(), gateway: service.gateway.clone() };
+        let made_with = (Arc::clone(&endpoint.name), how);
         let entry = known.renewed(&key, made_with, service.spec.health.as_ref(), &self.sender);
         self.entries.insert(key, entry);
     }
@@ -107,15 +123,14 @@ impl CheckEntry {
     fn renewed(
         mut self,
         (service, address): &CheckKey,
-        (name, tls): (Arc<str>, Option<Arc<ClientTls>>),
+        (name, how): (Arc<str>, CheckedBy),
         check: Option<&Health>,
         news: &UnboundedSender<CheckFinding>,
     ) -> Self {
-        let is_same_tls = self.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr);
-        if self.check.as_ref() == check && is_same_tls {
+        if self.check.as_ref() == check && self.how.is_same(&how) {
             return self;
         }
-        self.tls.clone_from(&tls);
+        self.how.clone_from(&how);
         if let Some(task) = self.task.take() {
             task.abort();
         }
@@ -127,7 +142,7 @@ impl CheckEntry {
                     service: Arc::clone(service),
                     address: address.clone(),
                     name,
-                    tls,
+                    how,
                     check: check.clone(),
                     state: Arc::clone(&self.state),
                     news: news.clone(),
@@ -146,7 +161,7 @@ struct Checker {
     address: Address,
     /// As it was written.
     name: Arc<str>,
-    tls: Option<Arc<ClientTls>>,
+    how: CheckedBy,
     check: Health,
     state: Arc<EndpointState>,
     news: UnboundedSender<CheckFinding>,
@@ -197,7 +212,7 @@ impl Checker {
         if let (Address::Tcp(address), Some(port)) = (&mut address, self.check.port) {
             address.set_port(port);
         }
-        let how = (&*self.name, self.tls.as_deref(), self.check.path.is_some());
+        let how = (&*self.name, self.how.tls.as_deref(), self.check.path.is_some());
         self.ask(connect(&address, how).await?).await
     }
 
@@ -219,9 +234,18 @@ impl Checker {
             return grpc_health::check(stream, &self.host(), service).await;
         }
         let Some(path) = &self.check.path else { return Ok(()) };
+        let status = match &self.how.gateway {
+            Some(gateway) => gateway_health::check(stream, gateway, (&self.check, path, &self.host())).await?,
+            None => self.ask_http(stream, path).await?,
+        };
+        if self.check.expected.contains(&status) { Ok(()) } else { Err(format!("status {status}")) }
+    }
+
+    /// Asks by HTTP/1; the status of the answer.
+    async fn ask_http(&self, stream: Box<dyn Duplex>, path: &str) -> Result<u16, String> {
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         let connection = tokio::spawn(connection);
-        let mut request = hyper::Request::builder().method(self.check.method.as_str()).uri(path.as_str());
+        let mut request = hyper::Request::builder().method(self.check.method.as_str()).uri(path);
         request = request.header(HOST, self.host()).header("User-Agent", "ringress-health");
         for (name, value) in &self.check.headers {
             request = request.header(name, value);
@@ -229,7 +253,6 @@ impl Checker {
         let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
         let answered = sender.send_request(request).await;
         connection.abort();
-        let status = answered.map_err(|error| error.to_string())?.status().as_u16();
-        if self.check.expected.contains(&status) { Ok(()) } else { Err(format!("status {status}")) }
+        Ok(answered.map_err(|error| error.to_string())?.status().as_u16())
     }
 }

@@ -5,6 +5,7 @@ pub mod advice;
 pub mod compile;
 mod connect;
 mod fetches;
+mod gateway_health;
 mod grpc_health;
 mod health;
 pub mod listeners;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::wire::{FieldWriter, H2Head, Text};
 use crate::filter::edits::FieldEdits;
 use crate::proto::grpc_web;
-use crate::proto::h1::encode::put_status_line;
+use crate::proto::h1::encode::{put_status_line, reason};
 use crate::proto::h1::field::{Known, KnownSet};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::response::ResponseHead;
@@ -69,7 +69,9 @@ pub fn put_response_head(
     edits: EditsOfResponse<'_>,
 ) {
     let UpstreamResponse { head, bytes } = response;
-    put_status_line(out, head.status(), head.reason(bytes));
+    // Programs of CGI have none.
+    let phrase = Some(head.reason(bytes)).filter(|phrase| !phrase.is_empty());
+    put_status_line(out, head.status(), phrase.unwrap_or_else(|| reason(head.status()).as_bytes()));
     let mut text = Text(out);
     put_fields(&mut text, response, terms, edits);
     match terms.framing {

@@ -36,6 +36,8 @@ pub enum Failure {
     ClientSendTimeout,
     /// No route matches.
     NoRoute,
+    /// The path names no script of the FastCGI server.
+    NoScript,
     /// The service has no endpoint.
     NoEndpoints,
     /// Every endpoint is unhealthy, and the service does not fail open.
@@ -90,6 +92,8 @@ pub enum Failure {
     UpstreamTls(TlsFault),
     /// The upstream refused the stream (HTTP/2).
     H2Refused,
+    /// The FastCGI server refused the request before it began with it; why.
+    FastCgiRefused(&'static str),
     /// The upstream sent a GOAWAY that names a last stream below ours, so it did not process the request (HTTP/2).
     H2GoawayUnprocessed,
     /// The same, but the GOAWAY says that an error made the upstream end the connection.
@@ -202,7 +206,7 @@ pub enum Resource {
 }
 
 /// Every failure once, with an example of its detail.
-pub const ALL: [Failure; 59] = [
+pub const ALL: [Failure; 61] = [
     Failure::ClientHeaderTimeout,
     Failure::ClientBodyTimeout,
     Failure::ClientBadRequest("RULE"),
@@ -216,6 +220,7 @@ pub const ALL: [Failure; 59] = [
     Failure::ClientClosed(Phase::Wait),
     Failure::ClientSendTimeout,
     Failure::NoRoute,
+    Failure::NoScript,
     Failure::NoEndpoints,
     Failure::AllUnhealthy,
     Failure::QueueFull,
@@ -243,6 +248,7 @@ pub const ALL: [Failure; 59] = [
     Failure::UpstreamLengthRequired,
     Failure::UpstreamTls(TlsFault::Certificate("WHAT")),
     Failure::H2Refused,
+    Failure::FastCgiRefused("WHY"),
     Failure::H2GoawayUnprocessed,
     Failure::H2GoawayError,
     Failure::H2Reset("CODE"),

@@ -112,6 +112,10 @@ impl Failure {
                 "No route matches this request.",
                 "A host or path that no route has, often a missing host name or a scanner.",
                 "`ringress explain CONFIG METHOD URL` says which routes were looked at."]),
+            Self::NoScript => row((404, 12), "no_script", "destination_not_found", OURS, [
+                "The path names no script of the FastCGI server.",
+                "A path without the ending of a script, or the name of one that is not there; often a scanner.",
+                "Set `front_controller`, `index` or `split_path` in the `script` of the service."]),
             Self::NoEndpoints => row((503, 14), "no_endpoints", "destination_unavailable", OURS, [
                 "The service has no endpoint.",
                 "A service without endpoints.",
@@ -228,6 +232,10 @@ impl Failure {
                 "The upstream refused the stream.",
                 "An upstream that has as many requests as it takes at a time, on every attempt.",
                 "Raise its limit of concurrent streams, or add endpoints."]),
+            Self::FastCgiRefused(_) => row((502, 14), "fastcgi_refused", GONE, Handling { evidence: EvidenceSource::Proof, ..STALE }, [
+                "The FastCGI server refused the request before it began with it.",
+                "A server that is overloaded, or takes another role than that of a responder, on every attempt.",
+                "Give it more processes, or bound what it gets at once by `limits.endpoint_in_flight`."]),
             Self::H2GoawayUnprocessed => row((502, 14), "h2_goaway_unprocessed", GONE, Handling { evidence: EvidenceSource::Proof, ..STALE }, [
                 "The upstream closed the connection before it processed the request (GOAWAY).",
                 "An upstream that was stopped, or bounds the age of its connections, on every attempt.",
@@ -250,8 +258,8 @@ impl Failure {
                 "Look into the upstream's log at that moment."]),
             Self::UpstreamClosedNoResponse => row((502, 14), "upstream_closed_no_response", GONE, ENDED, [
                 "The upstream closed without an answer.",
-                "The upstream took the request and closed without an answer: a crashed or restarted process, a worker killed for memory or time (uWSGI `harakiri`, gunicorn `timeout`), or a keep-alive connection closed just as it was used again, where `reused` is true. Where every request ends so, it may speak another protocol: servers of TLS, uWSGI's own protocol (`socket =`) and FastCGI close without a word.",
-                "Look into the upstream's log at this moment. For a server of TLS write `tls = {}` in the service; in uWSGI `http-socket =` instead of `socket =`. Idempotent requests are sent again; others with `retry.non_idempotent` or an `Idempotency-Key`."]),
+                "The upstream took the request and closed without an answer: a crashed or restarted process, a worker killed for memory or time (uWSGI `harakiri`, gunicorn `timeout`, php-fpm `request_terminate_timeout`), or a keep-alive connection closed just as it was used again, where `reused` is true. Where every request ends so, it may speak another protocol: servers of TLS, uWSGI's own protocol (`socket =`) and FastCGI close without a word.",
+                "Look into the upstream's log at this moment. For a server of TLS write `tls = {}` in the service; for uWSGI's `socket =` write `protocol = \"uwsgi\"`, for php-fpm `protocol = \"fastcgi\"`. Idempotent requests are sent again; others with `retry.non_idempotent` or an `Idempotency-Key`."]),
             Self::UpstreamResetDuringSend => row((502, 14), "upstream_reset_during_send", "connection_write_error", ENDED, [
                 "The upstream reset the connection while the request was sent.",
                 "The upstream closed while the request body was on its way: it refused the body (too large, not authorised) without reading it, or crashed.",
@@ -275,7 +283,7 @@ impl Failure {
             Self::UpstreamTruncated => row((502, 14), "upstream_truncated", TORN, BAD_RESPONSE, [
                 "The upstream closed inside its response.",
                 "The upstream closed inside its response: it crashed, or its Content-Length is wrong. The client was shown that the response is not whole.",
-                "Look into the upstream's log at this moment."]),
+                "Look into the upstream's log at this moment. Where every answer over TLS ends so, the upstream ends them without saying it, as uWSGI's `suwsgi-socket` does: `lenient = [\"missing_close_notify\"]`."]),
             Self::UpstreamBadBody(_) => row((502, 14), "upstream_bad_body", "http_protocol_error", BAD_RESPONSE, [
                 "The upstream's response body is malformed.",
                 "A body with broken chunks.",
@@ -345,6 +353,7 @@ impl Failure {
         | Self::UpstreamBadBody(detail)
         | Self::H2Reset(detail)
         | Self::H2Broken(detail)
+        | Self::FastCgiRefused(detail)
         | Self::Denied(detail)
         | Self::AuthRequired(detail)
         | Self::AuthUnavailable(detail)

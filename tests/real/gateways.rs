@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::authority::Authority;
 use crate::support::proxy::free_address;
-use crate::support::{Client, ENGINES, Proxy, eventually, noise, output, tool};
+use crate::support::{Client, ENGINES, Proxy, Running, eventually, noise, output, tool};
 
 /// uWSGI without its HTTP router, with an application that tells what it is told.
 struct Application {
@@ -198,6 +199,37 @@ fn what_goes_wrong_has_its_status_and_cause() {
         let (status, told) = ask("nobody", "/", "");
         assert!(status == 502 && told.contains("connect_refused"), "{engine}: {told}");
     }
+}
+
+#[test]
+fn uwsgi_is_spoken_over_tls() {
+    let authority = Authority::new();
+    let issued = authority.issue("application", &["localhost"]);
+    let address = free_address();
+    let executed = std::env::temp_dir().join(format!("ringress-suwsgi-{}", std::process::id()));
+    let mut command = tool("uwsgi", "uwsgi uwsgi-plugin-python3");
+    let socket = format!("{address},{},{}", issued.cert.display(), issued.key.display());
+    command.args(["--plugins", "python3", "--suwsgi-socket", &socket, "--wsgi-file"]);
+    command.arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/application.py"));
+    command.args(["--need-app", "--disable-logging"]).env("EXECUTED", &executed).env("PYTHONDONTWRITEBYTECODE", "1");
+    let _child = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap());
+    eventually("uWSGI listens", || std::net::TcpStream::connect(address).is_ok());
+    for engine in ENGINES {
+        let (port, ca) = (address.port(), authority.ca().display().to_string());
+        let rest = format!(
+            "[[routes]]\nname = \"app\"\nservice = \"app\"\n[services.app]\nprotocol = \"uwsgi\"\n\
+             endpoints = [\"localhost:{port}\"]\ntls = {{ ca = [\"{ca}\"] }}\n\
+             lenient = [\"missing_close_notify\"]\n"
+        );
+        let proxy = Proxy::start(engine, &rest);
+        let url = format!("http://{}", proxy.address);
+        // uWSGI ends its answers without a word of TLS.
+        let told = output(tool("curl", "curl").args(["-sS", "-d", "abc", &format!("{url}/sum")]));
+        assert!(told.starts_with("3 ba7816bf"), "{engine}: {told}");
+        let large = ["-sS", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", &format!("{url}/large")];
+        assert_eq!(output(tool("curl", "curl").args(large)), format!("200 {}", 320 * 65_536), "{engine}");
+    }
+    let _ = std::fs::remove_file(executed);
 }
 
 #[test]

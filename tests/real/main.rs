@@ -14,6 +14,8 @@ mod connections;
 mod early_data;
 mod evidence;
 mod failures;
+mod fastcgi;
+mod fastcgi_records;
 mod filters;
 mod gateways;
 mod grpc_web;

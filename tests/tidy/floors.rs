@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 31] = [
+pub const FLOORS: [Floors; 33] = [
     (
         "",
         &[
@@ -44,6 +44,7 @@ pub const FLOORS: [Floors; 31] = [
                 "access_log",
                 "compile",
                 "connect",
+                "gateway_health",
                 "grpc_health",
                 "listeners",
                 "notice",
@@ -60,7 +61,7 @@ pub const FLOORS: [Floors; 31] = [
         &[
             &["mod"],
             &["listeners", "routes", "services"],
-            &["chains", "resilience", "tls"],
+            &["chains", "gateway", "resilience", "tls"],
             &["compiler"],
             &["secrets"],
         ],
@@ -75,6 +76,7 @@ pub const FLOORS: [Floors; 31] = [
             &["mod"],
         ],
     ),
+    ("encode/gateway", &[&["mod"], &["variables"]]),
     ("failure", &[&["remedy"], &["table"], &["details", "mod", "row"]]),
     (
         "filter",
@@ -122,7 +124,8 @@ pub const FLOORS: [Floors; 31] = [
     ("filter/oidc", &[&["mod"], &["flow"], &["spec", "tokens"], &["login", "provider", "session"], &["sealed"]]),
     ("filter/counters", &[&["in_flight", "rate"], &["table"], &["mod"]]),
     ("observe", &[&["prometheus", "process_log"], &["access_log", "log_writer", "metrics"], &["mod"]]),
-    ("proto", &[&["h2"], &["coding"], &["h1"], &["grpc_web", "stranger", "version"], &["mod"]]),
+    ("proto", &[&["h2"], &["coding"], &["h1"], &["gateway", "grpc_web", "stranger", "version"], &["mod"]]),
+    ("proto/gateway", &[&["mod", "records", "script"]]),
     (
         "proto/h1",
         &[
@@ -196,7 +199,7 @@ pub const FLOORS: [Floors; 31] = [
             &["attempt"],
             &["duplex"],
             &["download"],
-            &["answer_head", "copies", "question"],
+            &["answer_head", "copies", "discard", "question"],
             &["subrequest"],
             &["judge", "terms", "upload"],
             &["bound"],
@@ -222,7 +225,16 @@ pub const FLOORS: [Floors; 31] = [
     ),
     (
         "worker/wire",
-        &[&["early", "tunnel"], &["link", "send"], &["ends"], &["h2"], &["connection"], &["tls"], &["fault"], &["mod"]],
+        &[
+            &["early", "tunnel"],
+            &["link", "send"],
+            &["ends"],
+            &["h2", "records"],
+            &["connection"],
+            &["tls"],
+            &["fault"],
+            &["mod"],
+        ],
     ),
     ("worker/wire/h2", &[&["client", "request", "stream"], &["carrier", "outgoing", "pipe"], &["mux"], &["mod"]]),
     ("worker/wire/tls", &[&["accept", "dial"], &["ends"], &["handshake", "session"], &["early"], &["mod"]]),

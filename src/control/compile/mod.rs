@@ -4,6 +4,7 @@
 
 mod chains;
 mod compiler;
+mod gateway;
 mod listeners;
 mod resilience;
 mod routes;

@@ -4,15 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::compiler::{Compiler, TimedOut};
-use super::{resilience, tls};
+use super::{gateway, resilience, tls};
 use crate::config::services::{HostRule, Protocol, ServiceSpec};
-use crate::encode::gateway::Gateway;
 use crate::failure::Failure;
 use crate::filter::compile::FilterPlace;
 use crate::filter::key::RequestKey;
 use crate::limits::{ENDPOINTS_MAX, HASH_SUBSET_MAX};
 use crate::proto::h1::authority::host_length;
-use crate::snapshot::{Address, Endpoint, Service, ServiceGateway};
+use crate::snapshot::{Address, Endpoint, Service};
 use crate::units::EndpointAddress;
 use crate::upstream::gate::ServiceCounts;
 use crate::upstream::ring::{HashRing, HashRules};
@@ -32,7 +31,11 @@ pub(super) fn service(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<Servic
         return Arc::clone(before);
     }
     check(compiler, &format!("services.{name}"), spec, &endpoints);
-    let gateway = gateway(compiler, &format!("services.{name}"), spec);
+    // A check goes on where nothing of what it asks has changed.
+    let gateway = match &before {
+        Some(before) if before.spec == *spec => before.gateway.clone(),
+        Some(_) | None => gateway::gateway(compiler, &format!("services.{name}"), spec).map(Arc::new),
+    };
     let hash_key = hash_key(compiler, &format!("services.{name}"), spec);
     let label = compiler.kept.label(name);
     let workers = compiler.kept.workers;
@@ -139,11 +142,7 @@ fn check(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, endpoints: 
         let remedy = "leave it out: the check is a connection then; or write `grpc`, or set `protocol` to \"auto\"";
         compiler.problem(&format!("{key}.health.path"), "checks that ask for a path speak HTTP/1.1", remedy);
     }
-    if spec.protocol.is_gateway() && (health.path.is_some() || health.grpc.is_some()) {
-        let remedy = "leave `path` and `grpc` out: the check is a connection then";
-        compiler.problem(&format!("{key}.health"), "checks of application servers ask for nothing yet", remedy);
-    }
-    if spec.protocol == Protocol::Http1 && health.grpc.is_some() {
+    if (spec.protocol == Protocol::Http1 || spec.protocol.is_gateway()) && health.grpc.is_some() {
         compiler.problem(&format!("{key}.health.grpc"), "gRPC is spoken over HTTP/2", "set `protocol` to \"h2\"");
     }
     resilience::check_health(compiler, key, health);
@@ -172,35 +171,6 @@ fn check_hash(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec) {
         let what = format!("no endpoint is in the zone `{zone}`");
         compiler.problem(&format!("{key}.zone"), what, "write `zone` at endpoints, or leave it out here");
     }
-}
-
-/// How an application server is told of requests.
-fn gateway(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec) -> Option<ServiceGateway> {
-    let [first, second] = spec.uwsgi_modifiers;
-    let gateway = match spec.protocol {
-        Protocol::Uwsgi => Gateway::Uwsgi(first, second),
-        Protocol::Scgi => Gateway::Scgi,
-        Protocol::Auto | Protocol::Http1 | Protocol::H2 => {
-            if !spec.params.is_empty() {
-                let remedy = "set `protocol` to \"uwsgi\" or \"scgi\", or change fields by `request_headers`";
-                compiler.problem(&format!("{key}.params"), "upstreams of HTTP have no variables", remedy);
-            }
-            return None;
-        }
-    };
-    let mut params = Vec::with_capacity(spec.params.len());
-    for (name, text) in &spec.params {
-        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        let mut place = FilterPlace::new(&mut compiler.kept.shared);
-        if !is_name {
-            place.fault(format!("`{name}` is not the name of a variable"), "write letters, digits and _");
-        }
-        params.extend(place.template(text, 0).map(|template| (name.as_bytes().into(), template)));
-        place.refuse_time();
-        let faults = place.into_faults();
-        faults.into_iter().for_each(|(what, remedy)| compiler.problem(&format!("{key}.params.{name}"), what, &remedy));
-    }
-    Some(ServiceGateway { gateway, params })
 }
 
 /// By what a balance hashes.

@@ -181,7 +181,7 @@ fn new_client(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, tls: &
         alpn: match spec.protocol {
             Protocol::Auto => vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()],
             Protocol::Http1 => vec![ALPN_HTTP1.to_vec()],
-            Protocol::Uwsgi | Protocol::Scgi => Vec::new(),
+            Protocol::Uwsgi | Protocol::Scgi | Protocol::FastCgi => Vec::new(),
             Protocol::H2 => vec![ALPN_H2.to_vec()],
         },
     });

@@ -54,6 +54,9 @@ pub enum Lenient {
     /// A status from 600 to 999.
     #[serde(rename = "status_above_599")]
     StatusAbove599,
+    /// A body that lasts until the connection ends may end without a close_notify of TLS, as all of uWSGI's `suwsgi-socket` do. Whoever
+    /// can cut the connection can then cut an answer.
+    MissingCloseNotify,
 }
 
 /// A set of these.

@@ -15,14 +15,15 @@ use super::duplex;
 use super::progress::UploadState;
 use super::state::{ClientWatch, Exchange};
 use super::transfer::{Delivered, Discards, Transfer};
-use crate::encode::gateway::{GatewayFault, GatewayRequest};
+use crate::encode::gateway::put_gateway_head;
+use crate::encode::gateway::variables::{GatewayFault, GatewayRequest};
 use crate::encode::hop::{Hop, UpstreamTarget};
 use crate::encode::request::{h2_request, put_request_head};
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
 use crate::filter::Chain;
 use crate::filter::edits::FieldEdits;
-use crate::filter::template::{Values, Within};
+use crate::filter::template::Values;
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
@@ -162,6 +163,7 @@ async fn attempt<T: Transport>(
     };
     let outcome = transfer(exchange, client, &mut upstream, head, (to, permit), (attempts, request)).await;
     upstream.sent_bytes += exchange.account.sent_bytes().get();
+    log_told(exchange, to, &upstream.link.receiver.take_told());
     match outcome {
         Ok(delivered) => {
             outcome::answers_with_error(kit, to, permit, exchange.account.status());
@@ -178,6 +180,25 @@ async fn attempt<T: Transport>(
             upstream.end(kit);
             Err(Box::new(failed))
         }
+    }
+}
+
+/// Logs what the program behind a FastCGI server said of itself, line by line.
+fn log_told<T: Transport>(exchange: &Exchange<'_, T>, to: &Destination<T>, told: &[u8]) {
+    if told.is_empty() {
+        return;
+    }
+    let route = exchange.route.get().map_or("", |route| &*route.route.name);
+    let (service, request_id) = (&*to.snapshot().name, format!("{:032x}", exchange.hop.request_id));
+    for line in told.split(|byte| matches!(byte, b'\n' | b'\r')).filter(|line| !line.is_empty()) {
+        let line = String::from_utf8_lossy(line);
+        tracing::warn!(
+            service,
+            route,
+            request_id,
+            line = &*line,
+            "the program behind a FastCGI server has said something"
+        );
     }
 }
 
@@ -214,9 +235,8 @@ async fn transfer<T: Transport>(
     };
     let length = (head.bytes().len() + ADDED_FIELDS_BYTES).saturating_add(rest);
     let mut out = kit.buffers.buffer(length.min(BODY_BUFFER_BYTES));
-    let is_gateway = to.snapshot().gateway.is_some();
-    let offers = may_offer(head, client, (upstream.link.sender.wire(), is_gateway));
-    put_request(exchange, &mut upstream.link, (head, offers), (to, permit), &mut out)?;
+    let offers = may_offer(head, client, upstream);
+    put_request(exchange, upstream, (head, offers), (to, permit), &mut out)?;
     let standpoint = standpoint(exchange, to);
     let may_discard_status = attempts.may_discard_status(to.retry(), request, standpoint);
     let transfer = Transfer {
@@ -231,6 +251,7 @@ async fn transfer<T: Transport>(
         permit,
         admission: &exchange.admission,
         connection: exchange.account.connection(),
+        gateway: upstream.gateway,
         is_stream: upstream.link.is_stream(),
         sent_before: upstream.sent_bytes,
         is_secure: exchange.hop.asked.is_secure(),
@@ -256,33 +277,33 @@ async fn transfer<T: Transport>(
 /// Encodes the head, and what is held of the body.
 fn put_request<T: Transport>(
     exchange: &Exchange<'_, T>,
-    upstream: &mut Link<T>,
+    upstream: &mut UpstreamConnection<T>,
     (head, offers): (&RequestHead, bool),
     (to, permit): (&Destination<T>, &Permit<T>),
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
     let (hop, edits) = (exchange.hop(), &exchange.edits().request);
     let target = UpstreamTarget { length: exchange.body_length.get(), ..to.target(permit) };
-    let wire = upstream.sender.wire();
+    let wire = upstream.link.sender.wire();
     match (&to.snapshot().gateway, wire) {
-        (Some(service), _) => put_gateway_head(exchange, service, (head, &hop, &target, edits), out)?,
+        (Some(service), _) => put_variables(exchange, service, (head, &hop, &target, edits), out)?,
         (None, Wire::Http1) => put_request_head(out, head, &hop, &target, edits, offers),
         (None, Wire::H2) => {
             let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
             let request = h2_request(head, &hop, &target, edits, scheme);
             let is_last = head.framing().is_empty();
-            upstream.sender.put_head(request, is_last);
+            upstream.link.sender.put_head(request, is_last);
         }
     }
     let held = exchange.held.borrow();
     if !held.bytes().is_empty() {
-        BodyFraming::of(wire, target.framing_of(head)).put(out, held.bytes());
+        BodyFraming::towards(upstream.gateway, wire, target.framing_of(head)).put(out, held.bytes());
     }
     Ok(())
 }
 
 /// Encodes the variables of an application server.
-fn put_gateway_head<T: Transport>(
+fn put_variables<T: Transport>(
     exchange: &Exchange<'_, T>,
     service: &ServiceGateway,
     (head, hop, target, edits): (&RequestHead, &Hop<'_>, &UpstreamTarget<'_>, &FieldEdits),
@@ -290,20 +311,20 @@ fn put_gateway_head<T: Transport>(
 ) -> Result<(), Failure> {
     let context = exchange.context(&Chain::NONE);
     let values = Values { edits: Some(edits), ..Values::of(head, &context) };
-    let written = service.params.iter().map(|(name, template)| (name.clone(), template.text(&values, Within::Value)));
-    let params: Vec<_> = written.collect();
-    let request = GatewayRequest { head, hop, target, edits, client_port: exchange.client_port, params: &params };
-    service.gateway.put_head(out, &request).map_err(|fault| match fault {
+    let params = service.params_of(&values);
+    let (client_port, script) = (exchange.client_port, exchange.script.get().map(|script| &**script));
+    let request = GatewayRequest { head, hop, target, edits, client_port, params: &params, script };
+    put_gateway_head(out, service.gateway, &request).map_err(|fault| match fault {
         GatewayFault::TooLarge => Failure::UpstreamHeadLimit,
         GatewayFault::Nul => Failure::ClientBadRequest("nul"),
     })
 }
 
-/// Whether the client's offer of another protocol goes with the request. Neither HTTP/2 nor application servers have such offers; and where the next request is
-/// here already, the connection is needed for its answer.
-fn may_offer<T: Transport>(head: &RequestHead, client: &Link<T>, (wire, is_gateway): (Wire, bool)) -> bool {
-    wire == Wire::Http1
-        && !is_gateway
+/// Whether the client's offer of another protocol goes with the request. Neither HTTP/2 nor application servers have such offers; and
+/// where the next request is here already, the connection is needed for its answer.
+fn may_offer<T: Transport>(head: &RequestHead, client: &Link<T>, upstream: &UpstreamConnection<T>) -> bool {
+    upstream.link.sender.wire() == Wire::Http1
+        && upstream.gateway.is_none()
         && head.upgrade().is_some()
         && (!head.framing().is_empty() || client.inbox.is_empty())
 }

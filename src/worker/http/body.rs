@@ -4,6 +4,8 @@ use super::super::engine::Transport;
 use super::super::wire::ends::Outlet;
 use crate::encode::wire::{Wire, trailer_fields};
 use crate::filter::transform::Transform;
+use crate::proto::gateway::Gateway;
+use crate::proto::gateway::records::{put_stdin, put_stdin_end};
 use crate::proto::h1::encode::{put_chunk, put_last_chunk};
 use crate::proto::h1::framing::{BodyDecoder, Framing};
 
@@ -16,6 +18,8 @@ pub(super) enum BodyFraming {
     Chunked,
     /// By the frames of a stream.
     Stream,
+    /// In records of FastCGI.
+    Records,
 }
 
 impl BodyFraming {
@@ -25,6 +29,16 @@ impl BodyFraming {
             (Wire::H2, _) => Self::Stream,
             (Wire::Http1, Framing::Chunked) => Self::Chunked,
             (Wire::Http1, Framing::None | Framing::Length(_) | Framing::UntilClose) => Self::Plain,
+        }
+    }
+
+    /// [`Self::of`] towards an upstream, which may speak something else than HTTP.
+    pub(super) fn towards(gateway: Option<Gateway>, wire: Wire, framing: Framing) -> Self {
+        match gateway {
+            Some(gateway) if gateway.has_records() => Self::Records,
+            // The length is among the variables.
+            Some(_) => Self::Plain,
+            None => Self::of(wire, framing),
         }
     }
 
@@ -38,6 +52,7 @@ impl BodyFraming {
         match self {
             Self::Plain | Self::Stream => out.extend_from_slice(data),
             Self::Chunked => put_chunk(out, data),
+            Self::Records => put_stdin(out, data),
         }
     }
 
@@ -47,6 +62,7 @@ impl BodyFraming {
             Self::Plain => {}
             Self::Chunked => put_last_chunk(out, trailers),
             Self::Stream => sender.put_end(trailer_fields(trailers)),
+            Self::Records => put_stdin_end(out),
         }
     }
 }

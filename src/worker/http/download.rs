@@ -12,6 +12,7 @@ use super::super::wire::send::{SendFault, SendTerms, send_all};
 use super::answer_head::{AnswerHead, FilteredHead, FinalHead, HeadKind};
 use super::body::{BodyFraming, ResponseBody};
 use super::copies;
+use super::discard::discard;
 use super::judge;
 use super::progress::{Expectation, UploadState};
 use super::throttle::Throttle;
@@ -23,9 +24,7 @@ use crate::encode::wire::Wire;
 use crate::failure::{Failure, Resource};
 use crate::filter::encoder::{BodyEncoder, Compression};
 use crate::filter::transform::Transform;
-use crate::limits::{
-    ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, DRAIN_BYTES_MAX, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, JOINED_SEND_BYTES_MAX,
-};
+use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, JOINED_SEND_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
@@ -71,13 +70,13 @@ struct Download<'a, T: Transport> {
 impl<T: Transport> Download<'_, T> {
     async fn run(&mut self, receiver: &mut Inlet<T>, inbox: &mut Vec<u8>) -> Result<Delivered, Failure> {
         let transfer = self.transfer;
-        let Transfer { account, progress, .. } = *transfer;
+        let Transfer { progress, .. } = *transfer;
         let mut head = self.receive_final_head(receiver, inbox).await?;
         let compression = match head.filtered.take().map(|filtered| *filtered) {
             None => None,
             Some(FilteredHead::Compressed(compression)) => Some(compression),
             Some(FilteredHead::Replaced(kept)) => {
-                let is_whole = self.discard(receiver, inbox, head.framing).await;
+                let is_whole = discard(transfer, self.deadline, (receiver, inbox), head.framing).await;
                 return Ok(Delivered::Replaced { word: self.word(&head, is_whole), binds: head.binds, kept });
             }
         };
@@ -98,7 +97,7 @@ impl<T: Transport> Download<'_, T> {
         let is_short = |left: &u64| (inbox.len() as u64 + 1..=JOINED_SEND_BYTES_MAX as u64).contains(left);
         if let Some(left) = body.decoder.bytes_left().filter(is_short) {
             transfer.make_room(inbox, Some(left));
-            self.note_received(receiver.receive_at_once(inbox));
+            self.transfer.note_received(receiver.receive_at_once(inbox));
         }
         self.throttle = Throttle::of(transfer.rates(), self.out.len(), self.deadline);
         let mut has_ended = body.decoder.is_done();
@@ -125,22 +124,43 @@ impl<T: Transport> Download<'_, T> {
                 receiver.acknowledge();
                 is_acknowledged = true;
             }
-            transfer.make_room_for_body(inbox, body.decoder.bytes_left(), account.received_bytes());
-            let received = receive(receiver, inbox);
-            let timeouts = transfer.to.timeouts();
-            let ms = if transfer.is_open_ended { timeouts.tunnel } else { timeouts.body }.limit_ms();
-            match self.deadline.wait(Timeout::UpstreamBody, ms, received).await? {
-                Ok(0) if body.decoder.ends_at_close() => self.finish_body(&mut body)?,
-                Ok(0) => return Err(Failure::UpstreamTruncated),
-                Ok(bytes) => self.note_received(bytes),
-                Err(error) => {
-                    account.note_errno(error.raw_os_error().unwrap_or(0));
-                    return Err(Failure::UpstreamTruncated);
-                }
-            }
+            self.receive_body(receiver, inbox, &mut body).await?;
         }
         let keep_alive = head.terms.persistence != Persistence::Close;
-        Ok(Delivered::Response { keep_alive, word: self.word(&head, true), binds: head.binds })
+        let mut word = self.word(&head, true);
+        // Where the protocol has an end of its own, that tells whether the connection goes on.
+        if let Some(is_over) = receiver.take_end(inbox) {
+            word.keeps_alive = is_over && transfer.leaves_open();
+        }
+        Ok(Delivered::Response { keep_alive, word, binds: head.binds })
+    }
+
+    /// Receives the next part of the body, or finds its end.
+    async fn receive_body(
+        &mut self,
+        receiver: &mut Inlet<T>,
+        inbox: &mut Vec<u8>,
+        body: &mut ResponseBody,
+    ) -> Result<(), Failure> {
+        let Transfer { account, to, is_open_ended, .. } = *self.transfer;
+        self.transfer.make_room_for_body(inbox, body.decoder.bytes_left(), account.received_bytes());
+        let received = receive(receiver, inbox);
+        let ms = if is_open_ended { to.timeouts().tunnel } else { to.timeouts().body }.limit_ms();
+        match self.deadline.wait(Timeout::UpstreamBody, ms, received).await? {
+            Ok(0) if body.decoder.ends_at_close() => self.finish_body(body),
+            Ok(0) => Err(Failure::UpstreamTruncated),
+            Ok(bytes) => {
+                self.transfer.note_received(bytes);
+                Ok(())
+            }
+            Err(error) if body.decoder.ends_at_close() && judge::is_allowed_end(self.transfer.spec(), &error) => {
+                self.finish_body(body)
+            }
+            Err(error) => {
+                account.note_errno(error.raw_os_error().unwrap_or(0));
+                Err(judge::ended_in_body(&error))
+            }
+        }
     }
 
     /// The body behind a head, and what is done with it.
@@ -163,30 +183,6 @@ impl<T: Transport> Download<'_, T> {
         UpstreamWord { keeps_alive: head.word.keeps_alive && is_sent && is_read && is_whole, ..head.word }
     }
 
-    /// Reads a body that nobody gets, so that its connection can be kept; true where that was all of it.
-    async fn discard(&mut self, receiver: &mut Inlet<T>, inbox: &mut Vec<u8>, framing: Framing) -> bool {
-        let transfer = self.transfer;
-        let mut decoder = BodyDecoder::new(BodyOf::Response, framing);
-        // The page must not wait for what nobody reads.
-        self.deadline.arm(Timeout::Linger, Some(Timeout::Linger.row().ms));
-        let (mut left, mut trailers) = (DRAIN_BYTES_MAX, Vec::new());
-        loop {
-            while !inbox.is_empty() && !decoder.is_done() {
-                let Ok(piece) = decoder.decode(inbox, &mut trailers) else { return false };
-                inbox.drain(..piece.consumed);
-                left = left.saturating_sub(piece.consumed as u64);
-            }
-            if decoder.is_done() || left == 0 || transfer.progress.upload.get() != UploadState::Sent {
-                return decoder.is_done();
-            }
-            transfer.make_room_for_body(inbox, decoder.bytes_left(), transfer.account.received_bytes());
-            match self.deadline.timer.guard(receive(receiver, inbox)).await {
-                Ok(Ok(bytes)) if bytes > 0 => self.note_received(bytes),
-                Ok(_) | Err(_) => return false,
-            }
-        }
-    }
-
     /// From here on there is no other answer, and no other attempt.
     fn begin_response(&self) {
         if self.transfer.account.begin_response() {
@@ -194,11 +190,6 @@ impl<T: Transport> Download<'_, T> {
             copies::send(worker, copies, (held, progress.is_body_received.get()));
             held.borrow_mut().let_go(self.transfer.held_store());
         }
-    }
-
-    fn note_received(&self, bytes: usize) {
-        self.transfer.progress.has_response_bytes.set(true);
-        self.transfer.account.add_received_bytes(bytes);
     }
 
     /// Receives heads until the final one, which is then encoded; passes interim ones on.
@@ -246,7 +237,7 @@ impl<T: Transport> Download<'_, T> {
                     self.send_down().await?;
                     is_timed = false;
                 }
-                HeadEvent::Received(Ok(bytes)) if bytes > 0 => self.note_received(bytes),
+                HeadEvent::Received(Ok(bytes)) if bytes > 0 => self.transfer.note_received(bytes),
                 HeadEvent::Received(result) => return Err(judge::closed_before_head(transfer, &result, inbox)),
             }
         }

@@ -4,7 +4,10 @@
 //! wrong in it is a [`Failure`], and `settle` is the one place where a failure becomes an answer.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::OsStr;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,8 +42,10 @@ use crate::filter::Chain;
 use crate::filter::template::Values;
 use crate::filter::transform::Transform;
 use crate::limits::{DEADLINE_SLACK_MS, HEADS_BYTES_MAX};
+use crate::proto::gateway::script::{ScriptFault, ScriptRules};
 use crate::proto::h1::chunked::BodyOf;
 use crate::proto::h1::framing::{BodyDecoder, Framing};
+use crate::proto::h1::percent::percent_decoded;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h2::frame::ErrorCode;
 use crate::snapshot::Listener;
@@ -82,6 +87,7 @@ pub(super) async fn exchange<T: Transport>(
         admission: RefCell::default(),
         route: OnceCell::new(),
         service: OnceCell::new(),
+        script: OnceCell::new(),
         filtered: OnceCell::new(),
         copies: RefCell::default(),
         client_port: peer.port,
@@ -158,9 +164,13 @@ async fn run<T: Transport>(
         Box::pin(await_handshake(exchange, client, head, early)).await?;
     }
     check_request(exchange, client, head)?;
+    let gateway = exchange.gateway(target);
+    if let Some(rules) = gateway.as_ref().and_then(|service| service.gateway.as_ref()?.script.as_ref()) {
+        find_script(exchange, rules, head)?;
+    }
     if let Some(max) = exchange.buffer_max().filter(|_| !head.framing().is_empty()) {
         Box::pin(read_whole(exchange, client, head, max)).await?;
-    } else if head.framing() == Framing::Chunked && exchange.is_for_gateway(target) {
+    } else if head.framing() == Framing::Chunked && gateway.is_some() {
         Box::pin(find_length(exchange, client, head)).await?;
     }
     copies::take(exchange, head);
@@ -262,6 +272,21 @@ fn check_request<T: Transport>(
     if head.demands_upgrade() && !client.inbox.is_empty() {
         return Err(Failure::ClientBadRequest("bytes_before_upgrade"));
     }
+    Ok(())
+}
+
+/// Finds the script that the request names, before a server hears of it.
+fn find_script<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    rules: &ScriptRules,
+    head: &RequestHead,
+) -> Result<(), Failure> {
+    let exists = |file: &[u8]| Path::new(OsStr::from_bytes(file)).is_file();
+    let script = rules.find(&percent_decoded(head.path()), exists).map_err(|fault| match fault {
+        ScriptFault::None => Failure::NoScript,
+        ScriptFault::Unsafe => Failure::ClientBadRequest("script_path"),
+    })?;
+    let _ = exchange.script.set(Box::new(script));
     Ok(())
 }
 

@@ -11,11 +11,13 @@ use super::super::wire::ends::Inlet;
 use super::super::wire::fault::fault_of;
 use super::progress::UploadState;
 use super::transfer::Transfer;
+use crate::config::services::{Protocol, ServiceSpec};
 use crate::encode::response::UpstreamResponse;
 use crate::failure::Failure;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::framing::Framing;
+use crate::proto::h1::rules::Lenient;
 use crate::proto::stranger;
 use crate::proto::version::Version;
 use crate::timeouts::Timeout;
@@ -190,6 +192,22 @@ pub(super) fn closed_before_head<T: Transport>(
         }
         UploadState::Broken(failure) => failure,
         UploadState::Sending | UploadState::Sent => Failure::UpstreamClosedNoResponse,
+    }
+}
+
+/// True where a connection that ended without a close_notify of TLS has ended its answer, as the service allows. FastCGI has an end of
+/// its own.
+pub(super) fn is_allowed_end(spec: &ServiceSpec, error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
+        && spec.protocol != Protocol::FastCgi
+        && spec.leniency().has(Lenient::MissingCloseNotify)
+}
+
+/// The failure of a connection that ended inside a response body.
+pub(super) fn ended_in_body(error: &io::Error) -> Failure {
+    match fault_of(error) {
+        Some(failure @ Failure::UpstreamBadBody(_)) => failure,
+        Some(_) | None => Failure::UpstreamTruncated,
     }
 }
 

@@ -11,6 +11,7 @@ mod body;
 mod bound;
 mod buffered;
 mod copies;
+mod discard;
 mod download;
 mod duplex;
 mod exchange;

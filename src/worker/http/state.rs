@@ -25,6 +25,7 @@ use crate::filter::Chain;
 use crate::filter::context::{Context as FilterContext, Refusal};
 use crate::filter::counters::in_flight::InFlightPlace;
 use crate::filter::edits::Edits;
+use crate::proto::gateway::script::Script;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::{Listener, Service};
 use crate::sys::clock::unix_s;
@@ -90,6 +91,8 @@ pub(super) struct Exchange<'a, T: Transport> {
     pub admission: RefCell<Option<Admission<T>>>,
     pub route: OnceCell<Rc<LiveRoute<T>>>,
     pub service: OnceCell<Arc<Service>>,
+    /// The script of a FastCGI server that it names.
+    pub script: OnceCell<Box<Script>>,
     /// What its filters found, where it has any.
     pub filtered: OnceCell<Box<Filtered>>,
     /// Copies of it that wait to be sent.
@@ -126,10 +129,11 @@ impl<T: Transport> Exchange<'_, T> {
         service.sticky().map_or(Tie::None, |(sticky, tokens)| sticky.tie(tokens, head, || self.kit().random_u128()))
     }
 
-    /// True where the target at this position is an application server.
-    pub(super) fn is_for_gateway(&self, target: usize) -> bool {
-        let service = self.route.get().and_then(|route| route.services.get(target)?.as_ref());
-        service.is_some_and(|service| service.members().service.gateway.is_some())
+    /// The service of the target at this position, where it is an application server.
+    pub(super) fn gateway(&self, target: usize) -> Option<Arc<Service>> {
+        let service = self.route.get().and_then(|route| route.services.get(target)?.as_ref())?;
+        let members = service.members();
+        members.service.gateway.is_some().then(|| Arc::clone(&members.service))
     }
 
     /// Bytes of the request body that is to be read whole; `None` where it streams.

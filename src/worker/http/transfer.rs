@@ -10,7 +10,7 @@ use super::super::upstreams::admit::{Admission, Destination};
 use super::super::upstreams::gate::Permit;
 use super::account::Account;
 use super::held::{Copies, Held, HeldStore};
-use super::progress::Progress;
+use super::progress::{Progress, UploadState};
 use crate::config::services::ServiceSpec;
 use crate::encode::grpc;
 use crate::encode::response::{EditsOfResponse, UpstreamResponse};
@@ -19,6 +19,7 @@ use crate::filter::bandwidth_limit::ByteRate;
 use crate::filter::edits::{Edits, FieldEdits};
 use crate::filter::encoder::Compression;
 use crate::limits::{BODY_BUFFER_BYTES, COMPRESSIONS_MAX};
+use crate::proto::gateway::Gateway;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::Listener;
 use crate::upstream::attempts::ConnectionFacts;
@@ -79,6 +80,8 @@ pub(super) struct Transfer<'a, T: Transport> {
     pub admission: &'a RefCell<Option<Admission<T>>>,
     /// The upstream connection, as it was found.
     pub connection: ConnectionFacts,
+    /// What is spoken there in the place of HTTP.
+    pub gateway: Option<Gateway>,
     /// True where it is one stream of a connection.
     pub is_stream: bool,
     /// Bytes sent over it before.
@@ -133,6 +136,17 @@ impl<T: Transport> Transfer<'_, T> {
             let has_room = self.worker.compressions.get() < COMPRESSIONS_MAX;
             compress.on_response(self.head, (head, bytes), edits, has_room)
         })
+    }
+
+    /// True where a server that tells the end of its answer leaves its connection open, and the request was sent to its end.
+    pub(super) fn leaves_open(&self) -> bool {
+        self.gateway == Some(Gateway::FastCgi(true)) && self.progress.upload.get() == UploadState::Sent
+    }
+
+    /// Bytes have come from the upstream.
+    pub(super) fn note_received(&self, bytes: usize) {
+        self.progress.has_response_bytes.set(true);
+        self.account.add_received_bytes(bytes);
     }
 
     /// How fast the answer goes; as fast as its client takes it where there is none.

@@ -53,7 +53,7 @@ pub(super) async fn upload<T: Transport>(
     out: &mut Vec<u8>,
 ) -> Failure {
     let framing = transfer.body_length.get().map_or(transfer.head.framing(), Framing::Length);
-    let framing = BodyFraming::of(sender.wire(), framing);
+    let framing = BodyFraming::towards(transfer.gateway, sender.wire(), framing);
     Upload { transfer, body, out, framing, has_ended: false }.run(source, sender).await
 }
 
@@ -188,11 +188,8 @@ impl<T: Transport> Upload<'_, T> {
         let expectation = &self.transfer.progress.expectation;
         let gone = || Broken::Client(Failure::ClientClosed(self.transfer.account.phase()));
         // An application server never says it.
-        let is_gateway = self.transfer.to.snapshot().gateway.is_some();
-        source
-            .deadline
-            .timer
-            .arm(Timeout::ExpectContinue, Some(if is_gateway { 0 } else { Timeout::ExpectContinue.row().ms }));
+        let wait_ms = if self.transfer.gateway.is_some() { 0 } else { Timeout::ExpectContinue.row().ms };
+        source.deadline.timer.arm(Timeout::ExpectContinue, Some(wait_ms));
         let received = poll_fn(|cx| {
             if let Poll::Ready(received) = source.receiver.poll_receive(source.inbox, cx) {
                 return Poll::Ready(Some(received));

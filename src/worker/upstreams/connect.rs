@@ -12,6 +12,7 @@ use super::super::wire::h2::carrier::Carrier;
 use super::super::wire::h2::client::{Keep, begin};
 use super::super::wire::h2::request;
 use super::super::wire::link::Link;
+use super::super::wire::records::RecordInlet;
 use super::super::wire::tls::dial::handshake;
 use super::admit::Destination;
 use super::endpoint::{EndpointPool, UpstreamConnection};
@@ -19,6 +20,7 @@ use super::gate::Permit;
 use crate::config::services::Protocol;
 use crate::failure::{Failure, Resource, TlsFault};
 use crate::limits::{H2_STREAM_WINDOW_BYTES, HEAD_BUFFER_BYTES};
+use crate::proto::gateway::Gateway;
 use crate::timeouts::{RESOURCE_WAIT_MS, Timeout};
 use crate::tls::client::ClientTls;
 use crate::upstream::attempts::{ConnectionFacts, Reuse};
@@ -33,6 +35,8 @@ struct Dial<'a> {
     tls: Option<&'a ClientTls>,
     /// What may be spoken.
     protocol: Protocol,
+    /// What is spoken in the place of HTTP.
+    gateway: Option<Gateway>,
     /// How a connection that carries many requests is kept.
     keep: Keep,
     /// How long a connection is reused.
@@ -83,6 +87,7 @@ pub(crate) async fn connect<T: Transport>(
         name: to.members.name_of(permit.at),
         tls,
         protocol: if needs_http1 && !spec.protocol.is_gateway() { Protocol::Http1 } else { spec.protocol },
+        gateway: service.gateway.as_ref().map(|gateway| gateway.gateway),
         keep: Keep {
             idle_ms: spec.keep_alive.idle.ms(),
             ping_ms: spec.keep_alive.ping.limit_ms(),
@@ -91,6 +96,9 @@ pub(crate) async fn connect<T: Transport>(
         reuse: &spec.keep_alive,
         connect_ms: to.timeouts().connect.limit_ms(),
     };
+    // FastCGI cannot announce an end, and php-fpm reads and throws away what comes behind its last answer: no evidence would tell such a
+    // request from one that was executed. So one that must not be repeated has a connection of its own.
+    let reuse = if dial.gateway.is_some() && reuse == Reuse::Once { Reuse::Fresh } else { reuse };
     obtain(kit, &permit.endpoint, deadline, &dial, reuse).await
 }
 
@@ -105,7 +113,7 @@ async fn obtain<T: Transport>(
     loop {
         let multiplex = &endpoint.multiplex;
         let is_multiplexed = match to.protocol {
-            Protocol::Http1 | Protocol::Uwsgi | Protocol::Scgi => false,
+            Protocol::Http1 | Protocol::Uwsgi | Protocol::Scgi | Protocol::FastCgi => false,
             // Until the ALPN of the endpoint is known, requests wait for its first connection: it may carry all of them.
             Protocol::Auto => to.tls.is_some() && multiplex.is_spoken.get() != Some(false),
             Protocol::H2 => true,
@@ -140,9 +148,11 @@ async fn obtain<T: Transport>(
                 if to.protocol == Protocol::Auto {
                     multiplex.is_spoken.set(Some(false));
                 }
-                let link = Link::new(of_connection(ends), inbox, kit.timer());
+                let link = Link::new(ends_of(ends, to.gateway), inbox, kit.timer());
                 let facts = ConnectionFacts { tls_us, ..ConnectionFacts::default() };
-                return Ok((UpstreamConnection::new(link, kit.transport.coarse_ms()), facts));
+                let mut upstream = UpstreamConnection::new(link, kit.transport.coarse_ms());
+                upstream.gateway = to.gateway;
+                return Ok((upstream, facts));
             }
             Err(NotConnected { failure: Failure::LocalResource(_), .. }) if waited_ms < RESOURCE_WAIT_MS => {
                 kit.pause(Timeout::ResourcePause, None).await;
@@ -150,6 +160,15 @@ async fn obtain<T: Transport>(
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Both ends of a connection that carries one request at a time.
+fn ends_of<T: Transport>((inlet, outlet): ConnectionEnds<T>, gateway: Option<Gateway>) -> (Inlet<T>, Outlet<T>) {
+    if gateway.is_some_and(Gateway::has_records) {
+        (Inlet::Records(Box::new(RecordInlet::new(inlet))), Outlet::Connection(outlet))
+    } else {
+        of_connection((inlet, outlet))
     }
 }
 

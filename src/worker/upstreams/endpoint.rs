@@ -17,6 +17,7 @@ use super::super::time::timer::Timer;
 use super::super::wire::h2::carrier::Multiplex;
 use super::super::wire::link::Link;
 use crate::observe::metrics::Counters;
+use crate::proto::gateway::Gateway;
 use crate::snapshot::Address;
 use crate::timeouts::Timeout;
 use crate::upstream::ejection::Passive;
@@ -31,6 +32,8 @@ use crate::upstream::reuse::Wear;
 pub(crate) struct UpstreamConnection<T: Transport> {
     /// The connection.
     pub link: Link<T>,
+    /// What is spoken in the place of HTTP.
+    pub gateway: Option<Gateway>,
     /// Requests sent over it.
     pub requests: u32,
     /// Bytes sent over it before the present request.
@@ -53,6 +56,7 @@ impl<T: Transport> UpstreamConnection<T> {
     pub(crate) const fn new(link: Link<T>, now_ms: u64) -> Self {
         Self {
             link,
+            gateway: None,
             requests: 1,
             sent_bytes: 0,
             opened_ms: now_ms,

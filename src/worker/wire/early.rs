@@ -42,7 +42,7 @@ pub(crate) async fn wait_for_handshake<T: Transport>(
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => inlet.poll_reset(cx).map(Err),
         },
-        Inlet::Connection(ConnectionInlet::Plain(_)) | Inlet::Request(_) => Poll::Ready(Ok(())),
+        Inlet::Connection(ConnectionInlet::Plain(_)) | Inlet::Request(_) | Inlet::Records(_) => Poll::Ready(Ok(())),
     });
     let outcome = timer.guard(waited).await;
     // Whatever ended the wait, its waker must not stay behind.

@@ -7,6 +7,7 @@ use super::super::engine::{Receive, Transmit, Transport};
 use super::connection::{ConnectionEnds, ConnectionInlet, ConnectionOutlet};
 use super::h2::request::{RequestInlet, RequestOutlet};
 use super::h2::stream::{StreamInlet, StreamOutlet};
+use super::records::RecordInlet;
 use crate::encode::wire::{H2Head, Wire};
 use crate::proto::h2::fields::FieldList;
 use crate::upstream::evidence::{Delivery, Peek};
@@ -20,6 +21,8 @@ pub(crate) enum Inlet<T: Transport> {
     Stream(Box<StreamInlet>),
     /// A stream of an HTTP/2 connection to an upstream.
     Request(Box<RequestInlet>),
+    /// A connection to a FastCGI server.
+    Records(Box<RecordInlet<T>>),
 }
 
 /// Where a message goes out. Over a connection it is text; over a stream its head and its end are given apart from its
@@ -45,6 +48,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Connection(inlet) => inlet.poll_receive(inbox, cx),
             Self::Stream(inlet) => inlet.poll_receive(inbox, cx),
             Self::Request(inlet) => inlet.poll_receive(inbox, cx),
+            Self::Records(inlet) => inlet.poll_receive(inbox, cx),
         }
     }
 
@@ -53,6 +57,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Connection(inlet) => inlet.receive_at_once(inbox),
             Self::Stream(inlet) => inlet.receive_at_once(inbox),
             Self::Request(inlet) => inlet.receive_at_once(inbox),
+            Self::Records(inlet) => inlet.receive_at_once(inbox),
         }
     }
 
@@ -61,6 +66,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Connection(inlet) => inlet.is_seen(),
             Self::Stream(inlet) => inlet.is_seen(),
             Self::Request(inlet) => inlet.is_seen(),
+            Self::Records(inlet) => inlet.is_seen(),
         }
     }
 
@@ -69,6 +75,7 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Connection(inlet) => inlet.peek(),
             Self::Stream(inlet) => inlet.peek(),
             Self::Request(inlet) => inlet.peek(),
+            Self::Records(inlet) => inlet.peek(),
         }
     }
 
@@ -77,12 +84,14 @@ impl<T: Transport> Receive for Inlet<T> {
             Self::Connection(inlet) => inlet.delivery(),
             Self::Stream(inlet) => inlet.delivery(),
             Self::Request(inlet) => inlet.delivery(),
+            Self::Records(inlet) => inlet.delivery(),
         }
     }
 
     fn acknowledge(&self) {
         match self {
             Self::Connection(inlet) => inlet.acknowledge(),
+            Self::Records(inlet) => inlet.acknowledge(),
             Self::Stream(_) | Self::Request(_) => {}
         }
     }
@@ -93,7 +102,24 @@ impl<T: Transport> Inlet<T> {
     pub(crate) fn distrust(&self) {
         match self {
             Self::Request(inlet) => inlet.distrust(),
-            Self::Connection(_) | Self::Stream(_) => {}
+            Self::Connection(_) | Self::Stream(_) | Self::Records(_) => {}
+        }
+    }
+
+    /// Whether the answer, of which the caller has all that it wants, is over and leaves the connection open; `None` where its head has
+    /// said that.
+    pub(crate) fn take_end(&mut self, inbox: &mut Vec<u8>) -> Option<bool> {
+        match self {
+            Self::Records(inlet) => Some(inlet.take_end(inbox)),
+            Self::Connection(_) | Self::Stream(_) | Self::Request(_) => None,
+        }
+    }
+
+    /// What the program behind a FastCGI server said of itself.
+    pub(crate) fn take_told(&mut self) -> Vec<u8> {
+        match self {
+            Self::Records(inlet) => inlet.take_told(),
+            Self::Connection(_) | Self::Stream(_) | Self::Request(_) => Vec::new(),
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod ends;
 pub(crate) mod fault;
 pub(crate) mod h2;
 pub(crate) mod link;
+pub(crate) mod records;
 pub(crate) mod send;
 pub(crate) mod tls;
 pub(crate) mod tunnel;

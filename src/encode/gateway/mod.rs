@@ -1,70 +1,28 @@
 //! Requests as application servers take them: the variables of CGI (RFC 3875), as nginx's parameter files have them, in a packet of uwsgi or
-//! of SCGI.
+//! of SCGI, or in the records of FastCGI.
 
-use std::collections::HashMap;
+pub mod variables;
 
-use super::hop::{Hop, UpstreamTarget};
-use super::request::fields_of;
-use crate::filter::edits::FieldEdits;
-use crate::proto::h1::authority::parts;
-use crate::proto::h1::encode::AddressText;
-use crate::proto::h1::field::Known;
-use crate::proto::h1::framing::Framing;
-use crate::proto::h1::percent::percent_decoded;
-use crate::proto::h1::request::RequestHead;
-use crate::proto::version::Version;
+use self::variables::{GatewayFault, GatewayRequest, length_of, variables};
+use crate::proto::gateway::Gateway;
+use crate::proto::gateway::records::{put_begin, put_params};
 
-/// What application servers speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gateway {
-    /// uwsgi, with its two modifiers: 0 and 0 for a WSGI application.
-    Uwsgi(u8, u8),
-    /// SCGI.
-    Scgi,
-}
-
-/// Why a request cannot be said in variables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GatewayFault {
-    /// The variables take more than the protocol lets them.
-    TooLarge,
-    /// A variable holds NUL, which ends it for SCGI and for most programs.
-    Nul,
-}
-
-/// What of a request is not in its head.
-#[derive(Clone, Copy, Debug)]
-pub struct GatewayRequest<'a> {
-    /// The head.
-    pub head: &'a RequestHead,
-    /// What this hop knows.
-    pub hop: &'a Hop<'a>,
-    /// What the upstream is told of the target.
-    pub target: &'a UpstreamTarget<'a>,
-    /// What filters change.
-    pub edits: &'a FieldEdits,
-    /// The port of the client's connection; 0 for none.
-    pub client_port: u16,
-    /// Variables that the service writes beside those or in their place; an empty value takes one away.
-    pub params: &'a [(Box<[u8]>, Vec<u8>)],
-}
-
-/// Names with their values, in the order that they are sent in.
-type Variables = Vec<(Vec<u8>, Vec<u8>)>;
-
-impl Gateway {
-    /// Appends what goes before the body.
-    ///
-    /// # Errors
-    /// [`GatewayFault`]; `out` may then hold a part.
-    pub fn put_head(self, out: &mut Vec<u8>, request: &GatewayRequest<'_>) -> Result<(), GatewayFault> {
-        let variables = variables(request)?;
-        match self {
-            Self::Uwsgi(first, second) => put_uwsgi(out, (first, second), &variables),
-            Self::Scgi => {
-                put_scgi(out, request, &variables);
-                Ok(())
-            }
+/// Appends what goes before the body.
+///
+/// # Errors
+/// [`GatewayFault`]; `out` may then hold a part.
+pub fn put_gateway_head(out: &mut Vec<u8>, gateway: Gateway, request: &GatewayRequest<'_>) -> Result<(), GatewayFault> {
+    let variables = variables(request)?;
+    match gateway {
+        Gateway::Uwsgi(first, second) => put_uwsgi(out, (first, second), &variables),
+        Gateway::Scgi => {
+            put_scgi(out, request, &variables);
+            Ok(())
+        }
+        Gateway::FastCgi(keeps) => {
+            put_begin(out, keeps);
+            let pairs = variables.iter().map(|(name, value)| (&name[..], &value[..]));
+            if put_params(out, pairs) { Ok(()) } else { Err(GatewayFault::TooLarge) }
         }
     }
 }
@@ -108,100 +66,14 @@ fn put_scgi(out: &mut Vec<u8>, request: &GatewayRequest<'_>, variables: &[(Vec<u
     out.push(b',');
 }
 
-/// The length of the body; 0 where there is none. One of unknown length was read whole before.
-fn length_of(request: &GatewayRequest<'_>) -> u64 {
-    match request.target.framing_of(request.head) {
-        Framing::Length(length) => length,
-        Framing::None | Framing::Chunked | Framing::UntilClose => 0,
-    }
-}
-
-fn variables(request: &GatewayRequest<'_>) -> Result<Variables, GatewayFault> {
-    let GatewayRequest { head, hop, target, .. } = request;
-    let prefix = percent_decoded(head.stripped_prefix());
-    let path = percent_decoded(head.path());
-    let host = target.host_of(head);
-    let name = parts(host).map_or(host, |(name, _)| name);
-    let uri = [head.stripped_prefix(), head.forwarded(target.path)].concat();
-    let length = match target.framing_of(head) {
-        Framing::None => Vec::new(),
-        Framing::Length(_) | Framing::Chunked | Framing::UntilClose => length_of(request).to_string().into_bytes(),
-    };
-    let mut variables: Variables = Vec::with_capacity(32);
-    let mut put = |name: &[u8], value: &[u8]| variables.push((name.to_vec(), value.to_vec()));
-    put(b"QUERY_STRING", head.query());
-    put(b"REQUEST_METHOD", head.method());
-    put(b"CONTENT_TYPE", head.only(Known::ContentType).unwrap_or_default());
-    put(b"CONTENT_LENGTH", &length);
-    put(b"REQUEST_URI", &uri);
-    put(b"PATH_INFO", &path);
-    put(b"SCRIPT_NAME", &prefix);
-    put(b"SERVER_PROTOCOL", protocol(head.version()));
-    put(b"REQUEST_SCHEME", hop.asked.scheme.as_bytes());
-    if hop.asked.is_secure() {
-        put(b"HTTPS", b"on");
-    }
-    put(b"REMOTE_ADDR", AddressText::of(hop.client).bytes());
-    if hop.client == hop.peer && request.client_port > 0 {
-        put(b"REMOTE_PORT", request.client_port.to_string().as_bytes());
-    }
-    put(b"SERVER_PORT", hop.asked.port.to_string().as_bytes());
-    put(b"SERVER_NAME", name);
-    put(b"HTTP_HOST", host);
-    put_fields(&mut variables, request);
-    for (name, value) in request.params {
-        variables.retain(|(own, _)| own != &**name);
-        if !value.is_empty() {
-            variables.push((name.to_vec(), value.clone()));
-        }
-    }
-    if variables.iter().any(|(name, value)| name.contains(&0) || value.contains(&0)) {
-        return Err(GatewayFault::Nul);
-    }
-    Ok(variables)
-}
-
-/// The fields of the head, each as `HTTP_` and its name. A name with `_` could be taken for another one with `-`, and is left out; what is
-/// said more than once is one value.
-fn put_fields(variables: &mut Variables, request: &GatewayRequest<'_>) {
-    let mut positions: HashMap<Vec<u8>, usize> = HashMap::new();
-    for (name, value) in fields_of(request.head, request.hop, request.edits) {
-        let has_own = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"content-length");
-        // It is the address of a proxy to programs that make requests (CVE-2016-5385), whoever wrote it.
-        if has_own || name.contains(&b'_') || name.eq_ignore_ascii_case(b"proxy") {
-            continue;
-        }
-        let upper = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
-        let mapped: Vec<u8> = b"HTTP_".iter().copied().chain(upper).collect();
-        match positions.get(&mapped) {
-            Some(at) => {
-                let separator: &[u8] = if mapped == b"HTTP_COOKIE" { b"; " } else { b", " };
-                let known = &mut variables[*at].1;
-                known.extend_from_slice(separator);
-                known.extend_from_slice(&value);
-            }
-            None => {
-                positions.insert(mapped.clone(), variables.len());
-                variables.push((mapped, value));
-            }
-        }
-    }
-}
-
-const fn protocol(version: Version) -> &'static [u8] {
-    match version {
-        Version::Http10 => b"HTTP/1.0",
-        Version::Http11 => b"HTTP/1.1",
-        Version::H2 => b"HTTP/2.0",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
-    use super::super::hop::{Asked, HopFields};
+    use super::super::hop::{Asked, Hop, HopFields, UpstreamTarget};
     use super::*;
+    use crate::filter::edits::FieldEdits;
+    use crate::proto::h1::request::RequestHead;
     use crate::proto::h1::rules::{ForwardedPath, HeadRules, Underscores};
 
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
@@ -230,10 +102,17 @@ mod tests {
         let params: Vec<(Box<[u8]>, Vec<u8>)> =
             params.iter().map(|(name, value)| (name.as_bytes().into(), value.as_bytes().to_vec())).collect();
         let edits = FieldEdits::default();
-        let request =
-            GatewayRequest { head, hop: &HOP, target: &TARGET, edits: &edits, client_port: 4_000, params: &params };
+        let request = GatewayRequest {
+            head,
+            hop: &HOP,
+            target: &TARGET,
+            edits: &edits,
+            client_port: 4_000,
+            params: &params,
+            script: None,
+        };
         let mut out = Vec::new();
-        gateway.put_head(&mut out, &request).map(|()| out)
+        put_gateway_head(&mut out, gateway, &request).map(|()| out)
     }
 
     /// The variables of a packet, by another reading of the specification.
