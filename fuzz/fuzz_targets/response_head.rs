@@ -14,6 +14,7 @@ fuzz_target!(|data: &[u8]| {
         Lenient::BareLineFeed,
         Lenient::RepeatedContentLength,
         Lenient::StatusAbove599,
+        Lenient::MissingCloseNotify,
     ];
     let leniency = Leniency::of(if data.len() % 3 == 0 { &all } else { &[] });
     let Ok(Some(length)) = HeadScan::of_response(leniency).advance(data) else { return };

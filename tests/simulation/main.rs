@@ -5,22 +5,25 @@
 #![expect(clippy::disallowed_types, reason = "wakers may cross threads, though none does here")]
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
+mod application;
 mod origin;
 mod pair;
 mod peers;
 mod world;
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use application::{Spoken, application};
 use origin::Manner;
 use peers::{Book, Seen};
 use ringress::config::Source;
 use ringress::config::document::Syntax;
 use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::snapshot::{Peer, Snapshot};
-use ringress::worker::engine::Transport as _;
+use ringress::worker::engine::{Socket, Transport as _};
 use ringress::worker::http::serve::serve;
 use ringress::worker::{Worker, WorkerSettings};
 use world::World;
@@ -70,6 +73,35 @@ address = '127.0.0.1:81'
 [services.s]
 endpoints = ['10.0.0.1:80', '10.0.0.2:80']
 [[routes]]
+name = 'uwsgi'
+service = 'uwsgi'
+paths = [{ prefix = '/uwsgi' }]
+[services.uwsgi]
+endpoints = ['10.0.0.1:9000', '10.0.0.2:9000']
+protocol = 'uwsgi'
+[[routes]]
+name = 'scgi'
+service = 'scgi'
+paths = [{ prefix = '/scgi' }]
+[services.scgi]
+endpoints = ['10.0.0.1:9001', '10.0.0.2:9001']
+protocol = 'scgi'
+[[routes]]
+name = 'fastcgi'
+service = 'fastcgi'
+paths = [{ prefix = '/fastcgi' }]
+[services.fastcgi]
+endpoints = ['10.0.0.1:9002', '10.0.0.2:9002']
+protocol = 'fastcgi'
+[[routes]]
+name = 'kept'
+service = 'kept'
+paths = [{ prefix = '/kept' }]
+[services.kept]
+endpoints = ['10.0.0.1:9002', '10.0.0.2:9002']
+protocol = 'fastcgi'
+fastcgi_keep_conn = true
+[[routes]]
 name = 'refused'
 service = 'refused'
 paths = [{ prefix = '/refused' }]
@@ -97,10 +129,11 @@ fn snapshot() -> Arc<Snapshot> {
     Arc::new(compile(&source, &Resolved::new(), &mut Kept::default(), 1).unwrap().snapshot)
 }
 
-/// By these ways a request reaches an origin: at once, once its body is read whole, or through the proxy's own other listeners.
-const WAYS: [&str; 5] = ["s", "buffered", "over-tls", "over-h2", "over-both"];
+/// By these ways a request reaches an origin: at once, once its body is read whole, as variables, or through the proxy's own other
+/// listeners.
+const WAYS: [&str; 9] = ["s", "buffered", "uwsgi", "scgi", "fastcgi", "kept", "over-tls", "over-h2", "over-both"];
 /// Those of them that lead to an origin at once.
-const SHORT_WAYS: usize = 2;
+const SHORT_WAYS: usize = 6;
 /// One seed of so many takes the longer ways: their handshakes cost more than all the rest.
 const SEEDS_PER_LONG_WAY: u64 = 16;
 
@@ -125,10 +158,10 @@ fn run(seed: u64, snapshot: &Arc<Snapshot>) -> Result<Vec<u16>, String> {
     };
     let (label, inner, secure) = (label_of("web"), label_of("inner"), label_of("secure"));
     let own = worker.clone();
-    world.on_connect(move |world, socket, port| match port {
-        None => world.spawn(origin::origin(world.clone(), socket, seen.clone())),
-        Some(443) => world.spawn(serve(own.clone(), socket, Peer::LOCAL, secure)),
-        Some(_) => world.spawn(serve(own.clone(), socket, Peer::LOCAL, inner)),
+    world.on_connect(move |world, socket, to| match (to.ip() == world::SELF, to.port()) {
+        (false, port) => meet(world, socket, port, &seen),
+        (true, 443) => world.spawn(serve(own.clone(), socket, Peer::LOCAL, secure)),
+        (true, _) => world.spawn(serve(own.clone(), socket, Peer::LOCAL, inner)),
     });
     let ways = if seed.is_multiple_of(SEEDS_PER_LONG_WAY) { &WAYS[..] } else { &WAYS[..SHORT_WAYS] };
     for client in 0..clients {
@@ -144,6 +177,14 @@ fn run(seed: u64, snapshot: &Arc<Snapshot>) -> Result<Vec<u16>, String> {
     verdict.map(|()| statuses)
 }
 
+/// An upstream takes a connection of the proxy's.
+fn meet(world: &World, socket: Socket<World>, port: u16, book: &Book) {
+    match Spoken::of(port) {
+        Some(spoken) => world.spawn(application(world.clone(), socket, Rc::clone(book), spoken)),
+        None => world.spawn(origin::origin(world.clone(), socket, Rc::clone(book))),
+    }
+}
+
 /// Runs one seed in which the requests are our own; the statuses that came of them, 599 for a failure, or what is wrong.
 fn run_own(seed: u64, snapshot: &Arc<Snapshot>) -> Result<Vec<u16>, String> {
     let world = World::new(seed);
@@ -153,7 +194,7 @@ fn run_own(seed: u64, snapshot: &Arc<Snapshot>) -> Result<Vec<u16>, String> {
     let book: Book = Book::default();
     book.borrow_mut().resize(requests, Seen::default());
     let seen = book.clone();
-    world.on_connect(move |world, socket, _| world.spawn(origin::origin(world.clone(), socket, seen.clone())));
+    world.on_connect(move |world, socket, to| meet(world, socket, to.port(), &seen));
     let service = snapshot.services.iter().find(|service| &*service.name == "s").unwrap().label;
     world.spawn(peers::own_requests(world.clone(), worker, service, book.clone()));
     world.run(LONGEST_MS);
@@ -295,7 +336,7 @@ fn the_same_seed_is_the_same_world() {
         let book: Book = Book::default();
         book.borrow_mut().resize(3, Seen::default());
         let seen = book.clone();
-        world.on_connect(move |world, socket, _| world.spawn(origin::origin(world.clone(), socket, seen.clone())));
+        world.on_connect(move |world, socket, to| meet(world, socket, to.port(), &seen));
         let (ours, theirs) = world::pair(&world);
         world.spawn(peers::client(world.clone(), theirs, book.clone(), 0..3, &WAYS[..SHORT_WAYS]));
         let web = snapshot.listeners.iter().map(|entrance| &entrance.listener).find(|web| &*web.name == "web").unwrap();

@@ -26,6 +26,8 @@ pub enum Manner {
     Truncates,
     Garbage,
     Unsolicited,
+    /// Says that it does not begin with the request (FastCGI).
+    Refuses,
 }
 
 fn manner(world: &World) -> Manner {
@@ -94,7 +96,7 @@ pub async fn origin(world: World, mut socket: Socket<World>, book: Book) {
 }
 
 /// Closes; notes the request that the kernel took and nobody reads.
-fn leave(book: &Book, socket: &Socket<World>) {
+pub fn leave(book: &Book, socket: &Socket<World>) {
     let unread = String::from_utf8_lossy(&socket.receiver.unread()).into_owned();
     if unread.is_empty() {
         return;

@@ -40,6 +40,8 @@ pub struct Seen {
     pub is_origin_faulty: bool,
     /// How origins that had read its head misbehaved.
     pub faults: Vec<Manner>,
+    /// An application server has said that it does not begin with it.
+    pub is_refused: bool,
     /// How often an origin closed without reading bytes of it that its kernel had taken.
     pub taken: usize,
     /// An origin of this world sent an answer that nobody had asked for. Where it comes late, on a connection that
@@ -74,7 +76,7 @@ pub async fn send_all(world: &World, socket: &mut Socket<World>, bytes: &[u8]) -
     true
 }
 
-async fn fill(socket: &mut Socket<World>, buffer: &mut Vec<u8>) -> bool {
+pub async fn fill(socket: &mut Socket<World>, buffer: &mut Vec<u8>) -> bool {
     buffer.reserve(256);
     matches!(receive(&mut socket.receiver, buffer).await, Ok(bytes) if bytes > 0)
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BinaryHeap, VecDeque};
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -22,11 +23,11 @@ const LATENCY_US: u64 = 300;
 const DELAYED_ACK_US: u64 = 40_000;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
-/// Takes the other end of a connection that the proxy opens: to an origin, or to this port of its own.
-type Accept = Box<dyn Fn(&World, Socket<World>, Option<u16>)>;
+/// Takes the other end of a connection that the proxy opens to this address.
+type Accept = Box<dyn Fn(&World, Socket<World>, SocketAddr)>;
 
 /// The host that is the proxy itself.
-const SELF: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 3));
+pub const SELF: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 3));
 
 /// A handle to the world; clones are the same world.
 #[derive(Clone)]
@@ -80,7 +81,7 @@ impl World {
     }
 
     /// What happens to a connection that the proxy opens.
-    pub fn on_connect(&self, accept: impl Fn(&World, Socket<World>, Option<u16>) + 'static) {
+    pub fn on_connect(&self, accept: impl Fn(&World, Socket<World>, SocketAddr) + 'static) {
         *self.0.accept.borrow_mut() = Some(Box::new(accept));
     }
 
@@ -198,8 +199,7 @@ impl Transport for World {
         }
         self.sleep(self.below(3) as u64).await;
         let (ours, theirs) = pair(self);
-        let accept = self.0.accept.borrow();
-        accept.as_ref().unwrap()(self, theirs, (address.ip() == SELF).then_some(address.port()));
+        self.0.accept.borrow().as_ref().unwrap()(self, theirs, *address);
         Ok(ours)
     }
 }

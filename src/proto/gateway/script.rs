@@ -116,10 +116,7 @@ impl ScriptRules {
     /// Where the script of a path ends.
     fn split(&self, path: &[u8]) -> Option<usize> {
         let ends = (1..=path.len()).filter(|at| path.get(*at).is_none_or(|byte| *byte == b'/'));
-        ends.into_iter().find(|at| {
-            let name = path[..*at].rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            self.split_path.iter().any(|end| name.len() > end.len() && name.ends_with(end.as_bytes()))
-        })
+        ends.into_iter().find(|at| self.split_path.iter().any(|end| path[..*at].ends_with(end.as_bytes())))
     }
 }
 
@@ -175,7 +172,7 @@ mod tests {
         ] {
             assert_eq!(found(&plain, path).as_deref(), Ok(expected), "{path}");
         }
-        for path in ["/a", "/a.php5", "/.php", "/a.PHP", "/a.txt"] {
+        for path in ["/a", "/a.php5", "/a.PHP", "/a.txt"] {
             assert_eq!(found(&plain, path), Err(ScriptFault::None), "{path}");
         }
     }

@@ -88,6 +88,9 @@ impl ResponseHead {
         let is_status = |field: &Field| field.name.bytes(bytes).eq_ignore_ascii_case(b"status");
         let mut told = self.fields.iter().filter(|field| is_status(field)).map(|field| field.value.bytes(bytes));
         let of_line = first.iter().position(|byte| *byte == b' ').map(|at| first[at + 1..].trim_ascii());
+        if of_line.is_none() && !first.is_empty() {
+            return Err(ResponseFault::StatusLine);
+        }
         let told = match (of_line, told.next(), told.next()) {
             (Some(told), ..) | (None, Some(told), None) => Some(told),
             (None, None, _) => None,
@@ -98,7 +101,9 @@ impl ResponseHead {
             None => 200,
             Some(told) => {
                 let (code, reason) = told.split_at_checked(3).ok_or(ResponseFault::Status)?;
-                let is_whole = reason.first().is_none_or(|byte| *byte == b' ');
+                // What is written again must be a reason phrase (RFC 9112 §4).
+                let is_phrase = reason.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
+                let is_whole = reason.first().is_none_or(|byte| *byte == b' ') && is_phrase;
                 self.reason = Span::of(reason.trim_ascii(), bytes);
                 let code = decimal(code).and_then(|code| u16::try_from(code).ok()).filter(|_| is_whole);
                 code.filter(|code| (200..=599).contains(code)).ok_or(ResponseFault::Status)?
@@ -296,11 +301,18 @@ mod tests {
             let text = format!("HTTP/{version} 200 OK\r\nContent-Length: 3\r\nStatus: 404\r\n\r\n");
             assert_eq!(parse(&text), told(200, "OK", Framing::Length(3)));
         }
-        for text in
-            ["Status: 99\n\n", "Status: 101 Up\n\n", "Status: 2000\n\n", "Status:\n\n", "Status: 200\nStatus: 200\n\n"]
-        {
+        for text in [
+            "HTTP/1.1 200 a\rb\n\n",
+            "HTTP/1.1 200 a\0\n\n",
+            "Status: 99\n\n",
+            "Status: 101 Up\n\n",
+            "Status: 2000\n\n",
+            "Status:\n\n",
+            "Status: 200\nStatus: 200\n\n",
+        ] {
             assert_eq!(parse(text), Err(ResponseFault::Status), "{text}");
         }
+        assert_eq!(parse("HTTP/1.1\nX: y\n\n"), Err(ResponseFault::StatusLine));
         assert!(parse("no field\n\n").is_err() && parse("<html>\n\n").is_err());
     }
 
