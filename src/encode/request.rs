@@ -88,14 +88,19 @@ fn put_expectation(out: &mut impl FieldWriter, head: &RequestHead, target: &Upst
     }
 }
 
-/// The fields that an upstream gets of a request, without those of the connection and the body.
+/// [`put_fields_of`] as names and values.
 #[must_use]
 pub fn fields_of(head: &RequestHead, hop: &Hop<'_>, edits: &FieldEdits) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut fields = Vec::new();
-    put_client_fields(&mut fields, head, hop, edits);
-    put_forwarded_fields(&mut fields, head, hop, edits);
-    put_edits(&mut fields, edits);
+    put_fields_of(&mut fields, head, hop, edits);
     fields
+}
+
+/// Writes the fields that an upstream gets of a request, without those of the connection and the body.
+pub fn put_fields_of(out: &mut impl FieldWriter, head: &RequestHead, hop: &Hop<'_>, edits: &FieldEdits) {
+    put_client_fields(out, head, hop, edits);
+    put_forwarded_fields(out, head, hop, edits);
+    put_edits(out, edits);
 }
 
 fn put_edits(out: &mut impl FieldWriter, edits: &FieldEdits) {

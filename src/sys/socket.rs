@@ -4,10 +4,10 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, SockRef, Socket, Type};
 
 use crate::upstream::evidence::{Delivery, Peek, State};
 
@@ -149,6 +149,24 @@ pub fn peek(fd: RawFd) -> Peek {
         _ if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => Peek::Quiet,
         _ => Peek::End,
     }
+}
+
+/// Connects to a Unix socket, which takes no time; `None` where its queue is full, so that there is something to wait for.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn connect_unix(path: &Path, is_nonblocking: bool) -> io::Result<Option<UnixStream>> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let stream = UnixStream::from(std::os::fd::OwnedFd::from(socket));
+    if !is_nonblocking {
+        stream.set_nonblocking(false)?;
+    }
+    Ok(Some(stream))
 }
 
 /// Takes what has come into the spare capacity of `inbox` and says how many bytes; 0 where there is nothing to take.

@@ -3,7 +3,7 @@
 
 pub mod variables;
 
-use self::variables::{GatewayFault, GatewayRequest, length_of, variables};
+use self::variables::{GatewayFault, GatewayRequest, Variables, length_of, variables};
 use crate::proto::gateway::Gateway;
 use crate::proto::gateway::records::{put_begin, put_params};
 
@@ -21,18 +21,13 @@ pub fn put_gateway_head(out: &mut Vec<u8>, gateway: Gateway, request: &GatewayRe
         }
         Gateway::FastCgi(keeps) => {
             put_begin(out, keeps);
-            let pairs = variables.iter().map(|(name, value)| (&name[..], &value[..]));
-            if put_params(out, pairs) { Ok(()) } else { Err(GatewayFault::TooLarge) }
+            if put_params(out, variables.iter()) { Ok(()) } else { Err(GatewayFault::TooLarge) }
         }
     }
 }
 
 /// uwsgi-docs, "The uwsgi Protocol": numbers are little-endian.
-fn put_uwsgi(
-    out: &mut Vec<u8>,
-    (first, second): (u8, u8),
-    variables: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(), GatewayFault> {
+fn put_uwsgi(out: &mut Vec<u8>, (first, second): (u8, u8), variables: &Variables) -> Result<(), GatewayFault> {
     let length: usize = variables.iter().map(|(name, value)| 4 + name.len() + value.len()).sum();
     let length = u16::try_from(length).map_err(|_| GatewayFault::TooLarge)?;
     out.push(first);
@@ -47,18 +42,14 @@ fn put_uwsgi(
 }
 
 /// A netstring of pairs that end in NUL, the length of the body first (the SCGI specification of 2008).
-fn put_scgi(out: &mut Vec<u8>, request: &GatewayRequest<'_>, variables: &[(Vec<u8>, Vec<u8>)]) {
-    let first = [(&b"CONTENT_LENGTH"[..], length_of(request).to_string().into_bytes()), (b"SCGI", b"1".to_vec())];
+fn put_scgi(out: &mut Vec<u8>, request: &GatewayRequest<'_>, variables: &Variables) {
+    let mut length = itoa::Buffer::new();
+    let first = [(&b"CONTENT_LENGTH"[..], length.format(length_of(request)).as_bytes()), (b"SCGI", b"1")];
+    let rest = variables.iter().filter(|(name, _)| *name != b"CONTENT_LENGTH" && *name != b"SCGI");
     let mut text = Vec::with_capacity(1_024);
-    let mut put = |name: &[u8], value: &[u8]| {
-        text.extend_from_slice(name);
+    for part in first.into_iter().chain(rest).flat_map(|(name, value)| [name, value]) {
+        text.extend_from_slice(part);
         text.push(0);
-        text.extend_from_slice(value);
-        text.push(0);
-    };
-    first.iter().for_each(|(name, value)| put(name, value));
-    for (name, value) in variables.iter().filter(|(name, _)| name != b"CONTENT_LENGTH" && name != b"SCGI") {
-        put(name, value);
     }
     out.extend_from_slice(itoa::Buffer::new().format(text.len()).as_bytes());
     out.push(b':');

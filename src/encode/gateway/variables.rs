@@ -1,9 +1,12 @@
 //! The variables that say a request.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
+use std::ops::Range;
 
 use super::super::hop::{Hop, UpstreamTarget};
-use super::super::request::fields_of;
+use super::super::request::put_fields_of;
+use super::super::wire::FieldWriter;
 use crate::filter::edits::FieldEdits;
 use crate::proto::gateway::script::Script;
 use crate::proto::h1::authority::parts;
@@ -42,8 +45,93 @@ pub struct GatewayRequest<'a> {
     pub script: Option<&'a Script>,
 }
 
-/// Names with their values, in the order that they are sent in.
-pub(super) type Variables = Vec<(Vec<u8>, Vec<u8>)>;
+/// Names with their values, in the order that they are sent in. All are in one text, and a value that grows leaves its place.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    text: Vec<u8>,
+    pairs: Vec<Variable>,
+    /// Where fields stand among the pairs, by the hash of their names.
+    fields: HashMap<u64, usize>,
+}
+
+/// Where a name and its value stand in the text.
+#[derive(Clone, Debug)]
+struct Variable {
+    name: Range<usize>,
+    value: Range<usize>,
+}
+
+impl Variables {
+    /// Each with its value.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.pairs.iter().map(|pair| (&self.text[pair.name.clone()], &self.text[pair.value.clone()]))
+    }
+
+    fn put(&mut self, name: &[u8], value: &[u8]) {
+        self.put_parts(name, &[value]);
+    }
+
+    fn put_parts(&mut self, name: &[u8], value: &[&[u8]]) {
+        let name = self.write(&[name]);
+        let value = self.write(value);
+        self.pairs.push(Variable { name, value });
+    }
+
+    fn write(&mut self, parts: &[&[u8]]) -> Range<usize> {
+        let from = self.text.len();
+        parts.iter().for_each(|part| self.text.extend_from_slice(part));
+        from..self.text.len()
+    }
+
+    /// Puts a value in the place of another; an empty one takes the variable away.
+    fn replace(&mut self, name: &[u8], value: &[u8]) {
+        self.pairs.retain(|pair| &self.text[pair.name.clone()] != name);
+        if !value.is_empty() {
+            self.put(name, value);
+        }
+    }
+}
+
+/// Fields of the head, each as `HTTP_` and its name. A name with `_` could be taken for another one with `-`, and is left out; what is said
+/// more than once is one value.
+impl FieldWriter for Variables {
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        let has_own = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"content-length");
+        // It is the address of a proxy to programs that make requests (CVE-2016-5385), whoever wrote it.
+        if has_own || name.contains(&b'_') || name.eq_ignore_ascii_case(b"proxy") {
+            return;
+        }
+        let from = self.text.len();
+        self.text.extend_from_slice(b"HTTP_");
+        let upper = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
+        self.text.extend(upper);
+        let own = from..self.text.len();
+        let hash = self.fields.hasher().hash_one(&self.text[own.clone()]);
+        let known = self.fields.get(&hash).and_then(|at| self.pairs.get_mut(*at));
+        match known.filter(|pair| self.text[pair.name.clone()] == self.text[own.clone()]) {
+            Some(pair) => {
+                let separator: &[u8] = if self.text[own] == *b"HTTP_COOKIE" { b"; " } else { b", " };
+                let before = pair.value.clone();
+                self.text.truncate(from);
+                self.text.extend_from_within(before);
+                self.text.extend_from_slice(separator);
+                self.text.extend_from_slice(value);
+                pair.value = from..self.text.len();
+            }
+            None => {
+                self.fields.insert(hash, self.pairs.len());
+                let value = self.write(&[value]);
+                self.pairs.push(Variable { name: own, value });
+            }
+        }
+    }
+
+    fn composed(&mut self, name: &[u8], compose: impl FnOnce(&mut Vec<u8>)) {
+        let mut value = Vec::new();
+        compose(&mut value);
+        self.field(name, &value);
+    }
+}
 
 /// The length of the body; 0 where there is none. One of unknown length was read whole before.
 pub(super) fn length_of(request: &GatewayRequest<'_>) -> u64 {
@@ -57,91 +145,57 @@ pub(super) fn length_of(request: &GatewayRequest<'_>) -> u64 {
 pub(super) fn variables(request: &GatewayRequest<'_>) -> Result<Variables, GatewayFault> {
     let GatewayRequest { head, hop, target, .. } = request;
     let prefix = percent_decoded(head.stripped_prefix());
-    let path = percent_decoded(head.path());
     let host = target.host_of(head);
     let name = parts(host).map_or(host, |(name, _)| name);
-    let uri = [head.stripped_prefix(), head.forwarded(target.path)].concat();
-    let length = match target.framing_of(head) {
-        Framing::None => Vec::new(),
-        Framing::Length(_) | Framing::Chunked | Framing::UntilClose => length_of(request).to_string().into_bytes(),
-    };
-    let mut variables: Variables = Vec::with_capacity(32);
-    let mut put = |name: &[u8], value: &[u8]| variables.push((name.to_vec(), value.to_vec()));
-    put(b"QUERY_STRING", head.query());
-    put(b"REQUEST_METHOD", head.method());
-    put(b"CONTENT_TYPE", head.only(Known::ContentType).unwrap_or_default());
-    put(b"CONTENT_LENGTH", &length);
-    put(b"REQUEST_URI", &uri);
+    let mut numbers = [itoa::Buffer::new(), itoa::Buffer::new(), itoa::Buffer::new()];
+    let [length, client_port, port] = &mut numbers;
+    let mut all = Variables { text: Vec::with_capacity(2_048), pairs: Vec::with_capacity(48), ..Variables::default() };
+    all.put(b"QUERY_STRING", head.query());
+    all.put(b"REQUEST_METHOD", head.method());
+    all.put(b"CONTENT_TYPE", head.only(Known::ContentType).unwrap_or_default());
+    let has_body = !target.framing_of(head).is_empty();
+    all.put(b"CONTENT_LENGTH", if has_body { length.format(length_of(request)).as_bytes() } else { b"" });
+    all.put_parts(b"REQUEST_URI", &[head.stripped_prefix(), head.forwarded(target.path)]);
     match request.script {
         None => {
-            put(b"PATH_INFO", &path);
-            put(b"SCRIPT_NAME", &prefix);
+            all.put(b"PATH_INFO", &percent_decoded(head.path()));
+            all.put(b"SCRIPT_NAME", &prefix);
         }
-        Some(script) => {
-            put(b"PATH_INFO", &script.path_info);
-            put(b"SCRIPT_NAME", &[&prefix[..], &script.name].concat());
-            put(b"SCRIPT_FILENAME", &script.file());
-            put(b"DOCUMENT_ROOT", &script.root);
-            put(b"DOCUMENT_URI", &[&prefix[..], &script.name, &script.path_info].concat());
-            if !script.path_info.is_empty() {
-                put(b"PATH_TRANSLATED", &[&script.root[..], &script.path_info].concat());
-            }
-            // PHP's own program asks for it, lest somebody calls it by its name.
-            put(b"REDIRECT_STATUS", b"200");
-        }
+        Some(script) => put_script(&mut all, &prefix, script),
     }
-    put(b"SERVER_PROTOCOL", protocol(head.version()));
-    put(b"REQUEST_SCHEME", hop.asked.scheme.as_bytes());
+    all.put(b"SERVER_PROTOCOL", protocol(head.version()));
+    all.put(b"REQUEST_SCHEME", hop.asked.scheme.as_bytes());
     if hop.asked.is_secure() {
-        put(b"HTTPS", b"on");
+        all.put(b"HTTPS", b"on");
     }
-    put(b"REMOTE_ADDR", AddressText::of(hop.client).bytes());
+    all.put(b"REMOTE_ADDR", AddressText::of(hop.client).bytes());
     if hop.client == hop.peer && request.client_port > 0 {
-        put(b"REMOTE_PORT", request.client_port.to_string().as_bytes());
+        all.put(b"REMOTE_PORT", client_port.format(request.client_port).as_bytes());
     }
-    put(b"SERVER_PORT", hop.asked.port.to_string().as_bytes());
-    put(b"SERVER_NAME", name);
-    put(b"HTTP_HOST", host);
-    put(b"GATEWAY_INTERFACE", b"CGI/1.1");
-    put(b"SERVER_SOFTWARE", b"ringress");
-    put_fields(&mut variables, request);
-    for (name, value) in request.params {
-        variables.retain(|(own, _)| own != &**name);
-        if !value.is_empty() {
-            variables.push((name.to_vec(), value.clone()));
-        }
-    }
-    if variables.iter().any(|(name, value)| name.contains(&0) || value.contains(&0)) {
+    all.put(b"SERVER_PORT", port.format(hop.asked.port).as_bytes());
+    all.put(b"SERVER_NAME", name);
+    all.put(b"HTTP_HOST", host);
+    all.put(b"GATEWAY_INTERFACE", b"CGI/1.1");
+    all.put(b"SERVER_SOFTWARE", b"ringress");
+    put_fields_of(&mut all, head, hop, request.edits);
+    request.params.iter().for_each(|(name, value)| all.replace(name, value));
+    if all.iter().any(|(name, value)| name.contains(&0) || value.contains(&0)) {
         return Err(GatewayFault::Nul);
     }
-    Ok(variables)
+    Ok(all)
 }
 
-/// The fields of the head, each as `HTTP_` and its name. A name with `_` could be taken for another one with `-`, and is left out; what is
-/// said more than once is one value.
-fn put_fields(variables: &mut Variables, request: &GatewayRequest<'_>) {
-    let mut positions: HashMap<Vec<u8>, usize> = HashMap::new();
-    for (name, value) in fields_of(request.head, request.hop, request.edits) {
-        let has_own = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"content-length");
-        // It is the address of a proxy to programs that make requests (CVE-2016-5385), whoever wrote it.
-        if has_own || name.contains(&b'_') || name.eq_ignore_ascii_case(b"proxy") {
-            continue;
-        }
-        let upper = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
-        let mapped: Vec<u8> = b"HTTP_".iter().copied().chain(upper).collect();
-        match positions.get(&mapped) {
-            Some(at) => {
-                let separator: &[u8] = if mapped == b"HTTP_COOKIE" { b"; " } else { b", " };
-                let known = &mut variables[*at].1;
-                known.extend_from_slice(separator);
-                known.extend_from_slice(&value);
-            }
-            None => {
-                positions.insert(mapped.clone(), variables.len());
-                variables.push((mapped, value));
-            }
-        }
+fn put_script(all: &mut Variables, prefix: &[u8], Script { root, name, path_info }: &Script) {
+    all.put(b"PATH_INFO", path_info);
+    all.put_parts(b"SCRIPT_NAME", &[prefix, name]);
+    all.put_parts(b"SCRIPT_FILENAME", &[root, name]);
+    all.put(b"DOCUMENT_ROOT", root);
+    all.put_parts(b"DOCUMENT_URI", &[prefix, name, path_info]);
+    if !path_info.is_empty() {
+        all.put_parts(b"PATH_TRANSLATED", &[root, path_info]);
     }
+    // PHP's own program asks for it, lest somebody calls it by its name.
+    all.put(b"REDIRECT_STATUS", b"200");
 }
 
 const fn protocol(version: Version) -> &'static [u8] {

@@ -40,7 +40,7 @@ where
     let inbound: Rc<MailCell> = Rc::default();
     let outbound: Rc<MailCell> = Rc::default();
     let operations: Operations = Box::pin(receive_all(reader, Rc::clone(&inbound)));
-    let receiver = RingReceiver { operations, mailbox: inbound, fd, looks: None, number: 0 };
+    let receiver = RingReceiver { operations, mailbox: inbound, fd, is_local: false, looks: None, number: 0 };
     let operations: Operations = Box::pin(send_all(writer, Rc::clone(&outbound)));
     (receiver, RingSender { operations, mailbox: outbound, fd })
 }
@@ -126,6 +126,8 @@ pub struct RingReceiver {
     operations: Operations,
     mailbox: Rc<MailCell>,
     fd: RawFd,
+    /// There is no TCP in it.
+    pub(super) is_local: bool,
     /// For upstream connections on io_uring, with the number of the latest receive.
     looks: Option<Rc<Looks>>,
     number: u64,
@@ -176,7 +178,9 @@ impl Receive for RingReceiver {
     }
 
     fn acknowledge(&self) {
-        sys::socket::acknowledge(self.fd);
+        if !self.is_local {
+            sys::socket::acknowledge(self.fd);
+        }
     }
 }
 

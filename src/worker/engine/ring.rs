@@ -224,7 +224,15 @@ impl Transport for Ring {
         Box::pin(async move {
             let mut socket = match to {
                 Address::Tcp(address) => connect_tcp(*address).await?,
-                Address::Unix(path) => socket(UnixStream::connect(path).await?),
+                Address::Unix(path) => {
+                    let stream = match sys::socket::connect_unix(path, self.is_epoll)? {
+                        Some(connected) => UnixStream::from_std(connected)?,
+                        None => UnixStream::connect(path).await?,
+                    };
+                    let mut socket = socket(stream);
+                    socket.receiver.is_local = true;
+                    socket
+                }
             };
             if !self.is_epoll {
                 socket.receiver.count(Rc::clone(&self.looks));

@@ -105,6 +105,9 @@ impl<T: Transport> Download<'_, T> {
         loop {
             // Where a part that came with the head is broken, nothing was sent yet: we can still answer.
             self.take_body(inbox, &mut body)?;
+            if body.decoder.ends_at_close() && receiver.is_over() {
+                self.finish_body(&mut body)?;
+            }
             if body.decoder.is_done() && !has_ended {
                 has_ended = true;
                 if self.throttle.is_some() {
@@ -128,9 +131,8 @@ impl<T: Transport> Download<'_, T> {
         }
         let keep_alive = head.terms.persistence != Persistence::Close;
         let mut word = self.word(&head, true);
-        // Where the protocol has an end of its own, that tells whether the connection goes on.
-        if let Some(is_over) = receiver.take_end(inbox) {
-            word.keeps_alive = is_over && transfer.leaves_open();
+        if transfer.leaves_open() {
+            word.keeps_alive = receiver.take_end(inbox);
         }
         Ok(Delivered::Response { keep_alive, word, binds: head.binds })
     }

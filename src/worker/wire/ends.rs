@@ -106,12 +106,19 @@ impl<T: Transport> Inlet<T> {
         }
     }
 
-    /// Whether the answer, of which the caller has all that it wants, is over and leaves the connection open; `None` where its head has
-    /// said that.
-    pub(crate) fn take_end(&mut self, inbox: &mut Vec<u8>) -> Option<bool> {
+    /// True where the protocol has said that the answer is over, of which the caller has all that it wants: another one can follow.
+    pub(crate) fn take_end(&mut self, inbox: &mut Vec<u8>) -> bool {
         match self {
-            Self::Records(inlet) => Some(inlet.take_end(inbox)),
-            Self::Connection(_) | Self::Stream(_) | Self::Request(_) => None,
+            Self::Records(inlet) => inlet.take_end(inbox),
+            Self::Connection(_) | Self::Stream(_) | Self::Request(_) => false,
+        }
+    }
+
+    /// True where the protocol has said that nothing of the answer follows what was received.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Records(inlet) => inlet.is_over(),
+            Self::Connection(_) | Self::Stream(_) | Self::Request(_) => false,
         }
     }
 

@@ -38,6 +38,11 @@ impl<T: Transport> RecordInlet<T> {
         std::mem::take(&mut self.told)
     }
 
+    /// True where the end of the answer has come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.decoder.is_over() && self.fault.is_none()
+    }
+
     /// The caller has all that it wants of the answer: true where that is over, so that another request can follow. What is behind the
     /// caller's part of it is thrown away.
     pub(crate) fn take_end(&mut self, inbox: &mut Vec<u8>) -> bool {
@@ -45,7 +50,7 @@ impl<T: Transport> RecordInlet<T> {
             // The end most often comes with the last part, or right behind it.
             self.receive_at_once(inbox);
         }
-        let is_over = inbox.is_empty() && self.decoder.is_over() && self.fault.is_none();
+        let is_over = inbox.is_empty() && self.is_over();
         inbox.clear();
         (self.decoder, self.has_answer) = (RecordDecoder::default(), false);
         is_over
