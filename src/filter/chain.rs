@@ -242,9 +242,12 @@ impl Chain {
 
     /// Tells filters that cannot both have the body of a request.
     pub(super) fn check_bodies(&self, place: &mut FilterPlace) {
-        if self.buffer.is_some() && self.bridges_grpc() {
+        let asks = |step: &Step| matches!(step, Step::ForwardAuth(auth) if auth.takes_body());
+        let waits = self.buffer.is_some() || self.steps.iter().flat_map(Step::parts).any(asks);
+        if waits && self.bridges_grpc() {
             let remedy = "leave one of them out: a call of gRPC may have no end";
-            place.fault("`grpc_web` changes bodies as they come, and `buffer` waits for their end", remedy);
+            let what = "`grpc_web` changes bodies as they come, and `buffer` and the `body` of `forward_auth` wait for their end";
+            place.fault(what, remedy);
         }
     }
 

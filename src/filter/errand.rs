@@ -44,6 +44,8 @@ pub struct Question {
     pub fields: Vec<(Vec<u8>, Vec<u8>)>,
     /// The body.
     pub body: Vec<u8>,
+    /// The longest body of the request that goes in its place; `None` where that stays with the request.
+    pub client_body_max: Option<u64>,
     /// Most bytes of the answer's body that are wanted.
     pub body_max: usize,
     /// How answers are remembered; `None` where they are not.

@@ -209,6 +209,7 @@ impl AskedPage {
             host,
             fields,
             body: Vec::new(),
+            client_body_max: None,
             body_max: PAGE_BYTES_MAX,
             memory: None,
         }

@@ -16,12 +16,12 @@ use super::headers::check_name;
 use super::template::{Template, Values, Within};
 use crate::failure::Failure;
 use crate::label::Label;
-use crate::limits::AUTH_BODY_BYTES_MAX;
+use crate::limits::{AUTH_BODY_BYTES_MAX, REPLAY_BYTES_MAX};
 use crate::proto::h1::encode::AddressText;
 use crate::proto::h1::field::{Known, KnownSet, is_token};
 use crate::proto::h1::percent::put_component;
 use crate::proto::h1::request::RequestHead;
-use crate::units::Duration;
+use crate::units::{Duration, Size};
 
 /// Asks another service about each request. It passes where that answers 2xx; any other answer goes to the client; where there is none
 /// nobody passes.
@@ -48,6 +48,10 @@ pub struct ForwardAuth {
     /// Fields of its answer that the client gets with the upstream's answer; `["Set-Cookie"]` where nothing is written.
     #[serde(default = "cookies")]
     pub client_headers: Vec<String>,
+    /// The longest request body that it gets, which is then read whole before the question is asked; a longer one is answered 413. Absent
+    /// where it gets none.
+    #[serde(default)]
+    pub body: Option<Size>,
     /// Which answers are remembered; absent for none.
     #[serde(default)]
     pub cache: Option<AuthCache>,
@@ -129,6 +133,7 @@ pub struct CompiledForwardAuth {
     set: Vec<(Box<[u8]>, Template)>,
     response_headers: Vec<Box<[u8]>>,
     client_headers: Vec<Box<[u8]>>,
+    client_body_max: Option<u64>,
     cache: Option<(Template, AnswerTimes)>,
     /// What no other filter has, unless it is written alike.
     print: Vec<u8>,
@@ -156,6 +161,7 @@ impl ForwardAuth {
         }
         let sign_in = self.sign_in.as_ref().and_then(|url| place.template(url, 0));
         let cache = self.cache.as_ref().and_then(|cache| cache.compile(place));
+        let client_body_max = self.client_body_max(place);
         let list = |names: &[String]| names.iter().map(bytes).collect();
         let (service, path) = service.zip(path)?;
         (!place.has_faults()).then(|| CompiledForwardAuth {
@@ -167,11 +173,25 @@ impl ForwardAuth {
             set,
             response_headers: list(&self.response_headers),
             client_headers: list(&self.client_headers),
+            client_body_max,
             cache,
             print: digest(&SHA256, format!("{self:?}").as_bytes()).as_ref().to_vec(),
             sign_in,
             sign_in_parameter: self.sign_in_parameter.clone(),
         })
+    }
+}
+
+impl ForwardAuth {
+    fn client_body_max(&self, place: &mut FilterPlace) -> Option<u64> {
+        let max = self.body?;
+        if max.bytes() == 0 || max.bytes() > REPLAY_BYTES_MAX as u64 {
+            place.fault(format!("{max} is not a length that can be held"), "write 1B to 64MiB");
+        }
+        if self.cache.is_some() {
+            place.fault("what was said of one body would hold for another", "leave `cache` or `body` out");
+        }
+        Some(max.bytes())
     }
 }
 
@@ -201,6 +221,11 @@ impl CompiledForwardAuth {
     /// Takes away the fields in which the upstream is told of the client.
     pub(super) fn forget(&self, edits: &mut FieldEdits) {
         self.response_headers.iter().for_each(|name| edits.take_away(name));
+    }
+
+    /// True where the service gets request bodies.
+    pub(super) const fn takes_body(&self) -> bool {
+        self.client_body_max.is_some()
     }
 
     /// The name of the service, and its label when this was compiled.
@@ -245,6 +270,7 @@ impl CompiledForwardAuth {
             host: None,
             fields,
             body: Vec::new(),
+            client_body_max: self.client_body_max,
             body_max: AUTH_BODY_BYTES_MAX,
             memory,
         })))

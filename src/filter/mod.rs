@@ -232,7 +232,10 @@ impl Filter {
             Self::ApiKey(filter) => chain.push(Step::api_key(filter, place)),
             Self::Jwt(filter) => chain.push(Step::jwt(filter, place)),
             Self::Oidc(filter) => chain.push(Step::oidc(filter, place)),
-            Self::ForwardAuth(filter) => chain.push(Step::forward_auth(filter, place)),
+            Self::ForwardAuth(filter) => {
+                chain.push(Step::forward_auth(filter, place));
+                chain.check_bodies(place);
+            }
             Self::ClientCertificate(filter) => {
                 chain.push(filter.compile(place).map(Box::new).map(Step::ClientCertificate));
             }

@@ -64,6 +64,7 @@ impl Client<'_> {
             host: Some(provider.token.host.clone().into_bytes()),
             fields,
             body,
+            client_body_max: None,
             body_max: AUTH_BODY_BYTES_MAX,
             memory,
         }

@@ -152,12 +152,16 @@ async fn run<T: Transport>(
     head: &mut RequestHead,
 ) -> Result<Ending, Failure> {
     exchange.account.enter(Phase::Route);
-    let target = match find_way(exchange, found, head).await? {
+    let target = match find_way(exchange, found, client, head).await? {
         Passage::Target(at) => at,
         Passage::Answer(answer) => return settle::answer(exchange, client, head, &answer).await,
     };
     if head.grpc_web().is_some() {
         exchange.is_grpc.set(grpc::speaks_grpc(head));
+        if exchange.body_length.get().is_some() {
+            // A filter of the listener has read it as it came.
+            return Err(Failure::Internal("grpc_web_behind_body"));
+        }
         begin_body(exchange, head);
     }
     if let Some(early) = exchange.early {
@@ -168,10 +172,15 @@ async fn run<T: Transport>(
     if let Some(rules) = gateway.as_ref().and_then(|service| service.gateway.as_ref()?.script.as_ref()) {
         find_script(exchange, rules, head)?;
     }
-    if let Some(max) = exchange.buffer_max().filter(|_| !head.framing().is_empty()) {
-        Box::pin(read_whole(exchange, client, head, max)).await?;
-    } else if head.framing() == Framing::Chunked && gateway.is_some() {
-        Box::pin(find_length(exchange, client, head)).await?;
+    let buffer_max = exchange.buffer_max().filter(|_| !head.framing().is_empty());
+    match (exchange.body_length.get(), buffer_max) {
+        // A filter has read it already.
+        (Some(length), Some(max)) if length > max => return Err(Failure::ClientBodyTooLarge),
+        (None, Some(max)) => Box::pin(read_whole(exchange, client, head, max)).await?,
+        (None, None) if head.framing() == Framing::Chunked && gateway.is_some() => {
+            Box::pin(find_length(exchange, client, head)).await?;
+        }
+        (Some(_), _) | (None, None) => {}
     }
     copies::take(exchange, head);
     let to = destination(exchange, target, head)?;

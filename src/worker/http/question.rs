@@ -21,7 +21,7 @@ pub(super) async fn ask_question<T: Transport>(
     worker: &Rc<Worker<T>>,
     question: Question,
 ) -> Result<Rc<Reply>, Failure> {
-    let Question { service, method, target, host, fields, body, body_max, memory } = question;
+    let Question { service, method, target, host, fields, body, client_body_max: _, body_max, memory } = question;
     let request = Subrequest { method, target, host, fields, body };
     let Some(AnswerMemory { key, times, heeds_service }) = memory else {
         return ask(worker, service, &request, body_max).await.map(Rc::new);

@@ -6,13 +6,15 @@ use std::rc::Rc;
 use super::super::engine::Transport;
 use super::super::live::LiveRoute;
 use super::super::upstreams::service::LiveService;
+use super::super::wire::link::Link;
+use super::buffered::read_whole;
 use super::question::{ask_question, told};
 use super::state::{Exchange, Filtered};
 use crate::failure::Failure;
 use crate::filter::Chain;
 use crate::filter::context::{Answer, Notes, Refusal, Verdict};
 use crate::filter::edits::Edits;
-use crate::filter::errand::{Errand, FoundOut};
+use crate::filter::errand::{Errand, FoundOut, Question};
 use crate::proto::h1::request::RequestHead;
 use crate::sys::clock::unix_s;
 
@@ -28,6 +30,7 @@ pub(super) enum Passage<'e> {
 pub(super) async fn find_way<'e, T: Transport>(
     exchange: &'e Exchange<'_, T>,
     found: Result<Rc<LiveRoute<T>>, Failure>,
+    client: &mut Link<T>,
     head: &mut RequestHead,
 ) -> Result<Passage<'e>, Failure> {
     match found {
@@ -43,7 +46,7 @@ pub(super) async fn find_way<'e, T: Transport>(
         found @ (Ok(_) | Err(_)) => match begin(exchange, found, head) {
             Turn::Done(way) => way,
             // Boxed, like all that is rare and large.
-            Turn::Asks(filtering, errand) => Box::pin(find_out_way(exchange, *filtering, errand, head)).await,
+            Turn::Asks(filtering, errand) => Box::pin(find_out_way(exchange, *filtering, errand, (client, head))).await,
         },
     }
 }
@@ -77,7 +80,7 @@ async fn find_out_way<'e, T: Transport>(
     exchange: &'e Exchange<'_, T>,
     mut filtering: Filtering<T>,
     mut errand: Errand,
-    head: &mut RequestHead,
+    (client, head): (&mut Link<T>, &mut RequestHead),
 ) -> Result<Passage<'e>, Failure> {
     // Each filter asks once at most.
     let way = loop {
@@ -86,7 +89,10 @@ async fn find_out_way<'e, T: Transport>(
                 let is_right = exchange.worker.passwords.verify(exchange.kit(), hash, password).await;
                 filtering.advance(exchange, Some(&FoundOut::Password(is_right)), head)
             }
-            Errand::Ask(question) => {
+            Errand::Ask(mut question) => {
+                if let Err(failure) = take_body(exchange, client, head, &mut question).await {
+                    break Err(failure);
+                }
                 let reply = ask_question(exchange.worker, *question).await;
                 let found = FoundOut::Reply(reply.as_ref().map(|reply| told(reply)).map_err(|failure| *failure));
                 filtering.advance(exchange, Some(&found), head)
@@ -99,6 +105,25 @@ async fn find_out_way<'e, T: Transport>(
     };
     filtering.keep(exchange);
     way
+}
+
+/// Gives a question the request's body where it asks for that: it is read whole, and held for the upstream.
+async fn take_body<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    client: &mut Link<T>,
+    head: &RequestHead,
+    question: &mut Question,
+) -> Result<(), Failure> {
+    let Some(max) = question.client_body_max.filter(|_| !head.framing().is_empty()) else { return Ok(()) };
+    if exchange.body_length.get().is_none() {
+        read_whole(exchange, client, head, max).await?;
+    }
+    let held = exchange.held.borrow();
+    if held.bytes().len() as u64 > max {
+        return Err(Failure::ClientBodyTooLarge);
+    }
+    question.body.extend_from_slice(held.bytes());
+    Ok(())
 }
 
 /// The route of the request, once it is known that the request may come to it.

@@ -146,6 +146,33 @@ fn forwarded(origin: &Origin, authority: &str, more: &str) -> String {
 }
 
 #[test]
+fn the_service_that_says_who_may_gets_the_body_where_it_asks_for_it() {
+    let origin = Origin::start(|request, stream| crate::support::origin::reply(stream, &request.body));
+    let authority = Origin::start(|request, stream| {
+        let is_right = request.body == b"open sesame" || request.body.len() == 60_000;
+        let status = if is_right { "200 OK" } else { "403 Forbidden" };
+        write(stream, format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes())
+    });
+    let config = forwarded(&origin, &authority.address.to_string(), ", body = \"64KiB\"");
+    everywhere(&config, "", |proxy, version| {
+        let before = origin.requests().len();
+        for more in [&[][..], &["-H", "Transfer-Encoding: chunked"], &["-H", "Expect: 100-continue"]] {
+            let ask = |body: &str| curl(proxy.address, version, "/", &[&["-d", body], more].concat());
+            let told = ask("open sesame");
+            assert_eq!(told.status, 200, "{version}, {more:?}");
+            assert_eq!(told.body, "open sesame", "{version}, {more:?}: the upstream gets it too");
+            assert_eq!(ask("close").status, 403, "{version}, {more:?}");
+            assert_eq!(ask(&"x".repeat(60_000)).status, 200, "{version}, {more:?}");
+            assert_eq!(ask(&"x".repeat(65_537)).status, 413, "{version}, {more:?}");
+        }
+        assert_eq!(curl(proxy.address, version, "/", &[]).status, 403, "{version}: no body is asked about too");
+        assert_eq!(origin.requests().len() - before, 6, "{version}: nobody else came through");
+        let asked = authority.requests().pop().unwrap();
+        assert_eq!((asked.line(), asked.field("content-length")), ("GET /check?of=127.0.0.1 HTTP/1.1", None));
+    });
+}
+
+#[test]
 fn another_service_says_who_may() {
     let (origin, authority) = (mirror(), authority());
     everywhere(&forwarded(&origin, &authority.address.to_string(), ""), "", |proxy, version| {
