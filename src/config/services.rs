@@ -29,8 +29,7 @@ pub struct ServiceSpec {
     #[serde(default)]
     pub endpoints: Vec<EndpointSpec>,
     /// What they speak: `"auto"` for HTTP/2 where TLS agrees on it and HTTP/1.1 elsewhere, `"http1"`, or `"h2"`, without TLS
-    /// by prior knowledge (h2c); or the protocol of application servers: `"uwsgi"`, `"scgi"` or `"fastcgi"`, which have a connection for each
-    /// request.
+    /// by prior knowledge (h2c); or the protocol of application servers: `"uwsgi"`, `"scgi"` or `"fastcgi"`.
     #[serde(default)]
     pub protocol: Protocol,
     /// Variables for application servers, with variables of ours in their values, beside those that they get in any case or in their place.

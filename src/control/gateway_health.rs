@@ -100,15 +100,15 @@ impl StatusReader {
         let leniency = Leniency::default().of_cgi();
         let from = self.head.len();
         self.head.extend_from_slice(part);
-        if self.has_records {
-            self.decoder.decode(&mut self.head, from, &mut Vec::new()).map_err(|fault| match fault {
-                RecordFault::Broken(rule) => format!("the answer breaks a rule of FastCGI: {rule}"),
-                RecordFault::Refused(why) => format!("the server refused the request: {why}"),
-            })?;
-        }
+        let decoded =
+            if self.has_records { self.decoder.decode(&mut self.head, from, &mut Vec::new()) } else { Ok(()) };
         let scan = self.scan.get_or_insert_with(|| HeadScan::of_response(leniency));
         let length = scan.advance(&self.head).map_err(|_| "the answer has no head".to_owned())?;
         let Some(length) = length else {
+            decoded.map_err(|fault| match fault {
+                RecordFault::Broken(rule) => format!("the answer breaks a rule of FastCGI: {rule}"),
+                RecordFault::Refused(why) => format!("the server refused the request: {why}"),
+            })?;
             let is_endless = self.head.len() > HEAD_BYTES_MAX || self.decoder.is_over();
             return if is_endless { Err("the answer has no head".to_owned()) } else { Ok(None) };
         };

@@ -151,7 +151,7 @@ pub fn peek(fd: RawFd) -> Peek {
     }
 }
 
-/// Connects to a Unix socket, which takes no time; `None` where its queue is full, so that there is something to wait for.
+/// Connects to a Unix socket, which takes no time; `None` where its queue is full.
 ///
 /// # Errors
 /// Those of the operating system.

@@ -101,10 +101,46 @@ fn broken_records_are_refused_by_their_rule() {
 }
 
 #[test]
+fn what_comes_between_two_answers_ends_a_kept_connection() {
+    let idle = [record(7, 1, b"late", 0), vec![1, 6, 0, 1], record(11, 0, &[0; 8], 0)];
+    for engine in ENGINES {
+        for late in &idle {
+            let late = late.clone();
+            let origin = Origin::raw(move |stream, _, _| {
+                let mut all = Vec::new();
+                loop {
+                    while !all.ends_with(&[1, 5, 0, 1, 0, 0, 0, 0]) {
+                        if !fill(stream, &mut all) {
+                            return;
+                        }
+                    }
+                    all.clear();
+                    let answer = [record(6, 1, b"\r\nright", 0), end(0)].concat();
+                    let is_sent = stream.write_all(&answer).is_ok();
+                    std::thread::sleep(Duration::from_millis(20));
+                    if !is_sent || stream.write_all(&late).is_err() {
+                        return;
+                    }
+                }
+            });
+            let proxy = Proxy::start(engine, &service(origin.address, "fastcgi_keep_conn = true"));
+            for _ in 0..3 {
+                assert_eq!(get(&proxy, "/").text(), "right", "{engine}");
+                std::thread::sleep(Duration::from_millis(60));
+            }
+            assert_eq!(origin.connections(), 3, "{engine}: none was used again");
+            assert!(!proxy.process_log().contains("late"), "{engine}: it is no request's");
+        }
+    }
+}
+
+#[test]
 fn a_post_that_was_refused_is_sent_elsewhere_and_another_one_is_not() {
     let good = || [record(6, 1, b"\r\ntaken", 0), end(0)].concat();
     for engine in ENGINES {
-        for (answer, is_saved) in [(end(2), true), (end(0), false)] {
+        // One that had begun to answer, or to speak, had begun with the request.
+        let begun = |kind| [record(kind, 1, b"Status: 2", 0), end(2)].concat();
+        for (answer, is_saved) in [(end(2), true), (end(0), false), (begun(6), false), (begun(7), false)] {
             let (first, second) = (answers(answer, 4_096), answers(good(), 4_096));
             let addresses = format!("\"{}\", {{ address = \"{}\", backup = true }}", first.address, second.address);
             let text = service(first.address, "").replace(&format!("\"{}\"", first.address), &addresses);

@@ -202,6 +202,35 @@ fn what_goes_wrong_has_its_status_and_cause() {
 }
 
 #[test]
+fn a_full_queue_of_a_unix_socket_is_waited_for() {
+    use std::io::{Read as _, Write as _};
+    let folder = std::env::temp_dir();
+    for engine in ENGINES {
+        let path = folder.join(format!("ringress-full-{engine}-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+        socket.listen(0).unwrap();
+        // It takes one more than it says.
+        let _first = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let config = format!(
+            "[[routes]]\nname = \"r\"\nservice = \"s\"\n[services.s]\nendpoints = [\"unix:{}\"]\nretry = {{ attempts = 0 }}\n",
+            path.display()
+        );
+        let proxy = Proxy::start(engine, &config);
+        let mut client = Client::connect(proxy.address);
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        let (_first, _) = socket.accept().unwrap();
+        let (mut second, _) = socket.accept().unwrap();
+        assert!(second.read(&mut [0; 4_096]).unwrap() > 0, "{engine}");
+        second.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        assert_eq!(client.response("POST").status, 200, "{engine}");
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+#[test]
 fn uwsgi_is_spoken_over_tls() {
     let authority = Authority::new();
     let issued = authority.issue("application", &["localhost"]);

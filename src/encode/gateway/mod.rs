@@ -128,7 +128,7 @@ mod tests {
     fn a_request_is_said_in_the_variables_of_nginx() {
         let mut head = head_of(
             "POST /app/a%20b/./c?d=%20&e HTTP/1.1\nHost: a.test:443\nContent-Type: text/x\nContent-Length: 5\nX-A: 1\nx-a: 2\n\
-             Cookie: b=1\nCookie: c=2\nProxy: evil\nX_A: forged\nAccept: */*\n",
+             Cookie: b=1\nX-B: 3\nCookie: c=2\nx-b: 4\nProxy: evil\nX_A: forged\nX.A: forged\nX.C: forged\nAccept: */*\n",
         );
         head.strip_prefix(b"/app").unwrap();
         let params = [("SERVER_NAME", "set"), ("HTTP_ACCEPT", ""), ("UWSGI_X", "y")];
@@ -151,6 +151,7 @@ mod tests {
             "HTTP_HOST=a.test:443",
             "HTTP_X_A=1, 2",
             "HTTP_COOKIE=b=1; c=2",
+            "HTTP_X_B=3, 4",
             "HTTP_X_FORWARDED_FOR=192.0.2.7",
             "UWSGI_X=y",
         ] {
@@ -163,6 +164,32 @@ mod tests {
         once.sort_unstable();
         once.dedup();
         assert_eq!(once.len(), names.len(), "each is said once");
+    }
+
+    #[test]
+    fn many_repetitions_cost_what_their_bytes_cost() {
+        let lines = format!("a: {}\n{}", "x".repeat(50_000), "a:\nb:\n".repeat(1_000));
+        let head = head_of(&format!("GET / HTTP/1.1\nHost: a\n{lines}"));
+        let packet = written(Gateway::Scgi, &head, &[]).unwrap();
+        assert!(packet.len() < 60_000 && packet.capacity() < 200_000, "{} {}", packet.len(), packet.capacity());
+    }
+
+    #[test]
+    fn filters_say_what_a_body_is() {
+        let head = head_of("POST / HTTP/1.1\nHost: a\nContent-Type: text/x\nContent-Length: 5\n");
+        let told = |edits: &FieldEdits| {
+            let (hop, target) = (&HOP, &TARGET);
+            let request = GatewayRequest { head: &head, hop, target, edits, client_port: 0, params: &[], script: None };
+            let mut out = Vec::new();
+            put_gateway_head(&mut out, Gateway::Uwsgi(0, 0), &request).unwrap();
+            uwsgi_variables(&out).into_iter().find(|text| text.starts_with("CONTENT_TYPE=")).unwrap()
+        };
+        let mut edits = FieldEdits::default();
+        assert_eq!(told(&edits), "CONTENT_TYPE=text/x");
+        edits.take_away(b"Content-Type");
+        assert_eq!(told(&edits), "CONTENT_TYPE=");
+        edits.add(b"Content-Type", b"text/y".to_vec());
+        assert_eq!(told(&edits), "CONTENT_TYPE=text/y");
     }
 
     #[test]

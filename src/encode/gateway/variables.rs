@@ -45,18 +45,20 @@ pub struct GatewayRequest<'a> {
     pub script: Option<&'a Script>,
 }
 
-/// Names with their values, in the order that they are sent in. All are in one text, and a value that grows leaves its place.
+/// Names with their values, in the order that they are sent in. All are in one text.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     text: Vec<u8>,
-    pairs: Vec<Variable>,
+    pairs: Vec<VariablePlace>,
     /// Where fields stand among the pairs, by the hash of their names.
     fields: HashMap<u64, usize>,
+    /// Further values of fields that were said before, each with the position of its pair, in their order.
+    further: Vec<(usize, Range<usize>)>,
 }
 
 /// Where a name and its value stand in the text.
 #[derive(Clone, Debug)]
-struct Variable {
+struct VariablePlace {
     name: Range<usize>,
     value: Range<usize>,
 }
@@ -74,13 +76,30 @@ impl Variables {
     fn put_parts(&mut self, name: &[u8], value: &[&[u8]]) {
         let name = self.write(&[name]);
         let value = self.write(value);
-        self.pairs.push(Variable { name, value });
+        self.pairs.push(VariablePlace { name, value });
     }
 
     fn write(&mut self, parts: &[&[u8]]) -> Range<usize> {
         let from = self.text.len();
         parts.iter().for_each(|part| self.text.extend_from_slice(part));
         from..self.text.len()
+    }
+
+    /// Makes one value of all that was said by the same field. Each byte is copied once more at most.
+    fn join(&mut self) {
+        let mut further = std::mem::take(&mut self.further);
+        further.sort_by_key(|(at, _)| *at);
+        for group in further.chunk_by(|one, next| one.0 == next.0) {
+            let Some(pair) = group.first().and_then(|(at, _)| self.pairs.get_mut(*at)) else { continue };
+            let separator: &[u8] = if self.text[pair.name.clone()] == *b"HTTP_COOKIE" { b"; " } else { b", " };
+            let from = self.text.len();
+            self.text.extend_from_within(pair.value.clone());
+            for (_, value) in group {
+                self.text.extend_from_slice(separator);
+                self.text.extend_from_within(value.clone());
+            }
+            pair.value = from..self.text.len();
+        }
     }
 
     /// Puts a value in the place of another; an empty one takes the variable away.
@@ -92,13 +111,14 @@ impl Variables {
     }
 }
 
-/// Fields of the head, each as `HTTP_` and its name. A name with `_` could be taken for another one with `-`, and is left out; what is said
-/// more than once is one value.
+/// Fields of the head, each as `HTTP_` and its name; what is said more than once is one value. A name with anything but letters, digits and
+/// `-` is left out, for it could be taken for another one: `_` is what `-` becomes, and PHP makes `_` of a dot.
 impl FieldWriter for Variables {
     fn field(&mut self, name: &[u8], value: &[u8]) {
         let has_own = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"content-length");
         // It is the address of a proxy to programs that make requests (CVE-2016-5385), whoever wrote it.
-        if has_own || name.contains(&b'_') || name.eq_ignore_ascii_case(b"proxy") {
+        let is_plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        if has_own || !is_plain || name.eq_ignore_ascii_case(b"proxy") {
             return;
         }
         let from = self.text.len();
@@ -107,21 +127,19 @@ impl FieldWriter for Variables {
         self.text.extend(upper);
         let own = from..self.text.len();
         let hash = self.fields.hasher().hash_one(&self.text[own.clone()]);
-        let known = self.fields.get(&hash).and_then(|at| self.pairs.get_mut(*at));
-        match known.filter(|pair| self.text[pair.name.clone()] == self.text[own.clone()]) {
-            Some(pair) => {
-                let separator: &[u8] = if self.text[own] == *b"HTTP_COOKIE" { b"; " } else { b", " };
-                let before = pair.value.clone();
+        let known = self.fields.get(&hash).copied();
+        match known
+            .filter(|at| self.pairs.get(*at).is_some_and(|pair| self.text[pair.name.clone()] == self.text[own.clone()]))
+        {
+            Some(at) => {
                 self.text.truncate(from);
-                self.text.extend_from_within(before);
-                self.text.extend_from_slice(separator);
-                self.text.extend_from_slice(value);
-                pair.value = from..self.text.len();
+                let value = self.write(&[value]);
+                self.further.push((at, value));
             }
             None => {
                 self.fields.insert(hash, self.pairs.len());
                 let value = self.write(&[value]);
-                self.pairs.push(Variable { name: own, value });
+                self.pairs.push(VariablePlace { name: own, value });
             }
         }
     }
@@ -152,7 +170,7 @@ pub(super) fn variables(request: &GatewayRequest<'_>) -> Result<Variables, Gatew
     let mut all = Variables { text: Vec::with_capacity(2_048), pairs: Vec::with_capacity(48), ..Variables::default() };
     all.put(b"QUERY_STRING", head.query());
     all.put(b"REQUEST_METHOD", head.method());
-    all.put(b"CONTENT_TYPE", head.only(Known::ContentType).unwrap_or_default());
+    all.put(b"CONTENT_TYPE", content_type(request));
     let has_body = !target.framing_of(head).is_empty();
     all.put(b"CONTENT_LENGTH", if has_body { length.format(length_of(request)).as_bytes() } else { b"" });
     all.put_parts(b"REQUEST_URI", &[head.stripped_prefix(), head.forwarded(target.path)]);
@@ -178,11 +196,23 @@ pub(super) fn variables(request: &GatewayRequest<'_>) -> Result<Variables, Gatew
     all.put(b"GATEWAY_INTERFACE", b"CGI/1.1");
     all.put(b"SERVER_SOFTWARE", b"ringress");
     put_fields_of(&mut all, head, hop, request.edits);
+    all.join();
     request.params.iter().for_each(|(name, value)| all.replace(name, value));
     if all.iter().any(|(name, value)| name.contains(&0) || value.contains(&0)) {
         return Err(GatewayFault::Nul);
     }
     Ok(all)
+}
+
+/// What filters made of it, else what the client says.
+fn content_type<'a>(request: &GatewayRequest<'a>) -> &'a [u8] {
+    let edits = request.edits;
+    let is_it = |name: &[u8]| name.eq_ignore_ascii_case(b"content-type");
+    match edits.put.iter().rev().find(|(name, _)| is_it(name)) {
+        Some((_, value)) => value,
+        None if edits.removes(b"content-type") => b"",
+        None => request.head.only(Known::ContentType).unwrap_or_default(),
+    }
 }
 
 fn put_script(all: &mut Variables, prefix: &[u8], Script { root, name, path_info }: &Script) {

@@ -15,6 +15,15 @@ pub enum Gateway {
 }
 
 impl Gateway {
+    /// The same for a request whose connection closes behind it.
+    #[must_use]
+    pub const fn closing(self) -> Self {
+        match self {
+            Self::FastCgi(_) => Self::FastCgi(false),
+            Self::Uwsgi(..) | Self::Scgi => self,
+        }
+    }
+
     /// True where a body goes in records of its own, and the answer comes in them.
     #[must_use]
     pub const fn has_records(self) -> bool {

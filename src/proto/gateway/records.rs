@@ -124,12 +124,20 @@ pub struct RecordDecoder {
     gathered: [u8; HEADER_BYTES],
     /// True once the contents of an end have come, whose padding may be outstanding.
     has_end: bool,
+    /// True once the program has answered, or said something of itself.
+    has_begun: bool,
     is_fresh: bool,
 }
 
 impl Default for RecordDecoder {
     fn default() -> Self {
-        Self { place: RecordPlace::Header { come: 0 }, gathered: [0; HEADER_BYTES], has_end: false, is_fresh: true }
+        Self {
+            place: RecordPlace::Header { come: 0 },
+            gathered: [0; HEADER_BYTES],
+            has_end: false,
+            has_begun: false,
+            is_fresh: true,
+        }
     }
 }
 
@@ -210,8 +218,10 @@ impl RecordDecoder {
             (_, 0) => None,
             (3, REQUEST) if left == HEADER_BYTES => Some(RecordKind::End),
             (3, REQUEST) => return Err(RecordFault::Broken("fastcgi_end")),
-            (6, REQUEST) => Some(RecordKind::Stdout),
-            (7, REQUEST) => Some(RecordKind::Stderr),
+            (6 | 7, REQUEST) => {
+                self.has_begun = true;
+                Some(if number == 6 { RecordKind::Stdout } else { RecordKind::Stderr })
+            }
             (_, REQUEST) => return Err(RecordFault::Broken("fastcgi_kind")),
             _ => return Err(RecordFault::Broken("fastcgi_request")),
         };
@@ -224,6 +234,8 @@ impl RecordDecoder {
         if kind == Some(RecordKind::End) {
             match self.gathered[4] {
                 0 => self.has_end = true,
+                // It has begun with it, whatever it says.
+                _ if self.has_begun => return Err(RecordFault::Broken("fastcgi_end")),
                 1 => return Err(RecordFault::Refused("multiplexing")),
                 2 => return Err(RecordFault::Refused("overloaded")),
                 3 => return Err(RecordFault::Refused("role")),
@@ -301,9 +313,12 @@ mod tests {
         assert_eq!(of(&record(3, 1, b"short", 0)), broken("fastcgi_end"));
         assert_eq!(of(&end(9)), broken("fastcgi_end"));
         assert_eq!(of(&[end(0), record(6, 1, b"y", 0)].concat()), broken("fastcgi_bytes_behind_end"));
-        assert_eq!(of(&end(1)), RecordFault::Refused("multiplexing"));
-        assert_eq!(of(&end(2)), RecordFault::Refused("overloaded"));
-        assert_eq!(of(&end(3)), RecordFault::Refused("role"));
+        assert_eq!(of(&end(2)), broken("fastcgi_end"), "it had begun to answer");
+        let refused = |bytes: &[u8]| RecordDecoder::default().decode(&mut bytes.to_vec(), 0, &mut Vec::new());
+        for (status, why) in [(1, "multiplexing"), (2, "overloaded"), (3, "role")] {
+            assert_eq!(refused(&end(status)), Err(RecordFault::Refused(why)));
+        }
+        assert_eq!(refused(&[record(7, 1, b"y", 0), end(2)].concat()), Err(broken("fastcgi_end")));
     }
 
     /// The pairs of the variables, by another reading of the specification, each record by itself.

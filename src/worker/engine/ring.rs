@@ -18,6 +18,9 @@ use crate::mailbox::Acceptor;
 use crate::snapshot::{Address, Peer};
 use crate::sys;
 
+/// How long a full queue of a Unix socket is left alone, where epoll has nothing to wait for.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
+
 /// The engine of the running thread. Valid only inside [`super::select::run`].
 #[derive(Clone, Debug)]
 pub struct Ring {
@@ -225,9 +228,12 @@ impl Transport for Ring {
             let mut socket = match to {
                 Address::Tcp(address) => connect_tcp(*address).await?,
                 Address::Unix(path) => {
-                    let stream = match sys::socket::connect_unix(path, self.is_epoll)? {
-                        Some(connected) => UnixStream::from_std(connected)?,
-                        None => UnixStream::connect(path).await?,
+                    let stream = loop {
+                        match sys::socket::connect_unix(path, self.is_epoll)? {
+                            Some(connected) => break UnixStream::from_std(connected)?,
+                            None if self.is_epoll => monoio::time::sleep(FULL_QUEUE_PAUSE).await,
+                            None => break UnixStream::connect(path).await?,
+                        }
                     };
                     let mut socket = socket(stream);
                     socket.receiver.is_local = true;

@@ -25,6 +25,7 @@ use crate::filter::Chain;
 use crate::filter::edits::FieldEdits;
 use crate::filter::template::Values;
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES};
+use crate::proto::gateway::Gateway;
 use crate::proto::h1::framing::Framing;
 use crate::proto::h1::request::RequestHead;
 use crate::snapshot::ServiceGateway;
@@ -197,7 +198,7 @@ fn log_told<T: Transport>(exchange: &Exchange<'_, T>, to: &Destination<T>, told:
             route,
             request_id,
             line = &*line,
-            "the program behind a FastCGI server has said something"
+            "a program behind a FastCGI server wrote to its standard error"
         );
     }
 }
@@ -286,7 +287,7 @@ fn put_request<T: Transport>(
     let target = UpstreamTarget { length: exchange.body_length.get(), ..to.target(permit) };
     let wire = upstream.link.sender.wire();
     match (&to.snapshot().gateway, wire) {
-        (Some(service), _) => put_variables(exchange, service, (head, &hop, &target, edits), out)?,
+        (Some(service), _) => put_variables(exchange, (service, upstream.gateway), (head, &hop, &target, edits), out)?,
         (None, Wire::Http1) => put_request_head(out, head, &hop, &target, edits, offers),
         (None, Wire::H2) => {
             let scheme = if to.snapshot().tls.is_some() { "https" } else { "http" };
@@ -305,7 +306,7 @@ fn put_request<T: Transport>(
 /// Encodes the variables of an application server.
 fn put_variables<T: Transport>(
     exchange: &Exchange<'_, T>,
-    service: &ServiceGateway,
+    (service, spoken): (&ServiceGateway, Option<Gateway>),
     (head, hop, target, edits): (&RequestHead, &Hop<'_>, &UpstreamTarget<'_>, &FieldEdits),
     out: &mut Vec<u8>,
 ) -> Result<(), Failure> {
@@ -314,7 +315,7 @@ fn put_variables<T: Transport>(
     let params = service.params_of(&values);
     let (client_port, script) = (exchange.client_port, exchange.script.get().map(|script| &**script));
     let request = GatewayRequest { head, hop, target, edits, client_port, params: &params, script };
-    put_gateway_head(out, service.gateway, &request).map_err(|fault| match fault {
+    put_gateway_head(out, spoken.unwrap_or(service.gateway), &request).map_err(|fault| match fault {
         GatewayFault::TooLarge => Failure::UpstreamHeadLimit,
         GatewayFault::Nul => Failure::ClientBadRequest("nul"),
     })

@@ -60,7 +60,8 @@ pub(super) fn release<T: Transport>(
     (word, binds): (UpstreamWord, bool),
 ) {
     let (kit, came) = (exchange.kit(), (word, exchange.account.received_bytes()));
-    if !binds && !upstream.is_bound {
+    // An application server authenticates nobody by his connection.
+    if upstream.gateway.is_some() || (!binds && !upstream.is_bound) {
         outcome::release(kit, to, permit, upstream, came);
     } else if let Some((upstream, idle_ms)) = outcome::keep(kit, to, permit, upstream, came) {
         let client = exchange.hop.client;

@@ -97,8 +97,10 @@ pub(crate) async fn connect<T: Transport>(
         connect_ms: to.timeouts().connect.limit_ms(),
     };
     // FastCGI cannot announce an end, and php-fpm reads and throws away what comes behind its last answer: no evidence would tell such a
-    // request from one that was executed. So one that must not be repeated has a connection of its own.
-    let reuse = if dial.gateway.is_some() && reuse == Reuse::Once { Reuse::Fresh } else { reuse };
+    // request from one that was executed. So one that must not be repeated has a connection of its own, which ends with it.
+    let is_own = dial.gateway.is_some() && reuse == Reuse::Once;
+    let dial = Dial { gateway: dial.gateway.map(|gateway| if is_own { gateway.closing() } else { gateway }), ..dial };
+    let reuse = if is_own { Reuse::Fresh } else { reuse };
     obtain(kit, &permit.endpoint, deadline, &dial, reuse).await
 }
 
@@ -131,7 +133,7 @@ async fn obtain<T: Transport>(
                 continue;
             }
         }
-        if !is_multiplexed && let Some(found) = pooled(kit, endpoint, reuse) {
+        if !is_multiplexed && let Some(found) = pooled(kit, endpoint, reuse, to.gateway) {
             return Ok(found);
         }
         let dialling = (is_multiplexed && !is_alone).then(|| multiplex.dial());
@@ -201,13 +203,21 @@ fn pooled<T: Transport>(
     kit: &Kit<T>,
     endpoint: &EndpointPool<T>,
     reuse: Reuse,
+    gateway: Option<Gateway>,
 ) -> Option<(UpstreamConnection<T>, ConnectionFacts)> {
     let is_repeatable = match reuse {
         Reuse::Repeatable => true,
         Reuse::Once => false,
         Reuse::Fresh | Reuse::Alone => return None,
     };
-    let (mut upstream, idle_us) = endpoint.check_out(kit, is_repeatable)?;
+    let (mut upstream, idle_us) = loop {
+        let (upstream, idle_us) = endpoint.check_out(kit, is_repeatable)?;
+        if upstream.gateway == gateway {
+            break (upstream, idle_us);
+        }
+        // The service spoke something else when it was opened.
+        upstream.end(kit);
+    };
     kit.metrics.borrow_mut().counters.upstream_reused += 1;
     let facts = ConnectionFacts {
         is_reused: true,

@@ -274,6 +274,7 @@ impl<T: Transport> EndpointPool<T> {
             Poll::Ready(Ok(0)) => return Some(IdleEnd::Eof),
             Poll::Ready(Ok(_)) => return Some(IdleEnd::Unsolicited),
             Poll::Ready(Err(_)) => return Some(IdleEnd::Error),
+            Poll::Pending if link.receiver.is_disturbed() => return Some(IdleEnd::Unsolicited),
             Poll::Pending => {}
         }
         let (now_us, now_ms) = now;

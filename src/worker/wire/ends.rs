@@ -114,6 +114,14 @@ impl<T: Transport> Inlet<T> {
         }
     }
 
+    /// True where bytes have come since the last answer that are no part of one.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        match self {
+            Self::Records(inlet) => inlet.is_disturbed(),
+            Self::Connection(_) | Self::Stream(_) | Self::Request(_) => false,
+        }
+    }
+
     /// True where the protocol has said that nothing of the answer follows what was received.
     pub(crate) fn is_over(&self) -> bool {
         match self {

@@ -43,6 +43,11 @@ impl<T: Transport> RecordInlet<T> {
         self.decoder.is_over() && self.fault.is_none()
     }
 
+    /// True where a byte has come since the last answer.
+    pub(crate) const fn is_disturbed(&self) -> bool {
+        !self.decoder.is_fresh()
+    }
+
     /// The caller has all that it wants of the answer: true where that is over, so that another request can follow. What is behind the
     /// caller's part of it is thrown away.
     pub(crate) fn take_end(&mut self, inbox: &mut Vec<u8>) -> bool {
