@@ -116,8 +116,8 @@ impl Variables {
 impl FieldWriter for Variables {
     fn field(&mut self, name: &[u8], value: &[u8]) {
         let has_own = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"content-length");
-        // It is the address of a proxy to programs that make requests (CVE-2016-5385), whoever wrote it.
         let is_plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        // `Proxy` would be the address of a proxy to programs that make requests (CVE-2016-5385), whoever wrote it.
         if has_own || !is_plain || name.eq_ignore_ascii_case(b"proxy") {
             return;
         }
