@@ -210,6 +210,10 @@ pub const METRIC_SERIES_MAX: usize = 50_000;
 pub const METRIC_BUCKETS_MAX: usize = 16;
 /// The window of a compressed answer, as a power of two of bytes: 256 KiB.
 pub const COMPRESS_WINDOW_BITS: u32 = 18;
+/// Bytes that one received part of an encoded answer may stand for, where it is decoded.
+pub const DECODED_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The window of an answer in Zstandard that is decoded, as a power of two of bytes: 8 MiB (RFC 9659).
+pub const ZSTD_WINDOW_BITS_MAX: u32 = 23;
 /// Answers that one worker compresses at a time, each with half a MiB or so; further ones go as they are.
 pub const COMPRESSIONS_MAX: usize = 128;
 /// What is kept of the body of an answer to `forward_auth`, which may go to the client, in bytes.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
 use super::edits::FieldEdits;
-use super::encoder::Compression;
+use super::encoder::{Compression, Recoding};
 use crate::proto::coding::{Coding, accepted};
 use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::framing::Framing;
@@ -33,6 +33,8 @@ pub struct Compress {
     /// 1 to 9: how hard Zstandard tries.
     #[schemars(range(min = 1, max = 9))]
     pub zstd_level: u8,
+    /// Take the coding off answers whose clients have not said that they know it.
+    pub decompress: bool,
 }
 
 impl Default for Compress {
@@ -62,6 +64,7 @@ impl Default for Compress {
             gzip_level: 5,
             brotli_level: 4,
             zstd_level: 3,
+            decompress: false,
         }
     }
 }
@@ -96,7 +99,7 @@ impl Compress {
 }
 
 impl CompiledCompress {
-    /// What becomes of an answer: how it is compressed, where there is room for one more, and in any case what caches must know of it.
+    /// What becomes of an answer: how its coding changes, where there is room for one more, and in any case what caches must know of it.
     #[must_use]
     pub fn on_response(
         &self,
@@ -104,10 +107,22 @@ impl CompiledCompress {
         (head, bytes): (&ResponseHead, &[u8]),
         edits: &mut FieldEdits,
         has_room: bool,
-    ) -> Option<Compression> {
+    ) -> Option<Recoding> {
         if head.status() == 304 {
             self.on_not_modified(request, (head, bytes), edits);
             return None;
+        }
+        if let Some(coding) = self.coding_to_take_off(request, head, bytes) {
+            if !varies(head, bytes) {
+                edits.add(b"Vary", *b"Accept-Encoding");
+            }
+            let known = request.value(b"accept-encoding").unwrap_or_default();
+            if accepted(&known, &[coding]).is_some() || !has_room {
+                return None;
+            }
+            note_other_bytes((head, bytes), edits);
+            edits.remove.add(b"content-encoding");
+            return Some(Recoding::Decode(coding));
         }
         if !self.may_compress(request, head, bytes) {
             return None;
@@ -119,16 +134,8 @@ impl CompiledCompress {
             return None;
         }
         let coding = accepted(&request.value(b"accept-encoding")?, &self.spec.encodings)?;
-        edits.remove.add(b"accept-ranges");
-        // They are of the bytes that the upstream sent (RFC 9530).
-        for digest in [&b"content-digest"[..], b"repr-digest", b"digest", b"content-md5"] {
-            edits.remove.add(digest);
-        }
         edits.set(b"Content-Encoding", coding.name().as_bytes());
-        if let Some(tag) = head.value(b"etag", bytes).filter(|tag| tag.starts_with(b"\"")) {
-            // Another representation, so that byte for byte it is not the same (RFC 9110 §8.8.1).
-            edits.set(b"ETag", [b"W/", tag].concat());
-        }
+        note_other_bytes((head, bytes), edits);
         let level = match coding {
             Coding::Gzip => self.spec.gzip_level,
             Coding::Brotli => self.spec.brotli_level,
@@ -138,7 +145,19 @@ impl CompiledCompress {
             Framing::Length(length) => Some(length),
             Framing::None | Framing::Chunked | Framing::UntilClose => None,
         };
-        Some(Compression { coding, level, length })
+        Some(Recoding::Encode(Compression { coding, level, length }))
+    }
+
+    /// The one coding of an answer, where it is to be taken off for clients that do not know it.
+    fn coding_to_take_off(&self, request: &RequestHead, head: &ResponseHead, bytes: &[u8]) -> Option<Coding> {
+        let is_whole = is_whole(head, bytes) && request.version() != Version::Http10;
+        if !self.spec.decompress || !is_whole || forbids_transform(head, bytes) {
+            return None;
+        }
+        let mut told = head.fields(bytes).filter(|(_, name, _)| name.eq_ignore_ascii_case(b"content-encoding"));
+        let (Some((_, _, told)), None) = (told.next(), told.next()) else { return None };
+        let all = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
+        all.into_iter().find(|own| told.eq_ignore_ascii_case(own.name().as_bytes()))
     }
 
     /// Says of an answer that has not changed what would be said of it with its body (RFC 9110 §15.4.5): it may be compressed.
@@ -163,20 +182,18 @@ impl CompiledCompress {
     fn may_compress(&self, request: &RequestHead, head: &ResponseHead, bytes: &[u8]) -> bool {
         let value = |name: &[u8]| head.value(name, bytes);
         let is_encoded = value(b"content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-        let forbids = |value: &[u8]| list_elements(value).any(|one| one.eq_ignore_ascii_case(b"no-transform"));
         // Where it has no body of its own its length says whether one would be worth it.
         let length = match head.framing() {
             Framing::Length(length) => Some(length),
             Framing::None => value(b"content-length").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()),
             Framing::Chunked | Framing::UntilClose => None,
         };
-        let is_whole = !matches!(head.status(), 100..=199 | 204 | 206 | 304) && value(b"content-range").is_none();
         let is_worth_it = length.is_none_or(|length| length >= self.spec.min.bytes().max(1));
         request.version() != Version::Http10
-            && is_whole
+            && is_whole(head, bytes)
             && is_worth_it
             && !is_encoded
-            && !value(b"cache-control").is_some_and(forbids)
+            && !forbids_transform(head, bytes)
             && self.takes(head.known(Known::ContentType, bytes).unwrap_or_default())
     }
 
@@ -191,6 +208,30 @@ impl CompiledCompress {
             |start: &String| kind.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start.as_bytes()));
         is_named || !kind.eq_ignore_ascii_case(b"text/event-stream") && self.kinds.iter().any(is_of)
     }
+}
+
+/// True for an answer with a whole body.
+fn is_whole(head: &ResponseHead, bytes: &[u8]) -> bool {
+    !matches!(head.status(), 100..=199 | 204 | 206 | 304) && head.value(b"content-range", bytes).is_none()
+}
+
+/// Says of an answer that it is another representation than the upstream's.
+fn note_other_bytes((head, bytes): (&ResponseHead, &[u8]), edits: &mut FieldEdits) {
+    edits.remove.add(b"accept-ranges");
+    // They are of the bytes that the upstream sent (RFC 9530).
+    for digest in [&b"content-digest"[..], b"repr-digest", b"digest", b"content-md5"] {
+        edits.remove.add(digest);
+    }
+    if let Some(tag) = head.value(b"etag", bytes).filter(|tag| tag.starts_with(b"\"")) {
+        // Byte for byte it is not the same (RFC 9110 §8.8.1).
+        edits.set(b"ETag", [b"W/", tag].concat());
+    }
+}
+
+/// True where the upstream wants nobody to change its bytes (RFC 9111 §5.2.2.6).
+fn forbids_transform(head: &ResponseHead, bytes: &[u8]) -> bool {
+    let forbids = |value: &[u8]| list_elements(value).any(|one| one.eq_ignore_ascii_case(b"no-transform"));
+    head.value(b"cache-control", bytes).is_some_and(forbids)
 }
 
 /// True where caches know already that clients with another `Accept-Encoding` get another answer.
@@ -218,7 +259,11 @@ mod tests {
         let compression = compress.on_response(&request, (&head, bytes.as_bytes()), &mut edits, true);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         let lines: Vec<_> = edits.put.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect();
-        (compression.map(|one| one.coding.name()), lines.join(", "))
+        let told = compression.map(|one| match one {
+            Recoding::Encode(compression) => compression.coding.name(),
+            Recoding::Decode(_) => "plain",
+        });
+        (told, lines.join(", "))
     }
 
     const JSON: &str = "200 OK\nContent-Type: application/json; charset=utf-8\nContent-Length: 2000\nETag: \"x\"\n";
@@ -254,6 +299,24 @@ mod tests {
             chosen("{ types = [\"text/event-stream\"] }", all, "200 OK\nContent-Type: text/event-stream\n").0,
             Some("zstd")
         );
+    }
+
+    #[test]
+    fn a_coding_is_taken_off_for_those_who_do_not_know_it() {
+        let gzip = "200 OK\nContent-Type: image/png\nContent-Encoding: GZIP\nContent-Length: 20\nETag: \"x\"\n";
+        let on = "{ decompress = true }";
+        assert_eq!(chosen(on, "", gzip), (Some("plain"), "Vary: Accept-Encoding, ETag: W/\"x\"".to_owned()));
+        assert_eq!(chosen(on, "Accept-Encoding: br, gzip;q=0\n", gzip).0, Some("plain"));
+        assert_eq!(chosen(on, "Accept-Encoding: gzip\n", gzip), (None, "Vary: Accept-Encoding".to_owned()));
+        assert_eq!(chosen("{}", "", gzip), (None, String::new()), "nobody asked for that");
+        for (more, why) in [
+            ("Cache-Control: no-transform\n", "forbidden"),
+            ("Content-Range: bytes 0-1/5\n", "a part"),
+            ("Content-Encoding: br\n", "two of them"),
+        ] {
+            assert_eq!(chosen(on, "", &format!("{gzip}{more}")).0, None, "{why}");
+        }
+        assert_eq!(chosen(on, "", "200 OK\nContent-Encoding: compress\n").0, None);
     }
 
     #[test]

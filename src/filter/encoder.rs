@@ -19,6 +19,15 @@ pub struct Compression {
     pub length: Option<u64>,
 }
 
+/// How the coding of one answer changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recoding {
+    /// It is compressed.
+    Encode(Compression),
+    /// Its coding is taken off.
+    Decode(Coding),
+}
+
 /// An encoder of one body.
 pub struct BodyEncoder {
     encoder: Coder,

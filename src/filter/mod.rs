@@ -19,6 +19,7 @@ pub mod concurrency_limit;
 pub mod context;
 pub mod cors;
 pub mod counters;
+pub mod decoder;
 pub mod digest_auth;
 pub mod edits;
 pub mod encoder;

@@ -1,6 +1,7 @@
 //! What is done with the bytes of a body on its way: a closed set, in one place for both directions.
 
-use super::encoder::{BodyEncoder, NotEncoded};
+use super::decoder::{CodingDecoder, NotDecoded};
+use super::encoder::{BodyEncoder, NotEncoded, Recoding};
 use crate::proto::grpc_web::{GrpcWebKind, NotText, TextDecoder};
 
 /// What is done with a body.
@@ -15,6 +16,8 @@ pub enum Transform {
     GrpcWeb(GrpcWebKind),
     /// A response is compressed.
     Compress(Box<BodyEncoder>),
+    /// The coding of a response is taken off.
+    Decompress(Box<CodingDecoder>),
 }
 
 /// Why a body does not go on.
@@ -24,6 +27,8 @@ pub enum NotPassed {
     NotText,
     /// It could not be encoded.
     NotEncoded,
+    /// It is not what its coding says, or stands for too much.
+    NotDecoded,
 }
 
 impl From<NotText> for NotPassed {
@@ -38,6 +43,12 @@ impl From<NotEncoded> for NotPassed {
     }
 }
 
+impl From<NotDecoded> for NotPassed {
+    fn from(_: NotDecoded) -> Self {
+        Self::NotDecoded
+    }
+}
+
 impl Transform {
     /// The transform of a request body; `kind` is set where the request came as gRPC-web.
     #[must_use]
@@ -48,20 +59,29 @@ impl Transform {
         }
     }
 
-    /// The transform of a response body; `kind` is set where the response goes as gRPC-web, `encoder` where it goes compressed.
-    #[must_use]
-    pub fn of_response(kind: Option<GrpcWebKind>, encoder: Option<BodyEncoder>) -> Self {
-        match (kind, encoder) {
+    /// The transform of a response body; `kind` is set where the response goes as gRPC-web, `recoding` where its coding changes.
+    ///
+    /// # Errors
+    /// [`NotPassed`] where there is no memory for it.
+    pub fn of_response(kind: Option<GrpcWebKind>, recoding: Option<Recoding>) -> Result<Self, NotPassed> {
+        Ok(match (kind, recoding) {
             (Some(kind), _) => Self::GrpcWeb(kind),
-            (None, Some(encoder)) => Self::Compress(Box::new(encoder)),
+            (None, Some(Recoding::Encode(compression))) => Self::Compress(Box::new(BodyEncoder::new(compression)?)),
+            (None, Some(Recoding::Decode(coding))) => Self::Decompress(Box::new(CodingDecoder::new(coding)?)),
             (None, None) => Self::None,
-        }
+        })
     }
 
     /// True where every byte passes as it is.
     #[must_use]
     pub const fn is_none(&self) -> bool {
         matches!(self, Self::None)
+    }
+
+    /// True where the coding of the body changes.
+    #[must_use]
+    pub const fn recodes(&self) -> bool {
+        matches!(self, Self::Compress(_) | Self::Decompress(_))
     }
 
     /// Hands the transformed part to `put`; does not call it where nothing comes of the part yet.
@@ -74,6 +94,7 @@ impl Transform {
             Self::None => put(data),
             Self::GrpcWeb(kind) => put(&kind.written(data)),
             Self::Compress(encoder) => encoder.pass(data, put)?,
+            Self::Decompress(decoder) => decoder.pass(data, put)?,
             Self::GrpcWebText(decoder) => {
                 let mut decoded = Vec::with_capacity(data.len());
                 decoder.decode(data, &mut decoded)?;
@@ -92,7 +113,7 @@ impl Transform {
     pub fn pause(&mut self, put: impl FnMut(&[u8])) -> Result<(), NotPassed> {
         match self {
             Self::Compress(encoder) => Ok(encoder.pause(put)?),
-            Self::None | Self::GrpcWebText(_) | Self::GrpcWeb(_) => Ok(()),
+            Self::None | Self::GrpcWebText(_) | Self::GrpcWeb(_) | Self::Decompress(_) => Ok(()),
         }
     }
 
@@ -104,6 +125,7 @@ impl Transform {
         match std::mem::take(self) {
             Self::GrpcWebText(decoder) if !decoder.is_whole() => Err(NotPassed::NotText),
             Self::Compress(encoder) => Ok(encoder.finish(put)?),
+            Self::Decompress(decoder) => Ok(decoder.finish(put)?),
             Self::GrpcWeb(kind) if !trailers.is_empty() => {
                 put(&kind.written_trailers(&std::mem::take(trailers)));
                 Ok(())
@@ -138,7 +160,8 @@ mod tests {
     #[test]
     fn trailers_become_the_last_frame() {
         let out =
-            passed(Transform::of_response(Some(GrpcWebKind::Binary), None), &["ab", ""], "grpc-status: 0\r\n").unwrap();
+            passed(Transform::of_response(Some(GrpcWebKind::Binary), None).unwrap(), &["ab", ""], "grpc-status: 0\r\n")
+                .unwrap();
         assert_eq!(out, b"ab\x80\0\0\0\x10grpc-status: 0\r\n");
         assert_eq!(passed(Transform::None, &["ab"], "x: y").unwrap(), b"abx: y");
     }

@@ -118,7 +118,7 @@ pub const FLOORS: [Floors; 33] = [
             &["compile"],
             &["shared", "template"],
             &["context", "transform"],
-            &["counters", "edits", "encoder", "errand", "fetch_source", "foreign", "jwk", "passwords"],
+            &["counters", "decoder", "edits", "encoder", "errand", "fetch_source", "foreign", "jwk", "passwords"],
         ],
     ),
     ("filter/oidc", &[&["mod"], &["flow"], &["spec", "tokens"], &["login", "provider", "session"], &["sealed"]]),

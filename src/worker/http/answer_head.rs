@@ -13,7 +13,7 @@ use crate::encode::response::{
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Phase};
 use crate::filter::edits::FieldEdits;
-use crate::filter::encoder::Compression;
+use crate::filter::encoder::Recoding;
 use crate::proto::h1::framing::Framing;
 use crate::proto::version::Version;
 use crate::upstream::reuse::UpstreamWord;
@@ -31,8 +31,8 @@ pub(super) struct FinalHead {
 
 /// What filters do with an answer.
 pub(super) enum FilteredHead {
-    /// Its body is compressed.
-    Compressed(Compression),
+    /// The coding of its body changes.
+    Recoded(Recoding),
     /// A page goes in its place, and nothing of it was encoded; the client gets these fields all the same.
     Replaced(Vec<(Vec<u8>, Vec<u8>)>),
 }
@@ -87,10 +87,10 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         outcome::succeeds(kit, transfer.to, transfer.permit, &transfer.connection, answer, admission.as_mut());
         account.enter(Phase::Body);
         let is_replaced = !is_upgrade && transfer.is_replaced(parsed.status());
-        let (edits, compression) = if is_replaced { (None, None) } else { transfer.edits_of(response) };
-        let terms = terms(transfer, response, compression.is_some());
-        let filtered = match compression {
-            Some(compression) => Some(Box::new(FilteredHead::Compressed(compression))),
+        let (edits, recoding) = if is_replaced { (None, None) } else { transfer.edits_of(response) };
+        let terms = terms(transfer, response, recoding.is_some());
+        let filtered = match recoding {
+            Some(recoding) => Some(Box::new(FilteredHead::Recoded(recoding))),
             None => is_replaced.then(|| Box::new(FilteredHead::Replaced(kept_fields(response)))),
         };
         if !is_replaced {

@@ -22,7 +22,7 @@ use crate::encode::response::{Persistence, h2_continue, is_removed};
 use crate::encode::trailers::retain;
 use crate::encode::wire::Wire;
 use crate::failure::{Failure, Resource};
-use crate::filter::encoder::{BodyEncoder, Compression};
+use crate::filter::encoder::Recoding;
 use crate::filter::transform::Transform;
 use crate::limits::{ADDED_FIELDS_BYTES, BODY_BUFFER_BYTES, HEAD_BYTES_MAX, INTERIM_BYTES_MAX, JOINED_SEND_BYTES_MAX};
 use crate::proto::h1::chunked::BodyOf;
@@ -72,9 +72,9 @@ impl<T: Transport> Download<'_, T> {
         let transfer = self.transfer;
         let Transfer { progress, .. } = *transfer;
         let mut head = self.receive_final_head(receiver, inbox).await?;
-        let compression = match head.filtered.take().map(|filtered| *filtered) {
+        let recoding = match head.filtered.take().map(|filtered| *filtered) {
             None => None,
-            Some(FilteredHead::Compressed(compression)) => Some(compression),
+            Some(FilteredHead::Recoded(recoding)) => Some(recoding),
             Some(FilteredHead::Replaced(kept)) => {
                 let is_whole = discard(transfer, self.deadline, (receiver, inbox), head.framing).await;
                 return Ok(Delivered::Replaced { word: self.word(&head, is_whole), binds: head.binds, kept });
@@ -89,9 +89,9 @@ impl<T: Transport> Download<'_, T> {
             self.pass_on().await?;
             return Ok(Delivered::Upgrade);
         }
-        let mut body = self.body_of(&head, compression)?;
-        let is_compressed = matches!(body.transform, Transform::Compress(_));
-        let _compressing = is_compressed.then(|| Underway::begin(&transfer.worker.compressions, usize::MAX));
+        let mut body = self.body_of(&head, recoding)?;
+        let is_recoded = body.transform.recodes();
+        let _compressing = is_recoded.then(|| Underway::begin(&transfer.worker.compressions, usize::MAX));
         // The rest of a short body that is here already is sent with the head. An error that is met here shows as an end at
         // the next receive, and a body of known length that ends early is refused.
         let is_short = |left: &u64| (inbox.len() as u64 + 1..=JOINED_SEND_BYTES_MAX as u64).contains(left);
@@ -166,13 +166,12 @@ impl<T: Transport> Download<'_, T> {
     }
 
     /// The body behind a head, and what is done with it.
-    fn body_of(&self, head: &FinalHead, compression: Option<Compression>) -> Result<ResponseBody, Failure> {
-        let encoder = compression.filter(|_| !head.framing.is_empty()).map(BodyEncoder::new).transpose();
-        let encoder = encoder.map_err(|_| Failure::LocalResource(Resource::Memory))?;
+    fn body_of(&self, head: &FinalHead, recoding: Option<Recoding>) -> Result<ResponseBody, Failure> {
+        let transform = Transform::of_response(head.terms.grpc_web, recoding.filter(|_| !head.framing.is_empty()));
         Ok(ResponseBody {
             decoder: BodyDecoder::new(BodyOf::Response, head.framing),
             framing: BodyFraming::of(self.client.wire(), head.terms.framing),
-            transform: Transform::of_response(head.terms.grpc_web, encoder),
+            transform: transform.map_err(|_| Failure::LocalResource(Resource::Memory))?,
             trailers: Vec::new(),
         })
     }
@@ -297,7 +296,7 @@ impl<T: Transport> Download<'_, T> {
                 account.add_response_bytes(data.len());
                 framing.put(&mut self.out, data);
             });
-            passed.map_err(|_| Failure::Internal("transform"))?;
+            passed.map_err(judge::not_passed)?;
             taken += piece.consumed;
         }
         inbox.drain(..taken);
@@ -307,7 +306,7 @@ impl<T: Transport> Download<'_, T> {
                 account.add_response_bytes(data.len());
                 framing.put(&mut self.out, data);
             });
-            paused.map_err(|_| Failure::Internal("transform"))?;
+            paused.map_err(judge::not_passed)?;
         }
         if body.decoder.is_done() && !was_done { self.finish_body(body) } else { Ok(()) }
     }
@@ -321,7 +320,7 @@ impl<T: Transport> Download<'_, T> {
         // A digest of the bytes that the upstream sent is none of those that are compressed.
         let is_digest = |name: &[u8]| {
             let digests: [&[u8]; 3] = [b"content-digest", b"repr-digest", b"digest"];
-            matches!(transform, Transform::Compress(_)) && digests.iter().any(|own| own.eq_ignore_ascii_case(name))
+            transform.recodes() && digests.iter().any(|own| own.eq_ignore_ascii_case(name))
         };
         retain(trailers, |name| !is_removed(edits, name) && !is_digest(name));
         let account = self.transfer.account;
@@ -329,7 +328,7 @@ impl<T: Transport> Download<'_, T> {
             account.add_response_bytes(data.len());
             framing.put(&mut self.out, data);
         });
-        finished.map_err(|_| Failure::Internal("transform"))
+        finished.map_err(judge::not_passed)
     }
 
     fn throw_away(&mut self) {

@@ -14,6 +14,7 @@ use super::transfer::Transfer;
 use crate::config::services::{Protocol, ServiceSpec};
 use crate::encode::response::UpstreamResponse;
 use crate::failure::Failure;
+use crate::filter::transform::NotPassed;
 use crate::proto::h1::fault::ResponseFault;
 use crate::proto::h1::field::{Known, list_elements};
 use crate::proto::h1::framing::Framing;
@@ -208,6 +209,14 @@ pub(super) fn ended_in_body(error: &io::Error) -> Failure {
     match fault_of(error) {
         Some(failure @ Failure::UpstreamBadBody(_)) => failure,
         Some(_) | None => Failure::UpstreamTruncated,
+    }
+}
+
+/// The failure of a response body that could not be changed as it should.
+pub(super) const fn not_passed(fault: NotPassed) -> Failure {
+    match fault {
+        NotPassed::NotDecoded => Failure::UpstreamBadBody("content_encoding"),
+        NotPassed::NotText | NotPassed::NotEncoded => Failure::Internal("transform"),
     }
 }
 

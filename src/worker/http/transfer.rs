@@ -17,7 +17,7 @@ use crate::encode::response::{EditsOfResponse, UpstreamResponse};
 use crate::filter::Chain;
 use crate::filter::bandwidth_limit::ByteRate;
 use crate::filter::edits::{Edits, FieldEdits};
-use crate::filter::encoder::Compression;
+use crate::filter::encoder::Recoding;
 use crate::limits::{BODY_BUFFER_BYTES, COMPRESSIONS_MAX};
 use crate::proto::gateway::Gateway;
 use crate::proto::h1::request::RequestHead;
@@ -112,14 +112,14 @@ impl<T: Transport> Transfer<'_, T> {
         &self.worker.kit
     }
 
-    /// What filters change in this answer for what it says, and how it is compressed.
-    pub(super) fn edits_of(&self, response: UpstreamResponse<'_>) -> (Option<FieldEdits>, Option<Compression>) {
+    /// What filters change in this answer for what it says, and how its coding changes.
+    pub(super) fn edits_of(&self, response: UpstreamResponse<'_>) -> (Option<FieldEdits>, Option<Recoding>) {
         let mut edits: Option<FieldEdits> = None;
-        let compression = self.chains.and_then(|chains| self.note_edits(chains, response, &mut edits));
+        let recoding = self.chains.and_then(|chains| self.note_edits(chains, response, &mut edits));
         if let Some((name, value)) = self.to.sticky_line(self.permit.at, self.is_secure) {
             edits.get_or_insert_default().add(name.as_bytes(), value.into_bytes());
         }
-        (edits, compression)
+        (edits, recoding)
     }
 
     fn note_edits(
@@ -127,7 +127,7 @@ impl<T: Transport> Transfer<'_, T> {
         chains: [&Chain; 3],
         UpstreamResponse { head, bytes }: UpstreamResponse<'_>,
         edits: &mut Option<FieldEdits>,
-    ) -> Option<Compression> {
+    ) -> Option<Recoding> {
         chains.iter().for_each(|chain| chain.on_response(head, bytes, edits));
         // The one that is nearest to the upstream.
         let compress = chains.iter().rev().find_map(|chain| chain.compress());

@@ -39,7 +39,7 @@ impl From<NotPassed> for Broken {
     fn from(fault: NotPassed) -> Self {
         Self::Client(match fault {
             NotPassed::NotText => Failure::ClientBadRequest("grpc_web_text"),
-            NotPassed::NotEncoded => Failure::Internal("transform"),
+            NotPassed::NotEncoded | NotPassed::NotDecoded => Failure::Internal("transform"),
         })
     }
 }

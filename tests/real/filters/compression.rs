@@ -134,3 +134,62 @@ fn a_compressed_answer_that_breaks_off_does_not_look_whole() {
         assert!(!status.success(), "{version}");
     });
 }
+
+/// What a tool encodes text to.
+fn encoded(name: &str, package: &str) -> Vec<u8> {
+    let mut child = tool(name, package).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    std::thread::spawn(move || input.write_all(text(200_000).as_bytes()));
+    child.wait_with_output().unwrap().stdout
+}
+
+#[test]
+fn a_client_that_knows_no_coding_gets_the_bytes_themselves() {
+    let files = [("gzip", "gzip", "gzip"), ("br", "brotli", "brotli"), ("zstd", "zstd", "zstd")]
+        .map(|(coding, tool, package)| (coding, encoded(tool, package)));
+    let origin = Origin::start(move |request, stream| {
+        let (_, coding, manner) = {
+            let mut parts = request.target().splitn(3, '/');
+            (parts.next(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+        };
+        let mut body = files.iter().find(|(own, _)| *own == coding).unwrap().1.clone();
+        if manner == "broken" {
+            let at = body.len() / 2;
+            body[..at + 64].iter_mut().skip(at).for_each(|byte| *byte ^= 0x5a);
+        }
+        let more = if manner == "same" { "Cache-Control: no-transform\r\n" } else { "" };
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: \"v1\"\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n{more}\r\n",
+            body.len()
+        );
+        write(stream, &[head.as_bytes(), &body].concat())
+    });
+    everywhere(&route("{ compress = { decompress = true } }", &origin), "", |proxy, version| {
+        for coding in ["gzip", "br", "zstd"] {
+            let target = format!("/{coding}");
+            for accepts in ["", "identity", "deflate;q=1, *;q=0"] {
+                let field = format!("Accept-Encoding: {accepts}");
+                let told = curl(proxy.address, version, &target, &["-H", &field]);
+                assert!(told.body == text(200_000), "{version} {coding} {accepts}");
+                assert_eq!((told.field("content-encoding"), told.field("content-length")), (None, None), "{version}");
+                assert_eq!((told.field("vary"), told.field("etag")), (Some("Accept-Encoding"), Some("W/\"v1\"")));
+            }
+            let known = format!("Accept-Encoding: {coding}");
+            let told = curl(proxy.address, version, &target, &["--compressed", "-H", &known]);
+            assert_eq!(
+                (told.field("content-encoding"), told.field("etag")),
+                (Some(coding), Some("\"v1\"")),
+                "{version}"
+            );
+            assert!(told.body == text(200_000), "{version} {coding}: as it came");
+            let told = curl(proxy.address, version, &format!("{target}/same"), &["-o", "/dev/null", "-D", "-"]);
+            assert_eq!(told.field("content-encoding"), Some(coding), "{version}: nobody may change it");
+            let mut client = tool("curl", "curl");
+            // It is cut, or where nothing was sent yet a 502.
+            client.args(["-s", "-f", "-o", "/dev/null", version, &format!("http://{}{target}/broken", proxy.address)]);
+            assert!(!client.status().unwrap().success(), "{version} {coding}: it does not look whole");
+        }
+        let is_told = |line: &serde_json::Value| line["cause"] == "upstream_bad_body:content_encoding";
+        eventually("the cause is told", || proxy.access_log().iter().any(is_told));
+    });
+}
