@@ -1,4 +1,4 @@
-//! `bandwidth_limit`: how fast the body of an answer goes to its client, as nginx's `limit_rate`.
+//! `bandwidth_limit`: how fast the body of an answer goes to its client, as nginx's `limit_rate`, or that of a request to its upstream.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::compile::FilterPlace;
 use crate::units::Size;
 
-/// Bounds how fast each answer goes to its client. The upstream is read no faster. What we answer ourselves, and what an upgraded
-/// connection carries, is not bounded.
+/// Bounds how fast the body of each answer goes to its client, or of each request to its upstream. Whoever sends it is read no faster. What
+/// we answer ourselves, and what an upgraded connection carries, is not bounded.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BandwidthLimit {
@@ -16,6 +16,20 @@ pub struct BandwidthLimit {
     /// How much goes at full speed first.
     #[serde(default = "nothing")]
     pub after: Size,
+    /// Whose body: `"response"` or `"request"`.
+    #[serde(default)]
+    pub body: SlowBody,
+}
+
+/// The body that goes no faster than it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SlowBody {
+    /// Of the answer.
+    #[default]
+    Response,
+    /// Of the request.
+    Request,
 }
 
 const fn nothing() -> Size {
@@ -40,7 +54,7 @@ impl BandwidthLimit {
 }
 
 impl ByteRate {
-    /// Of an answer that began so many milliseconds ago: how many bytes may have gone, an eighth of a second ahead.
+    /// Of a body that began so many milliseconds ago: how many bytes may have gone, an eighth of a second ahead.
     fn allowed(self, since_ms: u64) -> u64 {
         let timed = u128::from(self.rate) * (u128::from(since_ms) + 125) / 1_000;
         self.after.saturating_add(u64::try_from(timed).unwrap_or(u64::MAX))

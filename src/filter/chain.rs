@@ -51,6 +51,8 @@ pub struct Chain {
     pub(super) mirrors: Vec<CompiledMirror>,
     /// How fast answers go; all of them hold.
     pub rates: Vec<ByteRate>,
+    /// How fast requests go; all of them hold.
+    pub request_rates: Vec<ByteRate>,
     pub(super) reads_time: bool,
     /// What all of them change in fields, whatever the request.
     pub edits: Edits,
@@ -67,6 +69,7 @@ impl Chain {
         pages: Vec::new(),
         mirrors: Vec::new(),
         rates: Vec::new(),
+        request_rates: Vec::new(),
         reads_time: false,
         edits: Edits::NONE,
     };
@@ -202,6 +205,7 @@ impl Chain {
             && self.pages.is_empty()
             && self.mirrors.is_empty()
             && self.rates.is_empty()
+            && self.request_rates.is_empty()
     }
 
     /// True where nothing is done at all.

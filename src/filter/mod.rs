@@ -57,7 +57,7 @@ use serde::{Deserialize, Serialize};
 
 use add_prefix::AddPrefix;
 use api_key::ApiKey;
-use bandwidth_limit::BandwidthLimit;
+use bandwidth_limit::{BandwidthLimit, SlowBody};
 use basic_auth::BasicAuth;
 use buffer::Buffer;
 pub use chain::Chain;
@@ -270,7 +270,10 @@ impl Filter {
                 chain.check_bodies(place);
             }
             Self::ErrorPages(filter) => chain.pages.extend(filter.compile(place)),
-            Self::BandwidthLimit(filter) => chain.rates.extend(filter.compile(place)),
+            Self::BandwidthLimit(filter) => match filter.body {
+                SlowBody::Response => chain.rates.extend(filter.compile(place)),
+                SlowBody::Request => chain.request_rates.extend(filter.compile(place)),
+            },
             Self::Mirror(filter) => chain.mirrors.extend(filter.compile(place)),
             Self::LocationRewrite(filter) => chain.on_response.extend(filter.compile(place)),
             Self::CookieRewrite(filter) => chain.on_response.extend(filter.compile(place)),

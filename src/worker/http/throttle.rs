@@ -1,4 +1,4 @@
-//! An answer that goes no faster than it may: in parts, with a wait of the timer wheel between them.
+//! A body that goes no faster than it may: in parts, with a wait of the timer wheel between them.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::filter::bandwidth_limit::ByteRate;
 use crate::timeouts::Timeout;
 
-/// One answer on its way down.
+/// One body on its way.
 #[derive(Debug)]
 pub(super) struct Throttle {
     /// All of them hold.
@@ -21,7 +21,7 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// Of an answer that begins now, whose head is so many bytes of text; `None` where nothing bounds it.
+    /// Of a message that begins now, whose head is so many bytes of text; `None` where nothing bounds it.
     pub(super) fn of<T: Transport>(rates: Vec<ByteRate>, head: usize, deadline: &Deadline<'_, T>) -> Option<Box<Self>> {
         (!rates.is_empty()).then(|| Box::new(Self { rates, began_ms: deadline.now_ms(), head, sent: 0 }))
     }

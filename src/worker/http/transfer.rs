@@ -155,6 +155,12 @@ impl<T: Transport> Transfer<'_, T> {
         chains.into_iter().flat_map(|chain| chain.rates.iter().copied()).collect()
     }
 
+    /// How fast the request goes, as [`Self::rates`].
+    pub(super) fn request_rates(&self) -> Vec<ByteRate> {
+        let Some(chains) = self.chains else { return Vec::new() };
+        chains.into_iter().flat_map(|chain| chain.request_rates.iter().copied()).collect()
+    }
+
     /// True where a page goes in the place of an answer of this status.
     pub(super) fn is_replaced(&self, status: u16) -> bool {
         let has_page = |chains: [&Chain; 3]| chains.iter().any(|chain| chain.pages_for(status).is_some());

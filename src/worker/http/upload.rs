@@ -12,6 +12,7 @@ use super::body::BodyFraming;
 use super::held::RequestBody;
 use super::progress::{Expectation, UploadState};
 use super::state::has_finished;
+use super::throttle::Throttle;
 use super::transfer::Transfer;
 use crate::encode::trailers::retain;
 use crate::failure::{Failure, Phase};
@@ -54,7 +55,8 @@ pub(super) async fn upload<T: Transport>(
 ) -> Failure {
     let framing = transfer.body_length.get().map_or(transfer.head.framing(), Framing::Length);
     let framing = BodyFraming::towards(transfer.gateway, sender.wire(), framing);
-    Upload { transfer, body, out, framing, has_ended: false }.run(source, sender).await
+    let throttle = Throttle::of(transfer.request_rates(), out.len(), &source.deadline);
+    Upload { transfer, body, out, framing, has_ended: false, throttle }.run(source, sender).await
 }
 
 /// A request on its way up.
@@ -65,6 +67,8 @@ struct Upload<'a, T: Transport> {
     framing: BodyFraming,
     /// True once the end of the body was written.
     has_ended: bool,
+    /// Where the body goes no faster than it may.
+    throttle: Option<Box<Throttle>>,
 }
 
 impl<T: Transport> Upload<'_, T> {
@@ -263,18 +267,42 @@ impl<T: Transport> Upload<'_, T> {
         Ok(())
     }
 
-    /// Sends what `out` holds, and the end of the body where it has come.
+    /// Sends what `out` holds, in parts where it may go no faster, and the end of the body where it has come.
     async fn send_up(
+        &mut self,
+        source: &BodySource<'_, T>,
+        sender: &mut Outlet<T>,
+        mut is_first: bool,
+    ) -> Result<(), Broken> {
+        if let Some(mut throttle) = self.throttle.take() {
+            let all = std::mem::take(self.out);
+            let mut gone = 0;
+            while gone < all.len() {
+                let part = throttle.wait(all.len() - gone, &source.deadline).await.map_err(Broken::Client)?;
+                self.out.extend_from_slice(&all[gone..gone + part]);
+                gone += part;
+                self.send_out(source, sender, is_first).await?;
+                is_first = false;
+            }
+            self.transfer.kit().buffers.put_buffer(all);
+            self.throttle = Some(throttle);
+        }
+        let Self { body, out, framing, has_ended, .. } = self;
+        if body.decoder.is_done() && !*has_ended {
+            *has_ended = true;
+            framing.end(out, sender, &body.trailers);
+        }
+        self.send_out(source, sender, is_first).await
+    }
+
+    /// Sends all that `out` holds.
+    async fn send_out(
         &mut self,
         source: &BodySource<'_, T>,
         sender: &mut Outlet<T>,
         is_first: bool,
     ) -> Result<(), Broken> {
-        let Self { transfer, body, out, framing, has_ended } = self;
-        if body.decoder.is_done() && !*has_ended {
-            *has_ended = true;
-            framing.end(out, sender, &body.trailers);
-        }
+        let Self { transfer, out, .. } = self;
         transfer.account.note_sending(transfer.kit().transport.now_us());
         // An upstream's slowness is bounded by its timeout alone.
         let mut pace = Pace::unbounded();

@@ -42,3 +42,35 @@ fn an_answer_takes_as_long_as_its_rate_says_and_arrives_whole() {
         assert_eq!(slow, 150_000);
     });
 }
+
+#[test]
+fn a_request_takes_as_long_as_its_rate_says_and_arrives_whole() {
+    let sent = noise(2, 150_000);
+    let expected = sent.clone();
+    let origin = Origin::start(move |request, stream| {
+        let told = if request.body == expected { "whole" } else { "another" };
+        crate::support::origin::reply(stream, told.as_bytes())
+    });
+    let rest = "[[routes]]\nname = \"slow\"\nservice = \"s\"\n\
+                filters = [{ bandwidth_limit = { rate = \"100KiB\", after = \"20KiB\", body = \"request\" } }]\n\
+                [[routes]]\nname = \"fast\"\npaths = [{ prefix = \"/fast\" }]\nservice = \"s\"\n"
+        .to_owned()
+        + &served_by(&origin);
+    everywhere(&rest, "", |proxy, version| {
+        let file = proxy.folder.join("body");
+        std::fs::write(&file, &sent).unwrap();
+        let file = format!("@{}", file.display());
+        for more in [&[][..], &["-H", "Transfer-Encoding: chunked"]] {
+            let upload = |target| curl(proxy.address, version, target, &[&["--data-binary", &file], more].concat());
+            let start = Instant::now();
+            assert_eq!(upload("/slow").body, "whole", "{version}, {more:?}");
+            assert!(start.elapsed() >= Duration::from_millis(1_120), "{:?}", start.elapsed());
+            assert_eq!(upload("/fast").body, "whole", "{version}, {more:?}");
+        }
+        assert_eq!(
+            curl(proxy.address, version, "/slow", &[]).body,
+            "another",
+            "{version}: no body has nothing to wait for"
+        );
+    });
+}
