@@ -3,17 +3,16 @@
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::proxy::free_address;
-use crate::support::{Client, ENGINES, Proxy, Response, Running, eventually, noise, output, tool};
+use crate::support::{Client, ENGINES, Family, Proxy, Response, eventually, noise, output, tool};
 
 /// php-fpm with the scripts of `tests/php`.
 struct Php {
     address: SocketAddr,
     folder: PathBuf,
-    _child: Running,
+    _child: Family,
 }
 
 impl Php {
@@ -35,8 +34,7 @@ impl Php {
         std::fs::write(folder.join("fpm.conf"), pool).unwrap();
         let mut command = tool(&php_fpm(), "php-fpm");
         command.args(["-R", "-n", "-y"]).arg(folder.join("fpm.conf"));
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
-        let php = Self { address, folder, _child: Running(child) };
+        let php = Self { address, folder, _child: Family::spawn(&mut command) };
         eventually("php-fpm listens", || TcpStream::connect(address).is_ok());
         php
     }
@@ -277,7 +275,8 @@ fn a_check_asks_by_the_protocol() {
         eventually("the finding is told", || proxy.process_log().contains("status 404"));
         proxy.rewrite("", &with("/ping"));
         eventually("the check has found it", || get(&proxy, "/shop/").status == 200);
-        assert!(proxy.process_log().contains("the endpoint is up"), "{engine}");
+        // It is told behind the finding.
+        eventually("that is told", || proxy.process_log().contains("the endpoint is up"));
     }
 }
 
@@ -286,7 +285,7 @@ fn any_program_runs_behind_fcgiwrap() {
     let address = free_address();
     let mut command = tool("fcgiwrap", "fcgiwrap");
     command.args(["-f", "-c", "2", "-s", &format!("tcp:{address}")]);
-    let _child = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap());
+    let _child = Family::spawn(&mut command);
     eventually("fcgiwrap listens", || TcpStream::connect(address).is_ok());
     let mode = std::fs::metadata(scripts().join("hello.cgi")).unwrap().permissions().mode();
     assert!(mode & 0o111 != 0, "it can be run");

@@ -12,8 +12,9 @@ pub use client::{Client, Response};
 pub use origin::{After, Origin};
 pub use proxy::Proxy;
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than anything a healthy test waits for.
@@ -44,6 +45,24 @@ pub fn tool(name: &str, package: &str) -> Command {
 
 /// A process that ends with the test.
 pub struct Running(pub Child);
+
+/// A process with children that would outlive it: they are a group, which ends with the test.
+pub struct Family(Child);
+
+impl Family {
+    /// Starts it; nobody reads what it says.
+    pub fn spawn(command: &mut Command) -> Self {
+        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        Self(quiet.process_group(0).spawn().unwrap())
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-s", "KILL", "--", &format!("-{}", self.0.id())]).status();
+        let _ = self.0.wait();
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
