@@ -113,9 +113,7 @@ impl CompiledCompress {
             return None;
         }
         if let Some(coding) = self.coding_to_take_off(request, head, bytes) {
-            if !varies(head, bytes) {
-                edits.add(b"Vary", *b"Accept-Encoding");
-            }
+            note_varies((head, bytes), edits);
             let known = request.value(b"accept-encoding").unwrap_or_default();
             if accepted(&known, &[coding]).is_some() || !has_room {
                 return None;
@@ -127,9 +125,7 @@ impl CompiledCompress {
         if !self.may_compress(request, head, bytes) {
             return None;
         }
-        if !varies(head, bytes) {
-            edits.add(b"Vary", *b"Accept-Encoding");
-        }
+        note_varies((head, bytes), edits);
         if !has_room {
             return None;
         }
@@ -166,9 +162,7 @@ impl CompiledCompress {
         if head.known(Known::ContentType, bytes).is_some_and(|kind| !self.takes(kind)) {
             return;
         }
-        if !varies(head, bytes) {
-            edits.add(b"Vary", *b"Accept-Encoding");
-        }
+        note_varies((head, bytes), edits);
         let Some(tag) = head.value(b"etag", bytes).filter(|tag| tag.starts_with(b"\"")) else { return };
         // The client has the one that was compressed, and asked by its tag.
         let weak = [b"W/", tag].concat();
@@ -232,6 +226,13 @@ fn note_other_bytes((head, bytes): (&ResponseHead, &[u8]), edits: &mut FieldEdit
 fn forbids_transform(head: &ResponseHead, bytes: &[u8]) -> bool {
     let forbids = |value: &[u8]| list_elements(value).any(|one| one.eq_ignore_ascii_case(b"no-transform"));
     head.value(b"cache-control", bytes).is_some_and(forbids)
+}
+
+/// Tells caches that clients with another `Accept-Encoding` get another answer, where they do not know it.
+fn note_varies((head, bytes): (&ResponseHead, &[u8]), edits: &mut FieldEdits) {
+    if !varies(head, bytes) {
+        edits.add(b"Vary", *b"Accept-Encoding");
+    }
 }
 
 /// True where caches know already that clients with another `Accept-Encoding` get another answer.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::authority::Authority;
 use crate::support::proxy::free_address;
-use crate::support::{Client, ENGINES, Proxy, Running, eventually, noise, output, tool};
+use crate::support::{Client, ENGINES, Family, Proxy, eventually, noise, output, tool};
 
 /// uWSGI without its HTTP router, with an application that tells what it is told.
 struct Application {
@@ -241,7 +241,7 @@ fn uwsgi_is_spoken_over_tls() {
     command.args(["--plugins", "python3", "--suwsgi-socket", &socket, "--wsgi-file"]);
     command.arg(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/application.py"));
     command.args(["--need-app", "--disable-logging"]).env("EXECUTED", &executed).env("PYTHONDONTWRITEBYTECODE", "1");
-    let _child = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap());
+    let _child = Family::spawn(&mut command);
     eventually("uWSGI listens", || std::net::TcpStream::connect(address).is_ok());
     for engine in ENGINES {
         let (port, ca) = (address.port(), authority.ca().display().to_string());

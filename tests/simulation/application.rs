@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use ringress::worker::engine::{Socket, Transmit as _, Transport as _};
 
 use crate::origin::{Manner, leave};
-use crate::peers::{Book, body, fill, send_all};
+use crate::peers::{Book, body, fill, note_executed, send_all};
 use crate::world::World;
 
 /// What a server speaks.
@@ -69,10 +69,7 @@ pub async fn application(world: World, mut socket: Socket<World>, book: Book, sp
             send_all(&world, reader.socket, &record(3, &[0, 0, 0, 0, 2, 0, 0, 0], 0)).await;
             return;
         }
-        let mut seen = book.borrow().get(id).cloned().unwrap();
-        seen.executed += 1;
-        seen.is_body_wrong |= content != body(id, sent);
-        book.borrow_mut()[id] = seen;
+        note_executed(&book, id, content == body(id, sent));
         world.sleep(world.below(30) as u64).await;
         is_kept = answer(&world, reader.socket, (id, manner, spoken)).await && keeps;
         // An end that nobody announced.

@@ -4,7 +4,7 @@
 
 use ringress::worker::engine::{Socket, Transmit as _, Transport as _};
 
-use crate::peers::{Book, body, framed, head, read_body, send_all};
+use crate::peers::{Book, body, framed, head, note_executed, read_body, send_all};
 use crate::world::World;
 
 /// How an origin treats one request.
@@ -77,10 +77,7 @@ pub async fn origin(world: World, mut socket: Socket<World>, book: Book) {
         if !is_whole {
             return;
         }
-        let mut seen = book.borrow().get(id).cloned().unwrap();
-        seen.executed += 1;
-        seen.is_body_wrong |= content != body(id, sent);
-        book.borrow_mut()[id] = seen;
+        note_executed(&book, id, content == body(id, sent));
         world.sleep(world.below(30) as u64).await;
         if !answer(&world, &mut socket, id, manner).await {
             leave(&book, &socket);

@@ -51,6 +51,13 @@ pub struct Seen {
 
 pub type Book = Rc<RefCell<Vec<Seen>>>;
 
+/// An upstream has read a request whole.
+pub fn note_executed(book: &Book, id: usize, is_right: bool) {
+    let seen = &mut book.borrow_mut()[id];
+    seen.executed += 1;
+    seen.is_body_wrong |= !is_right;
+}
+
 /// The body of request or response `id`.
 pub fn body(id: usize, length: usize) -> Vec<u8> {
     (0..length).map(|at| b'a' + u8::try_from((id * 7 + at) % 26).unwrap()).collect()

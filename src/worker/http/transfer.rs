@@ -151,14 +151,16 @@ impl<T: Transport> Transfer<'_, T> {
 
     /// How fast the answer goes; as fast as its client takes it where there is none.
     pub(super) fn rates(&self) -> Vec<ByteRate> {
-        let Some(chains) = self.chains else { return Vec::new() };
-        chains.into_iter().flat_map(|chain| chain.rates.iter().copied()).collect()
+        self.rates_of(|chain| &chain.rates)
     }
 
     /// How fast the request goes, as [`Self::rates`].
     pub(super) fn request_rates(&self) -> Vec<ByteRate> {
-        let Some(chains) = self.chains else { return Vec::new() };
-        chains.into_iter().flat_map(|chain| chain.request_rates.iter().copied()).collect()
+        self.rates_of(|chain| &chain.request_rates)
+    }
+
+    fn rates_of(&self, rates: impl Fn(&Chain) -> &[ByteRate]) -> Vec<ByteRate> {
+        self.chains.into_iter().flatten().flat_map(|chain| rates(chain).iter().copied()).collect()
     }
 
     /// True where a page goes in the place of an answer of this status.
