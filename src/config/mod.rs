@@ -9,6 +9,7 @@ pub mod document;
 pub mod files;
 pub mod foreign;
 pub mod health;
+pub mod kubernetes;
 pub mod listeners;
 pub mod problem;
 pub mod routes;

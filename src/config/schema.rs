@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::kubernetes::KubernetesSpec;
 use super::listeners::ListenerSpec;
 use super::routes::{ChainSpec, RouteSpec};
 use super::services::ServiceSpec;
@@ -33,6 +34,8 @@ pub struct Config {
     pub metrics: MetricsSpec,
     /// `/ping`, `/metrics` and `/api`; absent for none.
     pub admin: Option<AdminSpec>,
+    /// A cluster whose Ingress objects are served beside what is written here; absent for none.
+    pub kubernetes: Option<KubernetesSpec>,
     /// How the process ends.
     pub shutdown: Shutdown,
     /// Take up a changed file by itself: this one and those that it names. Without it a change waits for SIGHUP.
@@ -62,6 +65,7 @@ impl Default for Config {
             access_log: None,
             metrics: MetricsSpec::default(),
             admin: None,
+            kubernetes: None,
             shutdown: Shutdown::default(),
             watch: true,
         }

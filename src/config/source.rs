@@ -11,31 +11,29 @@ use super::document::{Node, Syntax};
 use super::files::Files;
 use super::problem::{Place, Problem};
 use super::schema::Config;
+use super::services::ServiceSpec;
 
 /// A configuration with where it was written, so that later problems find their place.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// What it says.
     pub config: Arc<Config>,
-    /// Where it says so.
-    written: Written,
+    /// The text that says it, or a part of it: what a text says is taken whole or not at all.
+    text: Option<WrittenText>,
+    /// The objects that the other parts come from, by the key of the part that each became. Each is taken or rejected by itself.
+    objects: Arc<HashMap<String, Place>>,
     /// What the files hold that it names; shared, for keys need not lie around twice.
     pub files: Rc<Files>,
 }
 
-/// Where the parts of a configuration were written.
+/// A text that says a configuration.
 #[derive(Clone, Debug)]
-enum Written {
-    /// In one text, which is taken whole or not at all.
-    Text {
-        text: Arc<str>,
-        syntax: Syntax,
-        file: Arc<Path>,
-        /// Read again when somebody asks for a place: a tree with places is larger than all that it says, and few ask.
-        root: OnceCell<Option<Box<Node>>>,
-    },
-    /// In objects, by the key of the part that each became. Each is taken or rejected by itself.
-    Objects(HashMap<String, Place>),
+struct WrittenText {
+    text: Arc<str>,
+    syntax: Syntax,
+    file: Arc<Path>,
+    /// Read again when somebody asks for a place: a tree with places is larger than all that it says, and few ask.
+    root: OnceCell<Option<Box<Node>>>,
 }
 
 impl Source {
@@ -66,30 +64,48 @@ impl Source {
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Vec<Problem>> {
         let config = Arc::new(decode(&Node::parse(text, syntax, file, environment)?)?);
-        let written = Written::Text { text: text.into(), syntax, file: file.into(), root: OnceCell::new() };
-        Ok(Self { config, written, files: Rc::default() })
+        let written = WrittenText { text: text.into(), syntax, file: file.into(), root: OnceCell::new() };
+        Ok(Self { config, text: Some(written), objects: Arc::default(), files: Rc::default() })
     }
 
     /// A configuration that was put together from objects; `places` has the place of each part by its key, as in
     /// `services.web` or `routes.3`.
     #[must_use]
     pub fn from_objects(config: Config, places: HashMap<String, Place>) -> Self {
-        Self { config: Arc::new(config), written: Written::Objects(places), files: Rc::default() }
+        Self { config: Arc::new(config), text: None, objects: Arc::new(places), files: Rc::default() }
+    }
+
+    /// This text with parts from objects beside its own; `config` has both.
+    #[must_use]
+    pub fn with_objects(&self, config: Config, places: HashMap<String, Place>) -> Self {
+        Self { config: Arc::new(config), objects: Arc::new(places), ..self.clone() }
+    }
+
+    /// Puts a service in the place of the one of that name.
+    pub fn put_service(&mut self, name: &str, spec: Arc<ServiceSpec>) {
+        Arc::make_mut(&mut self.config).services.insert(name.to_owned(), spec);
     }
 
     /// The text, where it was one.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
-        match &self.written {
-            Written::Text { text, .. } => Some(text),
-            Written::Objects(_) => None,
-        }
+        self.text.as_ref().map(|written| &*written.text)
     }
 
-    /// True where any problem refuses the whole; else what has one is rejected by itself.
+    /// True where a problem at this key refuses the whole; else what has one is rejected by itself.
     #[must_use]
-    pub const fn is_all_or_nothing(&self) -> bool {
-        matches!(self.written, Written::Text { .. })
+    pub fn is_whole_at(&self, key: &str) -> bool {
+        self.text.is_some() && self.object_at(key).is_none()
+    }
+
+    /// True where one of these problems refuses the whole.
+    #[must_use]
+    pub fn is_refused_by(&self, problems: &[Problem]) -> bool {
+        let is_of_text = |problem: &Problem| match problem.place {
+            Place::File { .. } => true,
+            Place::Object { .. } => false,
+        };
+        self.text.is_some() && problems.iter().any(is_of_text)
     }
 
     /// A problem at a key of this configuration.
@@ -100,19 +116,22 @@ impl Source {
 
     /// The place of a key, or of the nearest part around it that has one.
     fn place(&self, key: &str) -> Place {
-        match &self.written {
-            Written::Text { text, syntax, file, root } => {
-                // No place depends on what stands for a variable of the environment.
-                let read = || Node::parse(text, *syntax, file, &|_| Some(String::new())).ok().map(Box::new);
-                let root = root.get_or_init(read).as_ref();
-                root.map_or_else(|| Place::whole_file(file), |root| root.nearest(key).place.clone())
-            }
-            Written::Objects(places) => {
-                let ends = key.match_indices('.').map(|(at, _)| at).chain([key.len()]);
-                let found = ends.filter_map(|end| places.get(&key[..end])).next_back();
-                found.cloned().unwrap_or_else(|| Place::whole_file(Path::new("")))
-            }
+        if let Some(place) = self.object_at(key) {
+            return place.clone();
         }
+        let Some(WrittenText { text, syntax, file, root }) = &self.text else {
+            return Place::whole_file(Path::new(""));
+        };
+        // No place depends on what stands for a variable of the environment.
+        let read = || Node::parse(text, *syntax, file, &|_| Some(String::new())).ok().map(Box::new);
+        let root = root.get_or_init(read).as_ref();
+        root.map_or_else(|| Place::whole_file(file), |root| root.nearest(key).place.clone())
+    }
+
+    /// The object that the part at a key comes from.
+    fn object_at(&self, key: &str) -> Option<&Place> {
+        let ends = key.match_indices('.').map(|(at, _)| at).chain([key.len()]);
+        ends.filter_map(|end| self.objects.get(&key[..end])).next_back()
     }
 }
 
@@ -169,6 +188,6 @@ mod tests {
         let source = Source::from_objects(Config::default(), [("routes.0".to_owned(), place)].into());
         let problem = source.problem("routes.0.paths.1", "it is wrong".to_owned(), "mend it");
         assert_eq!(problem.to_string(), "Ingress shop/web: routes.0.paths.1: it is wrong; mend it");
-        assert!(!source.is_all_or_nothing());
+        assert!(!source.is_whole_at("routes.0") && !source.is_refused_by(&[problem]));
     }
 }

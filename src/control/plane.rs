@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::access_log;
 use super::compile::{Kept, compile, names, recompile_service};
+use super::drain::drain;
 use super::fetches::Fetches;
 use super::health::Checks;
 use super::listeners::{self, Bound, Change, once_free};
@@ -18,18 +19,16 @@ use super::outage::Outages;
 use super::resolve::Resolver;
 use super::retirement::{Gone, Retired};
 use super::signals::{Signals, Told};
-use super::sources::Sources;
+use super::sources::{Changed, Sources};
 use super::supervisor::Supervisor;
 use crate::config::problem::Problem;
+use crate::config::services::ServiceSpec;
 use crate::config::source::Source;
 use crate::mailbox::{Mailbox, Order};
 use crate::observe::log_writer::LogWriter;
 use crate::snapshot::{Label, Service, Snapshot};
 use crate::status::Status;
 use crate::sys::memory::give_back;
-
-/// How often a draining process looks whether its workers are done.
-const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
 /// How often the ends of certificates are looked at.
 const DAY: Duration = Duration::from_hours(24);
@@ -73,13 +72,15 @@ impl Plane {
         log: LogWriter,
         workers: usize,
     ) -> Result<Self, Vec<Problem>> {
+        let sources = Sources::new(path.as_deref(), source).await?;
+        let source = sources.joined();
         let mut resolver = Resolver::of_system();
         let names = names(&source);
         resolver.learn(names.keys()).await;
         let mut kept = Kept::new(workers);
         let compiled = compile(&source, &resolver.resolved(), &mut kept, 1)?;
-        tell(&compiled.problems);
-        notice(&compiled.notices);
+        notice::tell(&compiled.problems);
+        notice::warn(&compiled.notices);
         kept.keep(compiled.parts);
         let mut checks = Checks::new();
         checks.attend(&compiled.snapshot);
@@ -90,7 +91,7 @@ impl Plane {
         let change = once_free(|(_, error)| error, || bound.prepare(&compiled.snapshot, workers)).await;
         let change = change.map_err(|fault| vec![listeners::problem(&source, &fault)])?;
         Ok(Self {
-            sources: Sources::new(path.as_deref(), &source),
+            sources,
             source,
             snapshot: Arc::new(compiled.snapshot),
             kept,
@@ -154,7 +155,10 @@ impl Plane {
             tokio::select! {
                 told = signals.next() => match told {
                     Told::End(name) => {
-                        self.drain(name, &mut signals, &workers).await;
+                        self.status.send_modify(|status| status.is_draining = true);
+                        self.supervisor.stopping();
+                        let grace = Duration::from_millis(self.source.config.shutdown.grace.ms());
+                        drain((name, grace), &self.mailboxes, &mut signals, &workers).await;
                         break;
                     }
                     Told::Reload => self.reload("SIGHUP").await,
@@ -163,7 +167,7 @@ impl Plane {
                         tracing::warn!("SIGUSR2: upgrading the running binary is not built yet; nothing was done");
                     }
                 },
-                why = self.sources.changed() => self.reload(why).await,
+                changed = self.sources.changed() => self.take_up(changed).await,
                 () = due_at(due) => self.resolver.ask_due(),
                 changed = self.resolver.answer() => {
                     if let Some(name) = changed {
@@ -184,7 +188,7 @@ impl Plane {
                     }
                 }
                 // At once, then each day.
-                _ = day.tick() => notice::tell(&self.snapshot),
+                _ = day.tick() => notice::tell_ends(&self.snapshot),
                 _ = minute.tick() => self.forget_gone(),
                 () = self.supervisor.next_beat() => self.supervisor.beat(&self.mailboxes),
                 _ = look.tick() => {
@@ -206,11 +210,23 @@ impl Plane {
         outcome
     }
 
+    /// Takes up what changed in a source.
+    async fn take_up(&mut self, changed: Changed) {
+        match changed {
+            Changed::File => self.reload("a file changed").await,
+            Changed::Objects => {
+                let joined = self.sources.joined();
+                self.take("objects of the cluster changed", Ok(joined)).await;
+            }
+            Changed::Endpoints(services) => self.publish_endpoints(services),
+        }
+    }
+
     /// Asks the sources what holds now. Where anything is wrong with it all stays as it was, and every problem is told.
     async fn reload(&mut self, why: &str) {
         // Frees old parts first, so that they do not pile up when reloads follow each other fast.
         self.retired.free();
-        let Some(read) = self.sources.read(&self.source) else {
+        let Some(read) = self.sources.read() else {
             tracing::warn!(why, "there is no file to reload: the configuration came from the command line");
             return;
         };
@@ -234,9 +250,8 @@ impl Plane {
                 problems
             }
         };
-        tell(&problems);
-        let problems = problems.iter().map(ToString::to_string).collect();
-        self.status.send_modify(|status| status.problems = Arc::new(problems));
+        let of_cluster = self.sources.problems();
+        self.status.send_modify(|status| notice::tell_new(status, &problems, of_cluster));
         give_back();
     }
 
@@ -252,28 +267,21 @@ impl Plane {
         if source.config.access_log != self.source.config.access_log {
             access_log::open(&self.log, &source).await?;
         }
-        for (key, is_changed) in [
-            ("workers.threads", source.config.workers.threads != self.source.config.workers.threads),
-            ("workers.engine", source.config.workers.engine != self.source.config.workers.engine),
-            ("admin", source.config.admin != self.source.config.admin),
-        ] {
-            if is_changed {
-                tracing::warn!(key, "this part of the configuration takes effect at the next start");
-            }
-        }
+        notice::next_start(&self.source.config, &source.config);
         // Only now: names of a configuration that was refused must not be forgotten with it.
         self.resolver.keep_only(|name| names.contains_key(name));
         self.names = names;
         self.source = source;
+        self.sources.accept();
         self.kept.keep(compiled.parts);
-        notice(&compiled.notices);
+        notice::warn(&compiled.notices);
         self.checks.attend(&compiled.snapshot);
         self.fetches.attend(self.kept.shared.wanted(), &compiled.snapshot);
         let before = std::mem::replace(&mut self.snapshot, Arc::new(compiled.snapshot));
         self.publish(change);
         self.retired.take(&before, &self.snapshot);
         self.forget_findings();
-        notice::tell(&self.snapshot);
+        notice::tell_ends(&self.snapshot);
         Ok(compiled.problems)
     }
 
@@ -334,7 +342,24 @@ impl Plane {
             match recompile_service(&self.source, &resolved, &mut self.kept, &name) {
                 Ok(Some(service)) => self.publish_service(service),
                 Ok(None) => {}
-                Err(problems) => tell(&problems),
+                Err(problems) => notice::tell(&problems),
+            }
+        }
+    }
+
+    /// The endpoints of services of a cluster changed: they are compiled and published by themselves.
+    fn publish_endpoints(&mut self, services: Vec<(String, Arc<ServiceSpec>)>) {
+        for (name, spec) in services {
+            self.status.send_modify(|status| {
+                // Only while nobody else has it can a part of it be changed in its place.
+                status.config = Arc::default();
+                self.source.put_service(&name, spec);
+                status.config = Arc::clone(&self.source.config);
+            });
+            match recompile_service(&self.source, &self.resolver.resolved(), &mut self.kept, &name) {
+                Ok(Some(service)) => self.publish_service(service),
+                Ok(None) => {}
+                Err(problems) => notice::tell(&problems),
             }
         }
     }
@@ -355,31 +380,10 @@ impl Plane {
             mailbox.give(Order::PublishService(Arc::clone(&self.snapshot), Arc::clone(&service)));
         }
         let (generation, endpoints) = (self.snapshot.generation, service.endpoints.len());
-        tracing::info!(generation, service = &*service.name, endpoints, "the addresses of an endpoint changed");
+        tracing::debug!(generation, service = &*service.name, endpoints, "the addresses of an endpoint changed");
         self.retired.take_part(before);
         self.status.send_modify(|status| status.snapshot = Arc::clone(&self.snapshot));
         self.forget_findings();
-    }
-
-    /// Waits for the workers to finish what they have begun; a second signal or the grace period ends it.
-    async fn drain(&mut self, name: &str, signals: &mut Signals, workers: &[JoinHandle<()>]) {
-        let grace = Duration::from_millis(self.source.config.shutdown.grace.ms());
-        tracing::info!(signal = name, grace_s = grace.as_secs(), "draining; a second signal ends at once");
-        self.status.send_modify(|status| status.is_draining = true);
-        self.supervisor.stopping();
-        self.mailboxes.iter().for_each(|mailbox| {
-            mailbox.give(Order::Drain);
-        });
-        let drained = async {
-            while workers.iter().any(|worker| !worker.is_finished()) {
-                tokio::time::sleep(DRAIN_LOOK).await;
-            }
-        };
-        tokio::select! {
-            () = drained => tracing::info!("drained"),
-            () = tokio::time::sleep(grace) => tracing::warn!("the grace period is over; connections are cut"),
-            name = signals.end() => tracing::warn!(signal = name, "ended at once; connections are cut"),
-        }
     }
 }
 
@@ -388,13 +392,4 @@ async fn due_at(due: Option<tokio::time::Instant>) {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// Writes each problem to the log.
-fn tell(problems: &[Problem]) {
-    problems.iter().for_each(|problem| tracing::error!("{problem}"));
-}
-
-fn notice(notices: &[Problem]) {
-    notices.iter().for_each(|notice| tracing::warn!("{notice}"));
 }

@@ -4,6 +4,8 @@
 #![expect(clippy::large_stack_arrays, clippy::excessive_nesting, reason = "origins are closures in closures")]
 #![expect(unreachable_pub, reason = "modules of one test program")]
 
+#[path = "../api_server/mod.rs"]
+mod api_server;
 mod balances;
 mod bodies;
 mod browser;
@@ -22,6 +24,7 @@ mod grpc_web;
 mod h2;
 mod health;
 mod hostile;
+mod kubernetes;
 mod messages;
 #[path = "../misbehaving/mod.rs"]
 mod misbehaving;

@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 33] = [
+pub const FLOORS: [Floors; 36] = [
     (
         "",
         &[
@@ -32,7 +32,7 @@ pub const FLOORS: [Floors; 33] = [
             &["files"],
             &["decode", "schema"],
             &["document", "listeners", "services"],
-            &["foreign", "health", "problem", "routes", "tls", "words"],
+            &["foreign", "health", "kubernetes", "problem", "routes", "tls", "words"],
         ],
     ),
     (
@@ -40,19 +40,21 @@ pub const FLOORS: [Floors; 33] = [
         &[
             &["plane"],
             &["advice", "fetches", "health", "resolve", "sources"],
+            &["kubernetes"],
             &[
                 "access_log",
                 "compile",
                 "connect",
+                "drain",
                 "gateway_health",
                 "grpc_health",
                 "listeners",
                 "notice",
                 "outage",
                 "retirement",
-                "signals",
                 "supervisor",
             ],
+            &["signals"],
             &["mod"],
         ],
     ),
@@ -66,6 +68,9 @@ pub const FLOORS: [Floors; 33] = [
             &["secrets"],
         ],
     ),
+    ("control/kubernetes", &[&["mod"], &["client", "translate"], &["watch"], &["index"], &["objects"]]),
+    ("control/kubernetes/objects", &[&["mod"], &["service", "values"], &["ingress"], &["metadata"]]),
+    ("control/kubernetes/translate", &[&["mod"], &["ingress"], &["plan"], &["endpoints"]]),
     ("control/sources", &[&["mod"], &["file"], &["trail"]]),
     (
         "encode",

@@ -57,7 +57,7 @@ pub(super) fn chain(compiler: &mut Compiler<'_>, filters: &[(String, Filter)]) -
     for (at, (what, remedy)) in faults {
         let Some((key, _)) = filters.get(at) else { continue };
         // A source that is not taken whole or not at all must not be left with whoever names a chain that lost a filter.
-        if !key.starts_with("filters.") || !compiler.source.is_all_or_nothing() {
+        if !key.starts_with("filters.") || !compiler.source.is_whole_at(key) {
             compiler.problem(key, what, &remedy);
         }
     }

@@ -62,7 +62,7 @@ pub fn compile(
             rejected.push(format!("services.{name}"));
             // Where the whole is refused anyway, the service stays known: its routes would only add problems that follow
             // from this one.
-            if !source.is_all_or_nothing() {
+            if !source.is_whole_at(&format!("services.{name}")) {
                 continue;
             }
         }
@@ -95,7 +95,7 @@ pub fn compile(
         entrances.push(entrance);
     }
     parts.process = process(&mut compiler);
-    if source.is_all_or_nothing() && !compiler.problems.is_empty() {
+    if source.is_refused_by(&compiler.problems) {
         return Err(compiler.problems);
     }
     let snapshot = Snapshot {

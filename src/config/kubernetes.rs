@@ -1,0 +1,114 @@
+//! What is read from a cluster, and what becomes of it.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A cluster whose Ingress objects become routes, beside those that are written here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesSpec {
+    /// A kubeconfig that tells how the API server is reached; absent for the account of the pod that this runs in.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespaces that are read, each by itself; empty for all of the cluster.
+    pub namespaces: Vec<String>,
+    /// Which Ingress objects are read, by their labels, as `kubectl get --selector` has it; empty for all.
+    pub selector: String,
+    /// Whose annotations have their meaning: `"ringress"`, `"ingress-nginx"`, `"traefik-1.7"`. Each has the classes of its controller:
+    /// `ringress.dev/ingress-controller`, `k8s.io/ingress-nginx`, `traefik.io/ingress-controller`; and where nobody made an IngressClass the
+    /// names `ringress`, `nginx` and `traefik`.
+    pub dialects: Vec<Dialect>,
+    /// Only classes of these names; empty for all that are ours.
+    pub classes: Vec<String>,
+    /// How Ingress objects without a class are read; absent where they are not ours.
+    pub without_class: Option<Dialect>,
+    /// The listeners that serve what the cluster says, by their names; empty for all. Those with `tls` get the certificates.
+    pub listeners: Vec<String>,
+    /// The service that answers what no rule is for: `"namespace/name"`, or `"namespace/name:port"`; absent for 404.
+    pub default_backend: Option<String>,
+    /// The Secret with the certificate for clients that ask for no name, or for one that none is for: `"namespace/name"`.
+    pub default_certificate: Option<String>,
+    /// The ConfigMap of ingress-nginx: `"namespace/name"`.
+    pub config_map: Option<String>,
+    /// The Service by which this is reached, `"namespace/name"`: its addresses become the status of the Ingress objects.
+    pub publish_service: Option<String>,
+    /// Addresses and names for the status, in place of a Service's.
+    pub publish_addresses: Vec<String>,
+    /// Write statuses and events.
+    pub write_status: bool,
+    /// The Lease whose holder writes statuses: `"namespace/name"`.
+    pub lease: String,
+    /// Objects may name Secrets and ConfigMaps of other namespaces.
+    pub cross_namespace: bool,
+    /// Services of the type `ExternalName` lead to their name. Whoever may make a Service could then have anything asked that is reached from here.
+    pub external_names: bool,
+    /// The zone of this host, for endpoints that have hints; absent for no preference.
+    pub zone: Option<String>,
+    /// A folder in which what the cluster said last is kept, for a start while the API server is away; absent for none.
+    pub cache: Option<PathBuf>,
+}
+
+impl Default for KubernetesSpec {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            namespaces: Vec::new(),
+            selector: String::new(),
+            dialects: vec![Dialect::Ringress],
+            classes: Vec::new(),
+            without_class: None,
+            listeners: Vec::new(),
+            default_backend: None,
+            default_certificate: None,
+            config_map: None,
+            publish_service: None,
+            publish_addresses: Vec::new(),
+            write_status: true,
+            lease: "ringress/ringress-leader".to_owned(),
+            cross_namespace: false,
+            external_names: false,
+            zone: None,
+            cache: None,
+        }
+    }
+}
+
+/// Whose annotations have their meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum Dialect {
+    /// Our own.
+    #[serde(rename = "ringress")]
+    Ringress,
+    /// Those of ingress-nginx.
+    #[serde(rename = "ingress-nginx")]
+    IngressNginx,
+    /// Those of Traefik 1.7.
+    #[serde(rename = "traefik-1.7")]
+    Traefik17,
+}
+
+impl Dialect {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Ringress, Self::IngressNginx, Self::Traefik17];
+
+    /// The controller that an IngressClass of it names.
+    #[must_use]
+    pub const fn controller(self) -> &'static str {
+        match self {
+            Self::Ringress => "ringress.dev/ingress-controller",
+            Self::IngressNginx => "k8s.io/ingress-nginx",
+            Self::Traefik17 => "traefik.io/ingress-controller",
+        }
+    }
+
+    /// The name of its class where nobody made one.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Ringress => "ringress",
+            Self::IngressNginx => "nginx",
+            Self::Traefik17 => "traefik",
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! How the API server is reached.
+
+use std::path::Path;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::watch::{CONNECT_PATIENCE, whole};
+
+/// A client by a kubeconfig, or by the account of the pod.
+///
+/// # Errors
+/// What is wrong with either.
+pub(super) async fn connect(kubeconfig: Option<&Path>) -> Result<Client, String> {
+    let config = match kubeconfig {
+        Some(path) => {
+            let read = Kubeconfig::read_from(path).map_err(|error| whole(&error))?;
+            Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(|error| whole(&error))
+        }
+        None => Config::incluster().map_err(|error| whole(&error)),
+    };
+    let mut config = config?;
+    config.connect_timeout = Some(CONNECT_PATIENCE);
+    Client::try_from(config).map_err(|error| whole(&error))
+}

@@ -1,0 +1,224 @@
+//! What the cluster says, by kind and name, and what an event changes of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::objects::{ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, ObjectName, Secret};
+
+/// An object of one of the kinds that are watched.
+#[derive(Clone, Debug)]
+pub enum Object {
+    /// An Ingress.
+    Ingress(Arc<Ingress>),
+    /// An IngressClass.
+    Class(Arc<IngressClass>),
+    /// A Service.
+    Service(Arc<ClusterService>),
+    /// Endpoints of a Service.
+    Slice(Arc<EndpointSlice>),
+    /// A Secret.
+    Secret(Arc<Secret>),
+    /// A ConfigMap.
+    ConfigMap(Arc<ConfigMap>),
+}
+
+/// A kind that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectKind {
+    /// Ingress.
+    Ingress,
+    /// IngressClass.
+    Class,
+    /// Service.
+    Service,
+    /// EndpointSlice.
+    Slice,
+    /// Secret.
+    Secret,
+    /// ConfigMap.
+    ConfigMap,
+}
+
+impl Object {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Ingress(_) => ObjectKind::Ingress,
+            Self::Class(_) => ObjectKind::Class,
+            Self::Service(_) => ObjectKind::Service,
+            Self::Slice(_) => ObjectKind::Slice,
+            Self::Secret(_) => ObjectKind::Secret,
+            Self::ConfigMap(_) => ObjectKind::ConfigMap,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> ObjectName {
+        match self {
+            Self::Ingress(object) => object.object_name(),
+            Self::Class(object) => object.object_name(),
+            Self::Service(object) => object.object_name(),
+            Self::Slice(object) => object.object_name(),
+            Self::Secret(object) => object.object_name(),
+            Self::ConfigMap(object) => object.object_name(),
+        }
+    }
+}
+
+/// What is known, and whether it is wanted that the values of Secrets and ConfigMaps are.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    /// Ingress objects.
+    pub ingresses: BTreeMap<ObjectName, Arc<Ingress>>,
+    /// Classes, by their names.
+    pub classes: BTreeMap<Arc<str>, Arc<IngressClass>>,
+    /// Services.
+    pub services: HashMap<ObjectName, Arc<ClusterService>>,
+    /// Endpoints by their Service, then by the name of the slice.
+    pub slices: HashMap<ObjectName, BTreeMap<Arc<str>, Arc<EndpointSlice>>>,
+    /// Secrets that an object refers to.
+    pub secrets: HashMap<ObjectName, Arc<Secret>>,
+    /// ConfigMaps that an object refers to.
+    pub config_maps: HashMap<ObjectName, Arc<ConfigMap>>,
+}
+
+/// What an event changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing that is served.
+    Nothing,
+    /// The endpoints of a Service.
+    Endpoints(ObjectName),
+    /// Routes, services or certificates.
+    All,
+}
+
+impl Index {
+    /// Takes an object that is new or changed.
+    pub fn put(&mut self, object: Object) -> Effect {
+        let name = object.name();
+        match object {
+            Object::Ingress(ingress) => {
+                let before = self.ingresses.insert(name, Arc::clone(&ingress));
+                let is_same = before.is_some_and(|before| {
+                    before.spec == ingress.spec && before.metadata.annotations == ingress.metadata.annotations
+                });
+                Effect::all_unless(is_same)
+            }
+            Object::Class(class) => {
+                self.classes.insert(name.name, class);
+                Effect::All
+            }
+            Object::Service(service) => {
+                let before = self.services.insert(name, Arc::clone(&service));
+                let is_same = before.is_some_and(|before| {
+                    before.spec == service.spec
+                        && before.metadata.annotations == service.metadata.annotations
+                        && before.status == service.status
+                });
+                Effect::all_unless(is_same)
+            }
+            Object::Slice(slice) => {
+                let Some(service) = slice.service() else { return Effect::Nothing };
+                let of_service = self.slices.entry(service.clone()).or_default();
+                let before = of_service.insert(name.name, Arc::clone(&slice));
+                let is_same =
+                    before.is_some_and(|before| before.endpoints == slice.endpoints && before.ports == slice.ports);
+                if is_same { Effect::Nothing } else { Effect::Endpoints(service) }
+            }
+            Object::Secret(secret) => {
+                self.secrets.insert(name, secret);
+                Effect::All
+            }
+            Object::ConfigMap(map) => {
+                self.config_maps.insert(name, map);
+                Effect::All
+            }
+        }
+    }
+
+    /// Takes an object away.
+    pub fn remove(&mut self, object: &Object) -> Effect {
+        let name = object.name();
+        match object {
+            Object::Ingress(_) => Effect::all_unless(self.ingresses.remove(&name).is_none()),
+            Object::Class(_) => Effect::all_unless(self.classes.remove(&name.name).is_none()),
+            Object::Service(_) => Effect::all_unless(self.services.remove(&name).is_none()),
+            Object::Slice(slice) => {
+                let Some(service) = slice.service() else { return Effect::Nothing };
+                self.remove_slice(&service, &name.name)
+            }
+            Object::Secret(_) => Effect::all_unless(self.secrets.remove(&name).is_none()),
+            Object::ConfigMap(_) => Effect::all_unless(self.config_maps.remove(&name).is_none()),
+        }
+    }
+
+    fn remove_slice(&mut self, service: &ObjectName, slice: &str) -> Effect {
+        let Some(of_service) = self.slices.get_mut(service) else { return Effect::Nothing };
+        let was_there = of_service.remove(slice).is_some();
+        if of_service.is_empty() {
+            self.slices.remove(service);
+        }
+        if was_there { Effect::Endpoints(service.clone()) } else { Effect::Nothing }
+    }
+
+    /// Takes away what a fresh list of this kind, in this namespace or in all, does not have.
+    pub fn keep_only(
+        &mut self,
+        kind: ObjectKind,
+        namespace: Option<&str>,
+        listed: &BTreeSet<ObjectName>,
+    ) -> Vec<Effect> {
+        let is_gone = |name: &ObjectName| {
+            namespace.is_none_or(|namespace| *name.namespace == *namespace) && !listed.contains(name)
+        };
+        let count = |before: usize, after: usize| vec![Effect::all_unless(before == after)];
+        match kind {
+            ObjectKind::Ingress => {
+                let before = self.ingresses.len();
+                self.ingresses.retain(|name, _| !is_gone(name));
+                count(before, self.ingresses.len())
+            }
+            ObjectKind::Class => {
+                let before = self.classes.len();
+                self.classes.retain(|name, _| !is_gone(&ObjectName { namespace: "".into(), name: Arc::clone(name) }));
+                count(before, self.classes.len())
+            }
+            ObjectKind::Service => {
+                let before = self.services.len();
+                self.services.retain(|name, _| !is_gone(name));
+                count(before, self.services.len())
+            }
+            ObjectKind::Slice => {
+                let in_slice = |service: &ObjectName, slice: &Arc<str>| ObjectName {
+                    namespace: Arc::clone(&service.namespace),
+                    name: Arc::clone(slice),
+                };
+                let gone = self.slices.iter().flat_map(|(service, slices)| {
+                    let gone = slices.keys().filter(|slice| is_gone(&in_slice(service, slice)));
+                    gone.map(|slice| (service.clone(), Arc::clone(slice)))
+                });
+                let gone = gone.collect::<Vec<_>>();
+                gone.iter().map(|(service, slice)| self.remove_slice(service, slice)).collect()
+            }
+            ObjectKind::Secret => {
+                let before = self.secrets.len();
+                self.secrets.retain(|name, _| !is_gone(name));
+                count(before, self.secrets.len())
+            }
+            ObjectKind::ConfigMap => {
+                let before = self.config_maps.len();
+                self.config_maps.retain(|name, _| !is_gone(name));
+                count(before, self.config_maps.len())
+            }
+        }
+    }
+}
+
+impl Effect {
+    fn all_unless(is_same: bool) -> Self {
+        if is_same { Self::Nothing } else { Self::All }
+    }
+}

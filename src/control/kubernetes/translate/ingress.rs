@@ -1,0 +1,110 @@
+//! What all dialects have in common of an Ingress: whose it is, its rules, its certificates, its routes.
+
+use super::plan::{BackendOf, Owner, Plan, World};
+use crate::config::kubernetes::{Dialect, KubernetesSpec};
+use crate::config::routes::{PathMatch, RouteSpec};
+use crate::control::kubernetes::index::Index;
+use crate::control::kubernetes::objects::{BackendPort, Ingress, IngressBackend, Named as _, ObjectName};
+use crate::filter::cors::WildcardLabels;
+
+/// Whose annotations an Ingress has; `None` where it is not ours.
+#[must_use]
+pub fn dialect(index: &Index, spec: &KubernetesSpec, ingress: &Ingress) -> Option<Dialect> {
+    let by_field = ingress.spec.ingress_class_name.as_deref();
+    let by_annotation = ingress.annotation("kubernetes.io/ingress.class");
+    let Some(class) = by_field.or(by_annotation).filter(|class| !class.is_empty()) else {
+        return spec.without_class;
+    };
+    if !spec.classes.is_empty() && spec.classes.iter().all(|known| known != class) {
+        return None;
+    }
+    let controller = index.classes.get(class).map(|object| object.spec.controller.as_deref().unwrap_or_default());
+    let is_of = |dialect: &Dialect| match controller {
+        Some(controller) => controller == dialect.controller(),
+        None => class == dialect.class(),
+    };
+    spec.dialects.iter().copied().find(is_of)
+}
+
+/// An empty route of this name.
+#[must_use]
+pub fn route(name: String) -> RouteSpec {
+    let mut route: RouteSpec = serde_json::from_value(serde_json::json!({ "name": "" }))
+        .unwrap_or_else(|_| unreachable!("every other key has a default"));
+    route.name = name;
+    route
+}
+
+/// The conditions of a rule: its host, which no other host's routes answer, and its path.
+pub fn conditions(route: &mut RouteSpec, host: &str, path: Option<PathMatch>) {
+    route.paths = path.into_iter().collect();
+    if !host.is_empty() {
+        route.hosts = vec![host.to_owned()];
+        route.host_labels = WildcardLabels::One;
+        route.closed = true;
+    }
+}
+
+/// The name of a route: the object, the host and the path. An exact path has `=` before it, as nginx writes it.
+#[must_use]
+pub fn route_name(owner: Owner<'_>, host: &str, path: &str, is_exact: bool) -> String {
+    let host = if host.is_empty() { "*" } else { host };
+    let path = if path.is_empty() { "/" } else { path };
+    format!("{}:{host}{}{path}", owner.name, if is_exact { "=" } else { "" })
+}
+
+/// The service of a backend, plain; `None` where it names none.
+#[must_use]
+pub fn backend_of(namespace: &str, backend: &IngressBackend) -> Option<(ObjectName, BackendPort)> {
+    let service = backend.service.as_ref().filter(|service| !service.name.is_empty())?;
+    Some((ObjectName::new(namespace, &service.name), service.port.clone()))
+}
+
+/// Has the certificates of an Ingress served; the hosts that have one.
+pub fn certificates<'i>(plan: &mut Plan, world: World<'_>, owner: Owner<'_>, ingress: &'i Ingress) -> Vec<&'i str> {
+    let mut hosts = Vec::new();
+    for tls in &ingress.spec.tls {
+        let name = ObjectName::new(&owner.name.namespace, &tls.secret_name);
+        if tls.secret_name.is_empty() || plan.certificate(world, owner, &name) {
+            hosts.extend(tls.hosts.iter().map(String::as_str));
+        }
+    }
+    hosts
+}
+
+/// Translates an Ingress of our own dialect.
+pub fn translate(plan: &mut Plan, world: World<'_>, owner: Owner<'_>, ingress: &Ingress) {
+    plan.served.insert(owner.name.clone());
+    certificates(plan, world, owner, ingress);
+    for rule in &ingress.spec.rules {
+        for path in rule.http.iter().flat_map(|http| &http.paths) {
+            let is_exact = path.path_type == "Exact";
+            let text = if path.path.is_empty() { "/".to_owned() } else { path.path.clone() };
+            let condition = if is_exact { PathMatch::Exact(text.clone()) } else { PathMatch::Prefix(text.clone()) };
+            let mut route = route(route_name(owner, &rule.host, &text, is_exact));
+            conditions(&mut route, &rule.host, Some(condition));
+            lead(plan, world, owner, (route, &path.backend));
+        }
+        if let Some(backend) = &ingress.spec.default_backend
+            && !rule.host.is_empty()
+            && rule.http.iter().flat_map(|http| &http.paths).all(|path| path.path != "/" || path.path_type == "Exact")
+        {
+            let mut route = route(route_name(owner, &rule.host, "/", false));
+            conditions(&mut route, &rule.host, None);
+            lead(plan, world, owner, (route, backend));
+        }
+    }
+    if let Some(backend) = &ingress.spec.default_backend {
+        let route = RouteSpec { priority: -1, ..route(route_name(owner, "", "/", false)) };
+        lead(plan, world, owner, (route, backend));
+    }
+}
+
+fn lead(plan: &mut Plan, world: World<'_>, owner: Owner<'_>, (mut route, backend): (RouteSpec, &IngressBackend)) {
+    let Some((service, port)) = backend_of(&owner.name.namespace, backend) else {
+        plan.problem(owner, "spec", "a backend names no Service", "name one: other resources are not read");
+        return;
+    };
+    route.service = Some(plan.service(world, owner, BackendOf { service: &service, port: &port }, |_, _| {}));
+    plan.route(owner, route);
+}
