@@ -185,7 +185,7 @@ fn watch(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Ta
         chunk(writer, &json!({ "type": "ERROR", "object": status }))?;
         return writer.write_all(b"0\r\n\r\n");
     }
-    let kind = shared.store.list(&target.plural, &target.namespace).0.first().map(|object| object["kind"].clone());
+    let kind = kind(&target.plural);
     while Instant::now() < end && (shared.era() == era || fault == Fault::Stalled) {
         if fault == Fault::Stalled {
             // Nothing comes, not even the end: the other side has to find out.
@@ -208,12 +208,25 @@ fn watch(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Ta
             }
         }
         if changes.is_empty() && request.query.contains_key("allowWatchBookmarks") {
-            let object = json!({ "kind": kind.clone().unwrap_or_default(), "apiVersion": target.api_version,
+            let object = json!({ "kind": kind, "apiVersion": target.api_version,
                 "metadata": { "resourceVersion": version.to_string() } });
             chunk(writer, &json!({ "type": "BOOKMARK", "object": object }))?;
         }
     }
     writer.write_all(b"0\r\n\r\n")
+}
+
+/// The kind of this plural.
+fn kind(plural: &str) -> &str {
+    match plural {
+        "ingresses" => "Ingress",
+        "ingressclasses" => "IngressClass",
+        "services" => "Service",
+        "endpointslices" => "EndpointSlice",
+        "secrets" => "Secret",
+        "configmaps" => "ConfigMap",
+        other => other,
+    }
 }
 
 fn chunk(writer: &mut TcpStream, event: &Value) -> std::io::Result<()> {

@@ -193,7 +193,8 @@ impl Cluster {
         let before = std::mem::replace(&mut self.plan, translate(&self.index, &self.spec));
         self.by_service.clear();
         for (name, planned) in &self.plan.services {
-            self.by_service.entry(planned.source.service.clone()).or_default().push(name.clone());
+            let Some(source) = &planned.source else { continue };
+            self.by_service.entry(source.service.clone()).or_default().push(name.clone());
         }
         let Wanted { secrets, config_maps } = &self.plan.wanted;
         self.index.secrets.retain(|name, _| secrets.contains(name));

@@ -1,5 +1,6 @@
 //! What a cluster says becomes what is served; against an API server in memory, which can fail.
 
+mod cases;
 mod faults;
 mod ingress;
 

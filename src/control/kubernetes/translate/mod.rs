@@ -2,13 +2,14 @@
 
 pub mod endpoints;
 pub mod ingress;
+pub mod nginx;
 pub mod plan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::index::Index;
-use super::objects::{Ingress, ObjectName};
+use super::objects::{BackendPort, Ingress, ObjectName};
 use crate::config::kubernetes::{Dialect, KubernetesSpec};
 use crate::config::problem::Place;
 use crate::config::schema::Config;
@@ -20,14 +21,15 @@ use plan::{BackendOf, Owner, Plan, World};
 pub fn translate(index: &Index, spec: &KubernetesSpec) -> Plan {
     let mut plan = Plan::default();
     let world = World { index, spec };
+    let mut of_nginx = Vec::new();
     for (name, dialect, ingress) in ours(index, spec) {
         let owner = Owner { kind: "Ingress", name };
         match dialect {
-            Dialect::Ringress | Dialect::IngressNginx | Dialect::Traefik17 => {
-                ingress::translate(&mut plan, world, owner, ingress);
-            }
+            Dialect::Ringress | Dialect::Traefik17 => ingress::translate(&mut plan, world, owner, ingress),
+            Dialect::IngressNginx => of_nginx.push((owner, &**ingress)),
         }
     }
+    nginx::translate(&mut plan, world, &of_nginx);
     defaults(&mut plan, world);
     plan
 }
@@ -45,21 +47,27 @@ fn ours<'a>(index: &'a Index, spec: &KubernetesSpec) -> Vec<(&'a ObjectName, Dia
     ours
 }
 
+/// The service that answers what no rule is for, where the configuration names one.
+fn default_service(plan: &mut Plan, world: World<'_>) -> String {
+    let text = world.spec.default_backend.as_deref().unwrap_or_default();
+    let (name, port) = text.split_once(':').unwrap_or((text, ""));
+    let name = ObjectName::parse(name, "default");
+    let port = BackendPort {
+        number: port.parse().ok(),
+        name: (!port.is_empty() && port.parse::<u16>().is_err()).then(|| port.to_owned()),
+    };
+    let owner = Owner { kind: "Service", name: &name };
+    plan.service(world, owner, BackendOf { service: &name, port: &port }, |_, _| {})
+}
+
 /// What holds for the cluster as a whole: the default backend and the default certificate.
 fn defaults(plan: &mut Plan, world: World<'_>) {
-    if let Some(text) = &world.spec.default_backend {
-        let (name, port) = text.split_once(':').unwrap_or((text, ""));
-        let name = ObjectName::parse(name, "default");
-        let port = super::objects::BackendPort {
-            number: port.parse().ok(),
-            name: (!port.is_empty() && port.parse::<u16>().is_err()).then(|| port.to_owned()),
-        };
-        let owner = Owner { kind: "Service", name: &name };
-        let service = plan.service(world, owner, BackendOf { service: &name, port: &port }, |_, _| {});
+    if world.spec.default_backend.is_some() {
+        let name = ObjectName::new("", "default");
         let mut route = ingress::route("default backend".to_owned());
         route.priority = i32::MIN;
-        route.service = Some(service);
-        plan.route(owner, route);
+        route.service = Some(default_service(plan, world));
+        plan.route(Owner { kind: "Service", name: &name }, route);
     }
     if let Some(text) = &world.spec.default_certificate {
         let name = ObjectName::parse(text, "default");

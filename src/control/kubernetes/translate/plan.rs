@@ -7,7 +7,7 @@ use super::endpoints::EndpointSource;
 use crate::config::kubernetes::KubernetesSpec;
 use crate::config::problem::{Place, Problem};
 use crate::config::routes::RouteSpec;
-use crate::config::services::{Protocol, ServiceSpec};
+use crate::config::services::{EndpointSpec, HostRule, Protocol, ServiceSpec};
 use crate::config::tls::{CertificateFiles, ClientAuth, ServiceTls};
 use crate::control::kubernetes::index::Index;
 use crate::control::kubernetes::objects::{BackendPort, ClusterService, ObjectName};
@@ -49,8 +49,8 @@ pub struct Wanted {
 pub struct PlannedService {
     /// What holds for it.
     pub spec: Arc<ServiceSpec>,
-    /// Where its endpoints come from.
-    pub source: EndpointSource,
+    /// Where its endpoints come from; `None` where they stand in it.
+    pub source: Option<EndpointSource>,
     /// The object that it comes from.
     pub place: Place,
 }
@@ -59,7 +59,10 @@ impl PlannedService {
     /// With the endpoints that it has now.
     #[must_use]
     pub fn with_endpoints(&self, index: &Index) -> Arc<ServiceSpec> {
-        Arc::new(ServiceSpec { endpoints: self.source.endpoints(index), ..(*self.spec).clone() })
+        match &self.source {
+            Some(source) => Arc::new(ServiceSpec { endpoints: source.endpoints(index), ..(*self.spec).clone() }),
+            None => Arc::clone(&self.spec),
+        }
     }
 }
 
@@ -140,10 +143,50 @@ impl Plan {
         let name = if spec == plain && own_source == source { name } else { format!("{name}@{}", owner.name) };
         if !self.services.contains_key(&name) {
             self.check_backend(owner, backend, (found, port.is_some()), world);
-            let planned = PlannedService { spec: Arc::new(spec), source: own_source, place: owner.place() };
+            let planned = PlannedService { spec: Arc::new(spec), source: Some(own_source), place: owner.place() };
             self.services.insert(name.clone(), planned);
         }
         name
+    }
+
+    /// The service that a URL leads to, and its path with its query: the pods of a Service where the host is the name of one within the
+    /// cluster, else the host. `None` where it is no URL.
+    pub fn by_url(&mut self, world: World<'_>, owner: Owner<'_>, url: &str) -> Option<(String, String)> {
+        let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
+        let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let is_tls = scheme == "https";
+        let (host, port) = match authority.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+            Some((host, port)) => (host, port),
+            None => (authority, if is_tls { 443 } else { 80 }),
+        };
+        if host.is_empty() || host.contains(['{', '$', ' ', '@']) || host.contains("..") {
+            return None;
+        }
+        let tls = is_tls.then(|| ServiceTls { insecure_skip_verify: true, ..ServiceTls::default() });
+        let mut labels = host.trim_end_matches('.').split('.');
+        if let (Some(name), Some(namespace), Some("svc")) = (labels.next(), labels.next(), labels.next()) {
+            let service = ObjectName::new(namespace, name);
+            if world.index.services.contains_key(&service) {
+                let port = BackendPort { name: None, number: Some(port) };
+                let named = self.service(world, owner, BackendOf { service: &service, port: &port }, |spec, _| {
+                    spec.tls = tls;
+                    spec.host = HostRule::Name(authority.to_owned());
+                });
+                return Some((named, path));
+            }
+        }
+        let endpoint = EndpointSpec::of(format!("{host}:{port}").parse().ok()?);
+        let spec = ServiceSpec {
+            endpoints: vec![endpoint],
+            tls,
+            host: HostRule::Name(authority.to_owned()),
+            ..plain_service()
+        };
+        let name = format!("{scheme}://{host}:{port}");
+        let planned = PlannedService { spec: Arc::new(spec), source: None, place: owner.place() };
+        self.services.entry(name.clone()).or_insert(planned);
+        Some((name, path))
     }
 
     /// Tells of a Service that is not there, or that leads nowhere.

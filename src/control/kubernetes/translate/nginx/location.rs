@@ -1,0 +1,256 @@
+//! The routes of a host: one for each path, and one for what no path takes.
+
+use serde_json::json;
+
+use super::access::{access, certificate};
+use super::annotations::Annotations;
+use super::balance::balance;
+use super::canary::canary;
+use super::hosts::{HostPlan, Location, PathKind};
+use super::redirects::{redirects, rewrites};
+use super::settings::Settings;
+use super::upstream::{patience, upstream};
+use super::variables::Constants;
+use crate::config::routes::{PathMatch, RouteSpec};
+use crate::control::kubernetes::objects::{BackendPort, ObjectName};
+use crate::control::kubernetes::translate::ingress::{conditions, route, route_name};
+use crate::control::kubernetes::translate::plan::{BackendOf, Plan, World};
+use crate::filter::Filter;
+use crate::units::Size;
+
+/// A host, and what is known beside it.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p, 'a> {
+    /// The objects.
+    pub world: World<'a>,
+    /// The ConfigMap.
+    pub settings: &'p Settings<'a>,
+    /// Every Ingress.
+    pub all: &'p [Annotations<'a>],
+    /// The host.
+    pub host: (&'p str, &'p HostPlan<'a>),
+}
+
+/// A path of it, with the Ingress that it is of.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'p, 'a> {
+    /// The host.
+    pub place: &'p Place<'p, 'a>,
+    /// The annotations that hold.
+    pub notes: &'p Annotations<'a>,
+    /// The path.
+    pub path: &'p str,
+    /// Where it leads.
+    pub backend: Option<&'p (ObjectName, BackendPort)>,
+}
+
+impl<'p> Spot<'p, '_> {
+    /// What variables stand for that do not depend on the request.
+    pub(super) fn constants<'c>(&self, port: &'c str) -> Constants<'c>
+    where
+        'p: 'c,
+    {
+        Constants {
+            namespace: &self.notes.owner.name.namespace,
+            ingress: &self.notes.owner.name.name,
+            service: self.backend.map_or("", |(service, _)| &service.name),
+            port,
+            path: self.path,
+        }
+    }
+}
+
+/// Adds the routes of a host.
+pub(super) fn locations(plan: &mut Plan, place: &Place<'_, '_>) {
+    let (name, host) = place.host;
+    let mut order: Vec<&Location<'_>> = host.locations.iter().collect();
+    // Where all are expressions the longer text goes first, and among those of a length the later one in the alphabet.
+    order.sort_by(|one, other| (other.path.len(), other.path).cmp(&(one.path.len(), one.path)));
+    let count = order.len();
+    for (at, location) in order.into_iter().enumerate() {
+        let notes = &place.all[location.of];
+        let spot = Spot { place, notes, path: location.path, backend: Some(&location.backend) };
+        let (is_exact, text) = (location.kind == PathKind::Exact, location.path.to_owned());
+        let mut route = route(route_name(notes.owner, name, &text, is_exact));
+        let condition = if host.is_regex {
+            route.order = u32::try_from(count - at).unwrap_or(0);
+            PathMatch::Regex(format!("(?i)^{text}"))
+        } else {
+            match location.kind {
+                PathKind::Exact => PathMatch::Exact(text),
+                PathKind::Prefix => PathMatch::Prefix(text),
+                PathKind::StartsWith => PathMatch::StartsWith(text),
+            }
+        };
+        conditions(&mut route, name, Some(condition));
+        add(plan, spot, route, location.canary.as_ref());
+    }
+    if !host.has_root() {
+        rest(plan, place);
+    }
+}
+
+/// The route for what no path takes: it has the annotations of the first Ingress of the host.
+fn rest(plan: &mut Plan, place: &Place<'_, '_>) {
+    let (name, host) = place.host;
+    let of = host.default.as_ref().map_or(host.first, |(of, _)| *of);
+    let notes = &place.all[of];
+    let mut route = route(route_name(notes.owner, name, "/", false));
+    conditions(&mut route, name, None);
+    if host.is_regex {
+        route.paths = vec![PathMatch::Regex("^/".to_owned())];
+    }
+    let spot = Spot { place, notes, path: "/", backend: host.default.as_ref().map(|(_, backend)| backend) };
+    add(plan, spot, route, None);
+}
+
+/// Adds a route with all that the annotations say.
+fn add(plan: &mut Plan, spot: Spot<'_, '_>, mut route: RouteSpec, other: Option<&(usize, (ObjectName, BackendPort))>) {
+    let (notes, place) = (spot.notes, spot.place);
+    let (name, host) = place.host;
+    if !name.is_empty() {
+        route.hosts.extend(host.aliases.iter().map(|alias| (*alias).to_owned()));
+    }
+    let mut filters = certificate(plan, spot);
+    filters.extend(redirects(spot));
+    filters.extend(access(plan, spot));
+    filters.extend(rewrites(plan, spot));
+    filters.extend(answers(plan, spot));
+    patience(&mut route, spot);
+    route.body.max = Some(Size::from_bytes(
+        notes.size("proxy-body-size").unwrap_or_else(|| place.settings.size("proxy-body-size", 1 << 20)),
+    ));
+    route.access_log =
+        notes.flag("enable-access-log").unwrap_or(true) && !place.settings.flag("disable-access-log", false);
+    match spot.backend {
+        Some((service, port)) => {
+            let backend = BackendOf { service, port };
+            let main = plan.service(place.world, notes.owner, backend, |_, _| {});
+            let own = upstream(plan, spot);
+            let main = match own {
+                Some(own) => plan.service(place.world, notes.owner, backend, |spec, source| {
+                    own.apply(spec, source);
+                    balance(spec, spot);
+                }),
+                None => main,
+            };
+            match other {
+                Some((of, backend)) => canary(plan, spot, &mut route, (main, &place.all[*of], backend)),
+                None => route.service = Some(main),
+            }
+        }
+        None => match &place.world.spec.default_backend {
+            Some(_) => route.service = Some(super::super::default_service(plan, place.world)),
+            None => filters
+                .extend(notes.filter("", json!({ "respond": { "status": 404, "body": "default backend - 404" } }))),
+        },
+    }
+    if notes.is_denied() {
+        (route.service, route.targets, route.canary) = (None, Vec::new(), Vec::new());
+        filters = notes.filter("", json!({ "respond": { "status": 503 } })).into_iter().collect();
+    }
+    route.filters = filters;
+    plan.route(notes.owner, route);
+}
+
+/// What is done with answers.
+fn answers(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
+    let (notes, settings) = (spot.notes, spot.place.settings);
+    let mut filters = Vec::new();
+    let mut put = |name: &str, written| filters.extend(notes.filter(name, written));
+    if spot.place.host.1.has_tls && settings.flag("hsts", true) {
+        let age = settings.number("hsts-max-age", 31_536_000);
+        put(
+            "",
+            json!({ "hsts": {
+                "max_age": format!("{age}s"),
+                "include_subdomains": settings.flag("hsts-include-subdomains", true),
+                "preload": settings.flag("hsts-preload", false),
+            }}),
+        );
+    }
+    if let Some(fields) = custom_headers(plan, spot) {
+        put("custom-headers", json!({ "response_headers": { "set": fields } }));
+    }
+    if let Some(fields) = named_map(plan, spot, settings.text("add-headers")) {
+        put("", json!({ "response_headers": { "set": fields } }));
+    }
+    if let Some(hidden) = settings.text("hide-headers") {
+        put("", json!({ "response_headers": { "remove": super::grammar::words(hidden).collect::<Vec<_>>() } }));
+    }
+    let encodings: Vec<_> = [("enable-brotli", "br"), ("use-gzip", "gzip")]
+        .into_iter()
+        .filter(|(key, _)| settings.flag(key, false))
+        .map(|(_, coding)| coding)
+        .collect();
+    if !encodings.is_empty() {
+        let min = format!("{}B", settings.number("gzip-min-length", 256));
+        put("", json!({ "compress": { "encodings": encodings, "min": min } }));
+    }
+    let kilobytes = |name: &str| notes.number(name).unwrap_or_else(|| settings.number(name, 0));
+    let rate = kilobytes("limit-rate");
+    if rate > 0 {
+        let after = format!("{}KiB", kilobytes("limit-rate-after"));
+        put("limit-rate", json!({ "bandwidth_limit": { "rate": format!("{rate}KiB"), "after": after } }));
+    }
+    filters.extend(error_pages(plan, spot));
+    filters
+}
+
+/// The pages in the place of errors of the upstream.
+fn error_pages(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
+    let (notes, place) = (spot.notes, spot.place);
+    if notes.flag("disable-proxy-intercept-errors") == Some(true) && notes.text("custom-http-errors").is_none() {
+        return None;
+    }
+    let text = notes.text("custom-http-errors").or_else(|| place.settings.text("custom-http-errors"))?;
+    let codes: Option<Vec<u16>> = super::grammar::words(text).map(|code| code.parse().ok()).collect();
+    let Some(codes) = codes.filter(|codes| codes.iter().all(|code| (400..=599).contains(code))) else {
+        notes.tell("custom-http-errors", &format!("`{text}` is no list of statuses from 400 to 599"));
+        return None;
+    };
+    let service = match notes.text("default-backend") {
+        Some(name) => {
+            let service = ObjectName::new(&notes.owner.name.namespace, name);
+            let port = BackendPort::default();
+            plan.service(place.world, notes.owner, BackendOf { service: &service, port: &port }, |_, _| {})
+        }
+        None if place.world.spec.default_backend.is_some() => super::super::default_service(plan, place.world),
+        None => return None,
+    };
+    notes.filter(
+        "custom-http-errors",
+        json!({ "error_pages": { "status": codes, "service": service, "keep_status": false } }),
+    )
+}
+
+/// The fields of the ConfigMap that `custom-headers` names.
+fn custom_headers(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<std::collections::BTreeMap<String, String>> {
+    let (notes, settings) = (spot.notes, spot.place.settings);
+    let text = notes.text("custom-headers")?;
+    let Some(fields) = named_map(plan, spot, Some(text)) else {
+        notes.deny("custom-headers", &format!("there is no ConfigMap `{text}`"));
+        return None;
+    };
+    let allowed: Vec<String> =
+        super::grammar::words(settings.text("global-allowed-response-headers").unwrap_or_default())
+            .map(str::to_ascii_lowercase)
+            .collect();
+    if let Some(name) = fields.keys().find(|name| !allowed.contains(&name.to_ascii_lowercase())) {
+        let what = format!("the field `{name}` is not among `global-allowed-response-headers` of the ConfigMap");
+        notes.deny("custom-headers", &what);
+        return None;
+    }
+    Some(fields)
+}
+
+/// The values of a ConfigMap that is named as `namespace/name`.
+pub(super) fn named_map(
+    plan: &mut Plan,
+    spot: Spot<'_, '_>,
+    text: Option<&str>,
+) -> Option<std::collections::BTreeMap<String, String>> {
+    let name = ObjectName::parse(text?, &spot.notes.owner.name.namespace);
+    plan.wanted.config_maps.insert(name.clone());
+    spot.place.world.index.config_maps.get(&name).map(|map| map.data.clone())
+}

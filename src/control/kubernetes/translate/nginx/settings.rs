@@ -1,0 +1,144 @@
+//! The ConfigMap of ingress-nginx: what holds where no annotation says otherwise.
+
+use std::collections::BTreeMap;
+
+use super::grammar::{flag, networks, size, words};
+use super::rows::Risk;
+use crate::control::kubernetes::objects::ObjectName;
+use crate::control::kubernetes::translate::plan::{Owner, Plan, World};
+
+/// The values of the ConfigMap, read as they are asked for.
+#[derive(Debug)]
+pub(super) struct Settings<'a> {
+    values: Option<&'a BTreeMap<String, String>>,
+    /// Its name, for what it names without a namespace.
+    pub name: ObjectName,
+}
+
+/// Keys that have a meaning here; the others are told.
+const KEYS: [&str; 49] = [
+    "allow-cross-namespace-resources",
+    "allow-snippet-annotations",
+    "annotation-value-word-blocklist",
+    "annotations-risk-level",
+    "custom-http-errors",
+    "denylist-source-range",
+    "disable-access-log",
+    "force-ssl-redirect",
+    "global-allowed-response-headers",
+    "global-auth-always-set-cookie",
+    "global-auth-cache-duration",
+    "global-auth-cache-key",
+    "global-auth-method",
+    "global-auth-request-redirect",
+    "global-auth-response-headers",
+    "global-auth-signin",
+    "global-auth-signin-redirect-param",
+    "global-auth-url",
+    "hide-headers",
+    "hsts",
+    "hsts-include-subdomains",
+    "hsts-max-age",
+    "hsts-preload",
+    "http-redirect-code",
+    "limit-conn-status-code",
+    "limit-rate",
+    "limit-rate-after",
+    "limit-req-status-code",
+    "load-balance",
+    "no-auth-locations",
+    "no-tls-redirect-locations",
+    "proxy-add-original-uri-header",
+    "proxy-body-size",
+    "proxy-connect-timeout",
+    "proxy-next-upstream",
+    "proxy-next-upstream-tries",
+    "proxy-read-timeout",
+    "proxy-send-timeout",
+    "proxy-set-headers",
+    "add-headers",
+    "retry-non-idempotent",
+    "service-upstream",
+    "ssl-redirect",
+    "strict-validate-path-type",
+    "use-gzip",
+    "enable-brotli",
+    "gzip-min-length",
+    "gzip-types",
+    "whitelist-source-range",
+];
+
+impl<'a> Settings<'a> {
+    /// Those of the ConfigMap that the configuration names. Keys without a meaning here are told.
+    pub(super) fn read(plan: &mut Plan, world: World<'a>) -> Self {
+        let Some(text) = &world.spec.config_map else { return Self { values: None, name: ObjectName::default() } };
+        let name = ObjectName::parse(text, "default");
+        plan.wanted.config_maps.insert(name.clone());
+        let values = world.index.config_maps.get(&name).map(|map| &map.data);
+        let owner = Owner { kind: "ConfigMap", name: &name };
+        for key in values.into_iter().flat_map(BTreeMap::keys) {
+            if !KEYS.contains(&key.as_str()) {
+                plan.problem(owner, key, "this key of ingress-nginx has no meaning here", "");
+            }
+        }
+        Self { values, name }
+    }
+
+    /// The text of a key; `None` where there is none, or an empty one.
+    #[must_use]
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        debug_assert!(KEYS.contains(&key), "{key}");
+        self.values?.get(key).map(|text| text.trim()).filter(|text| !text.is_empty())
+    }
+
+    /// A switch.
+    #[must_use]
+    pub(super) fn flag(&self, key: &str, default: bool) -> bool {
+        self.text(key).and_then(flag).unwrap_or(default)
+    }
+
+    /// A number.
+    #[must_use]
+    pub(super) fn number(&self, key: &str, default: u64) -> u64 {
+        self.text(key).and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
+    /// A size in bytes.
+    #[must_use]
+    pub(super) fn size(&self, key: &str, default: u64) -> u64 {
+        self.text(key).and_then(size).unwrap_or(default)
+    }
+
+    /// A status, where the text is one from 400 to 599.
+    #[must_use]
+    pub(super) fn status(&self, key: &str, default: u16) -> u16 {
+        let status = self.text(key).and_then(|text| text.parse().ok());
+        status.filter(|status| (400..=599).contains(status)).unwrap_or(default)
+    }
+
+    /// A list of networks; empty where one of them is none.
+    #[must_use]
+    pub(super) fn networks(&self, key: &str) -> Vec<String> {
+        self.text(key).and_then(networks).unwrap_or_default()
+    }
+
+    /// Paths, by how they begin.
+    pub(super) fn paths(&self, key: &str, default: &'a str) -> impl Iterator<Item = &'a str> {
+        words(self.text(key).unwrap_or(default))
+    }
+
+    /// The highest risk that annotations may have.
+    #[must_use]
+    pub(super) fn risk(&self) -> Risk {
+        self.text("annotations-risk-level").and_then(Risk::of).unwrap_or(Risk::High)
+    }
+
+    /// The code of redirects to HTTPS and between names.
+    #[must_use]
+    pub(super) fn redirect_code(&self) -> u16 {
+        match self.number("http-redirect-code", 308) {
+            code @ (301 | 302 | 307) => u16::try_from(code).unwrap_or(308),
+            _ => 308,
+        }
+    }
+}

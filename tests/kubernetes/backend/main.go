@@ -1,0 +1,130 @@
+// The services behind the cases: one process with many pods, each on an address of its own, that say what they saw.
+//
+// Standard input has a list of pods in JSON: {"service": "echo", "pod": "echo-1", "address": "127.20.1.1:8080"}.
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/fcgi"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+type pod struct {
+	Service string `json:"service"`
+	Pod     string `json:"pod"`
+	Address string `json:"address"`
+	// Certificate and key of a service that speaks TLS.
+	Cert string `json:"cert"`
+	Key  string `json:"key"`
+}
+
+func main() {
+	var pods []pod
+	if err := json.NewDecoder(os.Stdin).Decode(&pods); err != nil {
+		fail(err)
+	}
+	for _, one := range pods {
+		listener, err := net.Listen("tcp", one.Address)
+		if err != nil {
+			fail(err)
+		}
+		go serve(one, listener)
+	}
+	fmt.Println("ready")
+	// Whoever started this ends it by closing its input.
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func serve(one pod, listener net.Listener) {
+	handler := http.HandlerFunc(one.answer)
+	switch one.Service {
+	case "grpc", "grpc-tls":
+		serveGRPC(one, listener)
+	case "fcgi":
+		fail(fcgi.Serve(listener, http.HandlerFunc(one.parameters)))
+	default:
+		protocols := new(http.Protocols)
+		protocols.SetHTTP1(true)
+		protocols.SetHTTP2(true)
+		protocols.SetUnencryptedHTTP2(true)
+		server := &http.Server{Handler: handler, Protocols: protocols}
+		if one.Cert != "" {
+			server.TLSConfig = &tls.Config{ClientAuth: tls.RequestClientCert}
+			fail(server.ServeTLS(listener, one.Cert, one.Key))
+		}
+		fail(server.Serve(listener))
+	}
+}
+
+// What was seen, as every service tells it.
+type seen struct {
+	Service string      `json:"service"`
+	Pod     string      `json:"pod"`
+	Method  string      `json:"method"`
+	Path    string      `json:"path"`
+	Host    string      `json:"host"`
+	Headers http.Header `json:"headers"`
+	Proto   string      `json:"proto"`
+	Body    string      `json:"body"`
+}
+
+func (one pod) answer(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	if delay, err := time.ParseDuration(query.Get("delay")); err == nil {
+		time.Sleep(delay)
+	}
+	body, _ := io.ReadAll(r.Body)
+	for _, field := range query["header"] {
+		if name, value, found := strings.Cut(field, ":"); found {
+			w.Header().Add(name, value)
+		}
+	}
+	status := http.StatusOK
+	if code, found := strings.CutPrefix(r.URL.Path, "/status/"); found && one.Service == "status" {
+		if number, err := strconv.Atoi(code); err == nil && number >= 200 {
+			status = number
+		}
+	}
+	if rest, found := strings.CutPrefix(r.URL.Path, "/basic/"); found && one.Service == "auth" {
+		user, password, _ := strings.Cut(rest, "/")
+		if name, secret, ok := r.BasicAuth(); !ok || name != user || secret != password {
+			status = http.StatusUnauthorized
+		}
+	}
+	if kind := query.Get("type"); kind != "" {
+		w.Header().Set("Content-Type", kind)
+	} else if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	if size, err := strconv.Atoi(query.Get("header-size")); err == nil {
+		w.Header().Set("X-Large", strings.Repeat("x", size))
+	}
+	w.WriteHeader(status)
+	if size, err := strconv.Atoi(query.Get("size")); err == nil {
+		_, _ = io.WriteString(w, strings.Repeat("x", size))
+		return
+	}
+	_ = json.NewEncoder(w).Encode(seen{one.Service, one.Pod, r.Method, r.RequestURI, r.Host, r.Header, r.Proto, string(body)})
+}
+
+func (one pod) parameters(w http.ResponseWriter, r *http.Request) {
+	headers := r.Header.Clone()
+	for name, value := range fcgi.ProcessEnv(r) {
+		headers.Set(name, value)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(seen{one.Service, one.Pod, r.Method, r.URL.RequestURI(), r.Host, headers, "FastCGI", ""})
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "backend:", err)
+	os.Exit(1)
+}
