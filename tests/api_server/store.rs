@@ -86,6 +86,13 @@ impl Store {
         if let Some(status) = status.filter(|_| keeps_status && object.get("status").is_none()) {
             object["status"] = status.clone();
         }
+        if let Some(Value::Object(texts)) = object.as_object_mut().and_then(|object| object.remove("stringData")) {
+            for (name, text) in texts {
+                use base64::Engine as _;
+                let text = text.as_str().unwrap_or_default();
+                object["data"][name] = base64::engine::general_purpose::STANDARD.encode(text).into();
+            }
+        }
         let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
         state.objects.insert(key.clone(), object.clone());
         state.changes.push(Change { version, kind, key: key.clone(), object: object.clone() });

@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 36] = [
+pub const FLOORS: [Floors; 37] = [
     (
         "",
         &[
@@ -70,7 +70,22 @@ pub const FLOORS: [Floors; 36] = [
     ),
     ("control/kubernetes", &[&["mod"], &["client", "translate"], &["watch"], &["index"], &["objects"]]),
     ("control/kubernetes/objects", &[&["mod"], &["service", "values"], &["ingress"], &["metadata"]]),
-    ("control/kubernetes/translate", &[&["mod"], &["ingress"], &["plan"], &["endpoints"]]),
+    ("control/kubernetes/translate", &[&["mod"], &["nginx"], &["defaults"], &["ingress"], &["plan"], &["endpoints"]]),
+    (
+        "control/kubernetes/translate/nginx",
+        &[
+            &["mod"],
+            &["location"],
+            &["access", "canary", "redirects"],
+            &["balance", "upstream"],
+            &["spot"],
+            &["hosts"],
+            &["annotations"],
+            &["settings"],
+            &["rows"],
+            &["grammar", "variables"],
+        ],
+    ),
     ("control/sources", &[&["mod"], &["file"], &["trail"]]),
     (
         "encode",

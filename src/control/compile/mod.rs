@@ -74,10 +74,14 @@ pub fn compile(
     let mut routes = Vec::with_capacity(config.routes.len());
     for (at, spec) in config.routes.iter().enumerate() {
         let known = compiler.problems.len();
-        let route = routes::route(&mut compiler, at, spec, &parts.services);
+        let mut route = routes::route(&mut compiler, at, spec, &parts.services);
         if compiler.problems.len() > known {
             rejected.push(format!("routes.{at}"));
-            continue;
+            // Its requests must not take another route that asks for less.
+            match routes::closed(&mut compiler, at, spec) {
+                Some(closed) => route = closed,
+                None => continue,
+            }
         }
         parts.routes.insert(Arc::clone(&route.route.name), route.clone());
         routes.push(route);
@@ -337,8 +341,13 @@ mod tests {
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told[0].starts_with("Ingress a/bad: services.bad.host: `a b` is not a host"), "{told:?}");
         assert!(told[1].starts_with("Ingress a/two: routes.1.service: the service `bad` is not valid"), "{told:?}");
-        let names: Vec<_> = compiled.snapshot.routes.iter().map(|route| &*route.name).collect();
-        assert_eq!((names, compiled.snapshot.services.len()), (vec!["one"], 1));
+        let names: Vec<_> = compiled.snapshot.routes.iter().map(|route| (&*route.name, route.targets.len())).collect();
+        let expected = vec![("one", 1), ("two", 0), ("three", 0)];
+        assert_eq!(
+            (names, compiled.snapshot.services.len()),
+            (expected, 1),
+            "nobody else gets what they would have got"
+        );
         assert_eq!(problems(OBJECTS).len(), 2, "the same in a file: nothing is taken");
     }
 

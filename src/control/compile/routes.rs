@@ -1,6 +1,6 @@
 //! Compiles routes: conditions into a rule of the router, filters into a chain.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use regex::bytes::Regex;
@@ -11,6 +11,7 @@ use super::resilience::check_retry;
 use crate::config::routes::{PathMatch, RouteSpec, RouteTimeouts, TargetSpec, ValueMatch};
 use crate::filter::Filter;
 use crate::filter::cors::WildcardLabels;
+use crate::filter::respond::Respond;
 use crate::proto::h1::authority::host_length;
 use crate::proto::h1::field::is_token;
 use crate::proto::h1::target::normal_path;
@@ -62,6 +63,29 @@ pub(super) fn route(
     };
     check_references(compiler, &key, &kept, services);
     kept
+}
+
+/// The route in the place of one that is wrong: it takes the same requests, and answers them 503. `None` where its conditions are wrong
+/// themselves.
+pub(super) fn closed(compiler: &mut Compiler<'_>, at: usize, spec: &RouteSpec) -> Option<KeptRoute> {
+    if compiler.source.is_whole_at(&format!("routes.{at}")) {
+        return None;
+    }
+    let answer = Respond { status: 503, headers: BTreeMap::new(), body: String::new() };
+    let closed = RouteSpec {
+        service: None,
+        targets: Vec::new(),
+        canary: Vec::new(),
+        chains: Vec::new(),
+        filters: vec![Filter::Respond(answer)],
+        retry: None,
+        ..spec.clone()
+    };
+    let known = compiler.problems.len();
+    let route = route(compiler, at, &Arc::new(closed), &HashMap::new());
+    let is_right = compiler.problems.len() == known;
+    compiler.problems.truncate(known);
+    is_right.then_some(route)
 }
 
 /// A place where a route leads, with what it names.

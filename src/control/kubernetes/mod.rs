@@ -30,6 +30,9 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A cluster that is never quiet is not waited for longer than this.
 const DEBOUNCE_MAX: Duration = Duration::from_millis(500);
 
+/// How long an object that is newly referred to is waited for before the rest is served without it, and then not asked for again.
+const ASKED: Duration = Duration::from_secs(2);
+
 /// Changes of endpoints that wait together at most.
 const NEWS_MAX: usize = 4096;
 
@@ -54,6 +57,10 @@ pub struct Cluster {
     by_service: HashMap<ObjectName, Vec<String>>,
     /// Since when something waits that changes more than endpoints, and until when it waits at most.
     pending: Option<(Instant, Instant)>,
+    /// Secrets and ConfigMaps that were asked for: whether there is no answer yet, and since when.
+    asked: HashMap<ObjectName, (bool, Instant)>,
+    /// The first translation is done.
+    is_started: bool,
     /// Lists that are not whole yet.
     unlisted: BTreeSet<(ObjectKind, Option<Arc<str>>)>,
 }
@@ -80,6 +87,8 @@ impl Cluster {
             sender,
             by_service: HashMap::new(),
             pending: None,
+            asked: HashMap::new(),
+            is_started: false,
             unlisted,
         };
         tracing::info!("waiting for the first lists of the cluster");
@@ -88,6 +97,7 @@ impl Cluster {
             cluster.take(news);
         }
         cluster.translate();
+        cluster.is_started = true;
         Ok(cluster)
     }
 
@@ -99,8 +109,10 @@ impl Cluster {
                     tokio::select! {
                         biased;
                         () = tokio::time::sleep_until(quiet.min(latest)) => {
-                            self.translate();
-                            return ClusterChange::All;
+                            if self.translate() {
+                                return ClusterChange::All;
+                            }
+                            continue;
                         }
                         news = self.news.recv() => news,
                     }
@@ -144,6 +156,16 @@ impl Cluster {
                 vec![self.index.put(object)]
             }
             WatchNews::Gone(object) => vec![self.index.remove(&object)],
+            WatchNews::Answered(name) => {
+                if let Some((is_open, _)) = self.asked.get_mut(&name) {
+                    *is_open = false;
+                }
+                if self.asked.values().all(|(is_open, _)| !is_open) {
+                    let now = Instant::now();
+                    self.pending = Some((now, now));
+                }
+                return Vec::new();
+            }
             WatchNews::Listed(kind, namespace, names) => {
                 let effects = self.index.keep_only(kind, namespace.as_deref(), &names);
                 self.unlisted.remove(&(kind, namespace));
@@ -188,9 +210,36 @@ impl Cluster {
         names.filter_map(planned).collect()
     }
 
-    fn translate(&mut self) {
+    /// Translates; false where an object is referred to that was not kept until now: it is asked for first, for a moment.
+    fn translate(&mut self) -> bool {
+        let now = Instant::now();
+        let plan = translate(&self.index, &self.spec);
+        let missing = self.missing(&plan.wanted);
+        self.asked.retain(|name, (_, since)| missing.iter().any(|(known, _)| known == name) || since.elapsed() < ASKED);
+        for (name, is_secret) in missing {
+            if !self.asked.contains_key(&name) {
+                self.asked.insert(name.clone(), (self.is_started, now));
+                if !self.is_started {
+                    // The lists are whole, and did not have it.
+                    continue;
+                }
+                let (client, news) = (self.client.clone(), self.sender.clone());
+                if is_secret {
+                    tokio::spawn(watch::ask_secret(client, name, news));
+                } else {
+                    tokio::spawn(watch::ask_config_map(client, name, news));
+                }
+            }
+        }
+        let before = std::mem::replace(&mut self.plan, plan);
+        let waits = self.asked.values().any(|(is_open, since)| *is_open && since.elapsed() < ASKED);
+        if waits {
+            // Old problems are told once the plan is whole.
+            self.plan.problems.retain(|problem| before.problems.contains(problem));
+            self.pending = Some((now + ASKED, now + ASKED));
+            return false;
+        }
         self.pending = None;
-        let before = std::mem::replace(&mut self.plan, translate(&self.index, &self.spec));
         self.by_service.clear();
         for (name, planned) in &self.plan.services {
             let Some(source) = &planned.source else { continue };
@@ -199,18 +248,16 @@ impl Cluster {
         let Wanted { secrets, config_maps } = &self.plan.wanted;
         self.index.secrets.retain(|name, _| secrets.contains(name));
         self.index.config_maps.retain(|name, _| config_maps.contains(name));
-        // What nobody referred to until now was not kept.
-        let new_secrets =
-            secrets.difference(&before.wanted.secrets).filter(|name| !self.index.secrets.contains_key(name));
-        for name in new_secrets {
-            tokio::spawn(watch::ask_secret(self.client.clone(), name.clone(), self.sender.clone()));
-        }
-        let new_maps = config_maps.difference(&before.wanted.config_maps);
-        for name in new_maps.filter(|name| !self.index.config_maps.contains_key(name)) {
-            tokio::spawn(watch::ask_config_map(self.client.clone(), name.clone(), self.sender.clone()));
-        }
         for problem in self.plan.problems.iter().filter(|problem| !before.problems.contains(problem)) {
             tracing::warn!("{problem}");
         }
+        true
+    }
+
+    /// What is wanted and not known; true for Secrets.
+    fn missing(&self, wanted: &Wanted) -> Vec<(ObjectName, bool)> {
+        let secrets = wanted.secrets.iter().filter(|name| !self.index.secrets.contains_key(name));
+        let maps = wanted.config_maps.iter().filter(|name| !self.index.config_maps.contains_key(name));
+        secrets.map(|name| (name.clone(), true)).chain(maps.map(|name| (name.clone(), false))).collect()
     }
 }

@@ -37,6 +37,8 @@ pub(super) enum WatchNews {
     Put(Object),
     /// An object is gone.
     Gone(Object),
+    /// An object that was asked for is not there, or was told before this.
+    Answered(ObjectName),
     /// A list is whole: what is not among these names is gone, in this namespace or in all.
     Listed(ObjectKind, Option<Arc<str>>, BTreeSet<ObjectName>),
 }
@@ -91,11 +93,13 @@ where
 {
     for attempt in 0..ASKED_MAX {
         match api.get_opt(&name.name).await {
-            Ok(Some(object)) => {
-                let _ = news.send(WatchNews::Put(wrap(Arc::new(object)))).await;
+            Ok(object) => {
+                if let Some(object) = object {
+                    let _ = news.send(WatchNews::Put(wrap(Arc::new(object)))).await;
+                }
+                let _ = news.send(WatchNews::Answered(name.clone())).await;
                 return;
             }
-            Ok(None) => return,
             Err(error) => {
                 let error = whole(&error);
                 tracing::warn!(%name, error, "the API server cannot be asked for an object; it is asked again");

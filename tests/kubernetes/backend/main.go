@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -12,8 +13,10 @@ import (
 	"net/http"
 	"net/http/fcgi"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -27,6 +30,16 @@ type pod struct {
 }
 
 func main() {
+	if len(os.Args) > 2 {
+		switch os.Args[1] {
+		case "load":
+			load(os.Args[2:])
+			return
+		case "pod":
+			alone(os.Args[2])
+			return
+		}
+	}
 	var pods []pod
 	if err := json.NewDecoder(os.Stdin).Decode(&pods); err != nil {
 		fail(err)
@@ -41,6 +54,24 @@ func main() {
 	fmt.Println("ready")
 	// Whoever started this ends it by closing its input.
 	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// alone serves as one pod of a Deployment, until it is told to end.
+func alone(service string) {
+	one := pod{Service: service, Pod: os.Getenv("POD_NAME"), Address: ":8080"}
+	server := &http.Server{Addr: one.Address, Handler: http.HandlerFunc(one.answer)}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	go func() {
+		<-signals
+		// As well-behaved applications do: what has begun comes to its end, and nothing new is taken once others had time to hear of it.
+		time.Sleep(time.Second)
+		_ = server.Shutdown(context.Background())
+	}()
+	if err := server.ListenAndServe(); err != nil && err != http.ErrServerClosed {
+		fail(err)
+	}
+	time.Sleep(100 * time.Millisecond)
 }
 
 func serve(one pod, listener net.Listener) {
@@ -107,6 +138,7 @@ func (one pod) answer(w http.ResponseWriter, r *http.Request) {
 	if size, err := strconv.Atoi(query.Get("header-size")); err == nil {
 		w.Header().Set("X-Large", strings.Repeat("x", size))
 	}
+	w.Header().Set("X-Pod", one.Pod)
 	w.WriteHeader(status)
 	if size, err := strconv.Atoi(query.Get("size")); err == nil {
 		_, _ = io.WriteString(w, strings.Repeat("x", size))
@@ -117,8 +149,11 @@ func (one pod) answer(w http.ResponseWriter, r *http.Request) {
 
 func (one pod) parameters(w http.ResponseWriter, r *http.Request) {
 	headers := r.Header.Clone()
+	headers["REQUEST_METHOD"] = []string{r.Method}
+	headers["QUERY_STRING"] = []string{r.URL.RawQuery}
+	headers["REQUEST_URI"] = []string{r.URL.RequestURI()}
 	for name, value := range fcgi.ProcessEnv(r) {
-		headers.Set(name, value)
+		headers[name] = []string{value}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(seen{one.Service, one.Pod, r.Method, r.URL.RequestURI(), r.Host, headers, "FastCGI", ""})

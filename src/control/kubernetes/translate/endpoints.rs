@@ -40,7 +40,7 @@ impl EndpointSource {
     pub fn endpoints(&self, index: &Index) -> Vec<EndpointSpec> {
         let Some(service) = index.services.get(&self.service) else { return Vec::new() };
         if service.spec.kind.as_deref() == Some("ExternalName") {
-            return self.external(service);
+            return self.external(service, index);
         }
         let Some(port) = self.port_of(service) else { return Vec::new() };
         if self.is_cluster_ip {
@@ -90,8 +90,18 @@ impl EndpointSource {
     }
 
     /// The name that a Service stands for.
-    fn external(&self, service: &ClusterService) -> Vec<EndpointSpec> {
+    fn external(&self, service: &ClusterService, index: &Index) -> Vec<EndpointSpec> {
         let name = service.spec.external_name.as_deref().filter(|_| self.may_be_external);
+        // The pods of another Service need no resolver; one that stands for a name itself is not followed further.
+        let inner = name.and_then(service_of_name).filter(|inner| {
+            let found = index.services.get(inner);
+            found.is_some_and(|found| found.spec.kind.as_deref() != Some("ExternalName"))
+        });
+        if let Some(inner) = inner {
+            let number = self.port_of(service).map(|port| port.port).or(self.port.number);
+            let port = BackendPort { name: self.port.name.clone().filter(|_| number.is_none()), number };
+            return Self { service: inner, port, ..self.clone() }.endpoints(index);
+        }
         let by_number = || self.port.number;
         let port = self.port_of(service).map(|port| port.port).or_else(by_number);
         let address = name.zip(port).and_then(|(name, port)| {
@@ -100,6 +110,14 @@ impl EndpointSource {
         });
         address.into_iter().map(EndpointSpec::of).collect()
     }
+}
+
+/// The Service that a name of the cluster's resolver is of: `NAME.NAMESPACE.svc`, with or without the cluster's domain behind it.
+#[must_use]
+pub fn service_of_name(host: &str) -> Option<ObjectName> {
+    let mut labels = host.trim_end_matches('.').split('.');
+    let (name, namespace) = (labels.next()?, labels.next()?);
+    (labels.next() == Some("svc")).then(|| ObjectName::new(namespace, name))
 }
 
 /// A name; the empty one is none.

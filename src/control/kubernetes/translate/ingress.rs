@@ -60,16 +60,12 @@ pub fn backend_of(namespace: &str, backend: &IngressBackend) -> Option<(ObjectNa
     Some((ObjectName::new(namespace, &service.name), service.port.clone()))
 }
 
-/// Has the certificates of an Ingress served; the hosts that have one.
+/// Has the certificates of an Ingress served; the hosts that shall have one: where theirs is missing they have the default one.
 pub fn certificates<'i>(plan: &mut Plan, world: World<'_>, owner: Owner<'_>, ingress: &'i Ingress) -> Vec<&'i str> {
-    let mut hosts = Vec::new();
-    for tls in &ingress.spec.tls {
-        let name = ObjectName::new(&owner.name.namespace, &tls.secret_name);
-        if tls.secret_name.is_empty() || plan.certificate(world, owner, &name) {
-            hosts.extend(tls.hosts.iter().map(String::as_str));
-        }
+    for tls in ingress.spec.tls.iter().filter(|tls| !tls.secret_name.is_empty()) {
+        plan.certificate(world, owner, &ObjectName::new(&owner.name.namespace, &tls.secret_name));
     }
-    hosts
+    ingress.spec.tls.iter().flat_map(|tls| &tls.hosts).map(String::as_str).collect()
 }
 
 /// Translates an Ingress of our own dialect.

@@ -1,5 +1,6 @@
 //! Objects in, configuration out: pure, with what is wrong with whom.
 
+pub mod defaults;
 pub mod endpoints;
 pub mod ingress;
 pub mod nginx;
@@ -9,12 +10,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::index::Index;
-use super::objects::{BackendPort, Ingress, ObjectName};
+use super::objects::{Ingress, ObjectName};
 use crate::config::kubernetes::{Dialect, KubernetesSpec};
 use crate::config::problem::Place;
 use crate::config::schema::Config;
 use crate::config::tls::ListenerTls;
-use plan::{BackendOf, Owner, Plan, World};
+use defaults::defaults;
+use plan::{Owner, Plan, World};
 
 /// Translates all objects of a cluster.
 #[must_use]
@@ -47,39 +49,6 @@ fn ours<'a>(index: &'a Index, spec: &KubernetesSpec) -> Vec<(&'a ObjectName, Dia
     ours
 }
 
-/// The service that answers what no rule is for, where the configuration names one.
-fn default_service(plan: &mut Plan, world: World<'_>) -> String {
-    let text = world.spec.default_backend.as_deref().unwrap_or_default();
-    let (name, port) = text.split_once(':').unwrap_or((text, ""));
-    let name = ObjectName::parse(name, "default");
-    let port = BackendPort {
-        number: port.parse().ok(),
-        name: (!port.is_empty() && port.parse::<u16>().is_err()).then(|| port.to_owned()),
-    };
-    let owner = Owner { kind: "Service", name: &name };
-    plan.service(world, owner, BackendOf { service: &name, port: &port }, |_, _| {})
-}
-
-/// What holds for the cluster as a whole: the default backend and the default certificate.
-fn defaults(plan: &mut Plan, world: World<'_>) {
-    if world.spec.default_backend.is_some() {
-        let name = ObjectName::new("", "default");
-        let mut route = ingress::route("default backend".to_owned());
-        route.priority = i32::MIN;
-        route.service = Some(default_service(plan, world));
-        plan.route(Owner { kind: "Service", name: &name }, route);
-    }
-    if let Some(text) = &world.spec.default_certificate {
-        let name = ObjectName::parse(text, "default");
-        let owner = Owner { kind: "Secret", name: &name };
-        if plan.certificate(world, owner, &name) {
-            // The first is for clients that ask for no name.
-            let at = plan.certificates.iter().position(|(known, _)| *known == name).unwrap_or(0);
-            plan.certificates[..=at].rotate_right(1);
-        }
-    }
-}
-
 impl Plan {
     /// The configuration of a file with what this plan has beside it, and the place of each part that comes from here.
     #[must_use]
@@ -102,6 +71,9 @@ impl Plan {
         }
         let is_ours = |name: &String| spec.listeners.is_empty() || spec.listeners.contains(name);
         for (name, listener) in config.listeners.iter_mut().filter(|(name, _)| is_ours(name)) {
+            if !self.trusted.is_empty() {
+                Arc::make_mut(listener).trusted_proxies.extend(&self.trusted);
+            }
             if listener.tls.is_some() {
                 self.add_tls(name, listener, &mut places);
             }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::endpoints::EndpointSource;
+use ipnet::IpNet;
+
+use super::endpoints::{EndpointSource, service_of_name};
 use crate::config::kubernetes::KubernetesSpec;
 use crate::config::problem::{Place, Problem};
 use crate::config::routes::RouteSpec;
@@ -25,6 +27,8 @@ pub struct Plan {
     pub certificates: Vec<(ObjectName, CertificateFiles)>,
     /// Rules for certificates of clients.
     pub client_auth: Vec<(ClientAuth, Place)>,
+    /// Proxies before us whose word counts.
+    pub trusted: Vec<IpNet>,
     /// What is wrong with objects.
     pub problems: Vec<Problem>,
     /// The objects that are served, whether or not something is wrong with them.
@@ -164,17 +168,17 @@ impl Plan {
             return None;
         }
         let tls = is_tls.then(|| ServiceTls { insecure_skip_verify: true, ..ServiceTls::default() });
-        let mut labels = host.trim_end_matches('.').split('.');
-        if let (Some(name), Some(namespace), Some("svc")) = (labels.next(), labels.next(), labels.next()) {
-            let service = ObjectName::new(namespace, name);
-            if world.index.services.contains_key(&service) {
-                let port = BackendPort { name: None, number: Some(port) };
-                let named = self.service(world, owner, BackendOf { service: &service, port: &port }, |spec, _| {
-                    spec.tls = tls;
-                    spec.host = HostRule::Name(authority.to_owned());
-                });
-                return Some((named, path));
-            }
+        let service = service_of_name(host).filter(|name| {
+            let watched = &world.spec.namespaces;
+            watched.is_empty() || watched.iter().any(|known| **known == *name.namespace)
+        });
+        if let Some(service) = service {
+            let port = BackendPort { name: None, number: Some(port) };
+            let named = self.service(world, owner, BackendOf { service: &service, port: &port }, |spec, _| {
+                spec.tls = tls;
+                spec.host = HostRule::Name(authority.to_owned());
+            });
+            return Some((named, path));
         }
         let endpoint = EndpointSpec::of(format!("{host}:{port}").parse().ok()?);
         let spec = ServiceSpec {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::annotations::Annotations;
 use super::grammar::words;
-use super::location::{Spot, named_map};
+use super::spot::{Spot, named_map};
 use super::variables::template;
 use crate::config::tls::{ClientAuth, ClientAuthMode};
 use crate::control::kubernetes::objects::ObjectName;
@@ -73,13 +73,16 @@ fn cors(notes: &Annotations<'_>) -> Option<Filter> {
     if origins.is_empty() {
         return None;
     }
+    // Any origin and credentials do not go together (Fetch standard): browsers let such an answer be read by nobody who sends cookies.
+    let is_any = origins.iter().any(|origin| *origin == "*");
+    let has_credentials = notes.flag("cors-allow-credentials").unwrap_or(true);
     let written = json!({ "cors": {
         "origins": origins,
         "labels": "one",
         "methods": list("cors-allow-methods", "GET, PUT, POST, DELETE, PATCH, OPTIONS"),
         "headers": list("cors-allow-headers", "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"),
         "expose": list("cors-expose-headers", ""),
-        "credentials": notes.flag("cors-allow-credentials").unwrap_or(true),
+        "credentials": has_credentials && !is_any,
         "max_age": format!("{}s", notes.number("cors-max-age").unwrap_or(1_728_000)),
         "every_options": true,
         "always": true,
@@ -231,6 +234,8 @@ fn asked(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
     }
     if let Some(key) = word("auth-cache-key", "global-auth-cache-key") {
         let key = template(key, constants).map_err(|what| notes.deny("auth-cache-key", &what)).ok()?;
+        // What one client was told never lets another one in.
+        let key = format!("{{header:Authorization}} {{header:Cookie}} {key}");
         let times = word("auth-cache-duration", "global-auth-cache-duration").unwrap_or("200 202 401 5m");
         written["cache"] = json!({ "key": key, "keep": kept(times) });
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::grammar::{Grammar, flag, networks, size};
-use super::rows::{Meaning, Row, row_of};
+use super::rows::{AnnotationRow, Meaning, row_of};
 use super::settings::Settings;
 use super::variables::{Constants, template};
 use crate::control::kubernetes::objects::{Ingress, Named as _};
@@ -28,7 +28,12 @@ pub(super) struct Annotations<'a> {
 
 impl<'a> Annotations<'a> {
     /// Those of an Ingress, with what is wrong with them; `None` where the whole object is refused.
-    pub(super) fn read(plan: &mut Plan, settings: &Settings<'_>, owner: Owner<'a>, ingress: &'a Ingress) -> Option<Self> {
+    pub(super) fn read(
+        plan: &mut Plan,
+        settings: &Settings<'_>,
+        owner: Owner<'a>,
+        ingress: &'a Ingress,
+    ) -> Option<Self> {
         let read = Self { owner, ingress, denied: RefCell::default(), problems: RefCell::default() };
         let blocked: Vec<&str> = settings
             .text("annotation-value-word-blocklist")
@@ -64,7 +69,7 @@ impl<'a> Annotations<'a> {
     }
 
     /// Tells what is wrong with the text of an annotation, or that it has no meaning here.
-    fn check(&self, row: &Row, text: &str) {
+    fn check(&self, row: &AnnotationRow, text: &str) {
         if let Meaning::Refused(why) = row.meaning {
             self.tell(row.name, &format!("it is refused: {why}"));
         } else if !text.is_empty()

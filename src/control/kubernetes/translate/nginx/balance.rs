@@ -1,6 +1,6 @@
 //! Which endpoint a request gets: balances, hashes, and clients that stay with theirs.
 
-use super::location::Spot;
+use super::spot::Spot;
 use super::variables::template;
 use crate::config::services::ServiceSpec;
 use crate::proto::h1::set_cookie::SameSite;

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::annotations::Annotations;
 use super::balance::balance;
-use super::location::Spot;
+use super::spot::Spot;
 use super::upstream::upstream;
 use crate::config::routes::RouteSpec;
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};

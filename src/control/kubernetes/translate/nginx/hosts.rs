@@ -49,12 +49,18 @@ pub(super) struct HostPlan<'a> {
     pub first: usize,
     /// Where paths go that no rule is for.
     pub default: Option<(usize, (ObjectName, BackendPort))>,
+    /// The canary of that.
+    pub default_canary: Option<(usize, (ObjectName, BackendPort))>,
     /// Its other name, with `www.` or without, leads here.
     pub has_www: bool,
 }
 
 /// The hosts of these Ingress objects, the oldest first; the empty one is any.
-pub(super) fn hosts<'a>(plan: &mut Plan, all: &'a [Annotations<'a>], is_strict: bool) -> BTreeMap<&'a str, HostPlan<'a>> {
+pub(super) fn hosts<'a>(
+    plan: &mut Plan,
+    all: &'a [Annotations<'a>],
+    is_strict: bool,
+) -> BTreeMap<&'a str, HostPlan<'a>> {
     let mut hosts: BTreeMap<&str, HostPlan<'_>> = BTreeMap::new();
     for (of, notes) in all.iter().enumerate().filter(|(_, notes)| notes.flag("canary") != Some(true)) {
         add(plan, &mut hosts, (of, notes), is_strict);
@@ -104,7 +110,7 @@ fn add<'a>(
             };
             let text = if path.path.is_empty() { "/" } else { path.path.as_str() };
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte);
-            if is_strict && kind != PathKind::StartsWith && !text.bytes().all(is_plain) {
+            if is_strict && !is_regex && kind != PathKind::StartsWith && !text.bytes().all(is_plain) {
                 let what = format!("the path `{text}` has what its type {} does not take", path.path_type);
                 let remedy = "write `pathType: ImplementationSpecific`, or set `strict-validate-path-type` to false";
                 plan.problem(notes.owner, "spec.rules", what, remedy);
@@ -156,6 +162,12 @@ fn add_canary<'a>(hosts: &mut BTreeMap<&'a str, HostPlan<'a>>, (of, notes): (usi
                 is_paired = true;
             }
         }
+    }
+    let of_all = notes.ingress.spec.default_backend.as_ref().filter(|_| notes.ingress.spec.rules.is_empty());
+    let backend = of_all.and_then(|backend| backend_of(&notes.owner.name.namespace, backend));
+    if let (Some(backend), Some(host)) = (backend, hosts.get_mut("").filter(|host| host.default.is_some())) {
+        host.default_canary = Some((of, backend));
+        is_paired = true;
     }
     if !is_paired {
         notes.tell("canary", "no other Ingress has this host and path, so that there is nothing to be a canary of");

@@ -3,65 +3,22 @@
 use serde_json::json;
 
 use super::access::{access, certificate};
-use super::annotations::Annotations;
 use super::balance::balance;
 use super::canary::canary;
-use super::hosts::{HostPlan, Location, PathKind};
+use super::hosts::{Location, PathKind};
 use super::redirects::{redirects, rewrites};
-use super::settings::Settings;
+use super::spot::{HostPlace, Spot, named_map};
 use super::upstream::{patience, upstream};
-use super::variables::Constants;
 use crate::config::routes::{PathMatch, RouteSpec};
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};
+use crate::control::kubernetes::translate::defaults::default_service;
 use crate::control::kubernetes::translate::ingress::{conditions, route, route_name};
-use crate::control::kubernetes::translate::plan::{BackendOf, Plan, World};
+use crate::control::kubernetes::translate::plan::{BackendOf, Plan};
 use crate::filter::Filter;
 use crate::units::Size;
 
-/// A host, and what is known beside it.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'p, 'a> {
-    /// The objects.
-    pub world: World<'a>,
-    /// The ConfigMap.
-    pub settings: &'p Settings<'a>,
-    /// Every Ingress.
-    pub all: &'p [Annotations<'a>],
-    /// The host.
-    pub host: (&'p str, &'p HostPlan<'a>),
-}
-
-/// A path of it, with the Ingress that it is of.
-#[derive(Clone, Copy)]
-pub(super) struct Spot<'p, 'a> {
-    /// The host.
-    pub place: &'p Place<'p, 'a>,
-    /// The annotations that hold.
-    pub notes: &'p Annotations<'a>,
-    /// The path.
-    pub path: &'p str,
-    /// Where it leads.
-    pub backend: Option<&'p (ObjectName, BackendPort)>,
-}
-
-impl<'p> Spot<'p, '_> {
-    /// What variables stand for that do not depend on the request.
-    pub(super) fn constants<'c>(&self, port: &'c str) -> Constants<'c>
-    where
-        'p: 'c,
-    {
-        Constants {
-            namespace: &self.notes.owner.name.namespace,
-            ingress: &self.notes.owner.name.name,
-            service: self.backend.map_or("", |(service, _)| &service.name),
-            port,
-            path: self.path,
-        }
-    }
-}
-
 /// Adds the routes of a host.
-pub(super) fn locations(plan: &mut Plan, place: &Place<'_, '_>) {
+pub(super) fn locations(plan: &mut Plan, place: &HostPlace<'_, '_>) {
     let (name, host) = place.host;
     let mut order: Vec<&Location<'_>> = host.locations.iter().collect();
     // Where all are expressions the longer text goes first, and among those of a length the later one in the alphabet.
@@ -91,7 +48,7 @@ pub(super) fn locations(plan: &mut Plan, place: &Place<'_, '_>) {
 }
 
 /// The route for what no path takes: it has the annotations of the first Ingress of the host.
-fn rest(plan: &mut Plan, place: &Place<'_, '_>) {
+fn rest(plan: &mut Plan, place: &HostPlace<'_, '_>) {
     let (name, host) = place.host;
     let of = host.default.as_ref().map_or(host.first, |(of, _)| *of);
     let notes = &place.all[of];
@@ -101,7 +58,7 @@ fn rest(plan: &mut Plan, place: &Place<'_, '_>) {
         route.paths = vec![PathMatch::Regex("^/".to_owned())];
     }
     let spot = Spot { place, notes, path: "/", backend: host.default.as_ref().map(|(_, backend)| backend) };
-    add(plan, spot, route, None);
+    add(plan, spot, route, host.default_canary.as_ref());
 }
 
 /// Adds a route with all that the annotations say.
@@ -140,7 +97,7 @@ fn add(plan: &mut Plan, spot: Spot<'_, '_>, mut route: RouteSpec, other: Option<
             }
         }
         None => match &place.world.spec.default_backend {
-            Some(_) => route.service = Some(super::super::default_service(plan, place.world)),
+            Some(_) => route.service = Some(default_service(plan, place.world)),
             None => filters
                 .extend(notes.filter("", json!({ "respond": { "status": 404, "body": "default backend - 404" } }))),
         },
@@ -184,8 +141,19 @@ fn answers(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
         .map(|(_, coding)| coding)
         .collect();
     if !encodings.is_empty() {
-        let min = format!("{}B", settings.number("gzip-min-length", 256));
-        put("", json!({ "compress": { "encodings": encodings, "min": min } }));
+        let lengths = [("enable-brotli", "brotli-min-length", 20), ("use-gzip", "gzip-min-length", 256)];
+        let on = lengths.into_iter().filter(|(key, ..)| settings.flag(key, false));
+        let min = on.map(|(_, key, default)| settings.number(key, default)).min().unwrap_or(256);
+        let mut written = json!({ "encodings": encodings, "min": format!("{min}B") });
+        let types: Vec<_> = ["gzip-types", "brotli-types"]
+            .into_iter()
+            .filter_map(|key| settings.text(key))
+            .flat_map(super::grammar::words)
+            .collect();
+        if !types.is_empty() {
+            written["types"] = types.into();
+        }
+        put("", json!({ "compress": written }));
     }
     let kilobytes = |name: &str| notes.number(name).unwrap_or_else(|| settings.number(name, 0));
     let rate = kilobytes("limit-rate");
@@ -215,7 +183,7 @@ fn error_pages(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
             let port = BackendPort::default();
             plan.service(place.world, notes.owner, BackendOf { service: &service, port: &port }, |_, _| {})
         }
-        None if place.world.spec.default_backend.is_some() => super::super::default_service(plan, place.world),
+        None if place.world.spec.default_backend.is_some() => default_service(plan, place.world),
         None => return None,
     };
     notes.filter(
@@ -242,15 +210,4 @@ fn custom_headers(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<std::collection
         return None;
     }
     Some(fields)
-}
-
-/// The values of a ConfigMap that is named as `namespace/name`.
-pub(super) fn named_map(
-    plan: &mut Plan,
-    spot: Spot<'_, '_>,
-    text: Option<&str>,
-) -> Option<std::collections::BTreeMap<String, String>> {
-    let name = ObjectName::parse(text?, &spot.notes.owner.name.namespace);
-    plan.wanted.config_maps.insert(name.clone());
-    spot.place.world.index.config_maps.get(&name).map(|map| map.data.clone())
 }

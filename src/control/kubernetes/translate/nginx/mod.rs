@@ -10,13 +10,15 @@ mod location;
 mod redirects;
 pub mod rows;
 mod settings;
+mod spot;
 mod upstream;
 mod variables;
 
 use annotations::Annotations;
 use hosts::{HostPlan, hosts};
-use location::{Place, locations};
+use location::locations;
 use settings::Settings;
+use spot::HostPlace;
 
 use super::ingress;
 use super::plan::{Owner, Plan, World};
@@ -25,6 +27,7 @@ use crate::control::kubernetes::objects::Ingress;
 /// Translates these Ingress objects, the oldest first.
 pub fn translate<'a>(plan: &mut Plan, world: World<'a>, all: &[(Owner<'a>, &'a Ingress)]) {
     let settings = Settings::read(plan, world);
+    plan.trusted = settings.trusted();
     let mut read = Vec::new();
     for (owner, ingress) in all {
         read.extend(Annotations::read(plan, &settings, *owner, ingress));
@@ -37,7 +40,7 @@ pub fn translate<'a>(plan: &mut Plan, world: World<'a>, all: &[(Owner<'a>, &'a I
         host.has_tls = is_certified(&certified, name);
     }
     for (name, host) in &hosts {
-        let place = Place { world, settings: &settings, all: &read, host: (name, host) };
+        let place = HostPlace { world, settings: &settings, all: &read, host: (name, host) };
         locations(plan, &place);
         if host.has_www && !name.is_empty() {
             let other = name.strip_prefix("www.").map_or_else(|| format!("www.{name}"), str::to_owned);

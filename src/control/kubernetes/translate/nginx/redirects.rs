@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::location::{Place, Spot, named_map};
+use super::spot::{HostPlace, Spot, named_map};
 use super::variables::template;
 use crate::control::kubernetes::translate::ingress::{conditions, route, route_name};
 use crate::control::kubernetes::translate::plan::Plan;
@@ -23,7 +23,7 @@ pub(super) fn redirects(spot: Spot<'_, '_>) -> Vec<Filter> {
     }
     if let Some(root) = notes.text("app-root") {
         if root.starts_with('/') {
-            let expression = "^https?://[^/]+/$";
+            let expression = r"^https?://[^/]+/(\?.*)?$";
             put(
                 "app-root",
                 json!({ "url": expression, "location": format!("{{scheme}}://{{authority}}{root}"), "status": 302 }),
@@ -54,6 +54,9 @@ pub(super) fn rewrites(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let mut fields = serde_json::Map::new();
     for name in ["X-Scheme", "X-Forwarded-Scheme"] {
         fields.insert(name.to_owned(), "{scheme}".into());
+    }
+    for name in ["For", "Host"] {
+        fields.insert(format!("X-Original-Forwarded-{name}"), format!("{{header:X-Forwarded-{name}}}").into());
     }
     if settings.flag("proxy-add-original-uri-header", false) {
         fields.insert("X-Original-Uri".to_owned(), "{uri}".into());
@@ -95,7 +98,7 @@ pub(super) fn rewrites(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
 }
 
 /// The route of the other name, with `www.` or without: it leads to this one.
-pub(super) fn www(plan: &mut Plan, place: &Place<'_, '_>, other: &str) {
+pub(super) fn www(plan: &mut Plan, place: &HostPlace<'_, '_>, other: &str) {
     let (name, host) = place.host;
     let notes = &place.all[host.first];
     let mut route = route(route_name(notes.owner, other, "/", false));

@@ -43,7 +43,7 @@ pub enum Meaning {
 
 /// An annotation.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct AnnotationRow {
     /// Its name, without the prefix.
     pub name: &'static str,
     /// How much can be done with it.
@@ -56,18 +56,24 @@ pub struct Row {
     pub becomes: &'static str,
 }
 
-const fn row(name: &'static str, risk: Risk, grammar: Grammar, meaning: Meaning, becomes: &'static str) -> Row {
-    Row { name, risk, grammar, meaning, becomes }
+const fn row(
+    name: &'static str,
+    risk: Risk,
+    grammar: Grammar,
+    meaning: Meaning,
+    becomes: &'static str,
+) -> AnnotationRow {
+    AnnotationRow { name, risk, grammar, meaning, becomes }
 }
 
 /// The row of an annotation; `None` where ingress-nginx knows none of that name.
 #[must_use]
-pub fn row_of(name: &str) -> Option<&'static Row> {
+pub fn row_of(name: &str) -> Option<&'static AnnotationRow> {
     ROWS.iter().find(|row| row.name == name)
 }
 
 /// All of them, by what they are about.
-pub const ROWS: [Row; 138] = [
+pub const ROWS: [AnnotationRow; 138] = [
     row("auth-type", Low, Words, Same, "`basic_auth` or `digest_auth`"),
     row("auth-secret", Medium, Basic, Same, "`file` of that filter"),
     row("auth-secret-type", Low, Words, Same, "how the Secret is read"),
@@ -193,8 +199,8 @@ pub const ROWS: [Row; 138] = [
     row("canary-by-header-value", Medium, Basic, Same, "`canary`"),
     row("canary-by-header-pattern", Medium, Regex, Same, "`canary`"),
     row("canary-by-cookie", Medium, Basic, Same, "`canary`"),
-    row("canary-weight", Low, Int, Same, "`targets.weight`"),
-    row("canary-weight-total", Low, Int, Same, "`targets.weight`"),
+    row("canary-weight", Low, Int, Same, "`weight` of a target"),
+    row("canary-weight-total", Low, Int, Same, "`weight` of a target"),
     row("affinity", Low, Words, Same, "`sticky`"),
     row("affinity-mode", Medium, Words, Same, "`sticky.mode`"),
     row("affinity-canary-behavior", Low, Words, Differs("as `legacy`: the canary's rules are asked each time"), ""),

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
 use super::grammar::{flag, networks, size, words};
 use super::rows::Risk;
 use crate::control::kubernetes::objects::ObjectName;
@@ -11,12 +15,10 @@ use crate::control::kubernetes::translate::plan::{Owner, Plan, World};
 #[derive(Debug)]
 pub(super) struct Settings<'a> {
     values: Option<&'a BTreeMap<String, String>>,
-    /// Its name, for what it names without a namespace.
-    pub name: ObjectName,
 }
 
 /// Keys that have a meaning here; the others are told.
-const KEYS: [&str; 49] = [
+const KEYS: [&str; 53] = [
     "allow-cross-namespace-resources",
     "allow-snippet-annotations",
     "annotation-value-word-blocklist",
@@ -59,9 +61,13 @@ const KEYS: [&str; 49] = [
     "add-headers",
     "retry-non-idempotent",
     "service-upstream",
+    "proxy-real-ip-cidr",
     "ssl-redirect",
+    "use-forwarded-headers",
     "strict-validate-path-type",
     "use-gzip",
+    "brotli-min-length",
+    "brotli-types",
     "enable-brotli",
     "gzip-min-length",
     "gzip-types",
@@ -71,7 +77,7 @@ const KEYS: [&str; 49] = [
 impl<'a> Settings<'a> {
     /// Those of the ConfigMap that the configuration names. Keys without a meaning here are told.
     pub(super) fn read(plan: &mut Plan, world: World<'a>) -> Self {
-        let Some(text) = &world.spec.config_map else { return Self { values: None, name: ObjectName::default() } };
+        let Some(text) = &world.spec.config_map else { return Self { values: None } };
         let name = ObjectName::parse(text, "default");
         plan.wanted.config_maps.insert(name.clone());
         let values = world.index.config_maps.get(&name).map(|map| &map.data);
@@ -81,7 +87,7 @@ impl<'a> Settings<'a> {
                 plan.problem(owner, key, "this key of ingress-nginx has no meaning here", "");
             }
         }
-        Self { values, name }
+        Self { values }
     }
 
     /// The text of a key; `None` where there is none, or an empty one.
@@ -125,6 +131,20 @@ impl<'a> Settings<'a> {
     /// Paths, by how they begin.
     pub(super) fn paths(&self, key: &str, default: &'a str) -> impl Iterator<Item = &'a str> {
         words(self.text(key).unwrap_or(default))
+    }
+
+    /// The proxies before us whose word counts, where `use-forwarded-headers` is on. There it is everybody's unless a key says whose; here
+    /// it is that of neighbours with private addresses.
+    #[must_use]
+    pub(super) fn trusted(&self) -> Vec<IpNet> {
+        const NEIGHBOURS: &str = "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8,::1/128,fc00::/7";
+        if !self.flag("use-forwarded-headers", false) {
+            return Vec::new();
+        }
+        let asked = self.text("proxy-real-ip-cidr").filter(|text| *text != "0.0.0.0/0");
+        words(asked.unwrap_or(NEIGHBOURS))
+            .filter_map(|text| text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)))
+            .collect()
     }
 
     /// The highest risk that annotations may have.

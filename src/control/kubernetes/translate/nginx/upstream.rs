@@ -1,6 +1,6 @@
 //! What is spoken to the pods, how long they are waited for, and what follows a failed attempt.
 
-use super::location::{Spot, named_map};
+use super::spot::{Spot, named_map};
 use super::variables::template;
 use crate::config::routes::RouteSpec;
 use crate::config::services::{Protocol, ServiceSpec};
@@ -72,7 +72,7 @@ fn fastcgi(plan: &mut Plan, spot: Spot<'_, '_>, told: &mut UpstreamNotes) {
         }
     }
     if let Some(index) = notes.text("fastcgi-index") {
-        let script = serde_json::json!({ "root": "", "index": index });
+        let script = serde_json::json!({ "root": "/", "index": index });
         match serde_json::from_value(script) {
             Ok(script) => told.script = Some(script),
             Err(error) => notes.tell("fastcgi-index", &error.to_string()),

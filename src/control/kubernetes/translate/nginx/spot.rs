@@ -1,0 +1,59 @@
+//! A path of a host with the Ingress that it is of: what every part of a route is made from.
+
+use std::collections::BTreeMap;
+
+use super::annotations::Annotations;
+use super::hosts::HostPlan;
+use super::settings::Settings;
+use super::variables::Constants;
+use crate::control::kubernetes::objects::{BackendPort, ObjectName};
+use crate::control::kubernetes::translate::plan::{Plan, World};
+
+/// A host, and what is known beside it.
+#[derive(Clone, Copy)]
+pub(super) struct HostPlace<'p, 'a> {
+    /// The objects.
+    pub world: World<'a>,
+    /// The ConfigMap.
+    pub settings: &'p Settings<'a>,
+    /// Every Ingress.
+    pub all: &'p [Annotations<'a>],
+    /// The host.
+    pub host: (&'p str, &'p HostPlan<'a>),
+}
+
+/// A path of it, with the Ingress that it is of.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'p, 'a> {
+    /// The host.
+    pub place: &'p HostPlace<'p, 'a>,
+    /// The annotations that hold.
+    pub notes: &'p Annotations<'a>,
+    /// The path.
+    pub path: &'p str,
+    /// Where it leads.
+    pub backend: Option<&'p (ObjectName, BackendPort)>,
+}
+
+impl<'p> Spot<'p, '_> {
+    /// What variables stand for that do not depend on the request.
+    pub(super) fn constants<'c>(&self, port: &'c str) -> Constants<'c>
+    where
+        'p: 'c,
+    {
+        Constants {
+            namespace: &self.notes.owner.name.namespace,
+            ingress: &self.notes.owner.name.name,
+            service: self.backend.map_or("", |(service, _)| &service.name),
+            port,
+            path: self.path,
+        }
+    }
+}
+
+/// The values of a ConfigMap that is named as `namespace/name`.
+pub(super) fn named_map(plan: &mut Plan, spot: Spot<'_, '_>, text: Option<&str>) -> Option<BTreeMap<String, String>> {
+    let name = ObjectName::parse(text?, &spot.notes.owner.name.namespace);
+    plan.wanted.config_maps.insert(name.clone());
+    spot.place.world.index.config_maps.get(&name).map(|map| map.data.clone())
+}
