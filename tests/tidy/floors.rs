@@ -68,7 +68,10 @@ pub const FLOORS: [Floors; 37] = [
             &["secrets"],
         ],
     ),
-    ("control/kubernetes", &[&["mod"], &["client", "translate"], &["watch"], &["index"], &["objects"]]),
+    (
+        "control/kubernetes",
+        &[&["mod"], &["cache", "client", "status", "translate"], &["lease", "watching"], &["index"], &["objects"]],
+    ),
     ("control/kubernetes/objects", &[&["mod"], &["service", "values"], &["ingress"], &["metadata"]]),
     ("control/kubernetes/translate", &[&["mod"], &["nginx"], &["defaults"], &["ingress"], &["plan"], &["endpoints"]]),
     (

@@ -5,7 +5,7 @@ use std::path::Path;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
-use super::watch::{CONNECT_PATIENCE, whole};
+use super::watching::{CONNECT_PATIENCE, whole};
 
 /// A client by a kubeconfig, or by the account of the pod.
 ///

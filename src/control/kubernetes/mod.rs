@@ -1,17 +1,22 @@
 //! A cluster as a source of configuration: what its objects say now, and when that changes.
 
+mod cache;
 mod client;
 pub mod index;
+mod lease;
 pub mod objects;
+mod status;
 pub mod translate;
-mod watch;
+mod watching;
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::kubernetes::KubernetesSpec;
@@ -19,10 +24,11 @@ use crate::config::problem::Problem;
 use crate::config::services::ServiceSpec;
 use crate::config::source::Source;
 use index::{Effect, Index, Object, ObjectKind};
-use objects::ObjectName;
+use objects::{ObjectName, ReachedAt};
+use status::ToTell;
 use translate::plan::{Plan, Wanted};
 use translate::translate;
-use watch::WatchNews;
+use watching::WatchNews;
 
 /// Quiet time after a change of routes before it is taken up, so that what is applied together is taken up together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -32,6 +38,12 @@ const DEBOUNCE_MAX: Duration = Duration::from_millis(500);
 
 /// How long an object that is newly referred to is waited for before the rest is served without it, and then not asked for again.
 const ASKED: Duration = Duration::from_secs(2);
+
+/// How long the first lists are waited for where what the cluster said last is known.
+const LISTS: Duration = Duration::from_secs(3);
+
+/// How often what the cluster says is kept for a restart.
+const KEPT: Duration = Duration::from_secs(2);
 
 /// Changes of endpoints that wait together at most.
 const NEWS_MAX: usize = 4096;
@@ -59,6 +71,10 @@ pub struct Cluster {
     pending: Option<(Instant, Instant)>,
     /// Secrets and ConfigMaps that were asked for: whether there is no answer yet, and since when.
     asked: HashMap<ObjectName, (bool, Instant)>,
+    /// What the cluster shall be told.
+    to_tell: watch::Sender<ToTell>,
+    /// When what is known was written to the cache, and whether something has changed since.
+    cached: (Instant, bool),
     /// The first translation is done.
     is_started: bool,
     /// Lists that are not whole yet.
@@ -77,7 +93,7 @@ impl Cluster {
         };
         let client = client::connect(spec.kubeconfig.as_deref()).await.map_err(wrong)?;
         let (sender, news) = channel(NEWS_MAX);
-        let unlisted = watch::start(&client, spec, &sender);
+        let unlisted = watching::start(&client, spec, &sender);
         let mut cluster = Self {
             spec: spec.clone(),
             client,
@@ -88,22 +104,52 @@ impl Cluster {
             by_service: HashMap::new(),
             pending: None,
             asked: HashMap::new(),
+            to_tell: watch::Sender::default(),
+            cached: (Instant::now(), true),
             is_started: false,
             unlisted,
         };
-        tracing::info!("waiting for the first lists of the cluster");
-        while !cluster.unlisted.is_empty() {
-            let Some(news) = cluster.news.recv().await else { break };
-            cluster.take(news);
-        }
+        cluster.first_lists().await;
         cluster.translate();
         cluster.is_started = true;
+        if spec.write_status {
+            status::start(cluster.client.clone(), spec, cluster.to_tell.subscribe());
+        }
         Ok(cluster)
+    }
+
+    /// Waits until all lists are whole, or for a moment where what the cluster said last is known.
+    async fn first_lists(&mut self) {
+        tracing::info!("waiting for the first lists of the cluster");
+        let cached = self.spec.cache.clone();
+        let patience = tokio::time::sleep(if cached.is_some() { LISTS } else { Duration::MAX });
+        tokio::pin!(patience);
+        let mut has_looked = cached.is_none();
+        while !self.unlisted.is_empty() {
+            tokio::select! {
+                news = self.news.recv() => match news {
+                    Some(news) => _ = self.take(news),
+                    None => return,
+                },
+                () = &mut patience, if !has_looked => {
+                    has_looked = true;
+                    if let Some(index) = cached.as_deref().and_then(cache::read) {
+                        let ingresses = index.ingresses.len();
+                        tracing::warn!(ingresses, "the API server is away: what the cluster said last is served");
+                        self.index = index;
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Ends when something has changed; what. May be abandoned and called again: no change is lost.
     pub async fn changed(&mut self) -> ClusterChange {
         loop {
+            if self.cached.0.elapsed() > KEPT {
+                self.keep();
+            }
             let news = match self.pending {
                 Some((quiet, latest)) => {
                     tokio::select! {
@@ -117,7 +163,13 @@ impl Cluster {
                         news = self.news.recv() => news,
                     }
                 }
-                None => self.news.recv().await,
+                None => {
+                    let due = self.cached.0 + KEPT;
+                    tokio::select! {
+                        news = self.news.recv() => news,
+                        () = tokio::time::sleep_until(due), if self.cached.1 && self.spec.cache.is_some() => continue,
+                    }
+                }
             };
             let Some(news) = news else { return std::future::pending().await };
             let mut touched = BTreeSet::new();
@@ -172,6 +224,7 @@ impl Cluster {
                 effects
             }
         };
+        self.cached.1 |= effects.iter().any(|effect| *effect != Effect::Nothing);
         let mut services = Vec::new();
         for effect in effects {
             match effect {
@@ -225,9 +278,9 @@ impl Cluster {
                 }
                 let (client, news) = (self.client.clone(), self.sender.clone());
                 if is_secret {
-                    tokio::spawn(watch::ask_secret(client, name, news));
+                    tokio::spawn(watching::ask_secret(client, name, news));
                 } else {
-                    tokio::spawn(watch::ask_config_map(client, name, news));
+                    tokio::spawn(watching::ask_config_map(client, name, news));
                 }
             }
         }
@@ -251,7 +304,49 @@ impl Cluster {
         for problem in self.plan.problems.iter().filter(|problem| !before.problems.contains(problem)) {
             tracing::warn!("{problem}");
         }
+        self.tell();
         true
+    }
+
+    /// Has the cluster told where what is ours is reached, and what is wrong.
+    fn tell(&self) {
+        let ours = self.plan.served.iter().filter_map(|name| {
+            let ingress = self.index.ingresses.get(name)?;
+            Some((name.clone(), ingress.status.load_balancer.ingress.clone()))
+        });
+        let to_tell = ToTell { reached: self.reached(), ours: ours.collect(), problems: self.plan.problems.clone() };
+        self.to_tell.send_replace(to_tell);
+    }
+
+    /// The addresses and names by which this is reached, as far as the configuration says how to know them.
+    fn reached(&self) -> Vec<ReachedAt> {
+        let of_text = |text: &String| match text.parse::<IpAddr>() {
+            Ok(_) => ReachedAt { ip: Some(text.clone()), hostname: None },
+            Err(_) => ReachedAt { ip: None, hostname: Some(text.clone()) },
+        };
+        let mut reached: Vec<_> = self.spec.publish_addresses.iter().map(of_text).collect();
+        let service = self.spec.publish_service.as_ref().map(|name| ObjectName::parse(name, "default"));
+        if let Some(service) = service.and_then(|name| self.index.services.get(&name)) {
+            reached.extend(service.status.load_balancer.ingress.iter().cloned());
+            reached.extend(service.spec.external_ips.iter().map(of_text));
+            if reached.is_empty() && service.spec.kind.as_deref() != Some("LoadBalancer") {
+                reached.extend(service.spec.cluster_ips.iter().filter(|ip| *ip != "None").take(1).map(of_text));
+            }
+        }
+        reached.sort();
+        reached.dedup();
+        reached
+    }
+
+    /// Writes what is known to the cache, where there is one and something has changed; not more often than it can pay.
+    fn keep(&mut self) {
+        let Some(folder) = self.spec.cache.as_deref().filter(|_| self.cached.1 && self.unlisted.is_empty()) else {
+            return;
+        };
+        self.cached = (Instant::now(), false);
+        if let Err(error) = cache::write(folder, &self.index) {
+            tracing::warn!(folder = %folder.display(), %error, "what the cluster says cannot be kept for a restart");
+        }
     }
 
     /// What is wanted and not known; true for Secrets.

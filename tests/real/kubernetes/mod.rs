@@ -3,6 +3,7 @@
 mod cases;
 mod faults;
 mod ingress;
+mod told;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +33,11 @@ impl World {
         let config = format!("[kubernetes]\nkubeconfig = \"{}\"\n{keys}\n{rest}", api.kubeconfig(&folder).display());
         let proxy = Proxy::start(engine, &config);
         Self { api, proxy, folder }
+    }
+
+    /// The file that leads to the cluster.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig.yaml")
     }
 
     /// The status that a request for this host and path gets now.

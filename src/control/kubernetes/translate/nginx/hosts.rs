@@ -21,7 +21,7 @@ pub(super) enum PathKind {
 
 /// A path of a host.
 #[derive(Debug)]
-pub(super) struct Location<'a> {
+pub(super) struct HostPath<'a> {
     /// The Ingress, by its position among all.
     pub of: usize,
     /// The path.
@@ -38,7 +38,7 @@ pub(super) struct Location<'a> {
 #[derive(Debug, Default)]
 pub(super) struct HostPlan<'a> {
     /// Its paths, in the order they came.
-    pub locations: Vec<Location<'a>>,
+    pub locations: Vec<HostPath<'a>>,
     /// Further names.
     pub aliases: Vec<&'a str>,
     /// Every path is an expression.
@@ -130,7 +130,7 @@ fn add<'a>(
                 plan.problem(notes.owner, "spec.rules", what, "");
                 continue;
             }
-            host.locations.push(Location { of, path: text, kind, backend, canary: None });
+            host.locations.push(HostPath { of, path: text, kind, backend, canary: None });
         }
     }
     if spec.rules.is_empty() {

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::access::{access, certificate};
 use super::balance::balance;
 use super::canary::canary;
-use super::hosts::{Location, PathKind};
+use super::hosts::{HostPath, PathKind};
 use super::redirects::{redirects, rewrites};
 use super::spot::{HostPlace, Spot, named_map};
 use super::upstream::{patience, upstream};
@@ -20,7 +20,7 @@ use crate::units::Size;
 /// Adds the routes of a host.
 pub(super) fn locations(plan: &mut Plan, place: &HostPlace<'_, '_>) {
     let (name, host) = place.host;
-    let mut order: Vec<&Location<'_>> = host.locations.iter().collect();
+    let mut order: Vec<&HostPath<'_>> = host.locations.iter().collect();
     // Where all are expressions the longer text goes first, and among those of a length the later one in the alphabet.
     order.sort_by(|one, other| (other.path.len(), other.path).cmp(&(one.path.len(), one.path)));
     let count = order.len();
