@@ -35,6 +35,7 @@ if ! command -v go >/dev/null; then
     echo "missing: Go 1.25 or newer, for what tests/go builds" >&2
     exit 1
 fi
+(cd tests/kubernetes && go build -o ../../target/kubernetes/backend ./backend)
 (cd tests/go && go build -o ../../target/go/ ./rclone github.com/google/go-containerregistry/cmd/crane)
 
 ulimit -n "$(ulimit -Hn)"

@@ -21,6 +21,7 @@ pub(super) const FAILED: i32 = 1;
   ringress                                        a demonstration; it prints what to open
   ringress --to 127.0.0.1:8080 --listen :80       a proxy in one line
   ringress run /etc/ringress/ringress.toml        a proxy by a file
+  ringress run --kubernetes                       the ingress of the cluster that it runs in
   ringress check ringress.yaml --strict           every problem and every warning
   ringress explain ringress.toml GET http://example.com/a   where a request would go, and why
   ringress explain-cause stale_reuse_likely       what a cause means, and what to do
@@ -54,7 +55,17 @@ pub enum Command {
     /// Run by a configuration file, TOML or YAML.
     Run {
         /// The file.
-        config: PathBuf,
+        #[arg(required_unless_present = "kubernetes")]
+        config: Option<PathBuf>,
+        /// Serve the cluster whose pod this runs in, on :80 and :443, with the admin listener at 127.0.0.1:9000; more is said in a file.
+        #[arg(long, conflicts_with = "config")]
+        kubernetes: bool,
+    },
+    /// Ask a running process whether it serves: exits with 0 where it does.
+    Ping {
+        /// Its admin listener: host:port, or unix:/path.
+        #[arg(default_value = "127.0.0.1:9000")]
+        address: EndpointAddress,
     },
     /// List every problem in a configuration file, and warn of what can hardly be meant.
     Check {
@@ -104,6 +115,8 @@ pub enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Print every annotation of ingress-nginx and what it becomes, as a page of documentation.
+    Annotations,
     /// Print completions for a shell.
     Completions {
         /// The shell.

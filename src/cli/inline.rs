@@ -31,3 +31,11 @@ pub(super) fn inline(text: &str) -> anyhow::Result<Source> {
         anyhow::anyhow!("{}", problems.join("\n"))
     })
 }
+
+/// The configuration of `run --kubernetes`: what the cluster says, on the usual ports.
+pub(super) fn cluster() -> anyhow::Result<Source> {
+    inline(
+        "[kubernetes]\ndialects = [\"ringress\", \"ingress-nginx\"]\n[admin]\naddress = \"127.0.0.1:9000\"\n\
+         [listeners.web]\naddress = \":80\"\n[listeners.websecure]\naddress = \":443\"\ntls = {}\n[access_log]\npath = \"-\"\n",
+    )
+}

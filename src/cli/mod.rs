@@ -6,12 +6,14 @@ mod check;
 mod demo;
 mod explain;
 mod inline;
+mod ping;
 mod reference;
 mod run;
 
 use clap::CommandFactory as _;
 
 use crate::config::{Config, EngineChoice, Source};
+use crate::control::kubernetes::translate::nginx::page::page;
 use crate::sys::signals;
 use crate::worker::engine::select::probe;
 use arguments::{Arguments, Command};
@@ -32,10 +34,12 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
     match &arguments.command {
         None if arguments.to.is_empty() => demo::run(&arguments),
         None => run::run(&arguments, None, inline::one_line(&arguments)?),
-        Some(Command::Run { config }) => match Source::read(config) {
+        Some(Command::Run { config: None, .. }) => run::run(&arguments, None, inline::cluster()?),
+        Some(Command::Run { config: Some(config), .. }) => match Source::read(config) {
             Ok(source) => run::run(&arguments, Some(config), source),
             Err(problems) => Ok(check::tell(&problems)),
         },
+        Some(Command::Ping { address }) => Ok(ping::ping(address)),
         Some(Command::Check { config, print, strict, offline }) => {
             check::check(config, check::CheckTerms { print: *print, strict: *strict, offline: *offline })
         }
@@ -50,6 +54,10 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
             } else {
                 println!("{schema:#}");
             }
+            Ok(0)
+        }
+        Some(Command::Annotations) => {
+            print!("{}", page());
             Ok(0)
         }
         Some(Command::Completions { shell }) => {

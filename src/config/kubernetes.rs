@@ -15,9 +15,8 @@ pub struct KubernetesSpec {
     pub namespaces: Vec<String>,
     /// Which Ingress objects are read, by their labels, as `kubectl get --selector` has it; empty for all.
     pub selector: String,
-    /// Whose annotations have their meaning: `"ringress"`, `"ingress-nginx"`, `"traefik-1.7"`. Each has the classes of its controller:
-    /// `ringress.dev/ingress-controller`, `k8s.io/ingress-nginx`, `traefik.io/ingress-controller`; and where nobody made an IngressClass the
-    /// names `ringress`, `nginx` and `traefik`.
+    /// Whose annotations have their meaning: `"ringress"`, which has none yet, and `"ingress-nginx"`. Each has the classes of its controller,
+    /// `ringress.dev/ingress-controller` and `k8s.io/ingress-nginx`; and where nobody made an IngressClass the names `ringress` and `nginx`.
     pub dialects: Vec<Dialect>,
     /// Only classes of these names; empty for all that are ours.
     pub classes: Vec<String>,
@@ -83,22 +82,15 @@ pub enum Dialect {
     /// Those of ingress-nginx.
     #[serde(rename = "ingress-nginx")]
     IngressNginx,
-    /// Those of Traefik 1.7.
-    #[serde(rename = "traefik-1.7")]
-    Traefik17,
 }
 
 impl Dialect {
-    /// Every one.
-    pub const ALL: [Self; 3] = [Self::Ringress, Self::IngressNginx, Self::Traefik17];
-
     /// The controller that an IngressClass of it names.
     #[must_use]
     pub const fn controller(self) -> &'static str {
         match self {
             Self::Ringress => "ringress.dev/ingress-controller",
             Self::IngressNginx => "k8s.io/ingress-nginx",
-            Self::Traefik17 => "traefik.io/ingress-controller",
         }
     }
 
@@ -108,7 +100,6 @@ impl Dialect {
         match self {
             Self::Ringress => "ringress",
             Self::IngressNginx => "nginx",
-            Self::Traefik17 => "traefik",
         }
     }
 }

@@ -23,7 +23,16 @@ pub const FLOORS: [Floors; 37] = [
         ],
     ),
     ("admin", &[&["mod"]]),
-    ("cli", &[&["mod"], &["demo"], &["explain", "run"], &["causes", "check", "inline", "reference"], &["arguments"]]),
+    (
+        "cli",
+        &[
+            &["mod"],
+            &["demo"],
+            &["explain", "run"],
+            &["causes", "check", "inline", "ping", "reference"],
+            &["arguments"],
+        ],
+    ),
     (
         "config",
         &[
@@ -79,7 +88,7 @@ pub const FLOORS: [Floors; 37] = [
         &[
             &["mod"],
             &["location"],
-            &["access", "canary", "redirects"],
+            &["access", "canary", "page", "redirects"],
             &["balance", "upstream"],
             &["spot"],
             &["hosts"],

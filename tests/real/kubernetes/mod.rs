@@ -1,6 +1,7 @@
 //! What a cluster says becomes what is served; against an API server in memory, which can fail.
 
 mod cases;
+mod deploy;
 mod faults;
 mod ingress;
 mod told;

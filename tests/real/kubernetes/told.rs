@@ -1,5 +1,6 @@
 //! What the cluster is told, by one of several; and what is kept for a start without it.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{World, ingress, named, service, slices};
@@ -88,7 +89,6 @@ fn a_start_without_the_api_server_serves_what_was_known() {
     let mut world = World::new("io_uring", &keys, &objects);
     let file = folder.join("objects.json");
     eventually("it is kept", || file.exists());
-    use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "it has keys in it");
     world.api.fail(Fault::Away);
     let config = format!("[kubernetes]\nkubeconfig = \"{}\"\n{keys}\n", world.kubeconfig().display());

@@ -27,7 +27,7 @@ pub fn translate(index: &Index, spec: &KubernetesSpec) -> Plan {
     for (name, dialect, ingress) in ours(index, spec) {
         let owner = Owner { kind: "Ingress", name };
         match dialect {
-            Dialect::Ringress | Dialect::Traefik17 => ingress::translate(&mut plan, world, owner, ingress),
+            Dialect::Ringress => ingress::translate(&mut plan, world, owner, ingress),
             Dialect::IngressNginx => of_nginx.push((owner, &**ingress)),
         }
     }
@@ -99,5 +99,140 @@ impl Plan {
             places.insert(format!("listeners.{name}.tls.client_auth.{}", tls.client_auth.len()), place.clone());
             tls.client_auth.push(rule.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::document::Syntax;
+    use crate::config::source::Source;
+    use crate::control::compile::{Kept, Resolved, compile};
+    use crate::control::kubernetes::index::Object;
+    use std::path::Path;
+
+    /// Texts that somebody could write who means harm, or nothing: those of the vulnerabilities of 2021 to 2026 among them.
+    const HOSTILE: [&str; 30] = [
+        "",
+        "/",
+        "a.test",
+        "*.a.test",
+        "true",
+        "10",
+        "-1",
+        "99999999999999999999",
+        "http://auth.shop.svc.cluster.local/x",
+        "https://a b/",
+        "shop/secret",
+        "other/secret",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "a\nlua_package_path evil;",
+        "/x;#}\n\nssl_engine ../../../proc/1/fd/1;\n\n",
+        "http://x/#;}}\nssl_engine /tmp/e;",
+        "CN=abc #(\\n){}\n }}\nssl_engine e;",
+        "}{$request_uri",
+        "$1$2$9",
+        "(((((((((((((((((((((a*)*)*)*)*",
+        "[",
+        "a{1000000000}",
+        "\u{202e}txt.exe",
+        "\0",
+        "%2e%2e%2f",
+        "{header:Authorization}",
+        "'\"`<script>",
+        "GET",
+        "200 202 401 5m",
+    ];
+
+    fn hostile(random: &mut fastrand::Rng) -> &'static str {
+        HOSTILE[random.usize(..HOSTILE.len())]
+    }
+
+    fn some_ingress(random: &mut fastrand::Rng, at: usize) -> serde_json::Value {
+        let mut annotations = serde_json::Map::new();
+        for _ in 0..random.usize(0..6) {
+            let row = &nginx::rows::ROWS[random.usize(..nginx::rows::ROWS.len())];
+            annotations.insert(format!("nginx.ingress.kubernetes.io/{}", row.name), hostile(random).into());
+        }
+        let path = |random: &mut fastrand::Rng| {
+            let kinds = ["Exact", "Prefix", "ImplementationSpecific", ""];
+            serde_json::json!({ "path": hostile(random), "pathType": kinds[random.usize(..4)],
+                "backend": { "service": { "name": hostile(random), "port": { "number": random.u16(..) } } } })
+        };
+        let rule = |random: &mut fastrand::Rng| {
+            let paths: Vec<_> = (0..random.usize(0..4)).map(|_| path(random)).collect();
+            serde_json::json!({ "host": hostile(random), "http": { "paths": paths } })
+        };
+        let rules: Vec<_> = (0..random.usize(0..3)).map(|_| rule(random)).collect();
+        let class = ["ringress", "nginx"][random.usize(..2)];
+        serde_json::json!({ "metadata": { "namespace": "shop", "name": format!("i{at}"), "annotations": annotations },
+            "spec": { "ingressClassName": class, "rules": rules, "tls": [{ "hosts": [hostile(random)], "secretName": hostile(random) }] } })
+    }
+
+    /// Whatever objects come: nothing panics, each is served or has a problem with a reason, and what is wrong is left out alone.
+    #[test]
+    fn hostile_objects_harm_nobody_but_themselves() {
+        let base = Source::parse("[listeners.web]\naddress = \":80\"\n", Syntax::Toml, Path::new("r.toml"), &|_| None)
+            .unwrap();
+        let dialects = vec![Dialect::Ringress, Dialect::IngressNginx];
+        let spec = KubernetesSpec { dialects, external_names: true, ..KubernetesSpec::default() };
+        for seed in 0..400 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut index = Index::default();
+            let count = 30;
+            for at in 0..count {
+                let ingress: Ingress = serde_json::from_value(some_ingress(&mut random, at)).unwrap();
+                index.put(Object::Ingress(Arc::new(ingress)));
+                let service = serde_json::json!({ "metadata": { "namespace": "shop", "name": hostile(&mut random) },
+                    "spec": { "type": "ExternalName", "externalName": hostile(&mut random), "ports": [{ "port": random.u16(..) }] } });
+                index.put(Object::Service(Arc::new(serde_json::from_value(service).unwrap())));
+                let secret = serde_json::json!({ "metadata": { "namespace": "shop", "name": hostile(&mut random) },
+                    "data": { "auth": "bm9uc2Vuc2U=", "tls.crt": "bm9uc2Vuc2U=", "tls.key": "!", "ca.crt": "" } });
+                index.put(Object::Secret(Arc::new(serde_json::from_value(secret).unwrap())));
+                let slice = serde_json::json!({ "metadata": { "namespace": "shop", "name": format!("s{at}"),
+                        "labels": { "kubernetes.io/service-name": hostile(&mut random) } },
+                    "endpoints": [{ "addresses": [hostile(&mut random)] }], "ports": [{ "port": random.u16(..) }] });
+                index.put(Object::Slice(Arc::new(serde_json::from_value(slice).unwrap())));
+            }
+            let plan = translate(&index, &spec);
+            let (config, places) = plan.join(&base.config, &index, &spec);
+            let joined = base.with_objects(config, places);
+            let compiled = compile(&joined, &Resolved::new(), &mut Kept::default(), 1)
+                .unwrap_or_else(|problems| panic!("seed {seed}: an object refuses the file: {problems:?}"));
+            let told: Vec<_> = plan.problems.iter().chain(&compiled.problems).map(ToString::to_string).collect();
+            for (name, ingress) in &index.ingresses {
+                let has_paths =
+                    ingress.spec.rules.iter().any(|rule| rule.http.as_ref().is_some_and(|http| !http.paths.is_empty()));
+                let start = format!("{name}:");
+                let is_served = compiled.snapshot.routes.iter().any(|route| route.name.starts_with(&start));
+                let is_told = told.iter().any(|problem| problem.starts_with(&format!("Ingress {name}:")));
+                assert!(!has_paths || is_served || is_told, "seed {seed}: {name} is neither served nor told of");
+            }
+            for (text, name) in [("ssl_engine", "nginx"), ("lua_package_path", "nginx"), ("/etc/passwd", "a file")] {
+                let is_read = joined.files.paths().any(|path| path.to_string_lossy().contains(text));
+                assert!(!is_read, "seed {seed}: {text} reached {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_goes_to_the_oldest_ingress_that_names_it() {
+        let object = |name: &str, time: &str| {
+            serde_json::json!({ "metadata": { "namespace": "shop", "name": name, "creationTimestamp": time },
+                "spec": { "ingressClassName": "nginx", "rules": [{ "host": "a.test", "http": { "paths": [
+                    { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": name, "port": { "number": 80 } } } }] } }] } })
+        };
+        let mut index = Index::default();
+        for (name, time) in [("young", "2026-01-02T00:00:00Z"), ("old", "2026-01-01T00:00:00Z")] {
+            index.put(Object::Ingress(Arc::new(serde_json::from_value(object(name, time)).unwrap())));
+        }
+        let spec = KubernetesSpec { dialects: vec![Dialect::IngressNginx], ..KubernetesSpec::default() };
+        let plan = translate(&index, &spec);
+        let names: Vec<_> = plan.routes.iter().map(|(route, _)| route.name.as_str()).collect();
+        assert_eq!(names, ["shop/old:a.test/"]);
+        let told: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
+        let expected = "Ingress shop/young: spec.rules: an older Ingress has the path `/` of the host `a.test` already";
+        assert!(told.iter().any(|problem| problem == expected), "{told:?}");
     }
 }

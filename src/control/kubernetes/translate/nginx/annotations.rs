@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::grammar::{Grammar, flag, networks, size};
 use super::rows::{AnnotationRow, Meaning, row_of};
-use super::settings::Settings;
+use super::settings::ClusterSettings;
 use super::variables::{Constants, template};
 use crate::control::kubernetes::objects::{Ingress, Named as _};
 use crate::control::kubernetes::translate::plan::{Owner, Plan};
@@ -30,7 +30,7 @@ impl<'a> Annotations<'a> {
     /// Those of an Ingress, with what is wrong with them; `None` where the whole object is refused.
     pub(super) fn read(
         plan: &mut Plan,
-        settings: &Settings<'_>,
+        settings: &ClusterSettings<'_>,
         owner: Owner<'a>,
         ingress: &'a Ingress,
     ) -> Option<Self> {

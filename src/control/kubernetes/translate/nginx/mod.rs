@@ -7,6 +7,7 @@ mod canary;
 mod grammar;
 mod hosts;
 mod location;
+pub mod page;
 mod redirects;
 pub mod rows;
 mod settings;
@@ -17,7 +18,7 @@ mod variables;
 use annotations::Annotations;
 use hosts::{HostPlan, hosts};
 use location::locations;
-use settings::Settings;
+use settings::ClusterSettings;
 use spot::HostPlace;
 
 use super::ingress;
@@ -26,7 +27,7 @@ use crate::control::kubernetes::objects::Ingress;
 
 /// Translates these Ingress objects, the oldest first.
 pub fn translate<'a>(plan: &mut Plan, world: World<'a>, all: &[(Owner<'a>, &'a Ingress)]) {
-    let settings = Settings::read(plan, world);
+    let settings = ClusterSettings::read(plan, world);
     plan.trusted = settings.trusted();
     let mut read = Vec::new();
     for (owner, ingress) in all {

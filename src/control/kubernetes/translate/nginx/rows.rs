@@ -104,7 +104,7 @@ pub const ROWS: [AnnotationRow; 138] = [
         Medium,
         NginxVar,
         Differs(
-            "a key in which nothing of the client is found remembers nothing, where nginx lets everybody in who comes after the first",
+            "`Authorization` and `Cookie` are always in the key, where nginx with a fixed one lets everybody in who comes after the first",
         ),
         "`forward_auth.cache.key`",
     ),

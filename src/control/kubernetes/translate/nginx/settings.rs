@@ -13,7 +13,7 @@ use crate::control::kubernetes::translate::plan::{Owner, Plan, World};
 
 /// The values of the ConfigMap, read as they are asked for.
 #[derive(Debug)]
-pub(super) struct Settings<'a> {
+pub(super) struct ClusterSettings<'a> {
     values: Option<&'a BTreeMap<String, String>>,
 }
 
@@ -74,7 +74,7 @@ const KEYS: [&str; 53] = [
     "whitelist-source-range",
 ];
 
-impl<'a> Settings<'a> {
+impl<'a> ClusterSettings<'a> {
     /// Those of the ConfigMap that the configuration names. Keys without a meaning here are told.
     pub(super) fn read(plan: &mut Plan, world: World<'a>) -> Self {
         let Some(text) = &world.spec.config_map else { return Self { values: None } };

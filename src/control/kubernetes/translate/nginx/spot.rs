@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::annotations::Annotations;
 use super::hosts::HostPlan;
-use super::settings::Settings;
+use super::settings::ClusterSettings;
 use super::variables::Constants;
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};
 use crate::control::kubernetes::translate::plan::{Plan, World};
@@ -15,7 +15,7 @@ pub(super) struct HostPlace<'p, 'a> {
     /// The objects.
     pub world: World<'a>,
     /// The ConfigMap.
-    pub settings: &'p Settings<'a>,
+    pub settings: &'p ClusterSettings<'a>,
     /// Every Ingress.
     pub all: &'p [Annotations<'a>],
     /// The host.

@@ -1,0 +1,127 @@
+//! The manifests of `deploy/kubernetes`: what they allow is what is needed, and what they run is right.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{World, ingress, named, service};
+use crate::api_server::documents;
+use crate::support::eventually;
+
+fn manifests(name: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes").join(name);
+    documents(&std::fs::read_to_string(path).unwrap())
+}
+
+/// What somebody may do: verb, group and resource.
+fn allowed() -> BTreeSet<(String, String, String)> {
+    let mut allowed = BTreeSet::new();
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    for role in manifests("rbac.yaml").iter().filter(|role| role["rules"].is_array()) {
+        for rule in role["rules"].as_array().unwrap() {
+            for verb in texts(&rule["verbs"]) {
+                for group in texts(&rule["apiGroups"]) {
+                    allowed.extend(
+                        texts(&rule["resources"]).into_iter().map(|resource| (verb.clone(), group.clone(), resource)),
+                    );
+                }
+            }
+        }
+    }
+    allowed
+}
+
+/// What a request needs: the same three.
+fn needed(request: &str) -> (String, String, String) {
+    let (method, path) = request.split_once(' ').unwrap();
+    let mut parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let group = if parts[0] == "api" { parts.drain(..2).next().map(|_| "") } else { parts.drain(..3).nth(1) }.unwrap();
+    if parts[0] == "namespaces" {
+        parts.drain(..2);
+    }
+    let verb = match (method, parts.len()) {
+        ("GET", 1) => "list",
+        ("GET", _) => "get",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        (other, _) => other,
+    };
+    let resource = parts.get(2).map_or_else(|| parts[0].to_owned(), |below| format!("{}/{below}", parts[0]));
+    (verb.to_owned(), group.to_owned(), resource)
+}
+
+#[test]
+fn the_roles_allow_all_that_is_asked_and_nothing_else() {
+    let one = named("one");
+    let secret = "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: { name: late }\n\
+                  spec: { ingressClassName: ringress, tls: [{ hosts: [b.test], secretName: late }], \
+                  rules: [{ host: b.test, http: { paths: [{ path: /, pathType: Prefix, backend: { service: { name: none, port: { number: 80 } } } }] } }] }\n";
+    let objects = service("one", &[one.address]) + &ingress("web", &[("a.test", "/", "Prefix", "one")]);
+    let world = World::new("epoll", "publish_addresses = [\"203.0.113.7\"]", &objects);
+    world.api.apply("shop", secret);
+    let asked = |what: &str| world.api.requests().iter().any(|request| request.contains(what));
+    for what in ["POST /api/v1/namespaces/shop/events", "PATCH", "PUT", "GET /api/v1/namespaces/shop/secrets/late"] {
+        eventually(what, || asked(what));
+    }
+    let needed: BTreeSet<_> = world.api.requests().iter().map(|request| needed(request)).collect();
+    let allowed = allowed();
+    let missing: Vec<_> = needed.difference(&allowed).collect();
+    assert!(missing.is_empty(), "it may not {missing:?}");
+    // A watch is a list here; ConfigMaps are asked for as Secrets are, and Services are not.
+    let unused: Vec<_> = allowed
+        .difference(&needed)
+        .filter(|(verb, _, resource)| {
+            verb != "watch" && !(verb == "get" && matches!(resource.as_str(), "configmaps" | "services"))
+        })
+        .collect();
+    assert!(unused.is_empty(), "nobody needs {unused:?}");
+}
+
+#[test]
+fn the_configuration_of_the_daemonset_is_taken_and_its_probe_answers() {
+    let manifests = manifests("daemonset.yaml");
+    let text = manifests[0]["data"]["ringress.toml"].as_str().unwrap();
+    let one = named("one");
+    let world = World::new(
+        "epoll",
+        "",
+        &(service("one", &[one.address]) + &ingress("web", &[("a.test", "/", "Prefix", "one")])),
+    );
+    let folder: PathBuf = std::env::temp_dir().join(format!("ringress-daemonset-{}", world.api.address.port()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let port = |word: &str| text.replace(word, &format!("\"{}\"", crate::support::proxy::free_address()));
+    let web = crate::support::proxy::free_address();
+    let config = port("\":443\"")
+        .replace("\":80\"", &format!("\"{web}\""))
+        .replace("/run/ringress", &folder.display().to_string())
+        .replace("[kubernetes]", &format!("[kubernetes]\nkubeconfig = \"{}\"", world.kubeconfig().display()));
+    std::fs::write(folder.join("ringress.toml"), config).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringress"));
+        command.args(arguments).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
+    };
+    let probe = manifests[1]["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["exec"]["command"].clone();
+    let socket = probe[2].as_str().unwrap().replace("/run/ringress", &folder.display().to_string());
+    assert!(!run(&["ping", &socket]).status().unwrap().success(), "nobody is there yet");
+    let mut process = run(&["run", folder.join("ringress.toml").to_str().unwrap()]).spawn().unwrap();
+    eventually("the probe is answered", || run(&["ping", &socket]).status().unwrap().success());
+    let mut client = crate::support::Client::connect(web);
+    assert_eq!(client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").response("GET").text(), "one");
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_process_without_a_file_says_how_a_cluster_is_reached() {
+    let output =
+        std::process::Command::new(env!("CARGO_BIN_EXE_ringress")).args(["run", "--kubernetes"]).output().unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("kubernetes.kubeconfig: ") && told.contains("run in a pod with a service account"), "{told}");
+}
