@@ -32,7 +32,7 @@ fi
 
 # Storage and a registry of images, with their clients.
 if ! command -v go >/dev/null; then
-    echo "missing: Go 1.25 or newer, for what tests/go builds" >&2
+    echo "missing: Go 1.26 or newer, for what tests/go and tests/kubernetes build" >&2
     exit 1
 fi
 (cd tests/kubernetes && go build -o ../../target/kubernetes/backend ./backend)

@@ -115,6 +115,18 @@ pub enum Command {
         #[arg(long)]
         markdown: bool,
     },
+    /// Tell what becomes of Ingress objects here, annotation by annotation; exits with 1 where something is refused.
+    Migrate {
+        /// Files of YAML or JSON, or folders of them, as `kubectl get ingress,ingressclass,service,secret,configmap -A -o yaml` prints them.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// The ConfigMap of ingress-nginx among them: namespace/name.
+        #[arg(long, value_name = "NAME")]
+        config_map: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print every annotation of ingress-nginx and what it becomes, as a page of documentation.
     Annotations,
     /// Print completions for a shell.

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod explain;
 mod inline;
+mod migrate;
 mod ping;
 mod reference;
 mod run;
@@ -56,6 +57,7 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
             }
             Ok(0)
         }
+        Some(Command::Migrate { paths, config_map, json }) => migrate::migrate(paths, config_map.clone(), *json),
         Some(Command::Annotations) => {
             print!("{}", page());
             Ok(0)

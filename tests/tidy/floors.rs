@@ -29,7 +29,7 @@ pub const FLOORS: [Floors; 37] = [
             &["mod"],
             &["demo"],
             &["explain", "run"],
-            &["causes", "check", "inline", "ping", "reference"],
+            &["causes", "check", "inline", "migrate", "ping", "reference"],
             &["arguments"],
         ],
     ),

@@ -78,6 +78,8 @@ pub struct Index {
     pub services: HashMap<ObjectName, Arc<ClusterService>>,
     /// Endpoints by their Service, then by the name of the slice.
     pub slices: HashMap<ObjectName, BTreeMap<Arc<str>, Arc<EndpointSlice>>>,
+    /// The Service that each slice is of.
+    owners: HashMap<ObjectName, ObjectName>,
     /// Secrets that an object refers to.
     pub secrets: HashMap<ObjectName, Arc<Secret>>,
     /// ConfigMaps that an object refers to.
@@ -122,11 +124,21 @@ impl Index {
             }
             Object::Slice(slice) => {
                 let Some(service) = slice.service() else { return Effect::Nothing };
+                let owner = self.owners.get(&name).filter(|owner| **owner != service).cloned();
+                if let Some(owner) = &owner {
+                    self.remove_slice(owner, &name);
+                }
+                self.owners.insert(name.clone(), service.clone());
                 let of_service = self.slices.entry(service.clone()).or_default();
                 let before = of_service.insert(name.name, Arc::clone(&slice));
                 let is_same =
                     before.is_some_and(|before| before.endpoints == slice.endpoints && before.ports == slice.ports);
-                if is_same { Effect::Nothing } else { Effect::Endpoints(service) }
+                match owner {
+                    // It was another Service's until now: both change.
+                    Some(_) => Effect::All,
+                    None if is_same => Effect::Nothing,
+                    None => Effect::Endpoints(service),
+                }
             }
             Object::Secret(secret) => {
                 self.secrets.insert(name, secret);
@@ -147,17 +159,19 @@ impl Index {
             Object::Class(_) => Effect::all_unless(self.classes.remove(&name.name).is_none()),
             Object::Service(_) => Effect::all_unless(self.services.remove(&name).is_none()),
             Object::Slice(slice) => {
-                let Some(service) = slice.service() else { return Effect::Nothing };
-                self.remove_slice(&service, &name.name)
+                // As it was told last: what is gone may have another label.
+                let service = self.owners.get(&name).cloned().or_else(|| slice.service());
+                service.map_or(Effect::Nothing, |service| self.remove_slice(&service, &name))
             }
             Object::Secret(_) => Effect::all_unless(self.secrets.remove(&name).is_none()),
             Object::ConfigMap(_) => Effect::all_unless(self.config_maps.remove(&name).is_none()),
         }
     }
 
-    fn remove_slice(&mut self, service: &ObjectName, slice: &str) -> Effect {
+    fn remove_slice(&mut self, service: &ObjectName, slice: &ObjectName) -> Effect {
+        self.owners.remove(slice);
         let Some(of_service) = self.slices.get_mut(service) else { return Effect::Nothing };
-        let was_there = of_service.remove(slice).is_some();
+        let was_there = of_service.remove(&slice.name).is_some();
         if of_service.is_empty() {
             self.slices.remove(service);
         }
@@ -192,15 +206,8 @@ impl Index {
                 count(before, self.services.len())
             }
             ObjectKind::Slice => {
-                let in_slice = |service: &ObjectName, slice: &Arc<str>| ObjectName {
-                    namespace: Arc::clone(&service.namespace),
-                    name: Arc::clone(slice),
-                };
-                let gone = self.slices.iter().flat_map(|(service, slices)| {
-                    let gone = slices.keys().filter(|slice| is_gone(&in_slice(service, slice)));
-                    gone.map(|slice| (service.clone(), Arc::clone(slice)))
-                });
-                let gone = gone.collect::<Vec<_>>();
+                let gone = self.owners.iter().filter(|(slice, _)| is_gone(slice));
+                let gone: Vec<_> = gone.map(|(slice, service)| (service.clone(), slice.clone())).collect();
                 gone.iter().map(|(service, slice)| self.remove_slice(service, slice)).collect()
             }
             ObjectKind::Secret => {
@@ -220,5 +227,34 @@ impl Index {
 impl Effect {
     fn all_unless(is_same: bool) -> Self {
         if is_same { Self::Nothing } else { Self::All }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(name: &str, service: &str, ip: &str) -> Object {
+        let slice = serde_json::json!({ "metadata": { "namespace": "shop", "name": name,
+                "labels": { "kubernetes.io/service-name": service } },
+            "endpoints": [{ "addresses": [ip] }], "ports": [{ "port": 80 }] });
+        Object::Slice(Arc::new(serde_json::from_value(slice).unwrap()))
+    }
+
+    #[test]
+    fn an_event_changes_what_it_says_and_no_more() {
+        let mut index = Index::default();
+        let web = ObjectName::new("shop", "web");
+        assert_eq!(index.put(slice("s", "web", "10.0.0.1")), Effect::Endpoints(web.clone()));
+        assert_eq!(index.put(slice("s", "web", "10.0.0.1")), Effect::Nothing, "the same again");
+        assert_eq!(index.put(slice("s", "web", "10.0.0.2")), Effect::Endpoints(web.clone()));
+        assert_eq!(index.put(slice("s", "other", "10.0.0.2")), Effect::All, "two services change");
+        assert!(!index.slices.contains_key(&web));
+        assert_eq!(index.put(slice("s", "web", "10.0.0.2")), Effect::All);
+        let listed = BTreeSet::from([ObjectName::new("shop", "t")]);
+        assert_eq!(index.keep_only(ObjectKind::Slice, Some("elsewhere"), &listed), [], "of another namespace");
+        assert_eq!(index.keep_only(ObjectKind::Slice, None, &listed), [Effect::Endpoints(web)]);
+        assert_eq!(index.remove(&slice("s", "web", "10.0.0.2")), Effect::Nothing, "it was gone");
+        assert!(index.slices.is_empty());
     }
 }

@@ -125,3 +125,43 @@ fn a_process_without_a_file_says_how_a_cluster_is_reached() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(told.contains("kubernetes.kubeconfig: ") && told.contains("run in a pod with a service account"), "{told}");
 }
+
+#[test]
+fn migrate_says_what_becomes_of_each_annotation() {
+    let folder = std::env::temp_dir().join(format!("ringress-migrate-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let annotated = |name: &str, class: &str, annotations: &str| {
+        ingress(name, &[("a.test", &format!("/{name}"), "Prefix", "one")])
+            .replace("ingressClassName: ringress", &format!("ingressClassName: {class}"))
+            .replace(&format!("{{ name: {name} }}"), &format!("{{ name: {name}, annotations: {{ {annotations} }} }}"))
+    };
+    let prefix = "nginx.ingress.kubernetes.io";
+    let good = annotated("good", "nginx", &format!("{prefix}/proxy-body-size: 8m, {prefix}/proxy-buffering: \"on\""));
+    let other = annotated("other", "haproxy", "");
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: { name: one }\nspec: { ports: [{ port: 80 }] }\n";
+    std::fs::write(folder.join("all.yaml"), good + &other + service).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ringress"));
+        let output = command.arg("migrate").arg(&folder).args(more).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = run(&[]);
+    assert_eq!(code, 0, "{told}");
+    assert!(
+        told.contains("Ingress default/good: served\n") && told.contains("  proxy-body-size: as before\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("  proxy-buffering: nothing to do: ") && told.contains("Ingress default/other: not ours"),
+        "{told}"
+    );
+    let bad = format!("{prefix}/ssl-passthrough: \"true\", {prefix}/limit-rps: many");
+    std::fs::write(folder.join("bad.yml"), annotated("bad", "nginx", &bad)).unwrap();
+    let (code, told) = run(&["--json"]);
+    assert_eq!(code, 1, "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told[0]["ingress"], &told[0]["refused"]), (&"default/bad".into(), &true.into()), "{told:#}");
+    let becomes: Vec<_> = told[0]["annotations"].as_array().unwrap().iter().map(|one| one["becomes"].clone()).collect();
+    assert_eq!(becomes, ["refused", "refused"], "{told:#}");
+    let _ = std::fs::remove_dir_all(folder);
+}

@@ -92,3 +92,21 @@ fn what_is_wrong_with_one_object_is_told_and_the_others_are_served() {
     }
     assert!(!log.contains("not reloaded"));
 }
+
+#[test]
+fn annotations_of_ingress_nginx_copy_requests() {
+    let (one, two) = (named("one"), named("two"));
+    let annotated = ingress("web", &[("a.test", "/", "Prefix", "one")])
+        .replace("ingressClassName: ringress", "ingressClassName: nginx")
+        .replace(
+            "{ name: web }",
+            "{ name: web, annotations: { nginx.ingress.kubernetes.io/mirror-target: \"http://two.shop.svc$request_uri\", \
+             nginx.ingress.kubernetes.io/mirror-host: copies.test } }",
+        );
+    let objects = service("one", &[one.address]) + "---\n" + &service("two", &[two.address]) + &annotated;
+    let world = World::new("io_uring", "dialects = [\"ingress-nginx\"]", &objects);
+    assert_eq!(world.get("a.test", "/x?y=1"), (200, "one".to_owned()));
+    eventually("the copy arrives", || !two.requests().is_empty());
+    let copy = &two.requests()[0];
+    assert_eq!((copy.target(), copy.field("host")), ("/x?y=1", Some("copies.test")));
+}

@@ -154,11 +154,17 @@ impl Plan {
     }
 
     /// The service that a URL leads to, and its path with its query: the pods of a Service where the host is the name of one within the
-    /// cluster, else the host. `None` where it is no URL.
-    pub fn by_url(&mut self, world: World<'_>, owner: Owner<'_>, url: &str) -> Option<(String, String)> {
+    /// cluster, else the host. `asked` is the `Host` that it gets, where that is another one than the URL's. `None` where it is no URL.
+    pub fn by_url(
+        &mut self,
+        world: World<'_>,
+        owner: Owner<'_>,
+        url: &str,
+        asked: Option<&str>,
+    ) -> Option<(String, String)> {
         let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
-        let (authority, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let (authority, path) = rest.find(['/', '?', '{']).map_or((rest, ""), |at| rest.split_at(at));
+        let path = if path.starts_with(['/', '{']) { path.to_owned() } else { format!("/{path}") };
         let is_tls = scheme == "https";
         let (host, port) = match authority.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?))) {
             Some((host, port)) => (host, port),
@@ -176,7 +182,7 @@ impl Plan {
             let port = BackendPort { name: None, number: Some(port) };
             let named = self.service(world, owner, BackendOf { service: &service, port: &port }, |spec, _| {
                 spec.tls = tls;
-                spec.host = HostRule::Name(authority.to_owned());
+                spec.host = HostRule::Name(asked.unwrap_or(authority).to_owned());
             });
             return Some((named, path));
         }
@@ -184,10 +190,10 @@ impl Plan {
         let spec = ServiceSpec {
             endpoints: vec![endpoint],
             tls,
-            host: HostRule::Name(authority.to_owned()),
+            host: HostRule::Name(asked.unwrap_or(authority).to_owned()),
             ..plain_service()
         };
-        let name = format!("{scheme}://{host}:{port}");
+        let name = format!("{scheme}://{host}:{port}{}", asked.map(|asked| format!(" as {asked}")).unwrap_or_default());
         let planned = PlannedService { spec: Arc::new(spec), source: None, place: owner.place() };
         self.services.entry(name.clone()).or_insert(planned);
         Some((name, path))

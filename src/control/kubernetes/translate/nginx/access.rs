@@ -197,7 +197,7 @@ fn asked(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
     } else {
         template(settings.text("global-auth-url")?, constants).map_err(|what| notes.deny("auth-url", &what)).ok()?
     };
-    let Some((service, path)) = plan.by_url(spot.place.world, notes.owner, &url) else {
+    let Some((service, path)) = plan.by_url(spot.place.world, notes.owner, &url, None) else {
         notes.deny("auth-url", &format!("`{url}` is not a URL that can be asked"));
         return None;
     };

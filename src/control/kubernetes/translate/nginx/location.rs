@@ -162,7 +162,23 @@ fn answers(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
         put("limit-rate", json!({ "bandwidth_limit": { "rate": format!("{rate}KiB"), "after": after } }));
     }
     filters.extend(error_pages(plan, spot));
+    filters.extend(mirror(plan, spot));
     filters
+}
+
+/// The copies of requests that go to another service.
+fn mirror(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
+    let notes = spot.notes;
+    let target = notes.template("mirror-target", spot.constants(""))?;
+    let Some((service, path)) = plan.by_url(spot.place.world, notes.owner, &target, notes.text("mirror-host")) else {
+        notes.tell("mirror-target", &format!("`{target}` is not a URL that can be asked; nothing is copied"));
+        return None;
+    };
+    if !matches!(path.as_str(), "/" | "{uri}" | "/{uri}") {
+        notes.tell("mirror-target", "copies keep their path; write nothing or `$request_uri` behind the host");
+    }
+    let body = if notes.on("mirror-request-body") == Some(false) { "0B" } else { "1MiB" };
+    notes.filter("mirror-target", json!({ "mirror": { "service": service, "body_max": body } }))
 }
 
 /// The pages in the place of errors of the upstream.

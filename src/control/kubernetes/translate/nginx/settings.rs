@@ -18,9 +18,8 @@ pub(super) struct ClusterSettings<'a> {
 }
 
 /// Keys that have a meaning here; the others are told.
-const KEYS: [&str; 53] = [
+const KEYS: [&str; 51] = [
     "allow-cross-namespace-resources",
-    "allow-snippet-annotations",
     "annotation-value-word-blocklist",
     "annotations-risk-level",
     "custom-http-errors",
@@ -28,7 +27,6 @@ const KEYS: [&str; 53] = [
     "disable-access-log",
     "force-ssl-redirect",
     "global-allowed-response-headers",
-    "global-auth-always-set-cookie",
     "global-auth-cache-duration",
     "global-auth-cache-key",
     "global-auth-method",
