@@ -216,6 +216,38 @@ mod tests {
         }
     }
 
+    /// Whoever may write an Ingress reads nothing of another namespace by it.
+    #[test]
+    fn what_is_in_another_namespace_is_not_named_from_here() {
+        let spec = KubernetesSpec { dialects: vec![Dialect::IngressNginx], ..KubernetesSpec::default() };
+        for (name, more) in [
+            ("auth-secret", "auth-type: basic"),
+            ("proxy-ssl-secret", "backend-protocol: HTTPS"),
+            ("custom-headers", ""),
+            ("fastcgi-params-configmap", "backend-protocol: FCGI"),
+            ("auth-proxy-set-headers", "auth-url: http://a.test/"),
+            ("auth-tls-secret", ""),
+        ] {
+            let mut annotations = serde_json::Map::new();
+            annotations.insert(format!("nginx.ingress.kubernetes.io/{name}"), "vault/keys".into());
+            if let Some((name, text)) = more.split_once(": ") {
+                annotations.insert(format!("nginx.ingress.kubernetes.io/{name}"), text.into());
+            }
+            let ingress = serde_json::json!({ "metadata": { "namespace": "shop", "name": "i", "annotations": annotations },
+                "spec": { "ingressClassName": "nginx", "rules": [{ "host": "a.test", "http": { "paths": [
+                    { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "s", "port": { "number": 80 } } } }] } }] } });
+            let mut index = Index::default();
+            index.put(Object::Ingress(Arc::new(serde_json::from_value(ingress).unwrap())));
+            let plan = translate(&index, &spec);
+            let wanted = plan.wanted.secrets.iter().chain(&plan.wanted.config_maps);
+            assert!(wanted.into_iter().all(|known| &*known.namespace != "vault"), "{name} is asked for");
+            let (route, _) = &plan.routes[0];
+            assert!(route.service.is_none() && route.targets.is_empty(), "{name}: it is served: {route:?}");
+            let told: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();
+            assert!(told.iter().any(|problem| problem.contains("is in another namespace")), "{name}: {told:?}");
+        }
+    }
+
     #[test]
     fn a_path_goes_to_the_oldest_ingress_that_names_it() {
         let object = |name: &str, time: &str| {

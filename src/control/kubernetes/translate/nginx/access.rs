@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::annotations::Annotations;
 use super::grammar::words;
-use super::spot::{Spot, named_map};
+use super::spot::{Spot, named, named_map};
 use super::variables::template;
 use crate::config::tls::{ClientAuth, ClientAuthMode};
 use crate::control::kubernetes::objects::ObjectName;
@@ -115,18 +115,6 @@ fn limits(spot: Spot<'_, '_>) -> Vec<Filter> {
         filters.extend(notes.filter("limit-connections", written));
     }
     filters
-}
-
-/// A Secret or ConfigMap that an annotation names; requests are refused where it is in a namespace that may not be named.
-fn named(spot: Spot<'_, '_>, name: &str, text: &str) -> Option<ObjectName> {
-    let (notes, world) = (spot.notes, spot.place.world);
-    let object = ObjectName::parse(text, &notes.owner.name.namespace);
-    let may_cross = world.spec.cross_namespace || spot.place.settings.flag("allow-cross-namespace-resources", false);
-    if object.namespace != notes.owner.name.namespace && !may_cross {
-        notes.deny(name, &format!("`{text}` is in another namespace, which `cross_namespace` does not allow"));
-        return None;
-    }
-    Some(object)
 }
 
 /// Users with passwords.
@@ -278,7 +266,10 @@ pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
         return closed("optional_no_ca would let everybody in");
     }
     let own = Spot { notes, ..spot };
-    let Some(name) = named(own, "auth-tls-secret", text) else { return Vec::new() };
+    let Some(name) = named(own, "auth-tls-secret", text) else {
+        // Whoever else has paths of this host must not be left open.
+        return closed("the Secret is in another namespace");
+    };
     let Some(ca) = plan.secret(spot.place.world, notes.owner, &name, &["ca.crt"]) else {
         return closed("there is no such Secret with ca.crt");
     };

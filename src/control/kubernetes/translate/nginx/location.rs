@@ -7,7 +7,7 @@ use super::balance::balance;
 use super::canary::canary;
 use super::hosts::{HostPath, PathKind};
 use super::redirects::{redirects, rewrites};
-use super::spot::{HostPlace, Spot, named_map};
+use super::spot::{HostPlace, Spot, named, named_map};
 use super::upstream::{patience, upstream};
 use crate::config::routes::{PathMatch, RouteSpec};
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};
@@ -82,18 +82,16 @@ fn add(plan: &mut Plan, spot: Spot<'_, '_>, mut route: RouteSpec, other: Option<
     match spot.backend {
         Some((service, port)) => {
             let backend = BackendOf { service, port };
-            let main = plan.service(place.world, notes.owner, backend, |_, _| {});
-            let own = upstream(plan, spot);
-            let main = match own {
-                Some(own) => plan.service(place.world, notes.owner, backend, |spec, source| {
+            // Where there is none its requests are refused.
+            if let Some(own) = upstream(plan, spot) {
+                let main = plan.service(place.world, notes.owner, backend, |spec, source| {
                     own.apply(spec, source);
                     balance(spec, spot);
-                }),
-                None => main,
-            };
-            match other {
-                Some((of, backend)) => canary(plan, spot, &mut route, (main, &place.all[*of], backend)),
-                None => route.service = Some(main),
+                });
+                match other {
+                    Some((of, backend)) => canary(plan, spot, &mut route, (main, &place.all[*of], backend)),
+                    None => route.service = Some(main),
+                }
             }
         }
         None => match &place.world.spec.default_backend {
@@ -211,9 +209,9 @@ fn error_pages(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
 /// The fields of the ConfigMap that `custom-headers` names.
 fn custom_headers(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<std::collections::BTreeMap<String, String>> {
     let (notes, settings) = (spot.notes, spot.place.settings);
-    let text = notes.text("custom-headers")?;
-    let Some(fields) = named_map(plan, spot, Some(text)) else {
-        notes.deny("custom-headers", &format!("there is no ConfigMap `{text}`"));
+    let name = named(spot, "custom-headers", notes.text("custom-headers")?)?;
+    let Some(fields) = named_map(plan, spot, Some(&name.to_string())) else {
+        notes.deny("custom-headers", &format!("there is no ConfigMap `{name}`"));
         return None;
     };
     let allowed: Vec<String> =

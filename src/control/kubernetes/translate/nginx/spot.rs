@@ -57,3 +57,15 @@ pub(super) fn named_map(plan: &mut Plan, spot: Spot<'_, '_>, text: Option<&str>)
     plan.wanted.config_maps.insert(name.clone());
     spot.place.world.index.config_maps.get(&name).map(|map| map.data.clone())
 }
+
+/// A Secret or ConfigMap that an annotation names; requests are refused where it is in a namespace that may not be named.
+pub(super) fn named(spot: Spot<'_, '_>, name: &str, text: &str) -> Option<ObjectName> {
+    let (notes, world) = (spot.notes, spot.place.world);
+    let object = ObjectName::parse(text, &notes.owner.name.namespace);
+    let may_cross = world.spec.cross_namespace || spot.place.settings.flag("allow-cross-namespace-resources", false);
+    if object.namespace != notes.owner.name.namespace && !may_cross {
+        notes.deny(name, &format!("`{text}` is in another namespace, which `cross_namespace` does not allow"));
+        return None;
+    }
+    Some(object)
+}

@@ -1,11 +1,10 @@
 //! What is spoken to the pods, how long they are waited for, and what follows a failed attempt.
 
-use super::spot::{Spot, named_map};
+use super::spot::{Spot, named, named_map};
 use super::variables::template;
 use crate::config::routes::RouteSpec;
 use crate::config::services::{Protocol, ServiceSpec};
 use crate::config::tls::{ServiceTls, TlsVersion};
-use crate::control::kubernetes::objects::ObjectName;
 use crate::control::kubernetes::translate::endpoints::EndpointSource;
 use crate::control::kubernetes::translate::plan::Plan;
 use crate::proto::gateway::script::ScriptRules;
@@ -60,8 +59,9 @@ pub(super) fn upstream(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<UpstreamNo
 fn fastcgi(plan: &mut Plan, spot: Spot<'_, '_>, told: &mut UpstreamNotes) {
     let notes = spot.notes;
     if let Some(text) = notes.text("fastcgi-params-configmap") {
-        let Some(params) = named_map(plan, spot, Some(text)) else {
-            notes.deny("fastcgi-params-configmap", &format!("there is no ConfigMap `{text}`"));
+        let Some(name) = named(spot, "fastcgi-params-configmap", text) else { return };
+        let Some(params) = named_map(plan, spot, Some(&name.to_string())) else {
+            notes.deny("fastcgi-params-configmap", &format!("there is no ConfigMap `{name}`"));
             return;
         };
         for (name, value) in params {
@@ -86,11 +86,7 @@ fn tls(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<ServiceTls> {
     let mut tls = ServiceTls { insecure_skip_verify: true, ..ServiceTls::default() };
     tls.server_name = notes.text("proxy-ssl-name").map(str::to_owned);
     let Some(text) = notes.text("proxy-ssl-secret") else { return Some(tls) };
-    let name = ObjectName::parse(text, &notes.owner.name.namespace);
-    if name.namespace != notes.owner.name.namespace && !spot.place.world.spec.cross_namespace {
-        notes.deny("proxy-ssl-secret", "the Secret is in another namespace, and `cross_namespace` is off");
-        return None;
-    }
+    let name = named(spot, "proxy-ssl-secret", text)?;
     let world = spot.place.world;
     let keys: Vec<String> =
         world.index.secrets.get(&name).map(|secret| secret.keys().map(str::to_owned).collect()).unwrap_or_default();
@@ -104,7 +100,11 @@ fn tls(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<ServiceTls> {
         (tls.cert, tls.key) = (found.next(), found.next());
     }
     if has("ca.crt") {
-        tls.ca = plan.secret(world, notes.owner, &name, &["ca.crt"])?;
+        let Some(ca) = plan.secret(world, notes.owner, &name, &["ca.crt"]) else {
+            notes.deny("proxy-ssl-secret", "its ca.crt cannot be read");
+            return None;
+        };
+        tls.ca = ca;
     }
     if notes.on("proxy-ssl-verify") == Some(true) {
         tls.insecure_skip_verify = false;
