@@ -14,11 +14,8 @@ use crate::config::kubernetes::{Dialect, KubernetesSpec};
 use crate::control::kubernetes::index::{Index, Object};
 use crate::control::kubernetes::objects::{Ingress, ObjectName};
 use crate::control::kubernetes::translate::ingress::dialect;
-use crate::control::kubernetes::translate::nginx::rows::{Meaning, row_of};
+use crate::control::kubernetes::translate::nginx::rows::{Meaning, PREFIX, row_of};
 use crate::control::kubernetes::translate::translate;
-
-/// What every annotation of ingress-nginx begins with.
-const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 
 /// Reads objects from files and folders, and tells what becomes of each Ingress; the exit code: 1 where something is refused.
 pub(super) fn migrate(paths: &[PathBuf], config_map: Option<String>, as_json: bool) -> anyhow::Result<i32> {

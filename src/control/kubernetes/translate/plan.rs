@@ -173,7 +173,7 @@ impl Plan {
         if host.is_empty() || host.contains(['{', '$', ' ', '@']) || host.contains("..") {
             return None;
         }
-        let tls = is_tls.then(|| ServiceTls { insecure_skip_verify: true, ..ServiceTls::default() });
+        let tls = is_tls.then(unverified_tls);
         let service = service_of_name(host).filter(|name| {
             let watched = &world.spec.namespaces;
             watched.is_empty() || watched.iter().any(|known| **known == *name.namespace)
@@ -295,16 +295,22 @@ pub fn plain_service() -> ServiceSpec {
     serde_json::from_value(serde_json::json!({})).unwrap_or_else(|_| unreachable!("every key has a default"))
 }
 
+/// TLS towards pods for which nobody vouches.
+#[must_use]
+pub fn unverified_tls() -> ServiceTls {
+    ServiceTls { insecure_skip_verify: true, ..ServiceTls::default() }
+}
+
 /// Has a service spoken to as its port says.
 pub fn speak(spec: &mut ServiceSpec, protocol: &str) {
     match protocol.to_ascii_lowercase().as_str() {
         "kubernetes.io/h2c" | "h2c" | "grpc" => spec.protocol = Protocol::H2,
         "https" | "kubernetes.io/wss" | "wss" | "tls" => {
-            spec.tls = Some(ServiceTls { insecure_skip_verify: true, ..ServiceTls::default() });
+            spec.tls = Some(unverified_tls());
         }
         "grpcs" => {
             spec.protocol = Protocol::H2;
-            spec.tls = Some(ServiceTls { insecure_skip_verify: true, ..ServiceTls::default() });
+            spec.tls = Some(unverified_tls());
         }
         // `http`, `kubernetes.io/ws` and what is not known: HTTP/1.1.
         _ => {}

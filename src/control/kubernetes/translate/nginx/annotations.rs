@@ -3,15 +3,12 @@
 use std::cell::RefCell;
 
 use super::grammar::{Grammar, flag, networks, size};
-use super::rows::{AnnotationRow, Meaning, row_of};
+use super::rows::{AnnotationRow, Meaning, PREFIX, row_of};
 use super::settings::ClusterSettings;
 use super::variables::{Constants, template};
 use crate::control::kubernetes::objects::{Ingress, Named as _};
 use crate::control::kubernetes::translate::plan::{Owner, Plan};
 use crate::filter::Filter;
-
-/// What every name begins with.
-pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 
 /// The annotations of an Ingress.
 #[derive(Debug)]

@@ -7,6 +7,9 @@ use Risk::{Critical, High, Low, Medium};
 
 use super::grammar::Grammar;
 
+/// What the name of each begins with.
+pub const PREFIX: &str = "nginx.ingress.kubernetes.io/";
+
 /// How much somebody who may write an annotation can do with it (ingress-nginx, `annotations-risk.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Risk {
