@@ -50,6 +50,9 @@ pub struct Redirect {
     /// 301, 302, 303, 307 or 308.
     #[serde(default = "found")]
     pub status: u16,
+    /// Whether requests of other methods than GET keep theirs: they get 307 in the place of 302, and 308 in the place of 301.
+    #[serde(default)]
+    pub keep_method: bool,
 }
 
 const fn found() -> u16 {
@@ -61,6 +64,8 @@ const fn found() -> u16 {
 pub struct CompiledRedirect {
     to: To,
     status: u16,
+    /// The status for other methods than GET.
+    other_status: u16,
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +97,12 @@ impl Redirect {
             }
             Some(self.parts(place))
         };
-        to.filter(|_| !place.has_faults()).map(|to| CompiledRedirect { to, status: self.status })
+        let other_status = match (self.keep_method, self.status) {
+            (true, 301) => 308,
+            (true, 302) => 307,
+            (_, status) => status,
+        };
+        to.filter(|_| !place.has_faults()).map(|to| CompiledRedirect { to, status: self.status, other_status })
     }
 
     fn location(&self, location: &str, place: &mut FilterPlace) -> Option<To> {
@@ -155,7 +165,8 @@ impl CompiledRedirect {
             Ok(None) => Verdict::Pass,
             Ok(Some(location)) => {
                 let fields = vec![(&b"Location"[..], Cow::Owned(location))];
-                Verdict::Answer(Answer { status: self.status, fields, body: Cow::Borrowed(b"") })
+                let status = if head.method() == b"GET" { self.status } else { self.other_status };
+                Verdict::Answer(Answer { status, fields, body: Cow::Borrowed(b"") })
             }
         }
     }
@@ -239,7 +250,7 @@ impl UrlParts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compile::tests::{applied, compiled};
+    use super::super::compile::tests::{applied, compiled, told};
 
     fn location(redirect: &str, target: &str) -> String {
         applied(&format!("[{{ redirect = {redirect} }}]"), target).unwrap()
@@ -290,6 +301,16 @@ mod tests {
         assert_eq!(location("{ url = \"^ftp\", location = \"https://b/\" }", "/x"), "/x");
         assert_eq!(location("{ location = \"https://b{uri}\" }", "/x?q"), "302 [Location: https://b/x?q] ");
         assert_eq!(location("{ location = \"http://{authority}{uri}\" }", "/x?q"), "/x?q", "it would never end");
+    }
+
+    #[test]
+    fn other_methods_than_get_may_keep_theirs() {
+        for (status, expected) in [(301, 308), (302, 307), (303, 303), (308, 308)] {
+            let filter = format!("[{{ redirect = {{ host = \"b\", status = {status}, keep_method = true }} }}]");
+            let of = |method: &str| told(&filter, &format!("{method} / HTTP/1.1\nHost: a\n"));
+            assert!(of("GET").starts_with(&status.to_string()), "{}", of("GET"));
+            assert!(of("POST").starts_with(&expected.to_string()), "{}", of("POST"));
+        }
     }
 
     #[test]

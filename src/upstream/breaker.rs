@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::trip::{RATIOS_MAX, Seen, TripExpression};
 use crate::units::Duration;
 
 /// Parts that the sliding window is divided into.
@@ -20,6 +21,9 @@ pub struct CircuitBreaker {
     pub latency: Option<Duration>,
     /// The quantile of the latency that is looked at, between 0 and 1.
     pub quantile: f64,
+    /// When it opens, as an expression, in the place of the three before: `"NetworkErrorRatio() > 0.3"`,
+    /// `"ResponseCodeRatio(500, 600, 0, 600) > 0.5"` or `"LatencyAtQuantileMS(50.0) > 200"`, joined by `&&` and `||`.
+    pub expression: Option<TripExpression>,
     /// Fewer requests in the window prove nothing. Each worker counts by itself.
     pub requests_min: u32,
     /// Length of the sliding window.
@@ -34,6 +38,7 @@ impl Default for CircuitBreaker {
             error_ratio: None,
             latency: None,
             quantile: 0.5,
+            expression: None,
             requests_min: 20,
             window: Duration::from_s(10),
             open: Duration::from_s(5),
@@ -74,10 +79,23 @@ enum BreakerState {
 struct Part {
     requests: u32,
     errors: u32,
+    /// What the ratios of an expression count.
+    ratios: [(u32, u32); RATIOS_MAX],
     latencies: [u32; LATENCIES],
 }
 
-const EMPTY: Part = Part { requests: 0, errors: 0, latencies: [0; LATENCIES] };
+const EMPTY: Part = Part { requests: 0, errors: 0, ratios: [(0, 0); RATIOS_MAX], latencies: [0; LATENCIES] };
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerOutcome {
+    /// The status that the client gets.
+    pub status: u16,
+    /// Whether it counts as a failure of the service.
+    pub is_error: bool,
+    /// How long its response head took.
+    pub took_ms: u64,
+}
 
 impl Default for Breaker {
     fn default() -> Self {
@@ -111,10 +129,9 @@ impl Breaker {
         }
     }
 
-    /// A request that was admitted is over: whether it failed, and how long its response head took in milliseconds.
-    /// True where the breaker opened by it.
-    pub fn counts(&mut self, rules: &CircuitBreaker, pass: Pass, outcome: (bool, u64), now_ms: u64) -> bool {
-        let (is_error, took_ms) = outcome;
+    /// A request that was admitted is over. True where the breaker opened by it.
+    pub fn counts(&mut self, rules: &CircuitBreaker, pass: Pass, outcome: BreakerOutcome, now_ms: u64) -> bool {
+        let BreakerOutcome { status, is_error, took_ms } = outcome;
         match self.state {
             // It began before the breaker opened.
             BreakerState::Trying if pass == Pass::Usual => return false,
@@ -134,6 +151,9 @@ impl Breaker {
         part.requests += 1;
         part.errors += u32::from(is_error);
         part.latencies[bucket(took_ms)] += 1;
+        if let Some(expression) = &rules.expression {
+            expression.count(status, &mut part.ratios);
+        }
         let is_open = self.is_too_bad(rules);
         if is_open {
             self.state = BreakerState::Open(now_ms + rules.open.ms());
@@ -159,6 +179,9 @@ impl Breaker {
         if requests < rules.requests_min.max(1) {
             return false;
         }
+        if let Some(expression) = &rules.expression {
+            return expression.holds(self);
+        }
         let share = |count: u32| f64::from(count) / f64::from(requests);
         let is_failing = rules.error_ratio.is_some_and(|most| share(sum(|part| part.errors)) > most);
         let is_slow = rules.latency.is_some_and(|most| {
@@ -170,12 +193,38 @@ impl Breaker {
     }
 }
 
+impl Seen for Breaker {
+    fn ratio(&self, at: usize) -> (u32, u32) {
+        let counts = self.parts.iter().map(|part| part.ratios[at]);
+        counts.fold((0, 0), |(found, among), (more, of)| (found + more, among + of))
+    }
+
+    fn latency_ms(&self, quantile: f64) -> f64 {
+        let sum = |at: usize| self.parts.iter().map(|part| part.latencies[at]).sum::<u32>();
+        let all: u32 = (0..LATENCIES).map(sum).sum();
+        let mut below = 0;
+        let at = (0..LATENCIES).position(|at| {
+            below += sum(at);
+            below > 0 && f64::from(below) >= quantile * f64::from(all)
+        });
+        at.map_or(0.0, start_of)
+    }
+}
+
 /// The bucket of a latency: exact to a fifth.
 fn bucket(ms: u64) -> usize {
     let ms = ms.max(1);
     let octave = ms.ilog2();
     let quarter = if octave >= 2 { (ms >> (octave - 2)) & 3 } else { (ms << (2 - octave)) & 3 };
     (octave as usize * 4 + usize::try_from(quarter).unwrap_or(0)).min(LATENCIES - 1)
+}
+
+/// The shortest latency of a bucket, in milliseconds.
+fn start_of(bucket: usize) -> f64 {
+    let (octave, quarter) = (bucket / 4, bucket % 4);
+    #[expect(clippy::cast_precision_loss, reason = "it is below 2^28, in whole quarters")]
+    let quarters = ((4 + quarter) << octave) as f64;
+    quarters / 4.0
 }
 
 #[cfg(test)]
@@ -186,13 +235,33 @@ mod tests {
         error_ratio: Some(0.5),
         latency: Some(Duration::from_ms(200)),
         quantile: 0.5,
+        expression: None,
         requests_min: 10,
         window: Duration::from_s(10),
         open: Duration::from_s(5),
     };
 
     fn count(breaker: &mut Breaker, is_error: bool, took_ms: u64, now_ms: u64) -> bool {
-        breaker.counts(&RULES, Pass::Usual, (is_error, took_ms), now_ms)
+        breaker.counts(&RULES, Pass::Usual, outcome(is_error, took_ms), now_ms)
+    }
+
+    fn outcome(is_error: bool, took_ms: u64) -> BreakerOutcome {
+        BreakerOutcome { status: if is_error { 502 } else { 200 }, is_error, took_ms }
+    }
+
+    #[test]
+    fn an_expression_takes_the_place_of_the_other_rules() {
+        let rules = |text: &str| CircuitBreaker { expression: Some(TripExpression::parse(text).unwrap()), ..RULES };
+        let opens = |text: &str, outcomes: &[BreakerOutcome]| {
+            let (rules, mut breaker) = (rules(text), Breaker::default());
+            outcomes.iter().any(|outcome| breaker.counts(&rules, Pass::Usual, *outcome, 1_000))
+        };
+        let slow_failures = [outcome(true, 900); 20];
+        assert!(!opens("NetworkErrorRatio() > 1", &slow_failures));
+        assert!(opens("NetworkErrorRatio() > 0.5", &slow_failures) && !opens("NetworkErrorRatio() > 0.5", &slow_failures[..9]));
+        assert!(opens("LatencyAtQuantileMS(50.0) > 800", &slow_failures));
+        assert!(!opens("LatencyAtQuantileMS(50.0) > 900", &slow_failures));
+        assert!(opens("ResponseCodeRatio(500, 600, 0, 600) > 0.9 && LatencyAtQuantileMS(99.0) > 800", &slow_failures));
     }
 
     #[test]
@@ -205,11 +274,11 @@ mod tests {
         assert!(breaker.admits(5_999).is_none() && breaker.is_open());
         assert_eq!((breaker.admits(6_000), breaker.admits(6_000)), (Some(Pass::Trial), None), "one finds out");
         assert!(!count(&mut breaker, false, 5, 6_000) && breaker.is_open(), "one from before says nothing");
-        breaker.counts(&RULES, Pass::Trial, (true, 5), 6_000);
+        breaker.counts(&RULES, Pass::Trial, outcome(true, 5), 6_000);
         assert_eq!((breaker.admits(10_999), breaker.admits(11_000)), (None, Some(Pass::Trial)));
         breaker.drops_trial(11_000);
         assert_eq!(breaker.admits(11_000), Some(Pass::Trial));
-        breaker.counts(&RULES, Pass::Trial, (false, 5), 11_000);
+        breaker.counts(&RULES, Pass::Trial, outcome(false, 5), 11_000);
         assert_eq!(breaker.admits(11_000), Some(Pass::Usual));
         assert!(!breaker.is_open());
     }
@@ -236,7 +305,7 @@ mod tests {
     fn another_window_begins_anew_and_slides() {
         let mut breaker = Breaker::default();
         let short = CircuitBreaker { window: Duration::from_s(1), ..RULES };
-        (0..9).for_each(|_| _ = breaker.counts(&short, Pass::Usual, (true, 5), 1_000_000));
+        (0..9).for_each(|_| _ = breaker.counts(&short, Pass::Usual, outcome(true, 5), 1_000_000));
         assert!(!count(&mut breaker, false, 5, 1_000_001));
         (0..100).for_each(|at| assert!(!count(&mut breaker, at % 3 == 1, 5, 1_000_002 + at * 200)));
     }
@@ -246,6 +315,11 @@ mod tests {
         let all: Vec<_> = (0..40_000_000_u64).step_by(997).map(bucket).collect();
         assert!(all.windows(2).all(|pair| pair[0] <= pair[1]));
         assert!(bucket(200) < bucket(250));
+        assert!((0..LATENCIES - 1).all(|at| start_of(at) < start_of(at + 1)));
+        for ms in [1, 4, 50, 200, 900, 12_345] {
+            let start = start_of(bucket(ms));
+            assert!(start <= ms as f64 && ms as f64 <= start * 1.25, "{ms}: {start}");
+        }
         assert_eq!(bucket(u64::MAX), LATENCIES - 1);
     }
 }

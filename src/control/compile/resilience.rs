@@ -64,8 +64,13 @@ pub(super) fn check_limits(compiler: &mut Compiler<'_>, key: &str, limits: &Limi
 pub(super) fn check_breaker(compiler: &mut Compiler<'_>, key: &str, breaker: &CircuitBreaker) {
     let key = format!("{key}.circuit_breaker");
     let is_share = |share: f64| (0.0..1.0).contains(&share);
-    if breaker.error_ratio.is_none() && breaker.latency.is_none() {
-        compiler.problem(&key, "it would never open", "write error_ratio, latency or both");
+    let has_bounds = breaker.error_ratio.is_some() || breaker.latency.is_some();
+    if !has_bounds && breaker.expression.is_none() {
+        compiler.problem(&key, "it would never open", "write error_ratio, latency or both, or an expression");
+    }
+    if has_bounds && breaker.expression.is_some() {
+        let what = "it stands in the place of `error_ratio` and `latency`, which are there as well";
+        compiler.problem(&format!("{key}.expression"), what, "leave one or the others out");
     }
     if breaker.error_ratio.is_some_and(|ratio| !is_share(ratio)) {
         let what = "it is not a share that could be exceeded";

@@ -18,7 +18,7 @@ use crate::failure::row::Fault;
 use crate::failure::{Failure, Phase};
 use crate::snapshot::{Address, Service};
 use crate::timeouts::{Timeout, UpstreamTimeouts};
-use crate::upstream::breaker::Pass;
+use crate::upstream::breaker::{BreakerOutcome, Pass};
 use crate::upstream::retry::Retry;
 use crate::upstream::sticky::Tie;
 
@@ -60,13 +60,13 @@ pub(crate) struct Admission<T: Transport> {
 impl<T: Transport> Admission<T> {
     /// Tells the breaker the outcome, once: the response head came, after so many milliseconds of the upstream's, or the request
     /// failed.
-    pub(crate) fn count(&mut self, (is_error, took_ms): (bool, u64), now_ms: u64) {
+    pub(crate) fn count(&mut self, outcome: BreakerOutcome, now_ms: u64) {
         let Some(rules) = self.snapshot.spec.circuit_breaker.as_ref().filter(|_| !self.is_counted) else { return };
         self.is_counted = true;
         let mut breaker = self.service.breaker.borrow_mut();
         let Some(breaker) = breaker.as_mut() else { return };
         let was_open = breaker.is_open();
-        let is_opened = breaker.counts(rules, self.pass, (is_error, took_ms), now_ms);
+        let is_opened = breaker.counts(rules, self.pass, outcome, now_ms);
         if is_opened {
             tracing::warn!(service = %self.snapshot.name, "the circuit breaker opened: too many failures, or too slow");
         } else if was_open && !breaker.is_open() {
@@ -79,7 +79,7 @@ impl<T: Transport> Admission<T> {
     pub(crate) fn count_failure(&mut self, failure: Failure, (phase, took_ms): (Phase, u64), now_ms: u64) {
         let was_waited_for = matches!(phase, Phase::Connect | Phase::Wait | Phase::Body);
         if failure.handling().fault == Fault::Upstream || failure == Failure::RouteTimeout && was_waited_for {
-            self.count((true, took_ms), now_ms);
+            self.count(BreakerOutcome { status: failure.row().status, is_error: true, took_ms }, now_ms);
         }
     }
 }

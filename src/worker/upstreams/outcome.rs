@@ -16,6 +16,7 @@ use crate::limits::BODY_BUFFER_BYTES;
 use crate::timeouts::Timeout;
 use crate::upstream::attempts::{ConnectionFacts, FailedAttempt};
 use crate::upstream::balance::Balance;
+use crate::upstream::breaker::BreakerOutcome;
 use crate::upstream::evidence::{Delivery, End, Evidence, Finding, SYN_BYTES, examine};
 use crate::upstream::latency::Latency;
 use crate::upstream::reuse::{UpstreamWord, idle_ms};
@@ -66,7 +67,7 @@ pub(crate) fn succeeds<T: Transport>(
         endpoint.passive.borrow_mut().succeeds(permit.is_trial, now_ms);
     }
     if let Some(admission) = admission {
-        admission.count((status >= 500, took_us / 1_000), now_ms);
+        admission.count(BreakerOutcome { status, is_error: status >= 500, took_ms: took_us / 1_000 }, now_ms);
     }
     note_latency(to, permit, |latency| {
         if status < 500 { latency.observe(took_us, now_ms) } else { latency.observe_failure(took_us, now_ms) }
