@@ -123,12 +123,19 @@ pub enum Command {
         /// The ConfigMap of ingress-nginx among them: namespace/name.
         #[arg(long, value_name = "NAME")]
         config_map: Option<String>,
+        /// How Ingress objects without a class are read; without this they are another controller's.
+        #[arg(long, value_name = "DIALECT", value_parser = ["ringress", "ingress-nginx", "traefik1"])]
+        without_class: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Print every annotation of ingress-nginx and what it becomes, as a page of documentation.
-    Annotations,
+    /// Print every annotation of another controller and what it becomes, as a page of documentation.
+    Annotations {
+        /// Whose.
+        #[arg(default_value = "ingress-nginx", value_parser = ["ingress-nginx", "traefik1"])]
+        dialect: String,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.

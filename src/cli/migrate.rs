@@ -1,10 +1,11 @@
 //! `ringress migrate`: what becomes of the Ingress objects of a cluster, annotation by annotation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -12,13 +13,13 @@ use super::arguments::CONFIGURATION;
 use crate::config::document::{Node, Syntax};
 use crate::config::kubernetes::{Dialect, KubernetesSpec};
 use crate::control::kubernetes::index::{Index, Object};
-use crate::control::kubernetes::objects::{Ingress, ObjectName};
 use crate::control::kubernetes::translate::ingress::dialect;
-use crate::control::kubernetes::translate::nginx::rows::{Meaning, PREFIX, row_of};
+use crate::control::kubernetes::translate::meaning::{Meaning, meaning};
+use crate::control::kubernetes::translate::plan::{EntryPoints, World};
 use crate::control::kubernetes::translate::translate;
 
 /// Reads objects from files and folders, and tells what becomes of each Ingress; the exit code: 1 where something is refused.
-pub(super) fn migrate(paths: &[PathBuf], config_map: Option<String>, as_json: bool) -> anyhow::Result<i32> {
+pub(super) fn migrate(paths: &[PathBuf], rules: MigrateRules, as_json: bool) -> anyhow::Result<i32> {
     let mut index = Index::default();
     for file in files(paths)? {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -26,10 +27,12 @@ pub(super) fn migrate(paths: &[PathBuf], config_map: Option<String>, as_json: bo
             put(&mut index, &object).with_context(|| file.display().to_string())?;
         }
     }
-    let dialects = vec![Dialect::Ringress, Dialect::IngressNginx];
-    let spec = KubernetesSpec { dialects, config_map, external_names: true, ..KubernetesSpec::default() };
-    let plan = translate(&index, &spec);
-    let mut problems: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    let dialects = vec![Dialect::Ringress, Dialect::IngressNginx, Dialect::Traefik1];
+    let MigrateRules { config_map, without_class } = rules;
+    let spec =
+        KubernetesSpec { dialects, config_map, without_class, external_names: true, ..KubernetesSpec::default() };
+    let plan = translate(World { index: &index, spec: &spec, entry_points: &EntryPoints::new() });
+    let mut problems = MigrateProblems::new();
     for problem in &plan.problems {
         let what = if problem.remedy.is_empty() {
             problem.what.clone()
@@ -38,21 +41,36 @@ pub(super) fn migrate(paths: &[PathBuf], config_map: Option<String>, as_json: bo
         };
         problems.entry(problem.place.to_string()).or_default().push((problem.key.clone(), what));
     }
-    let told: Vec<_> = index
-        .ingresses
-        .iter()
-        .map(|(name, ingress)| MigratedIngress::of(name, ingress, dialect(&index, &spec, ingress), &problems))
-        .collect();
+    let ingresses = index.ingresses.iter().map(|(name, ingress)| {
+        MigratedObject::of(format!("Ingress {name}"), &ingress.metadata, dialect(&index, &spec, ingress), &problems)
+    });
+    // Traefik 1.7 has annotations of Services as well.
+    let services = index.services.iter().map(|(name, service)| {
+        MigratedObject::of(format!("Service {name}"), &service.metadata, Some(Dialect::Traefik1), &problems)
+    });
+    let told: Vec<_> = ingresses.chain(services.filter(|service| !service.annotations.is_empty())).collect();
     if as_json {
-        println!("{:#}", Value::from(told.iter().map(MigratedIngress::json).collect::<Vec<_>>()));
+        println!("{:#}", Value::from(told.iter().map(MigratedObject::json).collect::<Vec<_>>()));
     } else {
-        told.iter().for_each(MigratedIngress::print);
+        told.iter().for_each(MigratedObject::print);
     }
     Ok(if told.iter().any(|told| told.is_refused) { CONFIGURATION } else { 0 })
 }
 
-/// What becomes of one Ingress.
-struct MigratedIngress {
+/// How objects are read.
+pub(super) struct MigrateRules {
+    /// The ConfigMap of ingress-nginx.
+    pub config_map: Option<String>,
+    /// How Ingress objects without a class are read; `None` where they are another controller's.
+    pub without_class: Option<Dialect>,
+}
+
+/// What is wrong, with its key, by the object.
+type MigrateProblems = BTreeMap<String, Vec<(String, String)>>;
+
+/// What becomes of one object.
+struct MigratedObject {
+    /// Its kind and its name.
     name: String,
     is_ours: bool,
     /// Annotation, what becomes of it, and how or why.
@@ -61,46 +79,37 @@ struct MigratedIngress {
     is_refused: bool,
 }
 
-impl MigratedIngress {
-    fn of(
-        name: &ObjectName,
-        ingress: &Ingress,
-        dialect: Option<Dialect>,
-        problems: &BTreeMap<String, Vec<(String, String)>>,
-    ) -> Self {
-        let mut told = Self {
-            name: name.to_string(),
-            is_ours: dialect.is_some(),
-            annotations: Vec::new(),
-            problems: Vec::new(),
-            is_refused: false,
-        };
-        if dialect.is_none() {
-            return told;
-        }
-        let of_this = problems.get(&format!("Ingress {name}")).map_or(&[][..], Vec::as_slice);
-        for annotation in ingress.metadata.annotations.iter().flat_map(BTreeMap::keys) {
-            let Some(short) = annotation.strip_prefix(PREFIX) else { continue };
-            let wrong = of_this.iter().find(|(key, _)| key == annotation).map(|(_, what)| what.clone());
-            let (word, how) = match (row_of(short).map(|row| row.meaning), wrong) {
+impl MigratedObject {
+    fn of(name: String, metadata: &ObjectMeta, dialect: Option<Dialect>, problems: &MigrateProblems) -> Self {
+        let of_this = problems.get(&name).map_or(&[][..], Vec::as_slice);
+        let (annotations, problems) = (Vec::new(), Vec::new());
+        let mut told = Self { name, is_ours: dialect.is_some(), annotations, problems, is_refused: false };
+        let Some(dialect) = dialect else { return told };
+        let mut known = BTreeSet::new();
+        for key in metadata.annotations.iter().flat_map(BTreeMap::keys) {
+            let Some(meaning) = meaning(dialect, key) else { continue };
+            known.insert(key);
+            let wrong = of_this.iter().find(|(wrong, _)| wrong == key).map(|(_, what)| what.clone());
+            let (word, how) = match (meaning, wrong) {
                 (Some(Meaning::Refused(why)), _) => ("refused", why.to_owned()),
-                (_, Some(what)) => ("refused", what),
-                (Some(Meaning::Same), None) => ("as before", String::new()),
-                (Some(Meaning::Differs(how)), None) => ("differs", how.to_owned()),
-                (Some(Meaning::Nothing(why)), None) => ("nothing to do", why.to_owned()),
-                (None, None) => ("nothing to do", "ingress-nginx has no annotation of this name".to_owned()),
+                (Some(_), Some(what)) => ("refused", what),
+                (Some(meaning), None) => {
+                    let (word, how) = meaning.words();
+                    (word, how.to_owned())
+                }
+                (None, _) => ("nothing to do", "the other controller has no annotation of this name".to_owned()),
             };
-            told.is_refused |= word == "refused" && row_of(short).is_some();
-            told.annotations.push((short.to_owned(), word, how));
+            told.is_refused |= word == "refused";
+            told.annotations.push((key.clone(), word, how));
         }
-        let others = of_this.iter().filter(|(key, _)| !key.starts_with(PREFIX));
+        let others = of_this.iter().filter(|(key, _)| !known.contains(key));
         told.problems.extend(others.map(|(_, what)| what.clone()));
         told
     }
 
     fn print(&self) {
         let word = if self.is_ours { "served" } else { "not ours: its class is another controller's" };
-        println!("Ingress {}: {word}", self.name);
+        println!("{}: {word}", self.name);
         for (annotation, word, how) in &self.annotations {
             println!("  {annotation}: {word}{}{how}", if how.is_empty() { "" } else { ": " });
         }
@@ -110,11 +119,10 @@ impl MigratedIngress {
     }
 
     fn json(&self) -> Value {
-        let annotations = self.annotations.iter().map(|(annotation, word, how)| {
-            json!({ "annotation": format!("{PREFIX}{annotation}"), "becomes": word, "how": how })
-        });
-        json!({ "ingress": self.name, "served": self.is_ours, "refused": self.is_refused, "problems": self.problems,
-            "annotations": annotations.collect::<Vec<_>>() })
+        let annotation = |(annotation, word, how): &(String, &'static str, String)| json!({ "annotation": annotation, "becomes": word, "how": how });
+        let (kind, name) = self.name.split_once(' ').unwrap_or(("", &self.name));
+        json!({ "kind": kind, "name": name, "served": self.is_ours, "refused": self.is_refused,
+            "problems": self.problems, "annotations": self.annotations.iter().map(annotation).collect::<Vec<_>>() })
     }
 }
 

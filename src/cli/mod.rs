@@ -14,10 +14,11 @@ mod run;
 use clap::CommandFactory as _;
 
 use crate::config::{Config, EngineChoice, Source};
-use crate::control::kubernetes::translate::nginx::page::page;
+use crate::control::kubernetes::translate::{nginx, traefik};
 use crate::sys::signals;
 use crate::worker::engine::select::probe;
 use arguments::{Arguments, Command};
+use migrate::MigrateRules;
 
 /// Carries out what was asked; the process's exit code.
 ///
@@ -57,9 +58,13 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
             }
             Ok(0)
         }
-        Some(Command::Migrate { paths, config_map, json }) => migrate::migrate(paths, config_map.clone(), *json),
-        Some(Command::Annotations) => {
-            print!("{}", page());
+        Some(Command::Migrate { paths, config_map, without_class, json }) => {
+            let without_class = without_class.as_deref().map(str::parse).transpose().map_err(anyhow::Error::msg)?;
+            migrate::migrate(paths, MigrateRules { config_map: config_map.clone(), without_class }, *json)
+        }
+        Some(Command::Annotations { dialect }) => {
+            let page = if dialect == "traefik1" { traefik::page::page() } else { nginx::page::page() };
+            print!("{page}");
             Ok(0)
         }
         Some(Command::Completions { shell }) => {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::services::ServiceSpec;
+
 /// A cluster whose Ingress objects become routes, beside those that are written here.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KubernetesSpec {
     /// A kubeconfig that tells how the API server is reached; absent for the account of the pod that this runs in.
@@ -15,13 +17,17 @@ pub struct KubernetesSpec {
     pub namespaces: Vec<String>,
     /// Which Ingress objects are read, by their labels, as `kubectl get --selector` has it; empty for all.
     pub selector: String,
-    /// Whose annotations have their meaning: `"ringress"`, which has none yet, and `"ingress-nginx"`. Each has the classes of its controller,
-    /// `ringress.dev/ingress-controller` and `k8s.io/ingress-nginx`; and where nobody made an IngressClass the names `ringress` and `nginx`.
+    /// Whose annotations have their meaning: `"ringress"`, which has none yet, `"ingress-nginx"`, and `"traefik1"` for Traefik 1.7. Each has the
+    /// classes of its controller, `ringress.dev/ingress-controller`, `k8s.io/ingress-nginx` and `traefik.io/ingress-controller`; and where nobody
+    /// made an IngressClass the names `ringress`, `nginx` and `traefik`, with `"traefik1"` those of `classes` that begin with `traefik` as well.
     pub dialects: Vec<Dialect>,
     /// Only classes of these names; empty for all that are ours.
     pub classes: Vec<String>,
     /// How Ingress objects without a class are read; absent where they are not ours.
     pub without_class: Option<Dialect>,
+    /// What holds for every service of the cluster of which its objects say nothing else, as in `[services.NAME]` without `endpoints`. Its `tls` is
+    /// for the pods that speak TLS, for which nobody vouches where it is absent (with `"traefik1"` the authorities of the system).
+    pub service: ServiceSpec,
     /// The listeners that serve what the cluster says, by their names; empty for all. Those with `tls` get the certificates.
     pub listeners: Vec<String>,
     /// The service that answers what no rule is for: `"namespace/name"`, or `"namespace/name:port"`; absent for 404.
@@ -57,6 +63,7 @@ impl Default for KubernetesSpec {
             dialects: vec![Dialect::Ringress],
             classes: Vec::new(),
             without_class: None,
+            service: ServiceSpec::default(),
             listeners: Vec::new(),
             default_backend: None,
             default_certificate: None,
@@ -82,6 +89,17 @@ pub enum Dialect {
     /// Those of ingress-nginx.
     #[serde(rename = "ingress-nginx")]
     IngressNginx,
+    /// Those of Traefik 1.7.
+    #[serde(rename = "traefik1")]
+    Traefik1,
+}
+
+impl std::str::FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        serde_json::from_value(name.into()).map_err(|error| error.to_string())
+    }
 }
 
 impl Dialect {
@@ -91,6 +109,7 @@ impl Dialect {
         match self {
             Self::Ringress => "ringress.dev/ingress-controller",
             Self::IngressNginx => "k8s.io/ingress-nginx",
+            Self::Traefik1 => "traefik.io/ingress-controller",
         }
     }
 
@@ -100,6 +119,7 @@ impl Dialect {
         match self {
             Self::Ringress => "ringress",
             Self::IngressNginx => "nginx",
+            Self::Traefik1 => "traefik",
         }
     }
 }

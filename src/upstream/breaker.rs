@@ -258,7 +258,10 @@ mod tests {
         };
         let slow_failures = [outcome(true, 900); 20];
         assert!(!opens("NetworkErrorRatio() > 1", &slow_failures));
-        assert!(opens("NetworkErrorRatio() > 0.5", &slow_failures) && !opens("NetworkErrorRatio() > 0.5", &slow_failures[..9]));
+        assert!(
+            opens("NetworkErrorRatio() > 0.5", &slow_failures)
+                && !opens("NetworkErrorRatio() > 0.5", &slow_failures[..9])
+        );
         assert!(opens("LatencyAtQuantileMS(50.0) > 800", &slow_failures));
         assert!(!opens("LatencyAtQuantileMS(50.0) > 900", &slow_failures));
         assert!(opens("ResponseCodeRatio(500, 600, 0, 600) > 0.9 && LatencyAtQuantileMS(99.0) > 800", &slow_failures));

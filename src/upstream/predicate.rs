@@ -246,7 +246,9 @@ mod tests {
             with: Some((Comparator::Greater, Constant::Number(0.5))),
         };
         assert_eq!(read, Predicate::Holds(expected));
-        for (sign, expected) in [("==", [false, true]), ("<=", [false, true]), (">", [true, false]), ("!=", [true, false])] {
+        for (sign, expected) in
+            [("==", [false, true]), ("<=", [false, true]), (">", [true, false]), ("!=", [true, false])]
+        {
             let read = Predicate::parse(&format!("F(){sign}2")).unwrap();
             let Predicate::Holds(Comparison { with: Some((comparator, Constant::Number(number))), .. }) = read else {
                 panic!("{sign}")

@@ -276,10 +276,12 @@ fn a_cause_is_explained_and_the_page_of_all_is_up_to_date() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/keys.md");
     let written = std::fs::read_to_string(path).unwrap();
     assert!(keys == written, "write it anew: ringress schema --markdown > docs/keys.md");
-    let annotations = text(&run(&["annotations"]));
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ingress-nginx.md");
-    let written = std::fs::read_to_string(path).unwrap();
-    assert!(annotations == written, "write it anew: ringress annotations > docs/ingress-nginx.md");
+    for (dialect, page) in [("ingress-nginx", "ingress-nginx"), ("traefik1", "traefik-1.7")] {
+        let annotations = text(&run(&["annotations", dialect]));
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{page}.md"));
+        let written = std::fs::read_to_string(path).unwrap();
+        assert!(annotations == written, "write it anew: ringress annotations {dialect} > docs/{page}.md");
+    }
     // What the default does, row by row, as readers of the page need it.
     for row in [
         "| `connect_refused` | 502 | connection_refused | The upstream refused the connection. | other; others other |",

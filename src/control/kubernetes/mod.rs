@@ -26,7 +26,7 @@ use crate::config::source::Source;
 use index::{Effect, Index, Object, ObjectKind};
 use objects::{ObjectName, ReachedAt};
 use status::ToTell;
-use translate::plan::{Plan, Wanted};
+use translate::plan::{EntryPoints, Plan, Wanted, World, entry_points};
 use translate::translate;
 use watching::WatchNews;
 
@@ -60,6 +60,8 @@ pub enum ClusterChange {
 /// The objects of a cluster, watched.
 pub struct Cluster {
     spec: KubernetesSpec,
+    /// The listeners of the configuration beside it.
+    entry_points: EntryPoints,
     client: Client,
     index: Index,
     plan: Plan,
@@ -96,6 +98,7 @@ impl Cluster {
         let unlisted = watching::start(&client, spec, &sender);
         let mut cluster = Self {
             spec: spec.clone(),
+            entry_points: entry_points(&source.config),
             client,
             index: Index::default(),
             plan: Plan::default(),
@@ -191,6 +194,16 @@ impl Cluster {
         base.with_objects(config, places)
     }
 
+    /// The configuration beside it is another one now: where its listeners are others, what names them is translated anew.
+    pub fn stands_beside(&mut self, base: &Source) {
+        let entry_points = entry_points(&base.config);
+        if self.entry_points != entry_points {
+            self.entry_points = entry_points;
+            let now = Instant::now();
+            self.pending = Some((now, now));
+        }
+    }
+
     /// What is wrong with objects.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
@@ -266,7 +279,7 @@ impl Cluster {
     /// Translates; false where an object is referred to that was not kept until now: it is asked for first, for a moment.
     fn translate(&mut self) -> bool {
         let now = Instant::now();
-        let plan = translate(&self.index, &self.spec);
+        let plan = translate(World { index: &self.index, spec: &self.spec, entry_points: &self.entry_points });
         let missing = self.missing(&plan.wanted);
         self.asked.retain(|name, (_, since)| missing.iter().any(|(known, _)| known == name) || since.elapsed() < ASKED);
         for (name, is_secret) in missing {
@@ -295,8 +308,9 @@ impl Cluster {
         self.pending = None;
         self.by_service.clear();
         for (name, planned) in &self.plan.services {
-            let Some(source) = &planned.source else { continue };
-            self.by_service.entry(source.service.clone()).or_default().push(name.clone());
+            for source in &planned.sources {
+                self.by_service.entry(source.service.clone()).or_default().push(name.clone());
+            }
         }
         let Wanted { secrets, config_maps } = &self.plan.wanted;
         self.index.secrets.retain(|name, _| secrets.contains(name));

@@ -90,6 +90,9 @@ impl Sources {
     /// What was read is what holds now.
     pub(super) fn accept(&mut self) {
         if let Some(base) = self.offered.take() {
+            if let Some(cluster) = &mut self.cluster {
+                cluster.stands_beside(&base);
+            }
             self.base = base;
         }
     }

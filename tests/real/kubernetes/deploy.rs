@@ -148,11 +148,11 @@ fn migrate_says_what_becomes_of_each_annotation() {
     let (code, told) = run(&[]);
     assert_eq!(code, 0, "{told}");
     assert!(
-        told.contains("Ingress default/good: served\n") && told.contains("  proxy-body-size: as before\n"),
+        told.contains("Ingress default/good: served\n") && told.contains("/proxy-body-size: as before\n"),
         "{told}"
     );
     assert!(
-        told.contains("  proxy-buffering: nothing to do: ") && told.contains("Ingress default/other: not ours"),
+        told.contains("/proxy-buffering: nothing to do: ") && told.contains("Ingress default/other: not ours"),
         "{told}"
     );
     let bad = format!("{prefix}/ssl-passthrough: \"true\", {prefix}/limit-rps: many");
@@ -160,7 +160,7 @@ fn migrate_says_what_becomes_of_each_annotation() {
     let (code, told) = run(&["--json"]);
     assert_eq!(code, 1, "{told}");
     let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!((&told[0]["ingress"], &told[0]["refused"]), (&"default/bad".into(), &true.into()), "{told:#}");
+    assert_eq!((&told[0]["name"], &told[0]["refused"]), (&"default/bad".into(), &true.into()), "{told:#}");
     let becomes: Vec<_> = told[0]["annotations"].as_array().unwrap().iter().map(|one| one["becomes"].clone()).collect();
     assert_eq!(becomes, ["refused", "refused"], "{told:#}");
     let _ = std::fs::remove_dir_all(folder);

@@ -5,6 +5,7 @@ mod deploy;
 mod faults;
 mod ingress;
 mod told;
+mod traefik;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -21,7 +21,10 @@ pub fn dialect(index: &Index, spec: &KubernetesSpec, ingress: &Ingress) -> Optio
     let controller = index.classes.get(class).map(|object| object.spec.controller.as_deref().unwrap_or_default());
     let is_of = |dialect: &Dialect| match controller {
         Some(controller) => controller == dialect.controller(),
-        None => class == dialect.class(),
+        None => {
+            let is_named = || spec.classes.iter().any(|known| known == class);
+            class == dialect.class() || *dialect == Dialect::Traefik1 && class.starts_with("traefik") && is_named()
+        }
     };
     spec.dialects.iter().copied().find(is_of)
 }

@@ -2,9 +2,12 @@
 
 pub mod defaults;
 pub mod endpoints;
+pub mod findings;
 pub mod ingress;
+pub mod meaning;
 pub mod nginx;
 pub mod plan;
+pub mod traefik;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,18 +23,20 @@ use plan::{Owner, Plan, World};
 
 /// Translates all objects of a cluster.
 #[must_use]
-pub fn translate(index: &Index, spec: &KubernetesSpec) -> Plan {
+pub fn translate(world: World<'_>) -> Plan {
+    let World { index, spec, .. } = world;
     let mut plan = Plan::default();
-    let world = World { index, spec };
-    let mut of_nginx = Vec::new();
+    let (mut of_nginx, mut of_traefik) = (Vec::new(), Vec::new());
     for (name, dialect, ingress) in ours(index, spec) {
         let owner = Owner { kind: "Ingress", name };
         match dialect {
             Dialect::Ringress => ingress::translate(&mut plan, world, owner, ingress),
             Dialect::IngressNginx => of_nginx.push((owner, &**ingress)),
+            Dialect::Traefik1 => of_traefik.push((owner, &**ingress)),
         }
     }
     nginx::translate(&mut plan, world, &of_nginx);
+    traefik::translate(&mut plan, world, &of_traefik);
     defaults(&mut plan, world);
     plan
 }
@@ -64,7 +69,7 @@ impl Plan {
         for (route, place) in &self.routes {
             places.insert(format!("routes.{}", config.routes.len()), place.clone());
             let mut route = Arc::clone(route);
-            if route.listeners != spec.listeners {
+            if route.listeners.is_empty() && !spec.listeners.is_empty() {
                 Arc::make_mut(&mut route).listeners.clone_from(&spec.listeners);
             }
             config.routes.push(route);
@@ -104,6 +109,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use super::plan::EntryPoints;
     use super::*;
     use crate::config::document::Syntax;
     use crate::config::source::Source;
@@ -149,11 +155,32 @@ mod tests {
         HOSTILE[random.usize(..HOSTILE.len())]
     }
 
+    /// An annotation of Traefik 1.7 that says nonsense, or nonsense within what it reads.
+    fn of_traefik(random: &mut fastrand::Rng) -> (String, String) {
+        let row = &traefik::rows::ROWS[random.usize(..traefik::rows::ROWS.len())];
+        let keys = traefik::rows::PREFIXES.map(|prefix| format!("{prefix}{}", row.name));
+        let key = keys.into_iter().chain(row.old.iter().map(|old| (*old).to_owned())).nth(random.usize(..2));
+        let inner = serde_json::Value::from(hostile(random));
+        let text = match random.usize(..8) {
+            0 => format!("{{extractorfunc: {inner}, rateset: {{a: {{period: {inner}, average: 1, burst: 9}}}}}}"),
+            1 => format!("{{a: {{status: [{inner}, \"500-599\"], backend: {inner}, query: {inner}}}}}"),
+            2 => format!("{{shop: {inner}, other: 50%}}"),
+            3 => format!("{{maxrequestbodybytes: 1, retryexpression: {inner}}}"),
+            4 => format!("ReplacePathRegex: {} /$1$2", hostile(random)),
+            5 => ["Path", "PathPrefixStrip", "forward", "basic", "NetworkErrorRatio() > 0.5"][random.usize(..5)]
+                .to_owned(),
+            _ => hostile(random).to_owned(),
+        };
+        (key.unwrap_or_default(), text)
+    }
+
     fn some_ingress(random: &mut fastrand::Rng, at: usize) -> serde_json::Value {
         let mut annotations = serde_json::Map::new();
         for _ in 0..random.usize(0..6) {
             let row = &nginx::rows::ROWS[random.usize(..nginx::rows::ROWS.len())];
             annotations.insert(format!("nginx.ingress.kubernetes.io/{}", row.name), hostile(random).into());
+            let (name, text) = of_traefik(random);
+            annotations.insert(name, text.into());
         }
         let path = |random: &mut fastrand::Rng| {
             let kinds = ["Exact", "Prefix", "ImplementationSpecific", ""];
@@ -165,7 +192,7 @@ mod tests {
             serde_json::json!({ "host": hostile(random), "http": { "paths": paths } })
         };
         let rules: Vec<_> = (0..random.usize(0..3)).map(|_| rule(random)).collect();
-        let class = ["ringress", "nginx"][random.usize(..2)];
+        let class = ["ringress", "nginx", "traefik"][random.usize(..3)];
         serde_json::json!({ "metadata": { "namespace": "shop", "name": format!("i{at}"), "annotations": annotations },
             "spec": { "ingressClassName": class, "rules": rules, "tls": [{ "hosts": [hostile(random)], "secretName": hostile(random) }] } })
     }
@@ -175,7 +202,7 @@ mod tests {
     fn hostile_objects_harm_nobody_but_themselves() {
         let base = Source::parse("[listeners.web]\naddress = \":80\"\n", Syntax::Toml, Path::new("r.toml"), &|_| None)
             .unwrap();
-        let dialects = vec![Dialect::Ringress, Dialect::IngressNginx];
+        let dialects = vec![Dialect::Ringress, Dialect::IngressNginx, Dialect::Traefik1];
         let spec = KubernetesSpec { dialects, external_names: true, ..KubernetesSpec::default() };
         for seed in 0..400 {
             let mut random = fastrand::Rng::with_seed(seed);
@@ -184,7 +211,9 @@ mod tests {
             for at in 0..count {
                 let ingress: Ingress = serde_json::from_value(some_ingress(&mut random, at)).unwrap();
                 index.put(Object::Ingress(Arc::new(ingress)));
-                let service = serde_json::json!({ "metadata": { "namespace": "shop", "name": hostile(&mut random) },
+                let (annotation, text) = of_traefik(&mut random);
+                let service = serde_json::json!({ "metadata": { "namespace": "shop", "name": hostile(&mut random),
+                        "annotations": { annotation: text } },
                     "spec": { "type": "ExternalName", "externalName": hostile(&mut random), "ports": [{ "port": random.u16(..) }] } });
                 index.put(Object::Service(Arc::new(serde_json::from_value(service).unwrap())));
                 let secret = serde_json::json!({ "metadata": { "namespace": "shop", "name": hostile(&mut random) },
@@ -195,7 +224,7 @@ mod tests {
                     "endpoints": [{ "addresses": [hostile(&mut random)] }], "ports": [{ "port": random.u16(..) }] });
                 index.put(Object::Slice(Arc::new(serde_json::from_value(slice).unwrap())));
             }
-            let plan = translate(&index, &spec);
+            let plan = translate(World { index: &index, spec: &spec, entry_points: &EntryPoints::new() });
             let (config, places) = plan.join(&base.config, &index, &spec);
             let joined = base.with_objects(config, places);
             let compiled = compile(&joined, &Resolved::new(), &mut Kept::default(), 1)
@@ -238,7 +267,7 @@ mod tests {
                     { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "s", "port": { "number": 80 } } } }] } }] } });
             let mut index = Index::default();
             index.put(Object::Ingress(Arc::new(serde_json::from_value(ingress).unwrap())));
-            let plan = translate(&index, &spec);
+            let plan = translate(World { index: &index, spec: &spec, entry_points: &EntryPoints::new() });
             let wanted = plan.wanted.secrets.iter().chain(&plan.wanted.config_maps);
             assert!(wanted.into_iter().all(|known| &*known.namespace != "vault"), "{name} is asked for");
             let (route, _) = &plan.routes[0];
@@ -260,7 +289,7 @@ mod tests {
             index.put(Object::Ingress(Arc::new(serde_json::from_value(object(name, time)).unwrap())));
         }
         let spec = KubernetesSpec { dialects: vec![Dialect::IngressNginx], ..KubernetesSpec::default() };
-        let plan = translate(&index, &spec);
+        let plan = translate(World { index: &index, spec: &spec, entry_points: &EntryPoints::new() });
         let names: Vec<_> = plan.routes.iter().map(|(route, _)| route.name.as_str()).collect();
         assert_eq!(names, ["shop/old:a.test/"]);
         let told: Vec<_> = plan.problems.iter().map(ToString::to_string).collect();

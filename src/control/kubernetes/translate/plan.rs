@@ -7,14 +7,16 @@ use ipnet::IpNet;
 
 use super::endpoints::{EndpointSource, service_of_name};
 use crate::config::kubernetes::KubernetesSpec;
+use crate::config::listeners::ListenerSpec;
 use crate::config::problem::{Place, Problem};
 use crate::config::routes::RouteSpec;
+use crate::config::schema::Config;
 use crate::config::services::{EndpointSpec, HostRule, Protocol, ServiceSpec};
 use crate::config::tls::{CertificateFiles, ClientAuth, ServiceTls};
 use crate::control::kubernetes::index::Index;
 use crate::control::kubernetes::objects::{BackendPort, ClusterService, ObjectName};
 use crate::tls::identity::{Identity, IdentityFault};
-use crate::units::Material;
+use crate::units::{ListenAddress, Material};
 
 /// What the objects of a cluster become.
 #[derive(Debug, Default)]
@@ -53,8 +55,8 @@ pub struct Wanted {
 pub struct PlannedService {
     /// What holds for it.
     pub spec: Arc<ServiceSpec>,
-    /// Where its endpoints come from; `None` where they stand in it.
-    pub source: Option<EndpointSource>,
+    /// Where its endpoints come from; empty where they stand in it.
+    pub sources: Vec<EndpointSource>,
     /// The object that it comes from.
     pub place: Place,
 }
@@ -63,10 +65,11 @@ impl PlannedService {
     /// With the endpoints that it has now.
     #[must_use]
     pub fn with_endpoints(&self, index: &Index) -> Arc<ServiceSpec> {
-        match &self.source {
-            Some(source) => Arc::new(ServiceSpec { endpoints: source.endpoints(index), ..(*self.spec).clone() }),
-            None => Arc::clone(&self.spec),
+        if self.sources.is_empty() {
+            return Arc::clone(&self.spec);
         }
+        let endpoints = self.sources.iter().flat_map(|source| source.endpoints(index)).collect();
+        Arc::new(ServiceSpec { endpoints, ..(*self.spec).clone() })
     }
 }
 
@@ -137,9 +140,9 @@ impl Plan {
         };
         let found = world.index.services.get(backend.service);
         let port = found.and_then(|service| source.port_of(service));
-        let mut plain = plain_service();
+        let mut plain = world.plain_service();
         if let Some(protocol) = port.and_then(|port| port.app_protocol.as_deref()) {
-            speak(&mut plain, protocol);
+            world.speak(&mut plain, protocol);
         }
         let (mut spec, mut own_source) = (plain.clone(), source.clone());
         own(&mut spec, &mut own_source);
@@ -147,20 +150,33 @@ impl Plan {
         let name = if spec == plain && own_source == source { name } else { format!("{name}@{}", owner.name) };
         if !self.services.contains_key(&name) {
             self.check_backend(owner, backend, (found, port.is_some()), world);
-            let planned = PlannedService { spec: Arc::new(spec), source: Some(own_source), place: owner.place() };
+            let planned = PlannedService { spec: Arc::new(spec), sources: vec![own_source], place: owner.place() };
             self.services.insert(name.clone(), planned);
         }
         name
     }
 
+    /// The name of a service that has the endpoints of all of these, and what else the first one has.
+    pub fn together(&mut self, names: &[String]) -> String {
+        let name = names.join("+");
+        if names.len() > 1
+            && let Some(first) = names.first().and_then(|first| self.services.get(first))
+        {
+            let sources = names.iter().filter_map(|name| self.services.get(name)).flat_map(|planned| &planned.sources);
+            let all = PlannedService { sources: sources.cloned().collect(), ..first.clone() };
+            self.services.insert(name.clone(), all);
+        }
+        name
+    }
+
     /// The service that a URL leads to, and its path with its query: the pods of a Service where the host is the name of one within the
-    /// cluster, else the host. `asked` is the `Host` that it gets, where that is another one than the URL's. `None` where it is no URL.
+    /// cluster, else the host. `None` where it is no URL.
     pub fn by_url(
         &mut self,
         world: World<'_>,
         owner: Owner<'_>,
         url: &str,
-        asked: Option<&str>,
+        asked: &AskedAs<'_>,
     ) -> Option<(String, String)> {
         let (scheme, rest) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "http" | "https"))?;
         let (authority, path) = rest.find(['/', '?', '{']).map_or((rest, ""), |at| rest.split_at(at));
@@ -173,28 +189,28 @@ impl Plan {
         if host.is_empty() || host.contains(['{', '$', ' ', '@']) || host.contains("..") {
             return None;
         }
-        let tls = is_tls.then(unverified_tls);
+        let tls = is_tls.then(|| asked.tls.clone().unwrap_or_else(unverified_tls));
+        let named = HostRule::Name(asked.host.unwrap_or(authority).to_owned());
         let service = service_of_name(host).filter(|name| {
             let watched = &world.spec.namespaces;
             watched.is_empty() || watched.iter().any(|known| **known == *name.namespace)
         });
         if let Some(service) = service {
             let port = BackendPort { name: None, number: Some(port) };
-            let named = self.service(world, owner, BackendOf { service: &service, port: &port }, |spec, _| {
+            let service = self.service(world, owner, BackendOf { service: &service, port: &port }, |spec, _| {
                 spec.tls = tls;
-                spec.host = HostRule::Name(asked.unwrap_or(authority).to_owned());
+                spec.host = named;
             });
-            return Some((named, path));
+            return Some((service, path));
         }
         let endpoint = EndpointSpec::of(format!("{host}:{port}").parse().ok()?);
-        let spec = ServiceSpec {
-            endpoints: vec![endpoint],
-            tls,
-            host: HostRule::Name(asked.unwrap_or(authority).to_owned()),
-            ..plain_service()
-        };
-        let name = format!("{scheme}://{host}:{port}{}", asked.map(|asked| format!(" as {asked}")).unwrap_or_default());
-        let planned = PlannedService { spec: Arc::new(spec), source: None, place: owner.place() };
+        let spec = ServiceSpec { endpoints: vec![endpoint], tls, host: named, ..world.plain_service() };
+        let mut name =
+            format!("{scheme}://{host}:{port}{}", asked.host.map(|host| format!(" as {host}")).unwrap_or_default());
+        if self.services.get(&name).is_some_and(|known| *known.spec != spec) {
+            name = format!("{name}@{}", owner.name);
+        }
+        let planned = PlannedService { spec: Arc::new(spec), sources: Vec::new(), place: owner.place() };
         self.services.entry(name.clone()).or_insert(planned);
         Some((name, path))
     }
@@ -279,6 +295,39 @@ impl Plan {
     }
 }
 
+/// How a URL is asked, beside what it says itself.
+#[derive(Clone, Debug, Default)]
+pub struct AskedAs<'a> {
+    /// The `Host`, where it is another one than the URL's.
+    pub host: Option<&'a str>,
+    /// TLS, where it speaks it; without it nobody vouches for whoever is there.
+    pub tls: Option<ServiceTls>,
+}
+
+/// A listener as dialects see it that name listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryPoint {
+    /// Its port; `None` for a Unix socket.
+    pub port: Option<u16>,
+    /// It speaks TLS.
+    pub is_tls: bool,
+}
+
+/// Listeners by their names.
+pub type EntryPoints = BTreeMap<String, EntryPoint>;
+
+/// Those of a configuration.
+#[must_use]
+pub fn entry_points(config: &Config) -> EntryPoints {
+    let port = |address: &ListenAddress| match address {
+        ListenAddress::Tcp(address) => Some(address.port()),
+        ListenAddress::Port(port) => Some(*port),
+        ListenAddress::Unix(_) => None,
+    };
+    let entry = |listener: &ListenerSpec| EntryPoint { port: port(&listener.address), is_tls: listener.tls.is_some() };
+    config.listeners.iter().map(|(name, listener)| (name.clone(), entry(listener))).collect()
+}
+
 /// What is translated, and by which rules.
 #[derive(Clone, Copy, Debug)]
 pub struct World<'a> {
@@ -286,33 +335,37 @@ pub struct World<'a> {
     pub index: &'a Index,
     /// The rules.
     pub spec: &'a KubernetesSpec,
+    /// The listeners; empty where they are not known.
+    pub entry_points: &'a EntryPoints,
 }
 
-/// A service of which nobody said anything.
-#[must_use]
-pub fn plain_service() -> ServiceSpec {
-    // `ServiceSpec` has a default for each of its keys.
-    serde_json::from_value(serde_json::json!({})).unwrap_or_else(|_| unreachable!("every key has a default"))
+impl World<'_> {
+    /// A service of which no object said anything.
+    #[must_use]
+    pub fn plain_service(&self) -> ServiceSpec {
+        ServiceSpec { tls: None, ..self.spec.service.clone() }
+    }
+
+    /// TLS towards pods that speak it: what the configuration says, else a TLS for which nobody vouches.
+    #[must_use]
+    pub fn service_tls(&self) -> ServiceTls {
+        self.spec.service.tls.clone().unwrap_or_else(unverified_tls)
+    }
+
+    /// Has a service spoken to as its port says.
+    fn speak(&self, spec: &mut ServiceSpec, protocol: &str) {
+        match protocol.to_ascii_lowercase().as_str() {
+            "kubernetes.io/h2c" | "h2c" | "grpc" => spec.protocol = Protocol::H2,
+            "https" | "kubernetes.io/wss" | "wss" | "tls" => spec.tls = Some(self.service_tls()),
+            "grpcs" => (spec.protocol, spec.tls) = (Protocol::H2, Some(self.service_tls())),
+            // `http`, `kubernetes.io/ws` and what is not known: HTTP/1.1.
+            _ => {}
+        }
+    }
 }
 
 /// TLS towards pods for which nobody vouches.
 #[must_use]
 pub fn unverified_tls() -> ServiceTls {
     ServiceTls { insecure_skip_verify: true, ..ServiceTls::default() }
-}
-
-/// Has a service spoken to as its port says.
-pub fn speak(spec: &mut ServiceSpec, protocol: &str) {
-    match protocol.to_ascii_lowercase().as_str() {
-        "kubernetes.io/h2c" | "h2c" | "grpc" => spec.protocol = Protocol::H2,
-        "https" | "kubernetes.io/wss" | "wss" | "tls" => {
-            spec.tls = Some(unverified_tls());
-        }
-        "grpcs" => {
-            spec.protocol = Protocol::H2;
-            spec.tls = Some(unverified_tls());
-        }
-        // `http`, `kubernetes.io/ws` and what is not known: HTTP/1.1.
-        _ => {}
-    }
 }

@@ -8,7 +8,7 @@ use super::spot::{Spot, named, named_map};
 use super::variables::template;
 use crate::config::tls::{ClientAuth, ClientAuthMode};
 use crate::control::kubernetes::objects::ObjectName;
-use crate::control::kubernetes::translate::plan::Plan;
+use crate::control::kubernetes::translate::plan::{AskedAs, Plan};
 use crate::filter::Filter;
 use crate::filter::satisfy::{AccessRule, Satisfy};
 use crate::units::Material;
@@ -185,7 +185,7 @@ fn asked(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
     } else {
         template(settings.text("global-auth-url")?, constants).map_err(|what| notes.deny("auth-url", &what)).ok()?
     };
-    let Some((service, path)) = plan.by_url(spot.place.world, notes.owner, &url, None) else {
+    let Some((service, path)) = plan.by_url(spot.place.world, notes.owner, &url, &AskedAs::default()) else {
         notes.deny("auth-url", &format!("`{url}` is not a URL that can be asked"));
         return None;
     };

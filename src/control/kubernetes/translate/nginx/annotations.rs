@@ -1,12 +1,12 @@
 //! The annotations of one Ingress: read by name, checked by their grammar, told where they are wrong.
 
-use std::cell::RefCell;
-
 use super::grammar::{Grammar, flag, networks, size};
-use super::rows::{AnnotationRow, Meaning, PREFIX, row_of};
+use super::rows::{AnnotationRow, PREFIX, row_of};
 use super::settings::ClusterSettings;
 use super::variables::{Constants, template};
 use crate::control::kubernetes::objects::{Ingress, Named as _};
+use crate::control::kubernetes::translate::findings::Findings;
+use crate::control::kubernetes::translate::meaning::Meaning;
 use crate::control::kubernetes::translate::plan::{Owner, Plan};
 use crate::filter::Filter;
 
@@ -17,10 +17,7 @@ pub(super) struct Annotations<'a> {
     pub owner: Owner<'a>,
     /// The object.
     pub ingress: &'a Ingress,
-    /// Why its requests are refused with 503, where they are.
-    denied: RefCell<Option<String>>,
-    /// What is wrong, to be told.
-    problems: RefCell<Vec<(String, String)>>,
+    findings: Findings<'a>,
 }
 
 impl<'a> Annotations<'a> {
@@ -31,7 +28,7 @@ impl<'a> Annotations<'a> {
         owner: Owner<'a>,
         ingress: &'a Ingress,
     ) -> Option<Self> {
-        let read = Self { owner, ingress, denied: RefCell::default(), problems: RefCell::default() };
+        let read = Self { owner, ingress, findings: Findings::new(owner) };
         let blocked: Vec<&str> = settings
             .text("annotation-value-word-blocklist")
             .map(|words| words.split(',').map(str::trim).filter(|word| !word.is_empty()).collect())
@@ -78,28 +75,23 @@ impl<'a> Annotations<'a> {
 
     /// Notes what is wrong with an annotation.
     pub(super) fn tell(&self, name: &str, what: &str) {
-        self.problems.borrow_mut().push((format!("{PREFIX}{name}"), what.to_owned()));
+        self.findings.tell(&format!("{PREFIX}{name}"), what);
     }
 
     /// Has all requests of this Ingress refused, for what is wrong with an annotation.
     pub(super) fn deny(&self, name: &str, what: &str) {
-        self.tell(name, &format!("{what}; its requests are answered 503"));
-        self.denied.borrow_mut().get_or_insert_with(|| what.to_owned());
+        self.findings.deny(&format!("{PREFIX}{name}"), what);
     }
 
     /// True where all its requests are refused.
     #[must_use]
-    pub(super) fn is_denied(&self) -> bool {
-        self.denied.borrow().is_some()
+    pub(super) const fn is_denied(&self) -> bool {
+        self.findings.is_denied()
     }
 
     /// Tells what was found wrong until now, each once.
     pub(super) fn finish(&self, plan: &mut Plan) {
-        let mut problems = self.problems.take();
-        problems.dedup();
-        for (key, what) in problems {
-            plan.problem(self.owner, &key, what, "");
-        }
+        self.findings.finish(plan);
     }
 
     /// The text of an annotation that says what it may; `None` where it is not there, empty, or wrong.
@@ -182,6 +174,6 @@ impl<'a> Annotations<'a> {
     /// A filter as the configuration writes it. What does not fit is a fault of ours, and its requests are refused.
     #[must_use]
     pub(super) fn filter(&self, name: &str, written: serde_json::Value) -> Option<Filter> {
-        serde_json::from_value(written).map_err(|error| self.deny(name, &error.to_string())).ok()
+        self.findings.filter(&format!("{PREFIX}{name}"), written)
     }
 }

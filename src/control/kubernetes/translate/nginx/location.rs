@@ -13,7 +13,7 @@ use crate::config::routes::{PathMatch, RouteSpec};
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};
 use crate::control::kubernetes::translate::defaults::default_service;
 use crate::control::kubernetes::translate::ingress::{conditions, route, route_name};
-use crate::control::kubernetes::translate::plan::{BackendOf, Plan};
+use crate::control::kubernetes::translate::plan::{AskedAs, BackendOf, Plan};
 use crate::filter::Filter;
 use crate::units::Size;
 
@@ -168,7 +168,8 @@ fn answers(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
 fn mirror(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
     let notes = spot.notes;
     let target = notes.template("mirror-target", spot.constants(""))?;
-    let Some((service, path)) = plan.by_url(spot.place.world, notes.owner, &target, notes.text("mirror-host")) else {
+    let asked = AskedAs { host: notes.text("mirror-host"), tls: None };
+    let Some((service, path)) = plan.by_url(spot.place.world, notes.owner, &target, &asked) else {
         notes.tell("mirror-target", &format!("`{target}` is not a URL that can be asked; nothing is copied"));
         return None;
     };

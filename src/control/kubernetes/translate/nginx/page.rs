@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::rows::{Meaning, ROWS};
+use super::rows::ROWS;
 
 /// The page.
 #[must_use]
@@ -14,13 +14,7 @@ pub fn page() -> String {
          | annotation | risk | here | becomes |\n|---|---|---|---|\n",
     );
     for row in &ROWS {
-        let here = match row.meaning {
-            Meaning::Same => "as before".to_owned(),
-            Meaning::Differs(how) => format!("differs: {how}"),
-            Meaning::Refused(why) => format!("refused: {why}"),
-            Meaning::Nothing(why) => format!("nothing to do: {why}"),
-        };
-        let _ = writeln!(page, "| `{}` | {:?} | {here} | {} |", row.name, row.risk, row.becomes);
+        let _ = writeln!(page, "| `{}` | {:?} | {} | {} |", row.name, row.risk, row.meaning.cell(), row.becomes);
     }
     page
 }

@@ -6,6 +6,7 @@ use Meaning::{Differs, Nothing, Refused, Same};
 use Risk::{Critical, High, Low, Medium};
 
 use super::grammar::Grammar;
+use crate::control::kubernetes::translate::meaning::Meaning;
 
 /// What the name of each begins with.
 pub const PREFIX: &str = "nginx.ingress.kubernetes.io/";
@@ -29,19 +30,6 @@ impl Risk {
     pub fn of(name: &str) -> Option<Self> {
         [Low, Medium, High, Critical].into_iter().find(|risk| format!("{risk:?}") == name)
     }
-}
-
-/// Whether an annotation means here what it means there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meaning {
-    /// The same.
-    Same,
-    /// Nearly the same; in what it differs.
-    Differs(&'static str),
-    /// It is refused; why.
-    Refused(&'static str),
-    /// There is nothing to do; why.
-    Nothing(&'static str),
 }
 
 /// An annotation.

@@ -6,7 +6,7 @@ use crate::config::routes::RouteSpec;
 use crate::config::services::{Protocol, ServiceSpec};
 use crate::config::tls::{ServiceTls, TlsVersion};
 use crate::control::kubernetes::translate::endpoints::EndpointSource;
-use crate::control::kubernetes::translate::plan::{Plan, unverified_tls};
+use crate::control::kubernetes::translate::plan::Plan;
 use crate::proto::gateway::script::ScriptRules;
 use crate::units::Duration;
 use crate::upstream::retry::{NonIdempotent, Retry, RetryOn};
@@ -83,7 +83,7 @@ fn fastcgi(plan: &mut Plan, spot: Spot<'_, '_>, told: &mut UpstreamNotes) {
 /// TLS towards the pods. Without a Secret nobody vouches for them, as there.
 fn tls(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<ServiceTls> {
     let notes = spot.notes;
-    let mut tls = unverified_tls();
+    let mut tls = spot.place.world.service_tls();
     tls.server_name = notes.text("proxy-ssl-name").map(str::to_owned);
     let Some(text) = notes.text("proxy-ssl-secret") else { return Some(tls) };
     let name = named(spot, "proxy-ssl-secret", text)?;
