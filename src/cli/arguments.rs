@@ -130,6 +130,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the configuration of another proxy as one of ours, and tell on standard error what differs; exits with 1 where something has no
+    /// equal.
+    Import {
+        /// Whose.
+        #[arg(value_parser = ["traefik"])]
+        from: String,
+        /// Its file: of Traefik 1.7 its TOML.
+        path: PathBuf,
+        /// The arguments of its command line, behind `--`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Print every annotation of another controller and what it becomes, as a page of documentation.
     Annotations {
         /// Whose.

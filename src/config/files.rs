@@ -50,7 +50,9 @@ impl Files {
         for material in config.filter_lists().flatten().flat_map(Filter::materials) {
             files.take_material(material);
         }
-        for tls in config.services.values().filter_map(|service| service.tls.as_ref()) {
+        let of_cluster = config.kubernetes.iter().map(|kubernetes| &kubernetes.service);
+        let services = config.services.values().map(|service| &**service).chain(of_cluster);
+        for tls in services.filter_map(|service| service.tls.as_ref()) {
             tls.ca.iter().chain(&tls.cert).chain(&tls.key).for_each(|name| files.take_material(name));
         }
         files

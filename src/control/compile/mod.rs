@@ -70,6 +70,7 @@ pub fn compile(
         compiler.kept.shared.put_service(&service.name, service.label, service.gateway.is_some());
         services.push(service);
     }
+    services::of_cluster(&mut compiler);
     chains::check_named(&mut compiler);
     let mut routes = Vec::with_capacity(config.routes.len());
     for (at, spec) in config.routes.iter().enumerate() {

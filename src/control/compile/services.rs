@@ -17,6 +17,20 @@ use crate::upstream::gate::ServiceCounts;
 use crate::upstream::ring::{HashRing, HashRules};
 use crate::upstream::sticky::{Sticky, StickyTokens};
 
+/// What holds for every service of a cluster: checked by itself, so that what is wrong with it is told once, and refuses the file.
+pub(super) fn of_cluster(compiler: &mut Compiler<'_>) {
+    const KEY: &str = "kubernetes.service";
+    let config = Arc::clone(&compiler.source.config);
+    let Some(spec) = config.kubernetes.as_ref().map(|kubernetes| &kubernetes.service) else { return };
+    if !spec.endpoints.is_empty() {
+        compiler.problem(&format!("{KEY}.endpoints"), "the cluster says where its pods are", "leave it out");
+    }
+    tls::of_service(compiler, KEY, spec);
+    check(compiler, KEY, spec, &[]);
+    gateway::gateway(compiler, KEY, spec);
+    hash_key(compiler, KEY, spec);
+}
+
 /// One service; the one from before where nothing of it changed.
 pub(super) fn service(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ServiceSpec>) -> Arc<Service> {
     let before = compiler.kept.parts.services.get(name).cloned();

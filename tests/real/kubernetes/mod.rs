@@ -4,6 +4,7 @@ mod cases;
 mod deploy;
 mod faults;
 mod ingress;
+mod story;
 mod told;
 mod traefik;
 

@@ -3,8 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{World, named, service};
+use crate::support::authority::{Authority, Issued};
 use crate::support::client::Response;
 use crate::support::proxy::free_address;
+use crate::support::secure::{SecureClient, client_config, read_head, secure_origin};
 use crate::support::{Client, Origin, output, tool};
 
 const KEYS: &str = "dialects = [\"traefik1\"]\nwithout_class = \"traefik1\"";
@@ -411,7 +413,12 @@ fn services_of_one_path_share_its_requests() {
         )
         + &backend(
             "named",
-            &[("affinity", "true"), ("session-cookie-name", "mine"), ("session-http-only", "true")],
+            &[
+                ("affinity", "true"),
+                ("session-cookie-name", "mine"),
+                ("session-http-only", "true"),
+                ("session-secure", "true"),
+            ],
             &olds,
         )
         + &frontend("one", &[], &[("a.test", "/", "Prefix", "old")])
@@ -452,7 +459,133 @@ fn services_of_one_path_share_its_requests() {
         assert_eq!(ask(&world, "d.test", "GET /x", &[&mine]).text(), first.text());
     }
     let cookie = ask(&world, "e.test", "GET /", &[]).field("Set-Cookie").unwrap().to_owned();
-    assert!(cookie.starts_with("mine=") && cookie.contains("HttpOnly"), "{cookie}");
+    assert!(cookie.starts_with("mine=") && cookie.contains("HttpOnly") && cookie.contains("Secure"), "{cookie}");
+}
+
+/// A Secret of the type `kubernetes.io/tls`.
+fn certificate(name: &str, issued: &Issued) -> String {
+    let text = |path: &std::path::Path| serde_json::Value::from(std::fs::read_to_string(path).unwrap());
+    format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{ name: {name} }}\nstringData: {{ tls.crt: {}, tls.key: {} }}\n",
+        text(&issued.cert),
+        text(&issued.key)
+    )
+}
+
+#[test]
+fn tls_is_spoken_to_both_sides() {
+    let authority = Authority::new();
+    let (own, pod, caller) = (
+        authority.issue("own", &["a.test"]),
+        authority.issue("pod", &["localhost"]),
+        authority.issue("caller", &["me"]),
+    );
+    let reply = |stream: &mut rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>| {
+        while read_head(stream) {
+            std::io::Write::write_all(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecure").unwrap();
+        }
+    };
+    let secure = secure_origin(&pod, reply);
+    let h2c = crate::support::Proxy::start(
+        "epoll",
+        "[[routes]]\nname = \"h2c\"\nfilters = [{ respond = { status = 200, body = \"from h2c\" } }]\n",
+    );
+    let (origin, secure_port) = (echo(), secure.port());
+    let secure_service =
+        service("pods", &[secure]).replace("port: 80", "port: 443").replace("name: web", "name: https");
+    let h2c_service = "---\n".to_owned() + &service("h2c", &[h2c.address]);
+    let told = "pem: true\ninfos: { subject: { commonname: true } }\n";
+    let url = format!("https://127.0.0.1:{secure_port}/verify");
+    let asks = [("auth-type", "forward"), ("auth-url", url.as_str())];
+    let insecure =
+        [&asks[..], &[("auth-tls-insecure", "true"), ("auth-tls-secret", "own"), ("auth-trust-headers", "true")]]
+            .concat();
+    let objects = backend("one", &[], &[&origin])
+        + "---\n"
+        + &secure_service
+        + &h2c_service
+        + &certificate("own", &own)
+        + &frontend("web", &[("pass-client-tls-cert", told)], &[("a.test", "/", "Prefix", "one")])
+            .replace("  rules:", "  tls: [{ secretName: own }]\n  rules:")
+        + &frontend("old", &[("pass-tls-cert", "true")], &[("a.test", "/old/path", "Prefix", "one")])
+        + &frontend(
+            "force",
+            &[("ssl-force-host", "true"), ("ssl-host", "a.test")],
+            &[("a.test", "/force", "Prefix", "one"), ("", "/force", "Prefix", "one")],
+        )
+        + &frontend("pods", &[], &[("pods.test", "/", "Prefix", "pods")]).replace("number: 80", "number: 443")
+        + &frontend("h2c", &[("protocol", "h2c")], &[("h2c.test", "/", "Prefix", "h2c")])
+        + &frontend("asks", &asks, &[("asks.test", "/", "Prefix", "one")])
+        + &frontend("insecure", &insecure, &[("insecure.test", "/", "Prefix", "one")]);
+    let api = crate::api_server::ApiServer::start();
+    api.apply("shop", &objects);
+    let listener = free_address();
+    let rest = format!(
+        "[kubernetes.service.tls]\nca = [\"{}\"]\nserver_name = \"localhost\"\n[listeners.secure]\naddress = \"{listener}\"\n\
+         tls = {{ client_auth = [{{ ca = [\"{}\"], mode = \"optional\" }}] }}\n",
+        authority.ca().display(),
+        authority.ca().display()
+    );
+    let world = World::of("io_uring", api, KEYS, &rest);
+    let mut client = SecureClient::connect(listener, &client_config(&authority, Some(&caller)), "a.test").unwrap();
+    client.get("a.test", "/").unwrap();
+    let reached = origin.requests().pop().unwrap();
+    let subject = reached.field("X-Forwarded-Tls-Client-Cert-Subject").unwrap();
+    assert!(subject.contains("CN="), "{subject}");
+    let pem = std::fs::read_to_string(&caller.cert).unwrap();
+    let bytes: String = pem.lines().filter(|line| !line.starts_with("--")).collect();
+    assert_eq!(reached.field("X-Forwarded-Tls-Client-Cert"), Some(bytes.as_str()));
+    client.get("a.test", "/old/path").unwrap();
+    let reached = origin.requests().pop().unwrap();
+    assert_eq!(reached.field("X-Forwarded-Tls-Client-Cert"), Some(bytes.as_str()));
+    assert_eq!(reached.field("X-Forwarded-Tls-Client-Cert-Subject"), None);
+    assert!(client.get("a.test", "/force").unwrap().starts_with("HTTP/1.1 200"));
+    let sent = client.get("b.test", "/force").unwrap().to_lowercase();
+    assert!(sent.starts_with("http/1.1 421") || sent.contains("location: https://a.test/force"), "{sent}");
+    assert_eq!(
+        world.get("pods.test", "/"),
+        (200, "secure".to_owned()),
+        "the port says https, and the authority is known"
+    );
+    assert_eq!(world.get("h2c.test", "/"), (200, "from h2c".to_owned()));
+    assert_eq!(h2c.line("/")["protocol"], "HTTP/2.0");
+    assert_eq!(
+        [world.status("asks.test", "/"), world.status("insecure.test", "/")],
+        [503, 200],
+        "nobody vouches for it"
+    );
+}
+
+#[test]
+fn every_annotation_is_met_here() {
+    let written = include_str!("traefik.rs");
+    let page = include_str!("../../../docs/traefik-1.7.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let missing: Vec<_> = rows
+        .filter(|(name, rest)| {
+            !rest.contains("| refused: ")
+                && !rest.contains("| nothing to do: ")
+                && !written.contains(&format!("{name}\""))
+        })
+        .map(|(name, _)| name)
+        .collect();
+    assert!(missing.is_empty(), "no request meets {missing:?}");
+}
+
+#[test]
+fn what_holds_for_every_service_of_the_cluster_is_checked_with_the_file() {
+    let file = std::env::temp_dir().join(format!("ringress-cluster-service-{}.toml", std::process::id()));
+    std::fs::write(&file, "[kubernetes.service]\nendpoints = [\"127.0.0.1:1\"]\nbalance = \"hash:nothing\"\n[listeners.web]\naddress = \":80\"\n").unwrap();
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_ringress")).arg("check").arg(&file).output().unwrap();
+    let told = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert_eq!(checked.status.code(), Some(1), "{told}");
+    for expected in [
+        ":2:1: kubernetes.service.endpoints: the cluster says where its pods are",
+        ":3:1: kubernetes.service.balance: ",
+    ] {
+        assert!(told.contains(expected), "{told}");
+    }
+    let _ = std::fs::remove_file(file);
 }
 
 #[test]
