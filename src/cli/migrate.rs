@@ -14,9 +14,9 @@ use crate::config::document::{Node, Syntax};
 use crate::config::kubernetes::{Dialect, KubernetesSpec};
 use crate::control::kubernetes::index::{Index, Object};
 use crate::control::kubernetes::translate::ingress::dialect;
-use crate::control::kubernetes::translate::meaning::{Meaning, meaning};
+use crate::control::kubernetes::translate::meaning::Meaning;
 use crate::control::kubernetes::translate::plan::{EntryPoints, World};
-use crate::control::kubernetes::translate::translate;
+use crate::control::kubernetes::translate::{meaning, translate};
 
 /// Reads objects from files and folders, and tells what becomes of each Ingress; the exit code: 1 where something is refused.
 pub(super) fn migrate(paths: &[PathBuf], rules: MigrateRules, as_json: bool) -> anyhow::Result<i32> {

@@ -221,10 +221,9 @@ fn bucket(ms: u64) -> usize {
 
 /// The shortest latency of a bucket, in milliseconds.
 fn start_of(bucket: usize) -> f64 {
-    let (octave, quarter) = (bucket / 4, bucket % 4);
-    #[expect(clippy::cast_precision_loss, reason = "it is below 2^28, in whole quarters")]
-    let quarters = ((4 + quarter) << octave) as f64;
-    quarters / 4.0
+    // At most 7 × 2^25.
+    let quarters = u32::try_from((4 + bucket % 4) << (bucket / 4)).unwrap_or(u32::MAX);
+    f64::from(quarters) / 4.0
 }
 
 #[cfg(test)]
@@ -319,9 +318,9 @@ mod tests {
         assert!(all.windows(2).all(|pair| pair[0] <= pair[1]));
         assert!(bucket(200) < bucket(250));
         assert!((0..LATENCIES - 1).all(|at| start_of(at) < start_of(at + 1)));
-        for ms in [1, 4, 50, 200, 900, 12_345] {
-            let start = start_of(bucket(ms));
-            assert!(start <= ms as f64 && ms as f64 <= start * 1.25, "{ms}: {start}");
+        for ms in [1_u32, 4, 50, 200, 900, 12_345] {
+            let start = start_of(bucket(ms.into()));
+            assert!(start <= ms.into() && f64::from(ms) <= start * 1.25, "{ms}: {start}");
         }
         assert_eq!(bucket(u64::MAX), LATENCIES - 1);
     }

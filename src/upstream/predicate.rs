@@ -90,7 +90,7 @@ impl Predicate {
         if text.len() > TEXT_MAX {
             return Err(format!("it has {} bytes, and {TEXT_MAX} are enough", text.len()));
         }
-        let mut reader = Reader { text, rest: text, depth: 0 };
+        let mut reader = PredicateReader { text, rest: text, depth: 0 };
         let read = reader.any()?;
         reader.space();
         if reader.rest.is_empty() { Ok(read) } else { Err(reader.expected("`&&`, `||` or the end")) }
@@ -106,13 +106,13 @@ impl Predicate {
     }
 }
 
-struct Reader<'t> {
+struct PredicateReader<'t> {
     text: &'t str,
     rest: &'t str,
     depth: u32,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> PredicateReader<'t> {
     fn expected(&self, what: impl fmt::Display) -> String {
         format!("{what} is expected at byte {} of `{}`", self.text.len() - self.rest.len(), self.text.escape_debug())
     }

@@ -130,11 +130,8 @@ fn compared(comparison: &Comparison, ratios: &mut Vec<StatusRatio>) -> Result<Tr
 
 /// A status, or the end of a range of them.
 fn status(number: f64) -> Result<u16, String> {
-    if number.fract() != 0.0 || !(0.0..=1_000.0).contains(&number) {
-        return Err(format!("{number} is no status"));
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a whole number from 0 to 1000")]
-    Ok(number as u16)
+    let found = (0..=1_000).find(|status| f64::from(*status).total_cmp(&number).is_eq());
+    found.ok_or_else(|| format!("{number} is no status"))
 }
 
 impl<'de> Deserialize<'de> for TripExpression {

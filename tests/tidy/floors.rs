@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 37] = [
+pub const FLOORS: [Floors; 39] = [
     (
         "",
         &[
@@ -28,11 +28,12 @@ pub const FLOORS: [Floors; 37] = [
         &[
             &["mod"],
             &["demo"],
-            &["explain", "run"],
+            &["explain", "import", "run"],
             &["causes", "check", "inline", "migrate", "ping", "reference"],
             &["arguments"],
         ],
     ),
+    ("cli/import", &[&["mod"], &["flags", "traefik"], &["listeners"], &["imported"], &["settings"]]),
     (
         "config",
         &[
@@ -82,7 +83,17 @@ pub const FLOORS: [Floors; 37] = [
         &[&["mod"], &["cache", "client", "status", "translate"], &["lease", "watching"], &["index"], &["objects"]],
     ),
     ("control/kubernetes/objects", &[&["mod"], &["service", "values"], &["ingress"], &["metadata"]]),
-    ("control/kubernetes/translate", &[&["mod"], &["nginx"], &["defaults"], &["ingress"], &["plan"], &["endpoints"]]),
+    (
+        "control/kubernetes/translate",
+        &[
+            &["mod"],
+            &["nginx", "traefik"],
+            &["defaults"],
+            &["findings", "ingress"],
+            &["plan"],
+            &["endpoints", "meaning"],
+        ],
+    ),
     (
         "control/kubernetes/translate/nginx",
         &[
@@ -96,6 +107,18 @@ pub const FLOORS: [Floors; 37] = [
             &["settings"],
             &["rows"],
             &["grammar", "variables"],
+        ],
+    ),
+    (
+        "control/kubernetes/translate/traefik",
+        &[
+            &["mod"],
+            &["page", "routes"],
+            &["access", "fields", "pages", "redirects", "shares"],
+            &["backend", "frontends"],
+            &["path_rule", "retries"],
+            &["annotations"],
+            &["rows"],
         ],
     ),
     ("control/sources", &[&["mod"], &["file"], &["trail"]]),
@@ -197,6 +220,8 @@ pub const FLOORS: [Floors; 37] = [
             &["attempts", "pick", "sticky"],
             &["health", "retry"],
             &["breaker", "ejection", "evidence", "gate", "habit", "reuse", "ring"],
+            &["trip"],
+            &["predicate"],
             &["balance", "candidates", "latency", "trouble"],
             &["mod"],
         ],

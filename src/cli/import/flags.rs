@@ -2,10 +2,10 @@
 
 use toml::Value;
 
-use super::settings::Settings;
+use super::settings::TraefikSettings;
 
 /// Sets what an argument says: `--retry.attempts=10`, `--api`, or an entry point in one line.
-pub(super) fn put(settings: &mut Settings, argument: &str) -> Result<(), String> {
+pub(super) fn put(settings: &mut TraefikSettings, argument: &str) -> Result<(), String> {
     let flag = argument.strip_prefix("--").ok_or("an argument begins with --")?;
     let (path, value) = flag.split_once('=').unwrap_or((flag, "true"));
     let path = path.to_lowercase();
@@ -19,7 +19,7 @@ pub(super) fn put(settings: &mut Settings, argument: &str) -> Result<(), String>
 }
 
 /// `Name:https Address::443 TLS:a.crt,a.key Redirect.EntryPoint:x`.
-fn entry_point(settings: &mut Settings, text: &str) -> Result<(), String> {
+fn entry_point(settings: &mut TraefikSettings, text: &str) -> Result<(), String> {
     let parts: Vec<(String, &str)> = text
         .split_whitespace()
         .map(|part| {

@@ -2,8 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::settings::Settings;
-use super::traefik::{Imported, table, text};
+use super::imported::{Imported, table, text};
+use super::settings::TraefikSettings;
 
 /// An entry point, as far as others need it.
 pub(super) struct Entry {
@@ -13,7 +13,7 @@ pub(super) struct Entry {
 }
 
 /// The entry points in the order of their names; `http` on port 80 where there is none.
-pub(super) fn entries(settings: &mut Settings) -> Vec<Entry> {
+pub(super) fn entries(settings: &mut TraefikSettings) -> Vec<Entry> {
     if !settings.has("entrypoints") {
         settings.put("entrypoints.http.address", text(":80"));
     }
@@ -29,7 +29,7 @@ pub(super) fn entries(settings: &mut Settings) -> Vec<Entry> {
 }
 
 /// The listener for an entry point.
-pub(super) fn listener(imported: &mut Imported, settings: &mut Settings, all: &[Entry], entry: &Entry) -> Table {
+pub(super) fn listener(imported: &mut Imported, settings: &mut TraefikSettings, all: &[Entry], entry: &Entry) -> Table {
     let path = format!("entrypoints.{}", entry.name);
     let mut listener = Table::new();
     let address = settings.text(&format!("{path}.address")).unwrap_or_default();
@@ -81,7 +81,7 @@ fn redirect(imported: &mut Imported, all: &[Entry], (path, to): (&str, &str), is
 }
 
 /// Whose word counts for who a client is.
-fn trust(imported: &mut Imported, settings: &mut Settings, path: &str, listener: &mut Table) {
+fn trust(imported: &mut Imported, settings: &mut TraefikSettings, path: &str, listener: &mut Table) {
     let trusted = settings.list(&format!("{path}.forwardedheaders.trustedips"));
     let is_anybody = settings.is_on(&format!("{path}.forwardedheaders.insecure"));
     if trusted.is_empty() || is_anybody {
@@ -94,7 +94,7 @@ fn trust(imported: &mut Imported, settings: &mut Settings, path: &str, listener:
     }
 }
 
-fn tls(imported: &mut Imported, settings: &mut Settings, path: &str) -> Table {
+fn tls(imported: &mut Imported, settings: &mut TraefikSettings, path: &str) -> Table {
     let mut tls = Table::new();
     let pair = |value: &Value| {
         let file = |name: &str| {

@@ -1,6 +1,7 @@
 //! `ringress import`: the configuration of another proxy as ours, with a list of what means something else here.
 
 mod flags;
+mod imported;
 mod listeners;
 mod settings;
 mod traefik;
@@ -9,13 +10,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 
-use settings::Settings;
+use settings::TraefikSettings;
 
 /// Prints the configuration of a Traefik 1.7, from its file and the arguments of its command line, as ours; what differs is told on standard
 /// error. The exit code: 1 where something has no equal.
 pub(super) fn traefik(path: &Path, arguments: &[String]) -> anyhow::Result<i32> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let mut settings = Settings::parse(&text).with_context(|| path.display().to_string())?;
+    let mut settings = TraefikSettings::parse(&text).with_context(|| path.display().to_string())?;
     for argument in arguments {
         if let Err(what) = flags::put(&mut settings, argument) {
             bail!("{argument}: {what}");

@@ -6,9 +6,9 @@ use toml::Value;
 
 /// Settings by their path: `forwardingtimeouts.dialtimeout`. An empty section is there as well.
 #[derive(Debug, Default)]
-pub(super) struct Settings(BTreeMap<String, Value>);
+pub(super) struct TraefikSettings(BTreeMap<String, Value>);
 
-impl Settings {
+impl TraefikSettings {
     /// Those of a file in TOML.
     pub(super) fn parse(text: &str) -> Result<Self, toml::de::Error> {
         let table: toml::Table = text.parse()?;
@@ -23,9 +23,10 @@ impl Settings {
         }
         for (key, value) in table {
             let path = if path.is_empty() { key.to_lowercase() } else { format!("{path}.{}", key.to_lowercase()) };
-            match value {
-                Value::Table(table) => self.put_table(&path, table),
-                value => self.put(&path, value),
+            if let Value::Table(table) = value {
+                self.put_table(&path, table);
+            } else {
+                self.put(&path, value);
             }
         }
     }
@@ -37,10 +38,7 @@ impl Settings {
 
     /// Takes the text of one.
     pub(super) fn text(&mut self, path: &str) -> Option<String> {
-        self.0.remove(path).map(|value| match value {
-            Value::String(text) => text,
-            other => other.to_string(),
-        })
+        self.0.remove(path).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
     /// Takes a switch.
@@ -74,8 +72,7 @@ impl Settings {
     pub(super) fn time(&mut self, path: &str) -> Result<Option<String>, String> {
         let Some(text) = self.text(path) else { return Ok(None) };
         let seconds = seconds(&text).ok_or_else(|| format!("{path}: `{text}` is no time"))?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is above 0 and below 2^53")]
-        let ms = (seconds * 1_000.0).round() as u64;
+        let ms = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default().as_millis();
         Ok(Some(if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }))
     }
 
@@ -134,7 +131,8 @@ mod tests {
 
     #[test]
     fn times_are_those_of_go_or_seconds() {
-        let mut settings = Settings::parse("A = 90\nb = \"1m30s\"\n[C]\nD = \"100ms\"\ne = \"x\"\n[f]\n").unwrap();
+        let mut settings =
+            TraefikSettings::parse("A = 90\nb = \"1m30s\"\n[C]\nD = \"100ms\"\ne = \"x\"\n[f]\n").unwrap();
         assert_eq!(
             ["a", "b", "c.d", "g"].map(|path| settings.time(path).unwrap()),
             [Some("90s".to_owned()), Some("90s".to_owned()), Some("100ms".to_owned()), None]

@@ -2,19 +2,9 @@
 
 use toml::{Table, Value};
 
+use super::imported::{Imported, table, text};
 use super::listeners::{entries, listener};
-use super::settings::Settings;
-
-/// What came of it.
-#[derive(Default)]
-pub(super) struct Imported {
-    /// Our configuration.
-    pub config: Table,
-    /// What differs, or is left out.
-    pub notes: Vec<String>,
-    /// Something has no equal.
-    pub is_refused: bool,
-}
+use super::settings::TraefikSettings;
 
 /// Settings that say nothing to us, each with why.
 const NOTHING: [(&str, &str); 9] = [
@@ -58,55 +48,8 @@ const REFUSED: [(&str, &str); 25] = [
     ("servicefabric", "only a cluster of Kubernetes is watched"),
 ];
 
-impl Imported {
-    /// Notes what means something else here.
-    pub(super) fn differs(&mut self, key: &str, how: &str) {
-        self.notes.push(format!("{key}: differs: {how}"));
-    }
-
-    /// Notes what has no equal.
-    pub(super) fn refuse(&mut self, key: &str, why: &str) {
-        self.notes.push(format!("{key}: not imported: {why}"));
-        self.is_refused = true;
-    }
-
-    /// Adds a named chain of filters, as the configuration writes it.
-    pub(super) fn chain(&mut self, name: &str, filters: &str) {
-        let written = format!("chain = {filters}").parse::<Table>();
-        let chain = written.unwrap_or_else(|error| unreachable!("{filters}: {error}"));
-        self.section("filters").insert(name.to_owned(), Value::Table(chain));
-    }
-
-    /// A section of ours.
-    fn section(&mut self, name: &str) -> &mut Table {
-        let section = self.config.entry(name).or_insert_with(|| Value::Table(Table::new()));
-        section.as_table_mut().unwrap_or_else(|| unreachable!("a section is a table"))
-    }
-
-    fn time(&mut self, settings: &mut Settings, paths: &[&str]) -> Option<Value> {
-        let mut found = None;
-        for path in paths {
-            match settings.time(path) {
-                Ok(time) => found = found.or(time.as_deref().map(text)),
-                Err(what) => self.refuse(path, &what),
-            }
-        }
-        found
-    }
-}
-
-/// A text as a value.
-pub(super) fn text(text: &str) -> Value {
-    Value::String(text.to_owned())
-}
-
-/// A table as a value.
-pub(super) fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
-    Value::Table(entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
 /// Our configuration for these settings.
-pub(super) fn import(settings: &mut Settings) -> Imported {
+pub(super) fn import(settings: &mut TraefikSettings) -> Imported {
     let mut imported = Imported::default();
     // What the older form says of both logs.
     for (old, new) in [("accesslogsfile", "accesslog.filepath"), ("traefiklogsfile", "traefiklog.filepath")] {
@@ -148,7 +91,7 @@ pub(super) fn import(settings: &mut Settings) -> Imported {
 }
 
 /// `[admin]`, for `api`, `metrics`, `ping` and the `web` of old; the entry point that it takes the place of.
-fn admin(imported: &mut Imported, settings: &mut Settings) -> Option<String> {
+fn admin(imported: &mut Imported, settings: &mut TraefikSettings) -> Option<String> {
     let is_asked = ["api", "web", "metrics", "ping"].iter().any(|section| settings.has(section));
     if !is_asked {
         return None;
@@ -183,16 +126,12 @@ fn admin(imported: &mut Imported, settings: &mut Settings) -> Option<String> {
 
 /// Numbers of a file, or between commas.
 fn as_numbers(value: Value) -> Value {
-    match value {
-        Value::String(text) => {
-            Value::Array(text.split(',').filter_map(|part| part.trim().parse::<f64>().ok()).map(Value::Float).collect())
-        }
-        other => other,
-    }
+    let Some(text) = value.as_str() else { return value };
+    text.split(',').filter_map(|part| part.trim().parse::<f64>().ok()).map(Value::Float).collect::<Vec<_>>().into()
 }
 
 /// `/ping` on an entry point for traffic.
-fn ping(imported: &mut Imported, settings: &mut Settings, admin: Option<&str>) {
+fn ping(imported: &mut Imported, settings: &mut TraefikSettings, admin: Option<&str>) {
     let is_asked = settings.has("ping");
     let entry = settings.text("ping.entrypoint").map(|name| name.to_lowercase());
     settings.drop("ping");
@@ -212,7 +151,7 @@ fn ping(imported: &mut Imported, settings: &mut Settings, admin: Option<&str>) {
     imported.config.insert("routes".to_owned(), Value::Array(vec![route]));
 }
 
-fn logs(imported: &mut Imported, settings: &mut Settings) {
+fn logs(imported: &mut Imported, settings: &mut TraefikSettings) {
     if settings.has("accesslog") {
         let path = settings.text("accesslog.filepath").unwrap_or_else(|| "-".to_owned());
         let format = if settings.text("accesslog.format").as_deref() == Some("json") { "json" } else { "traefik" };
@@ -240,8 +179,8 @@ fn logs(imported: &mut Imported, settings: &mut Settings) {
     }
 }
 
-/// `[kubernetes]`, with what holds for all of its services.
-fn cluster(imported: &mut Imported, settings: &mut Settings) {
+/// What holds for all services of the cluster.
+fn service(imported: &mut Imported, settings: &mut TraefikSettings) -> Table {
     let mut service = Table::new();
     let header = imported.time(settings, &["forwardingtimeouts.responseheadertimeout"]);
     let connect = imported.time(settings, &["forwardingtimeouts.dialtimeout"]).unwrap_or_else(|| text("30s"));
@@ -271,6 +210,15 @@ fn cluster(imported: &mut Imported, settings: &mut Settings) {
     } else if !roots.is_empty() {
         service.insert("tls".to_owned(), table([("ca", Value::from(roots))]));
     }
+    if settings.is_on("kubernetes.disablepasshostheaders") {
+        service.insert("host".to_owned(), text("endpoint"));
+    }
+    service
+}
+
+/// `[kubernetes]`.
+fn cluster(imported: &mut Imported, settings: &mut TraefikSettings) {
+    let service = service(imported, settings);
     let defaults = settings.list("defaultentrypoints");
     if !settings.has("kubernetes") {
         return imported.refuse("providers", "none is imported: `[kubernetes]` alone is");
@@ -311,9 +259,6 @@ fn cluster(imported: &mut Imported, settings: &mut Settings) {
             imported.differs(&format!("kubernetes.{key}"), what);
         }
     }
-    if settings.is_on("kubernetes.disablepasshostheaders") {
-        service.insert("host".to_owned(), text("endpoint"));
-    }
     if settings.is_on("kubernetes.enablepasstlscert") {
         imported.refuse("kubernetes.enablePassTLSCert", "write `pass-tls-cert` at the Ingress objects that need it");
     }
@@ -323,7 +268,7 @@ fn cluster(imported: &mut Imported, settings: &mut Settings) {
 }
 
 /// Tells of all that is left.
-fn rest(imported: &mut Imported, settings: &mut Settings) {
+fn rest(imported: &mut Imported, settings: &mut TraefikSettings) {
     for (key, why) in NOTHING {
         if settings.value(key).is_some() && !why.is_empty() {
             imported.notes.push(format!("{key}: nothing to do: {why}"));

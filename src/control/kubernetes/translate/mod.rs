@@ -19,6 +19,7 @@ use crate::config::problem::Place;
 use crate::config::schema::Config;
 use crate::config::tls::ListenerTls;
 use defaults::defaults;
+use meaning::Meaning;
 use plan::{Owner, Plan, World};
 
 /// Translates all objects of a cluster.
@@ -39,6 +40,23 @@ pub fn translate(world: World<'_>) -> Plan {
     traefik::translate(&mut plan, world, &of_traefik);
     defaults(&mut plan, world);
     plan
+}
+
+/// What becomes of an annotation by its whole name; `None` where it is none of this dialect's, `Some(None)` where only its prefix is.
+#[must_use]
+pub fn meaning(dialect: Dialect, key: &str) -> Option<Option<Meaning>> {
+    match dialect {
+        Dialect::Ringress => None,
+        Dialect::IngressNginx => {
+            let name = key.strip_prefix(nginx::rows::PREFIX)?;
+            Some(nginx::rows::row_of(name).map(|row| row.meaning))
+        }
+        Dialect::Traefik1 => {
+            let row = traefik::rows::row_of_key(key);
+            let is_of = traefik::rows::PREFIXES.iter().any(|prefix| key.starts_with(prefix));
+            (is_of || row.is_some()).then_some(row.map(|row| row.meaning))
+        }
+    }
 }
 
 /// The Ingress objects that are ours, the oldest first.

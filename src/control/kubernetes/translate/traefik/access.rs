@@ -144,10 +144,8 @@ pub(super) fn rates(notes: &TraefikNotes<'_>) -> Option<Filter> {
         return None;
     };
     let written = set.rateset.values().map(|rate| {
-        let period = match &rate.period {
-            Value::String(text) => text.clone(),
-            number => format!("{number}s"),
-        };
+        let seconds = || format!("{}s", rate.period);
+        let period = rate.period.as_str().map_or_else(seconds, str::to_owned);
         json!({ "rate": format!("{}/{period}", rate.average), "burst": rate.burst.max(1) })
     });
     let mut rates: Vec<Value> = written.collect();

@@ -7,10 +7,10 @@ use super::annotations::{TraefikNotes, extractor};
 use super::retries::retry;
 use super::rows::AnnotatedKind;
 use crate::config::services::{HostRule, Protocol, ServiceSpec};
-use crate::config::tls::ServiceTls;
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};
 use crate::control::kubernetes::translate::plan::{BackendOf, Owner, Plan, World};
 use crate::filter::Filter;
+use crate::hash::hex;
 use crate::proto::h1::set_cookie::SameSite;
 use crate::units::{Duration, Size};
 use crate::upstream::balance::Balance;
@@ -54,7 +54,7 @@ impl BackendNotes {
             Some("drr") => read.balance = Some(Balance::LeastLatency),
             Some("wrr") | None => {}
             Some(other) => {
-                notes.tell("load-balancer-method", &format!("`{}` is neither wrr nor drr", other.escape_debug()))
+                notes.tell("load-balancer-method", &format!("`{}` is neither wrr nor drr", other.escape_debug()));
             }
         }
         if notes.is_on("affinity") {
@@ -125,7 +125,7 @@ pub(super) fn service(
         }
         None => known.is_some_and(is_https),
     };
-    let tls = world.spec.service.tls.clone().unwrap_or_else(ServiceTls::default);
+    let tls = world.spec.service.tls.clone().unwrap_or_default();
     let keeps_host = notes.flag("preserve-host").unwrap_or(true);
     plan.service(world, notes.findings.owner, BackendOf { service, port }, |spec, _| {
         if is_tls {
@@ -175,8 +175,7 @@ fn sticky(notes: &TraefikNotes<'_>, frontend: &str) -> Sticky {
 fn cookie_name(backend: &str) -> String {
     let text = format!("_TRAEFIK_BACKEND_{backend}");
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    let hex: String = digest.as_ref().iter().take(3).map(|byte| format!("{byte:02x}")).collect();
-    format!("_{}", &hex[..5])
+    format!("_{}", &hex(digest.as_ref())[..5])
 }
 
 /// How many requests at once.

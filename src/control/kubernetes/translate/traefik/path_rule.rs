@@ -1,5 +1,7 @@
 //! The rule of a path: which paths match, what the upstream gets in their place, and the text whose length is the priority.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::annotations::TraefikNotes;
@@ -36,7 +38,7 @@ impl PathRule {
             }
             let target = target.trim_end_matches('/');
             let expression = if path == "/" { "^(.*)".to_owned() } else { format!("^{path}(.*)") };
-            rule.text.push_str(&format!(";ReplacePathRegex: {expression} {target}$1"));
+            let _ = write!(rule.text, ";ReplacePathRegex: {expression} {target}$1");
             rule.replace(notes, "rewrite-target", (&expression, &format!("{target}$1")));
         }
         if let Some(text) = notes.text("request-modifier") {
@@ -87,14 +89,14 @@ impl PathRule {
         let (Some(modifier), Some(value)) = (parts.next(), parts.next()) else {
             return notes.deny(NAME, &format!("`{}` is not `Modifier: value`", text.escape_debug()));
         };
-        self.text.push_str(&format!(";{modifier}: {value}"));
+        let _ = write!(self.text, ";{modifier}: {value}");
         match modifier {
             "AddPrefix" => self.put(notes, NAME, json!({ "add_prefix": value })),
             "ReplacePath" => self.put(notes, NAME, json!({ "rewrite": { "path": value, "replaced_path": true } })),
             "ReplacePathRegex" => match value.split_once(' ') {
                 Some((expression, replacement)) => self.replace(notes, NAME, (expression, replacement.trim())),
                 None => {
-                    notes.deny(NAME, &format!("`{}` is not an expression and what replaces it", value.escape_debug()))
+                    notes.deny(NAME, &format!("`{}` is not an expression and what replaces it", value.escape_debug()));
                 }
             },
             _ => notes.deny(NAME, &format!("`{modifier}` is none of AddPrefix, ReplacePath and ReplacePathRegex")),
@@ -126,7 +128,7 @@ pub(super) fn expression_of(path: &str) -> Option<String> {
         let inner = &rest[start + 1..start + end];
         expression.push_str(&regex::escape(&rest[..start]));
         match inner.split_once(':') {
-            Some((_, own)) => expression.push_str(&format!("(?:{})", without_groups(own))),
+            Some((_, own)) => _ = write!(expression, "(?:{})", without_groups(own)),
             None => expression.push_str("[^/]+"),
         }
         rest = &rest[start + end + 1..];

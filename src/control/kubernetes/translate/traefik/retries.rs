@@ -41,12 +41,12 @@ fn check(predicate: &Predicate) -> Result<(), String> {
     match predicate {
         Predicate::Any(parts) | Predicate::All(parts) => parts.iter().try_for_each(check),
         Predicate::Holds(Comparison { function, arguments, with }) => {
-            let is_known = match (function.as_str(), with) {
-                ("IsNetworkError", None) => true,
-                ("Attempts" | "ResponseCode", Some((_, Constant::Number(_)))) => true,
-                ("RequestMethod", Some((_, Constant::Text(_)))) => true,
-                _ => false,
-            };
+            let is_known = matches!(
+                (function.as_str(), with),
+                ("IsNetworkError", None)
+                    | ("Attempts" | "ResponseCode", Some((_, Constant::Number(_))))
+                    | ("RequestMethod", Some((_, Constant::Text(_))))
+            );
             if is_known && arguments.is_empty() {
                 return Ok(());
             }

@@ -76,15 +76,13 @@ fn weights(notes: &TraefikNotes<'_>, services: &[(String, String)]) -> BTreeMap<
     let mut weights = BTreeMap::new();
     for (name, value) in written {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let percent = text.trim().trim_end_matches('%').parse::<f64>();
-        let Some(percent) = percent.ok().filter(|percent| (0.0..=100.0).contains(percent)) else {
+        let Some(share) = thousandths(text.trim().trim_end_matches('%')).filter(|share| *share <= WHOLE) else {
             notes.deny(NAME, &format!("`{}` is no share of `{name}`; write 0% to 100%", text.escape_debug()));
             return BTreeMap::new();
         };
         // Those of other hosts and paths are not of this frontend.
         if services.iter().any(|(known, _)| *known == name) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to 100000")]
-            weights.insert(name, (percent * 1_000.0).round() as u32);
+            weights.insert(name, share);
         }
     }
     let sum: u32 = weights.values().sum();
@@ -93,4 +91,34 @@ fn weights(notes: &TraefikNotes<'_>, services: &[(String, String)]) -> BTreeMap<
         return BTreeMap::new();
     }
     weights
+}
+
+/// Thousandths of a number with up to three decimals.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let whole: u32 = whole.parse().ok()?;
+    let decimals: u32 = format!("{decimals:0<3}").get(..3)?.parse().ok()?;
+    whole.checked_mul(1_000)?.checked_add(decimals)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_up_to_three_decimals() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("33.333", Some(33_333)),
+            ("0.5", Some(500)),
+            ("100", Some(WHOLE)),
+            ("1.23456", Some(1_234)),
+            ("", None),
+            ("-1", None),
+            ("1.x", None),
+            ("9999999999", None),
+        ] {
+            assert_eq!(thousandths(text), expected, "{text}");
+        }
+    }
 }
