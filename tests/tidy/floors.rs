@@ -41,8 +41,9 @@ pub const FLOORS: [Floors; 39] = [
             &["source"],
             &["files"],
             &["decode", "schema"],
+            &["kubernetes"],
             &["document", "listeners", "services"],
-            &["foreign", "health", "kubernetes", "problem", "routes", "tls", "words"],
+            &["foreign", "health", "problem", "routes", "tls", "words"],
         ],
     ),
     (

@@ -1,4 +1,4 @@
-//! Entry points as listeners.
+//! ImportedEntry points as listeners.
 
 use toml::{Table, Value};
 
@@ -6,14 +6,14 @@ use super::imported::{Imported, table, text};
 use super::settings::TraefikSettings;
 
 /// An entry point, as far as others need it.
-pub(super) struct Entry {
+pub(super) struct ImportedEntry {
     pub name: String,
     pub port: Option<u16>,
     pub is_tls: bool,
 }
 
 /// The entry points in the order of their names; `http` on port 80 where there is none.
-pub(super) fn entries(settings: &mut TraefikSettings) -> Vec<Entry> {
+pub(super) fn entries(settings: &mut TraefikSettings) -> Vec<ImportedEntry> {
     if !settings.has("entrypoints") {
         settings.put("entrypoints.http.address", text(":80"));
     }
@@ -23,13 +23,18 @@ pub(super) fn entries(settings: &mut TraefikSettings) -> Vec<Entry> {
         let address = settings.text(&format!("entrypoints.{name}.address")).unwrap_or_default();
         let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         settings.put(&format!("entrypoints.{name}.address"), text(&address));
-        entries.push(Entry { name, port, is_tls });
+        entries.push(ImportedEntry { name, port, is_tls });
     }
     entries
 }
 
 /// The listener for an entry point.
-pub(super) fn listener(imported: &mut Imported, settings: &mut TraefikSettings, all: &[Entry], entry: &Entry) -> Table {
+pub(super) fn listener(
+    imported: &mut Imported,
+    settings: &mut TraefikSettings,
+    all: &[ImportedEntry],
+    entry: &ImportedEntry,
+) -> Table {
     let path = format!("entrypoints.{}", entry.name);
     let mut listener = Table::new();
     let address = settings.text(&format!("{path}.address")).unwrap_or_default();
@@ -66,7 +71,12 @@ pub(super) fn listener(imported: &mut Imported, settings: &mut TraefikSettings, 
     listener
 }
 
-fn redirect(imported: &mut Imported, all: &[Entry], (path, to): (&str, &str), is_permanent: bool) -> Option<Value> {
+fn redirect(
+    imported: &mut Imported,
+    all: &[ImportedEntry],
+    (path, to): (&str, &str),
+    is_permanent: bool,
+) -> Option<Value> {
     let Some(target) = all.iter().find(|entry| entry.name == to) else {
         imported.refuse(&format!("{path}.redirect.entryPoint"), &format!("there is no entry point `{to}`"));
         return None;

@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::filter::error_pages::StatusRange;
 
 #[derive(Deserialize)]
-struct Page {
+struct ErrorPage {
     status: Vec<String>,
     backend: String,
     #[serde(default)]
@@ -20,7 +20,7 @@ struct Page {
 /// The filters for `error-pages`; `services` has the service of each frontend by its name.
 pub(super) fn pages(notes: &TraefikNotes<'_>, services: &HashMap<String, &str>) -> Vec<Filter> {
     const NAME: &str = "error-pages";
-    let written: BTreeMap<String, Page> = notes.yaml(NAME).unwrap_or_default();
+    let written: BTreeMap<String, ErrorPage> = notes.yaml(NAME).unwrap_or_default();
     let mut filters = Vec::new();
     for page in written.values() {
         let Some(service) = services.get(&page.backend) else {
