@@ -21,6 +21,10 @@ pub struct ListenerSpec {
     /// The address. Clients of a Unix socket have none of their own: they count as 127.0.0.1, in `trusted_proxies`, in what upstreams
     /// are told and in logs.
     pub address: ListenAddress,
+    /// Whether another process of the same user may listen on the same port at the same time: the old and the new one of an update. The kernel then
+    /// spreads connections over both, and the old one finishes what it has begun. Without it a port that is taken is an error.
+    #[serde(default)]
+    pub shared_port: bool,
     /// Who may connect to a Unix socket; `"0666"`, everybody, where nothing is written.
     #[serde(default)]
     pub mode: Option<FileMode>,

@@ -99,7 +99,7 @@ impl Bound {
                 }
                 bound
             } else {
-                bind((address, listener.access), workers, &|socket| self.has_port(socket))
+                bind((address, listener.access), workers, &|socket| self.check(socket, listener.spec.shared_port))
             };
             change.added.push((listener.label, bound.map_err(|error| (listener.name.to_string(), error))?));
         }
@@ -129,6 +129,16 @@ impl Bound {
         self.addresses.values().any(|bound| bound == address)
     }
 
+    /// Fails where another process listens on an address, unless that is agreed.
+    fn check(&self, address: SocketAddr, may_be_shared: bool) -> io::Result<()> {
+        match address.port() {
+            0 => Ok(()),
+            _ if self.has_port(&address) => Ok(()),
+            _ if may_be_shared => socket::check_shared(address),
+            _ => socket::check_free(address),
+        }
+    }
+
     /// True where this process listens on the port already, be it on another address: `check_free` would find our own
     /// socket.
     fn has_port(&self, address: &SocketAddr) -> bool {
@@ -152,18 +162,16 @@ fn remove_file(address: &ListenAddress) {
 fn bind(
     (address, access): (&ListenAddress, SocketAccess),
     workers: usize,
-    has_port: &dyn Fn(&SocketAddr) -> bool,
+    check: &dyn Fn(SocketAddr) -> io::Result<()>,
 ) -> io::Result<Vec<Vec<Acceptor>>> {
     if let ListenAddress::Unix(path) = address {
         return bind_unix(path, access, workers);
     }
     let mut sockets: Vec<Vec<Acceptor>> = (0..workers).map(|_| Vec::new()).collect();
     for socket in address.sockets() {
-        if socket.port() > 0 && !has_port(&socket) {
-            match socket::check_free(socket) {
-                Err(error) if has_no_family(&error) && matches!(address, ListenAddress::Port(_)) => continue,
-                other => other?,
-            }
+        match check(socket) {
+            Err(error) if has_no_family(&error) && matches!(address, ListenAddress::Port(_)) => continue,
+            other => other?,
         }
         for sockets in &mut sockets {
             sockets.push(Acceptor::Tcp(socket::listen_tcp(socket)?));
@@ -188,7 +196,9 @@ pub(super) fn problem(source: &Source, (name, error): &(String, io::Error)) -> P
 /// What to do where a socket cannot be bound; empty where nothing special is known.
 pub(super) fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => "end what listens there, or choose another address",
+        Some(libc::EADDRINUSE) => {
+            "end what listens there, or choose another address; `shared_port = true` of a listener lets an old and a new process have it together"
+        }
         Some(libc::EACCES) => {
             "ports below 1024 need CAP_NET_BIND_SERVICE, the folder of a Unix socket the right to write there"
         }

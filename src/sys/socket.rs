@@ -31,13 +31,27 @@ const TCP_CLOSE_WAIT: u8 = 8;
 /// # Errors
 /// Those of the operating system.
 pub fn listen_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = tcp_socket(address)?;
-    socket.set_reuse_port(true)?;
+    let socket = bind_shared(address)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
-    socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Binds with `SO_REUSEPORT`: with others of the same user that do so, too.
+fn bind_shared(address: SocketAddr) -> io::Result<Socket> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Fails where somebody listens on this address who does not share it. Nobody is listened to meanwhile: a connection that came would be lost.
+///
+/// # Errors
+/// `AddrInUse`, or what else binding fails with.
+pub fn check_shared(address: SocketAddr) -> io::Result<()> {
+    bind_shared(address).map(drop)
 }
 
 /// Binds and listens, alone on this address: an IPv6 one is for IPv6.

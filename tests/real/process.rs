@@ -114,3 +114,55 @@ fn an_endpoint_may_be_a_name() {
         assert_eq!(origin.requests()[0].field("host"), Some(expected.as_str()));
     }
 }
+
+/// A connection of its own for each request: the status, or what went wrong.
+fn asked_alone(address: std::net::SocketAddr) -> String {
+    use std::io::{Read as _, Write as _};
+    let ask = || {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20)))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    };
+    ask().map_or_else(|error: std::io::Error| error.to_string(), |answer| answer.chars().take(15).collect())
+}
+
+#[test]
+fn an_old_and_a_new_process_share_a_port_and_nobody_is_lost() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    for engine in ENGINES {
+        let origin = Origin::text("here");
+        let both = free_address();
+        let config = |shared: &str| {
+            format!("[listeners.both]\naddress = \"{both}\"\n{shared}\n") + &service(&[origin.address], "")
+        };
+        let mut old = Proxy::start(engine, &config("shared_port = true"));
+        let (is_over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            let load = || {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_eq!(asked_alone(both), "HTTP/1.1 200 OK", "{engine}");
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+            let more = |than: usize| eventually("requests are answered", || count.load(Ordering::Relaxed) > than + 50);
+            more(0);
+            let new = Proxy::start(engine, &config("shared_port = true"));
+            eventually("the new one has requests", || !new.access_log().is_empty());
+            old.signal("TERM");
+            assert_eq!(old.wait(), 0);
+            more(count.load(Ordering::Relaxed));
+            is_over.store(true, Ordering::Relaxed);
+            clients.into_iter().for_each(|client| client.join().unwrap());
+            // Whoever does not agree to share is told, and the other one stays.
+            let file = new.folder.join("alone.toml");
+            std::fs::write(&file, config("")).unwrap();
+            let alone = Command::new(env!("CARGO_BIN_EXE_ringress")).arg("run").arg(&file).output().unwrap();
+            let told = String::from_utf8_lossy(&alone.stderr).into_owned();
+            assert!(!alone.status.success() && told.contains("`shared_port = true` of a listener"), "{told}");
+            assert_eq!(asked_alone(both), "HTTP/1.1 200 OK", "{engine}");
+        });
+    }
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -140,7 +141,16 @@ func command(words ...string) error {
 // run starts the process of a pod and tells how it stands until it ends.
 func (state *kubeletState) run(ctx context.Context, pod *corev1.Pod, running *runningPod, number int) {
 	container := pod.Spec.Containers[0]
-	words := append(append([]string{}, container.Command...), container.Args...)
+	paths, folder, err := state.mount(ctx, pod)
+	if err != nil {
+		log.Println("pod volumes:", err)
+		return
+	}
+	defer os.RemoveAll(folder)
+	words := replaced(paths, append(append([]string{}, container.Command...), container.Args...))
+	if probe := container.ReadinessProbe; probe != nil && probe.Exec != nil {
+		probe.Exec.Command = replaced(paths, probe.Exec.Command)
+	}
 	running.ip = state.nodeIP
 	if !pod.Spec.HostNetwork {
 		running.ip = fmt.Sprintf("10.88.%d.%d", 1+number/250, 1+number%250)
@@ -182,6 +192,47 @@ func (state *kubeletState) run(ctx context.Context, pod *corev1.Pod, running *ru
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// mount makes a folder for each volume of a pod: empty, or with the files of a ConfigMap. A pod here has the host's own files, so that the
+// paths of its mounts are replaced in its words, and in the files of ConfigMaps, by those folders.
+func (state *kubeletState) mount(ctx context.Context, pod *corev1.Pod) (*strings.Replacer, string, error) {
+	folder, err := os.MkdirTemp("", "pod-")
+	if err != nil {
+		return nil, "", err
+	}
+	pairs := []string{}
+	for _, mount := range pod.Spec.Containers[0].VolumeMounts {
+		pairs = append(pairs, mount.MountPath, filepath.Join(folder, mount.Name))
+	}
+	paths := strings.NewReplacer(pairs...)
+	for _, volume := range pod.Spec.Volumes {
+		own := filepath.Join(folder, volume.Name)
+		if err := os.Mkdir(own, 0o755); err != nil {
+			return nil, folder, err
+		}
+		if volume.ConfigMap == nil {
+			continue
+		}
+		found, err := state.client.CoreV1().ConfigMaps(pod.Namespace).Get(ctx, volume.ConfigMap.Name, metav1.GetOptions{})
+		if err != nil {
+			return nil, folder, err
+		}
+		for name, text := range found.Data {
+			if err := os.WriteFile(filepath.Join(own, name), []byte(paths.Replace(text)), 0o644); err != nil {
+				return nil, folder, err
+			}
+		}
+	}
+	return paths, folder, nil
+}
+
+func replaced(paths *strings.Replacer, words []string) []string {
+	out := make([]string, 0, len(words))
+	for _, word := range words {
+		out = append(out, paths.Replace(word))
+	}
+	return out
 }
 
 // connect makes the namespace of a pod and attaches it to the bridge.
