@@ -18,6 +18,7 @@ use ringress::proto::h1::request::RequestHead;
 use ringress::proto::h1::rules::HeadRules;
 use ringress::tls::subject::names_of;
 use ringress::upstream::sticky::{Sticky, StickyMode, StickyTokens, Tie};
+use ringress::upstream::trip::{Seen, TripExpression};
 
 /// A head with these fields, where they may stand in one.
 fn head(target: &str, fields: &[(&str, &[u8])]) -> Option<RequestHead> {
@@ -47,7 +48,25 @@ fn passes(chain: &Chain, head: &mut RequestHead) -> bool {
 fuzz_target!(|data: &[u8]| {
     let Some((kind, data)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(data);
-    match kind % 13 {
+    match kind % 14 {
+        13 => {
+            // What an expression says of counts that are there, whatever they are.
+            struct Window(u32, u32);
+            impl Seen for Window {
+                fn ratio(&self, _: usize) -> (u32, u32) {
+                    (self.0, self.1)
+                }
+                fn latency_ms(&self, quantile: f64) -> f64 {
+                    quantile * f64::from(self.0)
+                }
+            }
+            let Ok(expression) = TripExpression::parse(&text) else { return };
+            let mut counts = Default::default();
+            expression.count(502, &mut counts);
+            expression.holds(&Window(counts[0].0, counts[0].1));
+            let written = serde_json::to_value(&expression).expect("it is a text");
+            assert_eq!(serde_json::from_value::<TripExpression>(written).expect("it was read before"), expression);
+        }
         0 => {
             let Ok(template) = Template::parse(&text, 3) else { return };
             let Some(head) = head("/a/b?c=d", &[("Cookie", b"e=f"), ("X-Field", b"g h")]) else { return };
@@ -117,7 +136,8 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         9 => {
-            let digest = chain(r#"[{"digest_auth": {"users": ["me:r:3d78807defe7de2157e2b0b6573a855f"], "realm": "r"}}]"#);
+            let digest =
+                chain(r#"[{"digest_auth": {"users": ["me:r:3d78807defe7de2157e2b0b6573a855f"], "realm": "r"}}]"#);
             let Some(mut head) = head("/", &[("Authorization", &[b"Digest ", data].concat())]) else { return };
             assert!(!passes(&digest, &mut head), "{text}");
             if let Some(parameters) = auth_params(data, b"digest") {

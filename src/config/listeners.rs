@@ -21,10 +21,10 @@ pub struct ListenerSpec {
     /// The address. Clients of a Unix socket have none of their own: they count as 127.0.0.1, in `trusted_proxies`, in what upstreams
     /// are told and in logs.
     pub address: ListenAddress,
-    /// Whether another process of the same user may listen on the same port at the same time: the old and the new one of an update. The kernel then
-    /// spreads connections over both, and the old one finishes what it has begun. Without it a port that is taken is an error.
+    /// Who listens on the port: `"alone"`, so that one that is taken is an error, or `"shared"` with another process of the same user, as the old and
+    /// the new one of an update are. The kernel then spreads connections over both, and the old one finishes what it has begun.
     #[serde(default)]
-    pub shared_port: bool,
+    pub port_use: PortUse,
     /// Who may connect to a Unix socket; `"0666"`, everybody, where nothing is written.
     #[serde(default)]
     pub mode: Option<FileMode>,
@@ -88,6 +88,17 @@ pub struct ListenerSpec {
     /// on the page, or `"none"`.
     #[serde(default)]
     pub details: Details,
+}
+
+/// Who listens on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PortUse {
+    /// This process.
+    #[default]
+    Alone,
+    /// Others as well.
+    Shared,
 }
 
 impl ListenerSpec {

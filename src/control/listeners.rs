@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::listeners::PortUse;
 use crate::config::problem::Problem;
 use crate::config::source::Source;
 use crate::mailbox::Acceptor;
@@ -99,7 +100,7 @@ impl Bound {
                 }
                 bound
             } else {
-                bind((address, listener.access), workers, &|socket| self.check(socket, listener.spec.shared_port))
+                bind((address, listener.access), workers, &|socket| self.check(socket, listener.spec.port_use))
             };
             change.added.push((listener.label, bound.map_err(|error| (listener.name.to_string(), error))?));
         }
@@ -130,12 +131,13 @@ impl Bound {
     }
 
     /// Fails where another process listens on an address, unless that is agreed.
-    fn check(&self, address: SocketAddr, may_be_shared: bool) -> io::Result<()> {
-        match address.port() {
-            0 => Ok(()),
-            _ if self.has_port(&address) => Ok(()),
-            _ if may_be_shared => socket::check_shared(address),
-            _ => socket::check_free(address),
+    fn check(&self, address: SocketAddr, port: PortUse) -> io::Result<()> {
+        if address.port() == 0 || self.has_port(&address) {
+            return Ok(());
+        }
+        match port {
+            PortUse::Alone => socket::check_free(address),
+            PortUse::Shared => socket::check_shared(address),
         }
     }
 
@@ -197,7 +199,7 @@ pub(super) fn problem(source: &Source, (name, error): &(String, io::Error)) -> P
 pub(super) fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EADDRINUSE) => {
-            "end what listens there, or choose another address; `shared_port = true` of a listener lets an old and a new process have it together"
+            "end what listens there, or choose another address; `port_use = \"shared\"` of a listener lets an old and a new process have it together"
         }
         Some(libc::EACCES) => {
             "ports below 1024 need CAP_NET_BIND_SERVICE, the folder of a Unix socket the right to write there"

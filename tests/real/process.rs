@@ -137,7 +137,7 @@ fn an_old_and_a_new_process_share_a_port_and_nobody_is_lost() {
         let config = |shared: &str| {
             format!("[listeners.both]\naddress = \"{both}\"\n{shared}\n") + &service(&[origin.address], "")
         };
-        let mut old = Proxy::start(engine, &config("shared_port = true"));
+        let mut old = Proxy::start(engine, &config("port_use = \"shared\""));
         let (is_over, count) = (AtomicBool::new(false), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             let load = || {
@@ -149,7 +149,7 @@ fn an_old_and_a_new_process_share_a_port_and_nobody_is_lost() {
             let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
             let more = |than: usize| eventually("requests are answered", || count.load(Ordering::Relaxed) > than + 50);
             more(0);
-            let new = Proxy::start(engine, &config("shared_port = true"));
+            let new = Proxy::start(engine, &config("port_use = \"shared\""));
             eventually("the new one has requests", || !new.access_log().is_empty());
             old.signal("TERM");
             assert_eq!(old.wait(), 0);
@@ -161,7 +161,7 @@ fn an_old_and_a_new_process_share_a_port_and_nobody_is_lost() {
             std::fs::write(&file, config("")).unwrap();
             let alone = Command::new(env!("CARGO_BIN_EXE_ringress")).arg("run").arg(&file).output().unwrap();
             let told = String::from_utf8_lossy(&alone.stderr).into_owned();
-            assert!(!alone.status.success() && told.contains("`shared_port = true` of a listener"), "{told}");
+            assert!(!alone.status.success() && told.contains("`port_use = \"shared\"` of a listener"), "{told}");
             assert_eq!(asked_alone(both), "HTTP/1.1 200 OK", "{engine}");
         });
     }

@@ -15,12 +15,12 @@ fn manifests(name: &str) -> Vec<Value> {
 }
 
 /// What somebody may do: verb, group and resource.
-fn allowed() -> BTreeSet<(String, String, String)> {
+fn allowed(file: &str) -> BTreeSet<(String, String, String)> {
     let mut allowed = BTreeSet::new();
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
     };
-    for role in manifests("rbac.yaml").iter().filter(|role| role["rules"].is_array()) {
+    for role in manifests(file).iter().filter(|role| role["rules"].is_array()) {
         for rule in role["rules"].as_array().unwrap() {
             for verb in texts(&rule["verbs"]) {
                 for group in texts(&rule["apiGroups"]) {
@@ -68,7 +68,9 @@ fn the_roles_allow_all_that_is_asked_and_nothing_else() {
         eventually(what, || asked(what));
     }
     let needed: BTreeSet<_> = world.api.requests().iter().map(|request| needed(request)).collect();
-    let allowed = allowed();
+    let by_namespace = allowed("rbac-namespace.yaml");
+    let allowed = allowed("rbac.yaml");
+    assert_eq!(by_namespace, allowed, "the same, for some namespaces");
     let missing: Vec<_> = needed.difference(&allowed).collect();
     assert!(missing.is_empty(), "it may not {missing:?}");
     // A watch is a list here; ConfigMaps are asked for as Secrets are, and Services are not.
@@ -115,6 +117,22 @@ fn the_configuration_of_the_daemonset_is_taken_and_its_probe_answers() {
     process.kill().unwrap();
     process.wait().unwrap();
     let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn the_configuration_of_the_deployment_is_right_and_its_probe_asks_where_it_says() {
+    let manifests = manifests("deployment.yaml");
+    let text = manifests[0]["data"]["ringress.toml"].as_str().unwrap();
+    let file = std::env::temp_dir().join(format!("ringress-deployment-{}.toml", std::process::id()));
+    std::fs::write(&file, text).unwrap();
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_ringress")).arg("check").arg(&file).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let container = &manifests[1]["spec"]["template"]["spec"]["containers"][0];
+    let ports: Vec<_> =
+        container["ports"].as_array().unwrap().iter().map(|port| format!(":{}", port["containerPort"])).collect();
+    assert!(ports.iter().all(|port| text.contains(&format!("address = \"{port}\""))), "{ports:?}");
+    assert_eq!(container["readinessProbe"]["exec"]["command"][2], "127.0.0.1:9000");
+    let _ = std::fs::remove_file(file);
 }
 
 #[test]

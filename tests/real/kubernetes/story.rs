@@ -97,6 +97,37 @@ fn what_has_no_equal_is_told_and_nothing_is_dropped_in_silence() {
     let _ = std::fs::remove_file(file);
 }
 
+#[test]
+fn migrate_tells_of_ingress_objects_and_services() {
+    let file = std::env::temp_dir().join(format!("ringress-migrate-traefik-{}.yaml", std::process::id()));
+    let objects = "apiVersion: v1\nkind: Service\nmetadata: { name: one, namespace: shop, annotations: { \
+                   traefik.ingress.kubernetes.io/affinity: \"true\", ingress.kubernetes.io/buffering: \"retryexpression: nonsense\" } }\n\
+                   spec: { ports: [{ port: 80 }] }\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: { name: web, namespace: shop, \
+                   annotations: { ingress.kubernetes.io/rule-type: PathStrip, traefik.frontend.priority: \"7\", ingress.kubernetes.io/proxy-headers: x } }\n\
+                   spec: { rules: [{ host: a.test, http: { paths: [{ path: /x, pathType: Prefix, backend: { service: { name: one, port: { number: 80 } } } }] } }] }\n";
+    std::fs::write(&file, objects).unwrap();
+    let migrate = |more: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_ringress")).arg("migrate").arg(&file).args(more).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = migrate(&["--without-class", "traefik1"]);
+    assert_eq!(code, 1, "{told}");
+    for expected in [
+        "Ingress shop/web: served\n",
+        "  ingress.kubernetes.io/rule-type: as before\n",
+        "  traefik.frontend.priority: as before\n",
+        "  ingress.kubernetes.io/proxy-headers: refused: ",
+        "Service shop/one: served\n",
+        "  traefik.ingress.kubernetes.io/affinity: differs: ",
+        "  ingress.kubernetes.io/buffering: refused: `retryexpression`: `(` is expected at byte 8",
+    ] {
+        assert!(told.contains(expected), "{expected}\nnot in\n{told}");
+    }
+    assert!(migrate(&[]).1.contains("Ingress shop/web: not ours"));
+    let _ = std::fs::remove_file(file);
+}
+
 struct Pod(Child);
 
 impl Drop for Pod {
