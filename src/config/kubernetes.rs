@@ -30,6 +30,8 @@ pub struct KubernetesSpec {
     pub service: ServiceSpec,
     /// The listeners that serve what the cluster says, by their names; empty for all. Those with `tls` get the certificates.
     pub listeners: Vec<String>,
+    /// Of these, those for Ingress objects of `"traefik1"` that name none in `frontend-entry-points`; empty for all.
+    pub default_listeners: Vec<String>,
     /// The service that answers what no rule is for: `"namespace/name"`, or `"namespace/name:port"`; absent for 404.
     pub default_backend: Option<String>,
     /// The Secret with the certificate for clients that ask for no name, or for one that none is for: `"namespace/name"`.
@@ -65,6 +67,7 @@ impl Default for KubernetesSpec {
             without_class: None,
             service: ServiceSpec::default(),
             listeners: Vec::new(),
+            default_listeners: Vec::new(),
             default_backend: None,
             default_certificate: None,
             config_map: None,

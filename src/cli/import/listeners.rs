@@ -1,4 +1,4 @@
-//! ImportedEntry points as listeners.
+//! Entry points as listeners.
 
 use toml::{Table, Value};
 
@@ -65,6 +65,12 @@ pub(super) fn listener(
         listener.insert("use".to_owned(), Value::Array(chains));
     }
     trust(imported, settings, &path, &mut listener);
+    if settings.has(&format!("{path}.auth")) || settings.has(&format!("{path}.redirect")) {
+        // Nobody is let in whom it would have refused, or sent elsewhere.
+        imported.chain("not-imported", "[{ respond = { status = 503 } }]");
+        listener.insert("use".to_owned(), Value::Array(vec![text("not-imported")]));
+        imported.refuse(&path, "what it asks of clients is not imported: it answers 503 until its filters are written (`basic_auth`, `forward_auth`, `redirect`)");
+    }
     if entry.is_tls {
         listener.insert("tls".to_owned(), Value::Table(tls(imported, settings, &format!("{path}.tls"))));
     }
@@ -97,7 +103,7 @@ fn trust(imported: &mut Imported, settings: &mut TraefikSettings, path: &str, li
     if trusted.is_empty() || is_anybody {
         imported.differs(
             &format!("{path}.forwardedHeaders"),
-            "X-Forwarded-* is believed of nobody, where Traefik believes it of anybody; name the proxies before this one in `trusted_proxies`",
+            "X-Forwarded-* is believed of nobody, where Traefik believes anybody unless `trustedIPs` are named; name the proxies before this one in `trusted_proxies`",
         );
     } else {
         listener.insert("trusted_proxies".to_owned(), Value::from(trusted));
@@ -114,12 +120,19 @@ fn tls(imported: &mut Imported, settings: &mut TraefikSettings, path: &str) -> T
         Some(table([("cert", text(&file("certFile")?)), ("key", text(&file("keyFile")?))]))
     };
     let mut pairs = Vec::new();
-    let default = ["cert", "key"].map(|part| settings.text(&format!("{path}.defaultcertificate.{part}file")));
+    let default = ["cert", "key"].map(|part| {
+        let long = settings.text(&format!("{path}.defaultcertificate.{part}file"));
+        long.or_else(|| settings.text(&format!("{path}.defaultcertificate.{part}")))
+    });
     if let [Some(cert), Some(key)] = &default {
         pairs.push(table([("cert", text(cert)), ("key", text(key))]));
     }
     if let Some(Value::Array(written)) = settings.value(&format!("{path}.certificates")) {
+        let known = pairs.len();
         pairs.extend(written.iter().filter_map(pair));
+        if pairs.len() - known < written.len() {
+            imported.refuse(&format!("{path}.certificates"), "one of them has no `certFile` or no `keyFile`");
+        }
     }
     if pairs.iter().any(|pair| pair.to_string().contains("-----BEGIN")) {
         imported.refuse(&format!("{path}.certificates"), "PEM within the file is not taken; put it into files");
@@ -131,12 +144,15 @@ fn tls(imported: &mut Imported, settings: &mut TraefikSettings, path: &str) -> T
         Some("VersionTLS12") | None => {}
         Some(_) => imported.differs(&format!("{path}.minVersion"), "TLS 1.2 is the oldest that is spoken"),
     }
-    let files = settings.list(&format!("{path}.clientca.files"));
+    let mut files = settings.list(&format!("{path}.clientca.files"));
+    files.extend(settings.list(&format!("{path}.clientcafiles")));
+    let is_optional = settings.is_on(&format!("{path}.clientca.optional"));
     if !files.is_empty() {
-        let mode = if settings.is_on(&format!("{path}.clientca.optional")) { "optional" } else { "required" };
+        let mode = if is_optional { "optional" } else { "required" };
         let auth = table([("ca", Value::from(files)), ("mode", text(mode))]);
         tls.insert("client_auth".to_owned(), Value::Array(vec![auth]));
     }
-    settings.drop(path);
+    // What is left is told of as not imported.
+    settings.value(path);
     tls
 }

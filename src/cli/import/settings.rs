@@ -60,6 +60,15 @@ impl TraefikSettings {
         }
     }
 
+    /// A list, which is left there.
+    pub(super) fn peek_list(&mut self, path: &str) -> Vec<String> {
+        let list = self.list(path);
+        if !list.is_empty() {
+            self.put(path, Value::from(list.clone()));
+        }
+        list
+    }
+
     /// Takes a value as it is.
     pub(super) fn value(&mut self, path: &str) -> Option<Value> {
         self.0.remove(path)
@@ -76,9 +85,12 @@ impl TraefikSettings {
         Ok(Some(if ms.is_multiple_of(1_000) { format!("{}s", ms / 1_000) } else { format!("{ms}ms") }))
     }
 
-    /// True where a section, or anything in it, is there.
+    /// True where a section, or anything in it, is there, and it is not switched off as a whole.
     pub(super) fn has(&self, section: &str) -> bool {
-        self.0.keys().any(|path| path == section || path.starts_with(&format!("{section}.")))
+        match self.0.get(section) {
+            Some(value) => !is_off(value),
+            None => self.0.keys().any(|path| path.starts_with(&format!("{section}."))),
+        }
     }
 
     /// The names one level below a section.
@@ -94,10 +106,14 @@ impl TraefikSettings {
         self.0.retain(|path, _| path != section && !path.starts_with(&format!("{section}.")));
     }
 
-    /// What nobody has taken.
+    /// What nobody has taken, and is not switched off.
     pub(super) fn left(&self) -> impl Iterator<Item = &String> {
-        self.0.keys()
+        self.0.iter().filter(|(_, value)| !is_off(value)).map(|(path, _)| path)
     }
+}
+
+fn is_off(value: &Value) -> bool {
+    value.as_bool() == Some(false) || value.as_str() == Some("false")
 }
 
 /// `1m30s`, `100ms`, or bare seconds.

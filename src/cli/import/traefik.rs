@@ -92,35 +92,50 @@ pub(super) fn import(settings: &mut TraefikSettings) -> Imported {
 
 /// `[admin]`, for `api`, `metrics`, `ping` and the `web` of old; the entry point that it takes the place of.
 fn admin(imported: &mut Imported, settings: &mut TraefikSettings) -> Option<String> {
-    let is_asked = ["api", "web", "metrics", "ping"].iter().any(|section| settings.has(section));
+    const OWN: &str = "traefik";
+    let has_metrics = settings.has("metrics");
+    let is_pinged = settings.has("ping") && !settings.has("ping.entrypoint");
+    let is_asked = settings.has("api") || settings.has("web") || has_metrics || is_pinged;
+    let mut named = |path: &str| settings.text(path).map_or_else(|| OWN.to_owned(), |name| name.to_lowercase());
+    let (of_api, of_metrics) = (named("api.entrypoint"), named("metrics.prometheus.entrypoint"));
     if !is_asked {
         return None;
     }
-    let of_api = settings.text("api.entrypoint").unwrap_or_else(|| "traefik".to_owned()).to_lowercase();
-    let address = settings
-        .text("web.address")
-        .or_else(|| settings.text(&format!("entrypoints.{of_api}.address")))
-        .unwrap_or_else(|| ":8080".to_owned());
     let buckets = settings.value("metrics.prometheus.buckets");
     if let Some(buckets) = buckets.or_else(|| settings.value("web.metrics.prometheus.buckets")) {
         imported.section("metrics").insert("buckets".to_owned(), as_numbers(buckets));
     }
-    imported.section("admin").insert("address".to_owned(), text(&address));
+    let of_traffic = settings.peek_list("defaultentrypoints");
+    if [&of_api, &of_metrics].into_iter().any(|name| of_traffic.iter().any(|known| known.eq_ignore_ascii_case(name))) {
+        imported.refuse(
+            "api.entryPoint",
+            "an entry point for traffic cannot have the API or the metrics: write `[admin]` with an address of its own",
+        );
+        ["api", "web", "metrics.prometheus"].into_iter().for_each(|section| settings.drop(section));
+        return None;
+    }
+    if has_metrics && of_metrics != of_api {
+        imported
+            .refuse("metrics.prometheus.entryPoint", "API and metrics have one address, `[admin]`: that of the API");
+    }
+    let address = settings.text("web.address").or_else(|| settings.text(&format!("entrypoints.{of_api}.address")));
+    imported.section("admin").insert("address".to_owned(), text(address.as_deref().unwrap_or(":8080")));
     imported.section("admin").insert("hosts".to_owned(), Value::Array(vec![text("*")]));
     imported.differs(
         "api, metrics, ping",
         "they are on one address, `[admin]`: /api, /metrics and /ping. The metrics have other names",
     );
-    if settings.has("web.auth") {
+    if settings.has("web.auth") || settings.has(&format!("entrypoints.{of_api}")) {
         imported.refuse(
-            "web.auth",
-            "`[admin]` asks nobody for a password: bind it to an address that is not reached from outside",
+            "admin",
+            "`[admin]` asks nobody for a password, a certificate or an address: bind it to one that is not reached from outside",
         );
+        imported.section("admin").insert("address".to_owned(), text("127.0.0.1:8080"));
     }
-    settings.text("metrics.prometheus.entrypoint");
     for section in ["api", "web", "metrics.prometheus"] {
         settings.drop(section);
     }
+    settings.value("metrics");
     Some(of_api)
 }
 
@@ -232,8 +247,12 @@ fn cluster(imported: &mut Imported, settings: &mut TraefikSettings) {
     }
     let defaults = if defaults.is_empty() { vec!["http".to_owned()] } else { defaults };
     let defaults: Vec<String> = defaults.iter().map(|name| name.to_lowercase()).collect();
-    kubernetes.insert("listeners".to_owned(), Value::from(defaults));
+    kubernetes.insert("default_listeners".to_owned(), Value::from(defaults));
     kubernetes.insert("external_names".to_owned(), Value::Boolean(true));
+    imported.notes.push(
+        "kubernetes: as before: Services of the type ExternalName lead to their name, for whoever may make one; `external_names = false` ends that"
+            .to_owned(),
+    );
     let namespaces = settings.list("kubernetes.namespaces");
     if !namespaces.is_empty() {
         kubernetes.insert("namespaces".to_owned(), Value::from(namespaces));

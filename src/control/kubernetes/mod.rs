@@ -363,10 +363,11 @@ impl Cluster {
         }
     }
 
-    /// What is wanted and not known; true for Secrets.
+    /// What is wanted, not known, and can be; true for Secrets.
     fn missing(&self, wanted: &Wanted) -> Vec<(ObjectName, bool)> {
         let secrets = wanted.secrets.iter().filter(|name| !self.index.secrets.contains_key(name));
         let maps = wanted.config_maps.iter().filter(|name| !self.index.config_maps.contains_key(name));
-        secrets.map(|name| (name.clone(), true)).chain(maps.map(|name| (name.clone(), false))).collect()
+        let missing = secrets.map(|name| (name, true)).chain(maps.map(|name| (name, false)));
+        missing.filter(|(name, _)| name.is_possible()).map(|(name, is_secret)| (name.clone(), is_secret)).collect()
     }
 }

@@ -68,7 +68,8 @@ impl<T: Transport> LiveService<T> {
         if Arc::ptr_eq(&before.service, service) {
             return;
         }
-        if service.spec.circuit_breaker.is_none() {
+        if service.spec.circuit_breaker != before.service.spec.circuit_breaker {
+            // What was counted by other rules says nothing.
             *self.breaker.borrow_mut() = None;
         }
         let members = Members::new(service, Some(&before), random);

@@ -77,7 +77,7 @@ fn what_has_no_equal_is_told_and_nothing_is_dropped_in_silence() {
             "listeners.secure.tls.certificates",
             r#"[{ cert = "/a.crt", key = "/a.key" }, { cert = "/b.crt", key = "/b.key" }]"#,
         ),
-        ("kubernetes.listeners", r#"["web", "secure"]"#),
+        ("kubernetes.default_listeners", r#"["web", "secure"]"#),
         ("kubernetes.namespaces", r#"["a", "b"]"#),
         ("kubernetes.selector", "\"x=y\""),
         ("kubernetes.classes", r#"["traefik-inner"]"#),
@@ -89,6 +89,23 @@ fn what_has_no_equal_is_told_and_nothing_is_dropped_in_silence() {
     ] {
         assert_eq!(at(path).to_string(), expected, "{path}");
     }
+    // What would let somebody in who was asked for something is told, and stays closed.
+    let text = "defaultEntryPoints = [\"a\"]\n[api]\nentryPoint = \"inner\"\n[entryPoints.inner]\naddress = \"10.0.0.1:99\"\n[entryPoints.inner.auth.basic]\nusers = [\"a:b\"]\n\
+                [entryPoints.a]\naddress = \":80\"\n[entryPoints.a.auth.basic]\nusers = [\"a:b\"]\n[entryPoints.a.tls]\nclientCAFiles = [\"/ca\"]\nsniStrict = true\n[kubernetes]\n";
+    std::fs::write(&file, text).unwrap();
+    let (code, config, notes) = import(&file, &["--metrics=false"]);
+    let config: toml::Table = config.parse().unwrap();
+    assert_eq!(config["admin"]["address"].as_str(), Some("127.0.0.1:8080"));
+    assert_eq!(config["listeners"]["a"]["use"].to_string(), r#"["not-imported"]"#);
+    assert_eq!(config["listeners"]["a"]["tls"]["client_auth"].to_string(), r#"[{ ca = ["/ca"], mode = "required" }]"#);
+    for expected in
+        ["admin: not imported: ", "entrypoints.a: not imported: ", "entrypoints.a.tls.snistrict: not imported: "]
+    {
+        assert!(code == 1 && notes.contains(expected), "{expected}\nnot in\n{notes}");
+    }
+    std::fs::write(&file, "[entryPoints.a]\naddress = \":80\"\n[ping]\nentryPoint = \"a\"\n[kubernetes]\n").unwrap();
+    let (_, config, _) = import(&file, &["--api=false"]);
+    assert!(!config.contains("[admin]") && config.contains("exact = \"/ping\""), "{config}");
     std::fs::write(&file, "[entryPoints.a\n").unwrap();
     let (code, _, told) = import(&file, &[]);
     assert!(code != 0 && told.contains("line 1"), "{told}");
@@ -116,7 +133,7 @@ fn migrate_tells_of_ingress_objects_and_services() {
     for expected in [
         "Ingress shop/web: served\n",
         "  ingress.kubernetes.io/rule-type: as before\n",
-        "  traefik.frontend.priority: as before\n",
+        "  traefik.frontend.priority: differs: ",
         "  ingress.kubernetes.io/proxy-headers: refused: ",
         "Service shop/one: served\n",
         "  traefik.ingress.kubernetes.io/affinity: differs: ",

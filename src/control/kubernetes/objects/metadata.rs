@@ -32,6 +32,16 @@ impl ObjectName {
         text.split_once('/').map_or_else(|| Self::new(home, text), |(namespace, name)| Self::new(namespace, name))
     }
 
+    /// True where an object may have this name (RFC 1123): nothing else is asked for, whatever an annotation says.
+    #[must_use]
+    pub fn is_possible(&self) -> bool {
+        let is_name = |text: &str| {
+            let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+            !text.is_empty() && text.len() <= 253 && text.bytes().all(is_part) && !text.starts_with(['-', '.'])
+        };
+        is_name(&self.namespace) && is_name(&self.name)
+    }
+
     /// As a place of problems.
     #[must_use]
     pub fn place(&self, kind: &str) -> Place {

@@ -42,6 +42,7 @@ impl<'a> Findings<'a> {
     /// Tells what was found wrong until now, each once.
     pub fn finish(&self, plan: &mut Plan) {
         let mut problems = self.problems.take();
+        problems.sort();
         problems.dedup();
         for (key, what) in problems {
             plan.problem(self.owner, &key, what, "");

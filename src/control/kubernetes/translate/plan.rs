@@ -147,7 +147,13 @@ impl Plan {
         let (mut spec, mut own_source) = (plain.clone(), source.clone());
         own(&mut spec, &mut own_source);
         let name = format!("{}:{}", backend.service, backend.port);
-        let name = if spec == plain && own_source == source { name } else { format!("{name}@{}", owner.name) };
+        let first = if spec == plain && own_source == source { name } else { format!("{name}@{}", owner.name) };
+        let is_another = |known: &PlannedService| *known.spec != spec || known.sources[..] != [own_source.clone()];
+        let (mut name, mut number) = (first.clone(), 2);
+        while self.services.get(&name).is_some_and(is_another) {
+            name = format!("{first}#{number}");
+            number += 1;
+        }
         if !self.services.contains_key(&name) {
             self.check_backend(owner, backend, (found, port.is_some()), world);
             let planned = PlannedService { spec: Arc::new(spec), sources: vec![own_source], place: owner.place() };
@@ -339,7 +345,14 @@ pub struct World<'a> {
     pub entry_points: &'a EntryPoints,
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
+    /// A listener by its name, whatever the case of its letters, as Traefik reads it.
+    #[must_use]
+    pub fn entry_point(&self, name: &str) -> Option<(&'a str, EntryPoint)> {
+        let found = self.entry_points.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(name, entry)| (name.as_str(), *entry))
+    }
+
     /// A service of which no object said anything.
     #[must_use]
     pub fn plain_service(&self) -> ServiceSpec {

@@ -20,7 +20,9 @@ fn longer_rules_go_first_and_paths_are_beginnings_of_texts() {
         + &frontend("long", &[], &[("", "/a-path-that-is-longer-than-others", "Prefix", "three")])
         + &frontend("first", &[("traefik.frontend.priority", "500")], &[("a.test", "/foo/first", "Prefix", "one")])
         + &frontend("template", &[], &[("c.test", "/users/{id:[0-9]+}", "ImplementationSpecific", "three")])
-        + &frontend("today", &[], &[("d.test", "/exact", "Exact", "one")]);
+        + &frontend("today", &[], &[("d.test", "/exact", "Exact", "one")])
+        // `Path:/e` would be shorter than `PathPrefix:/`.
+        + &frontend("both", &[], &[("e.test", "/", "Prefix", "two"), ("e.test", "/e", "Exact", "one"), ("e.test", "/e", "Prefix", "three")]);
     for engine in ENGINES {
         let world = World::new(engine, KEYS, &objects);
         for (host, path, expected) in [
@@ -38,10 +40,15 @@ fn longer_rules_go_first_and_paths_are_beginnings_of_texts() {
             ("nobody.test", "/a-path-that-is-longer-than-others/x", "three"),
             ("c.test", "/users/12/x", "three"),
             ("d.test", "/exact", "one"),
+            ("e.test", "/e", "one"),
+            ("e.test", "/e/x", "three"),
+            ("e.test", "/x", "two"),
         ] {
             assert_eq!(world.get(host, path), (200, expected.to_owned()), "{engine} {host}{path}");
         }
-        for (host, path) in [("x.y.b.test", "/"), ("c.test", "/users/x"), ("d.test", "/exact/x"), ("e.test", "/")] {
+        let slash = ask(&world, "a.test", "GET /foo/only/this/?q=1", &[]);
+        assert_eq!((slash.status, slash.field("Location")), (301, Some("http://a.test/foo/only/this?q=1")), "{engine}");
+        for (host, path) in [("x.y.b.test", "/"), ("c.test", "/users/x"), ("d.test", "/exact/x"), ("f.test", "/")] {
             assert_eq!(world.status(host, path), 404, "{engine} {host}{path}");
         }
     }
@@ -186,7 +193,7 @@ fn an_ingress_asks_for_listeners_and_what_no_other_takes() {
     assert_eq!(["/other", "/web", "/lost/and/found", "/"].map(on_other), ["one", "two", "two", "two"]);
     let on_web = |path: &str| world.get("a.test", path).1;
     assert_eq!(["/other", "/web", "/lost/and/found", "/"].map(on_web), ["two", "one", "two", "two"]);
-    eventually("it is told", || world.proxy.process_log().contains("there is no listener `nowhere`"));
+    eventually("it is told", || world.proxy.process_log().contains("there is no listener `nowhere` that serves"));
 }
 
 #[test]

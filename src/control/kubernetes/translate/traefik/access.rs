@@ -137,7 +137,7 @@ pub(super) fn rates(notes: &TraefikNotes<'_>) -> Option<Filter> {
         burst: u32,
     }
     const NAME: &str = "rate-limit";
-    let set: RateSet = notes.yaml(NAME)?;
+    let set: RateSet = notes.strict_yaml(NAME)?;
     let Some(key) = extractor(&set.extractorfunc) else {
         let what = format!("`{}` is none of client.ip, request.host and request.header.NAME", set.extractorfunc);
         notes.deny(NAME, &what);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::rows::{AnnotatedKind, PREFIXES, row_of, row_of_key};
+use super::rows::{AnnotatedKind, OLD_PREFIXES, PREFIXES, row_of, row_of_key};
 use crate::config::document::{Node, Syntax};
 use crate::control::kubernetes::translate::findings::Findings;
 use crate::control::kubernetes::translate::meaning::Meaning;
@@ -38,7 +38,7 @@ impl<'a> TraefikNotes<'a> {
                         notes.findings.tell(key, &format!("it is refused: {why}"));
                     }
                 }
-                None if PREFIXES.iter().any(|prefix| key.starts_with(prefix)) => {
+                None if PREFIXES.iter().chain(&OLD_PREFIXES).any(|prefix| key.starts_with(prefix)) => {
                     notes.findings.tell(key, "Traefik 1.7 has no annotation of this name");
                 }
                 None => {}
@@ -141,12 +141,22 @@ impl<'a> TraefikNotes<'a> {
     /// A text in YAML; one that cannot be read is told, and is not there, as in Traefik.
     #[must_use]
     pub(super) fn yaml<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.parsed(name).and_then(|read| read.map_err(|what| self.tell(name, &what)).ok())
+    }
+
+    /// The same, of what requests are refused for where it cannot be read.
+    #[must_use]
+    pub(super) fn strict_yaml<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.parsed(name).and_then(|read| read.map_err(|what| self.deny(name, &what)).ok())
+    }
+
+    fn parsed<T: DeserializeOwned>(&self, name: &str) -> Option<Result<T, String>> {
         let text = self.text(name)?;
         // A dollar sign is no variable of the environment here.
         let parsed = Node::parse(&text.replace('$', "$$"), Syntax::Yaml, Path::new(name), &|_| None)
             .map_err(|problems| problems.first().map_or_else(String::new, |problem| problem.what.clone()));
         let read = parsed.and_then(|node| serde_json::from_value(node.value()).map_err(|error| error.to_string()));
-        read.map_err(|what| self.deny(name, &format!("it cannot be read: {what}"))).ok()
+        Some(read.map_err(|what| format!("it cannot be read: {what}")))
     }
 }
 
@@ -197,9 +207,9 @@ mod tests {
             told,
             [
                 "Ingress shop/i: ingress.kubernetes.io/affinity: it is for a Service",
+                "Ingress shop/i: ingress.kubernetes.io/custom-request-headers: `nothing` has no colon",
                 "Ingress shop/i: ingress.kubernetes.io/nonsense: Traefik 1.7 has no annotation of this name",
                 "Ingress shop/i: ingress.kubernetes.io/ssl-redirect: `yes` is neither true nor false; the default holds",
-                "Ingress shop/i: ingress.kubernetes.io/custom-request-headers: `nothing` has no colon",
             ]
         );
     }

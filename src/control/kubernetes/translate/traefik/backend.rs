@@ -44,8 +44,8 @@ struct Buffering {
 }
 
 impl BackendNotes {
-    /// Those of this Service, for the frontend of this name; what is wrong with them is told.
-    pub(super) fn read(plan: &mut Plan, world: World<'_>, name: &ObjectName, frontend: &str) -> Self {
+    /// Those of this Service, for the frontend of this name; what is wrong with them is told, unless it was.
+    pub(super) fn read(plan: &mut Plan, world: World<'_>, name: &ObjectName, frontend: &str, is_told: bool) -> Self {
         let owner = Owner { kind: "Service", name };
         let Some(found) = world.index.services.get(name) else { return Self::default() };
         let notes = TraefikNotes::read(owner, AnnotatedKind::Service, found.metadata.annotations.as_ref());
@@ -69,7 +69,9 @@ impl BackendNotes {
         read.filters.extend(connections(&notes));
         read.buffering(&notes);
         read.is_denied = notes.findings.is_denied();
-        notes.finish(plan);
+        if !is_told {
+            notes.finish(plan);
+        }
         read
     }
 
@@ -126,7 +128,7 @@ pub(super) fn service(
         None => known.is_some_and(is_https),
     };
     let tls = world.spec.service.tls.clone().unwrap_or_default();
-    let keeps_host = notes.flag("preserve-host").unwrap_or(true);
+    let keeps_host = notes.flag("preserve-host");
     plan.service(world, notes.findings.owner, BackendOf { service, port }, |spec, _| {
         if is_tls {
             spec.tls = Some(tls);
@@ -136,8 +138,10 @@ pub(super) fn service(
         if protocol.as_deref() == Some("h2c") {
             spec.protocol = Protocol::H2;
         }
-        if !keeps_host {
-            spec.host = HostRule::Endpoint;
+        match keeps_host {
+            Some(true) => spec.host = HostRule::Keep,
+            Some(false) => spec.host = HostRule::Endpoint,
+            None => {}
         }
         own.apply(spec);
     })

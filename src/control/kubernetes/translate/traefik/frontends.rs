@@ -8,6 +8,9 @@ use crate::control::kubernetes::objects::{BackendPort, Ingress, ObjectName};
 use crate::control::kubernetes::translate::ingress::backend_of;
 use crate::control::kubernetes::translate::plan::{Owner, Plan, World};
 
+/// The highest priority that an annotation has: what the file says may be above.
+const PRIORITY_MAX: i32 = 1_000_000;
+
 /// A host with a path.
 #[derive(Debug)]
 pub(super) struct Frontend<'a> {
@@ -60,12 +63,16 @@ impl Frontend<'_> {
             Some(rest) => "HostRegexp:{subdomain:[A-Za-z0-9-_]+}".len() + rest.len(),
             None => "Host:".len() + self.host.len(),
         };
-        let own = match host + self.rule.text.len() {
+        let own = match host + self.rule.length {
             0 => "PathPrefix:/".len(),
             length => length,
         };
-        let asked = notes.number("priority").and_then(|number| i32::try_from(number).ok());
-        asked.unwrap_or_else(|| i32::try_from(own).unwrap_or(i32::MAX))
+        let asked = notes
+            .number("priority")
+            .map(|number| i32::try_from(number).map_or(PRIORITY_MAX, |own| own.min(PRIORITY_MAX)));
+        // Traefik's own rule for a default backend is longer than that of a short host, and would take its requests.
+        let own = if self.is_default { 1 } else { i32::try_from(own).unwrap_or(i32::MAX) };
+        asked.unwrap_or(own)
     }
 }
 
@@ -108,8 +115,10 @@ pub(super) fn frontends<'a>(plan: &mut Plan, world: World<'_>, all: &[TraefikIng
                     listeners: listeners.clone(),
                     is_default: false,
                 };
-                let key = format!("{} {} {}", frontend.priority_asked(notes), listeners.join("-"), frontend.name());
-                merged.put(key, frontend);
+                let (kind, _) = frontend.rule.text.split_once(':').unwrap_or_default();
+                let (priority, listeners) = (frontend.priority_asked(notes), listeners.join("-"));
+                let key = format!("{priority} {listeners} {kind} {}", frontend.name());
+                merged.put_of(key, frontend, all);
             }
         }
     }
@@ -130,12 +139,33 @@ struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    /// Adds a frontend, or its backend to the one that is there.
+    /// Adds a frontend.
     fn put(&mut self, key: String, frontend: Frontend<'a>) {
+        self.by_key.insert(key, self.all.len());
+        self.all.push(frontend);
+    }
+
+    /// Adds a frontend, or its backend to the one that is there, if nobody loses by that: neither another namespace its requests, nor those
+    /// who wrote this one what they ask of clients.
+    fn put_of(&mut self, key: String, frontend: Frontend<'a>, all: &[TraefikIngress<'a>]) {
         let Some(known) = self.by_key.get(&key).and_then(|at| self.all.get_mut(*at)) else {
-            self.by_key.insert(key, self.all.len());
-            return self.all.push(frontend);
+            return self.put(key, frontend);
         };
+        let (first, this) = (&all[known.of], &all[frontend.of]);
+        let (name, place) = (first.owner().name, format!("{}{}", frontend.host, frontend.path));
+        if name.namespace != this.owner().name.namespace {
+            let what = format!("an older Ingress of another namespace, `{name}`, has `{place}`");
+            return this.notes.findings.tell("spec.rules", &what);
+        }
+        if known.of != frontend.of {
+            let asks = |of: &TraefikIngress<'a>| GUARDS.map(|guard| of.notes.text(guard).map(str::to_owned));
+            if this.notes.findings.is_denied() || asks(first) != asks(this) {
+                let what = format!(
+                    "`{name}` has `{place}` already, and asks something else of clients; this backend is left out"
+                );
+                return this.notes.findings.tell("spec.rules", &what);
+            }
+        }
         for backend in frontend.backends {
             if !known.backends.contains(&backend) {
                 known.backends.push(backend);
@@ -144,14 +174,26 @@ impl<'a> Merged<'a> {
     }
 }
 
-/// The listeners that an Ingress asks for, empty where it asks for none; `None` where there is none of them.
+/// What is asked of clients before they get in.
+const GUARDS: [&str; 5] = ["auth-type", "auth-secret", "auth-url", "whitelist-source-range", "rate-limit"];
+
+/// The listeners that an Ingress asks for, else those for who asks for none; empty for all of the cluster's. `None` where there is none of them.
 fn listeners(world: World<'_>, notes: &TraefikNotes<'_>) -> Option<Vec<String>> {
     const NAME: &str = "frontend-entry-points";
     let asked = notes.list(NAME);
-    let is_known = |name: &&str| world.entry_points.is_empty() || world.entry_points.contains_key(*name);
-    let known: Vec<String> = asked.iter().copied().filter(is_known).map(str::to_owned).collect();
-    if let Some(unknown) = asked.iter().find(|name| !is_known(name)) {
-        notes.tell(NAME, &format!("there is no listener `{unknown}`"));
+    if asked.is_empty() {
+        return Some(world.spec.default_listeners.clone());
     }
-    (asked.is_empty() || !known.is_empty()).then_some(known)
+    let ours = &world.spec.listeners;
+    let mut known = Vec::new();
+    for name in asked {
+        let found = world.entry_point(name).map_or(name, |(found, _)| found);
+        let is_there = world.entry_points.is_empty() || world.entry_points.contains_key(found);
+        if is_there && (ours.is_empty() || ours.iter().any(|own| own == found)) {
+            known.push(found.to_owned());
+        } else {
+            notes.tell(NAME, &format!("there is no listener `{name}` that serves the cluster"));
+        }
+    }
+    (!known.is_empty()).then_some(known)
 }

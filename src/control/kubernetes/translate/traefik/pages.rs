@@ -11,7 +11,7 @@ use crate::filter::error_pages::StatusRange;
 
 #[derive(Deserialize)]
 struct ErrorPage {
-    status: Vec<String>,
+    status: Vec<serde_json::Value>,
     backend: String,
     #[serde(default)]
     query: String,
@@ -27,8 +27,9 @@ pub(super) fn pages(notes: &TraefikNotes<'_>, services: &HashMap<String, &str>) 
             notes.tell(NAME, &format!("no path is called `{}`; the error stays as it is", page.backend.escape_debug()));
             continue;
         };
-        let is_error = |status: &&String| status.parse::<StatusRange>().is_ok();
-        let (right, wrong): (Vec<_>, Vec<_>) = page.status.iter().partition(is_error);
+        let text = |status: &serde_json::Value| status.as_str().map_or_else(|| status.to_string(), str::to_owned);
+        let is_error = |status: &String| status.parse::<StatusRange>().is_ok();
+        let (right, wrong): (Vec<_>, Vec<_>) = page.status.iter().map(text).partition(is_error);
         if let Some(status) = wrong.first() {
             notes
                 .tell(NAME, &format!("`{}` is no status from 400 to 599, and no range of them", status.escape_debug()));

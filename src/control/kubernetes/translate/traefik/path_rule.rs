@@ -13,16 +13,20 @@ use crate::filter::Filter;
 pub(super) struct PathRule {
     /// The rule as Traefik writes it.
     pub text: String,
+    /// The length that decides: of a path that is exact because its Ingress says so, and not its annotation, that of a prefix and one more.
+    pub length: usize,
     /// Which paths match; `None` for all.
     pub condition: Option<PathMatch>,
     /// What is changed on the way.
     pub filters: Vec<Filter>,
+    /// The same path with a slash at its end, or without: whoever asks for that is sent here.
+    pub other_slash: Option<String>,
 }
 
 impl PathRule {
     /// The rule for a path, with the modifiers of the annotations; what cannot be done is told, and the requests are refused.
     pub(super) fn of(notes: &TraefikNotes<'_>, path: &str, path_type: &str) -> Self {
-        let mut rule = Self { text: String::new(), condition: None, filters: Vec::new() };
+        let mut rule = Self { text: String::new(), length: 0, condition: None, filters: Vec::new(), other_slash: None };
         if path.is_empty() {
             return rule;
         }
@@ -32,6 +36,12 @@ impl PathRule {
         rule.text = format!("{kind}:{path}");
         rule.matches(notes, kind, path);
         let is_replaced = kind == "ReplacePath";
+        if let Some(text) = notes.text("request-modifier") {
+            if is_replaced {
+                notes.deny("request-modifier", "it does not go together with `rule-type: ReplacePath`");
+            }
+            rule.modify(notes, text);
+        }
         if let Some(target) = notes.text("rewrite-target") {
             if is_replaced {
                 notes.deny("rewrite-target", "it does not go together with `rule-type: ReplacePath`");
@@ -41,12 +51,8 @@ impl PathRule {
             let _ = write!(rule.text, ";ReplacePathRegex: {expression} {target}$1");
             rule.replace(notes, "rewrite-target", (&expression, &format!("{target}$1")));
         }
-        if let Some(text) = notes.text("request-modifier") {
-            if is_replaced {
-                notes.deny("request-modifier", "it does not go together with `rule-type: ReplacePath`");
-            }
-            rule.modify(notes, text);
-        }
+        let is_by_type = notes.text("rule-type").is_none() && kind == "Path";
+        rule.length = rule.text.len() + if is_by_type { "Prefix".len() + 1 } else { 0 };
         rule
     }
 
@@ -67,6 +73,9 @@ impl PathRule {
             None if is_exact => PathMatch::Exact(path.to_owned()),
             None => PathMatch::StartsWith(path.to_owned()),
         });
+        if is_exact && template.is_none() && path != "/" {
+            self.other_slash = Some(path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned));
+        }
         let stripped = match kind {
             "PathStrip" => json!({ "rewrite": { "path": "/" } }),
             "PathPrefixStrip" => {

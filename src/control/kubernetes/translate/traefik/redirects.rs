@@ -23,7 +23,7 @@ pub(super) fn redirect(world: World<'_>, notes: &TraefikNotes<'_>, frontend: &Fr
         return put("app-root", json!({ "url": r"^https?://[^/]+/?$", "location": location }));
     }
     if let Some(name) = notes.text("redirect-entry-point") {
-        let (scheme, port) = match world.entry_points.get(name) {
+        let (scheme, port) = match world.entry_point(name).map(|(_, entry)| entry) {
             Some(entry) if entry.is_tls => ("https", entry.port.unwrap_or(443)),
             Some(entry) => ("http", entry.port.unwrap_or(80)),
             None if world.entry_points.is_empty() => ("https", 443),
@@ -56,28 +56,33 @@ pub(super) fn redirect(world: World<'_>, notes: &TraefikNotes<'_>, frontend: &Fr
     }
 }
 
-/// The redirect to TLS, or to another host over TLS.
-pub(super) fn to_tls(notes: &TraefikNotes<'_>) -> Vec<Filter> {
-    if notes.is_on("is-development") {
-        return Vec::new();
+/// The redirect to TLS.
+pub(super) fn to_tls(notes: &TraefikNotes<'_>) -> Option<Filter> {
+    let is_asked = notes.is_on("ssl-redirect") || notes.is_on("ssl-temporary-redirect");
+    if !is_asked || notes.is_on("is-development") {
+        return None;
     }
-    let status = if notes.is_on("ssl-temporary-redirect") { 302 } else { 301 };
-    let mut filters = Vec::new();
-    if notes.is_on("ssl-redirect") || notes.is_on("ssl-temporary-redirect") {
-        let mut written = json!({ "scheme": "https", "status": status, "keep_method": true });
-        if let Some(host) = notes.text("ssl-host") {
-            // Only where it comes without TLS: a request for another host over TLS goes on.
-            let url = r"^http://[^/]+(.*)$";
-            written =
-                json!({ "url": url, "location": format!("https://{host}$1"), "status": status, "keep_method": true });
-        }
-        filters.extend(notes.filter("ssl-redirect", json!({ "redirect": written })));
+    let mut written = json!({ "scheme": "https", "status": status_to_tls(notes), "keep_method": true });
+    if let Some(host) = notes.text("ssl-host") {
+        // Only where it comes without TLS: a request for another host over TLS goes on.
+        let location = format!("https://{host}$1");
+        written = json!({ "url": r"^http://[^/]+(.*)$", "location": location, "status": status_to_tls(notes), "keep_method": true });
     }
-    if let (true, Some(host)) = (notes.is_on("ssl-force-host"), notes.text("ssl-host")) {
-        let written = json!({ "scheme": "https", "host": host, "status": status, "keep_method": true });
-        filters.extend(notes.filter("ssl-force-host", json!({ "redirect": written })));
+    notes.filter("ssl-redirect", json!({ "redirect": written }))
+}
+
+/// The redirect to another host over TLS.
+pub(super) fn to_host(notes: &TraefikNotes<'_>, frontend: &Frontend<'_>) -> Option<Filter> {
+    let host = notes.text("ssl-host").filter(|host| !frontend.host.eq_ignore_ascii_case(host))?;
+    if !notes.is_on("ssl-force-host") || notes.is_on("is-development") {
+        return None;
     }
-    filters
+    let written = json!({ "scheme": "https", "host": host, "status": status_to_tls(notes), "keep_method": true });
+    notes.filter("ssl-force-host", json!({ "redirect": written }))
+}
+
+fn status_to_tls(notes: &TraefikNotes<'_>) -> u16 {
+    if notes.is_on("ssl-temporary-redirect") { 302 } else { 301 }
 }
 
 /// The fields by which a proxy before us tells that a client came by TLS.

@@ -6,9 +6,9 @@ use super::access::{certificate, credentials, networks, rates};
 use super::annotations::TraefikNotes;
 use super::fields::fields;
 use super::frontends::Frontend;
-use super::redirects::{redirect, tells_of_tls, to_tls};
+use super::redirects::{redirect, tells_of_tls, to_host, to_tls};
 use super::shares::Shares;
-use crate::config::routes::{RouteSpec, ValueMatch};
+use crate::config::routes::{PathMatch, RouteSpec, ValueMatch};
 use crate::control::kubernetes::translate::ingress::{route, route_name};
 use crate::control::kubernetes::translate::plan::{Plan, World};
 use crate::filter::Filter;
@@ -51,6 +51,7 @@ pub(super) fn add(plan: &mut Plan, place: &FrontendPlace<'_, '_>) {
             routes.push(RouteSpec { headers: vec![told], filters: filters.with(&[]), ..main.clone() });
         }
     }
+    routes.extend(slash(place, &main));
     routes.push(main);
     let allowed = if notes.is_on("is-development") { Vec::new() } else { notes.list("allowed-hosts") };
     if !allowed.is_empty() {
@@ -65,6 +66,22 @@ pub(super) fn add(plan: &mut Plan, place: &FrontendPlace<'_, '_>) {
     }
 }
 
+/// The route that sends on who asks for an exact path with a slash at its end, or without.
+fn slash(place: &FrontendPlace<'_, '_>, main: &RouteSpec) -> Option<RouteSpec> {
+    let other = place.frontend.rule.other_slash.clone()?;
+    let written = json!({ "redirect": { "path": place.frontend.path, "keep_query": true, "status": 301 } });
+    let filters = place.notes.filter("rule-type", written).into_iter().collect();
+    let name = format!("{} {other}", main.name);
+    Some(RouteSpec {
+        name,
+        paths: vec![PathMatch::Exact(other)],
+        filters,
+        service: None,
+        targets: Vec::new(),
+        ..main.clone()
+    })
+}
+
 /// These routes for the hosts that are allowed, and one that refuses the others.
 fn bound_to(allowed: &[&str], routes: Vec<RouteSpec>, place: &FrontendPlace<'_, '_>) -> Vec<RouteSpec> {
     let host = place.frontend.host;
@@ -73,7 +90,14 @@ fn bound_to(allowed: &[&str], routes: Vec<RouteSpec>, place: &FrontendPlace<'_, 
         Some(rest) => name.to_ascii_lowercase().ends_with(rest),
         None => name.eq_ignore_ascii_case(host),
     };
-    let hosts: Vec<String> = allowed.iter().filter(is_within).map(|name| (*name).to_owned()).collect();
+    let is_name = |name: &&&str| {
+        let is_name = !name.contains('*');
+        if !is_name {
+            place.notes.tell("allowed-hosts", &format!("`{name}` is no host: there are no wildcards in it"));
+        }
+        is_name
+    };
+    let hosts: Vec<String> = allowed.iter().filter(is_name).filter(is_within).map(|name| (*name).to_owned()).collect();
     let refusal = |route: &RouteSpec| {
         let answer = json!({ "respond": { "status": 500, "body": "Bad Host" } });
         let filters = place.notes.filter("allowed-hosts", answer).into_iter().collect();
@@ -103,7 +127,8 @@ impl Filters {
         let mut before = pages.clone();
         before.extend(networks(notes));
         before.extend(redirect(*world, notes, frontend));
-        let mut after = fields(notes);
+        let mut after: Vec<Filter> = to_host(notes, frontend).into_iter().collect();
+        after.extend(fields(notes));
         if !frontend.is_default {
             after.extend(credentials(plan, *world, notes));
         }
@@ -111,7 +136,8 @@ impl Filters {
         after.extend(shares.own.filters.iter().cloned());
         after.extend(rates(notes));
         after.extend(frontend.rule.filters.iter().cloned());
-        Self { before, to_tls: to_tls(notes), after }
+        let to_tls = to_tls(notes).into_iter().collect();
+        Self { before, to_tls, after }
     }
 
     fn with(&self, to_tls: &[Filter]) -> Vec<Filter> {

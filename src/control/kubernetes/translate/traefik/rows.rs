@@ -7,6 +7,9 @@ use crate::control::kubernetes::translate::meaning::Meaning::{self, Differs, Not
 /// What the names begin with; the first one that is there counts.
 pub const PREFIXES: [&str; 2] = ["ingress.kubernetes.io/", "traefik.ingress.kubernetes.io/"];
 
+/// What labels of old begin with, of which some are names of annotations.
+pub const OLD_PREFIXES: [&str; 2] = ["traefik.frontend.", "traefik.backend."];
+
 /// The kind of object that has an annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnnotatedKind {
@@ -57,7 +60,7 @@ pub fn row_of_key(key: &str) -> Option<&'static TraefikRow> {
 
 /// Every annotation.
 pub const ROWS: [TraefikRow; 62] = [
-    row("rule-type", Ingress, Same, "`paths`, `rewrite`"),
+    row("rule-type", Ingress, Same, "`paths`, `rewrite`").once(&["traefik.frontend.rule.type"]),
     row(
         "rewrite-target",
         Ingress,
@@ -70,13 +73,13 @@ pub const ROWS: [TraefikRow; 62] = [
         Differs("with ReplacePathRegex the whole path is replaced where the expression is found in it"),
         "`rewrite`, `add_prefix`",
     ),
-    row("priority", Ingress, Same, "`priority`").once(&["traefik.frontend.priority"]),
-    row("frontend-entry-points", Ingress, Differs("certificates are served on every listener with TLS"), "`listeners`")
+    row("priority", Ingress, Differs("at most 1,000,000, so that routes of the file can be above"), "`priority`").once(&["traefik.frontend.priority"]),
+    row("frontend-entry-points", Ingress, Differs("of the listeners that serve the cluster; certificates are served on each with TLS"), "`listeners`")
         .once(&["traefik.frontend.entryPoints"]),
     row("preserve-host", Ingress, Same, "`host` of the service").once(&["traefik.frontend.passHostHeader"]),
-    row("protocol", Ingress, Same, "`protocol` and `tls` of the service").once(&["traefik.protocol"]),
+    row("protocol", Ingress, Same, "`protocol` and `tls` of the service"),
     row("app-root", Ingress, Same, "`redirect`"),
-    row("redirect-entry-point", Ingress, Same, "`redirect`").once(&["traefik.frontend.redirect.entryPoint"]),
+    row("redirect-entry-point", Ingress, Same, "`redirect`").once(&["traefik.frontend.redirect.entrypoint"]),
     row("redirect-regex", Ingress, Same, "`redirect.url`").once(&["traefik.frontend.redirect.regex"]),
     row("redirect-replacement", Ingress, Differs("templates of Go in it are refused"), "`redirect.location`")
         .once(&["traefik.frontend.redirect.replacement"]),
@@ -86,8 +89,7 @@ pub const ROWS: [TraefikRow; 62] = [
         Ingress,
         Differs("a list with what is no network lets nobody in, where Traefik lets everybody in"),
         "`allow`",
-    )
-    .once(&["traefik.frontend.whitelistSourceRange"]),
+    ),
     row(
         "whitelist-x-forwarded-for",
         Ingress,
@@ -124,14 +126,14 @@ pub const ROWS: [TraefikRow; 62] = [
     row(
         "error-pages",
         Ingress,
-        Differs("statuses below 400 are no errors; WWW-Authenticate, Set-Cookie and the like of the error stay"),
+        Differs("the backend is a path of the same namespace; statuses below 400 are no errors; WWW-Authenticate, Set-Cookie and the like of the error stay"),
         "`error_pages`",
     ),
-    row("rate-limit", Ingress, Differs("a request without the field counts by its address, and is no error 500"), "`rate_limit`"),
+    row("rate-limit", Ingress, Differs("a request without the field counts by its address, and is no error 500; where it cannot be read nobody gets in, where Traefik limits nothing"), "`rate_limit`"),
     row("service-weights", Ingress, Same, "`targets`"),
-    row("custom-request-headers", Ingress, Same, "`request_headers`"),
-    row("custom-response-headers", Ingress, Same, "`response_headers`"),
-    row("allowed-hosts", Ingress, Same, "`hosts`"),
+    row("custom-request-headers", Ingress, Differs("`{word}` and `$1` in a value are variables"), "`request_headers`"),
+    row("custom-response-headers", Ingress, Differs("`{word}` in a value is a variable"), "`response_headers`"),
+    row("allowed-hosts", Ingress, Differs("a host that is missing is refused before anything else is asked"), "`hosts`"),
     row("proxy-headers", Ingress, Refused("a host in a field of the client's would decide who is let in"), ""),
     row("ssl-redirect", Ingress, Same, "`redirect`"),
     row("ssl-temporary-redirect", Ingress, Same, "`redirect.status`"),
@@ -163,9 +165,8 @@ pub const ROWS: [TraefikRow; 62] = [
         Service,
         Differs("the cookie has a hash, and not the address of the pod; clients get another one once"),
         "`sticky`",
-    )
-    .once(&["traefik.backend.loadbalancer.stickiness", "traefik.backend.loadbalancer.sticky"]),
-    row("session-cookie-name", Service, Same, "`sticky.cookie`"),
+    ).once(&["traefik.backend.loadbalancer.sticky", "traefik.backend.loadbalancer.stickiness"]),
+    row("session-cookie-name", Service, Same, "`sticky.cookie`").once(&["traefik.backend.loadbalancer.stickiness.cookieName"]),
     row("session-secure", Service, Same, "`sticky.secure`"),
     row("session-http-only", Service, Same, "`sticky.http_only`"),
     row("session-same-site", Service, Same, "`sticky.same_site`"),
@@ -176,9 +177,8 @@ pub const ROWS: [TraefikRow; 62] = [
         "`circuit_breaker.expression`",
     )
     .once(&["traefik.backend.circuitbreaker"]),
-    row("max-conn-amount", Service, Same, "`concurrency_limit`").once(&["traefik.backend.maxconn.amount"]),
-    row("max-conn-extractor-func", Service, Same, "`concurrency_limit.key`")
-        .once(&["traefik.backend.maxconn.extractorfunc"]),
+    row("max-conn-amount", Service, Same, "`concurrency_limit`"),
+    row("max-conn-extractor-func", Service, Same, "`concurrency_limit.key`"),
     row(
         "buffering",
         Service,

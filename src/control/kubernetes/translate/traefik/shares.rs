@@ -1,6 +1,6 @@
 //! Which services a frontend's requests go to, and in which shares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use super::annotations::TraefikNotes;
 use super::backend::{BackendNotes, service};
 use super::frontends::Frontend;
 use crate::config::routes::{RouteSpec, TargetSpec};
+use crate::control::kubernetes::objects::ObjectName;
 use crate::control::kubernetes::translate::plan::{Plan, World};
 
 /// A thousandth of a per cent: the smallest share that can be written.
@@ -46,12 +47,19 @@ impl Shares {
 }
 
 /// The services of a frontend. Without `service-weights` each endpoint gets the same, whichever Service it is of.
-pub(super) fn shares(plan: &mut Plan, world: World<'_>, notes: &TraefikNotes<'_>, frontend: &Frontend<'_>) -> Shares {
+pub(super) fn shares(
+    plan: &mut Plan,
+    world: World<'_>,
+    notes: &TraefikNotes<'_>,
+    frontend: &Frontend<'_>,
+    told: &mut HashSet<ObjectName>,
+) -> Shares {
     let frontend_name = frontend.name();
     let mut services = Vec::new();
     let mut shares = Shares::default();
     for (at, backend) in frontend.backends.iter().enumerate() {
-        let own = BackendNotes::read(plan, world, &backend.0, &frontend_name);
+        let is_told = !told.insert(backend.0.clone());
+        let own = BackendNotes::read(plan, world, &backend.0, &frontend_name, is_told);
         shares.is_denied |= own.is_denied;
         services.push((backend.0.name.to_string(), service(plan, world, notes, backend, &own)));
         if at == 0 {
@@ -72,7 +80,7 @@ pub(super) fn shares(plan: &mut Plan, world: World<'_>, notes: &TraefikNotes<'_>
 /// The shares that `service-weights` gives these Services; empty where it is not there, or wrong, which has requests refused.
 fn weights(notes: &TraefikNotes<'_>, services: &[(String, String)]) -> BTreeMap<String, u32> {
     const NAME: &str = "service-weights";
-    let written: BTreeMap<String, Value> = notes.yaml(NAME).unwrap_or_default();
+    let written: BTreeMap<String, Value> = notes.strict_yaml(NAME).unwrap_or_default();
     let mut weights = BTreeMap::new();
     for (name, value) in written {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
