@@ -92,7 +92,7 @@ pub const FLOORS: [Floors; 39] = [
             &["defaults"],
             &["findings", "ingress"],
             &["plan"],
-            &["endpoints", "meaning"],
+            &["endpoints", "meaning", "texts"],
         ],
     ),
     (

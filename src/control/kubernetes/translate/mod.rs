@@ -7,6 +7,7 @@ pub mod ingress;
 pub mod meaning;
 pub mod nginx;
 pub mod plan;
+pub mod texts;
 pub mod traefik;
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! The annotations of one Ingress: read by name, checked by their grammar, told where they are wrong.
 
-use super::grammar::{Grammar, flag, networks, size};
+use super::grammar::{Grammar, size};
 use super::rows::{AnnotationRow, PREFIX, row_of};
 use super::settings::ClusterSettings;
 use super::variables::{Constants, template};
@@ -8,6 +8,7 @@ use crate::control::kubernetes::objects::{Ingress, Named as _};
 use crate::control::kubernetes::translate::findings::Findings;
 use crate::control::kubernetes::translate::meaning::Meaning;
 use crate::control::kubernetes::translate::plan::{Owner, Plan};
+use crate::control::kubernetes::translate::texts::{flag, networks};
 use crate::filter::Filter;
 
 /// The annotations of an Ingress.

@@ -1,8 +1,6 @@
 //! What annotations of ingress-nginx may say, as its validators have it.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
+use crate::control::kubernetes::translate::texts::{flag, networks};
 
 /// A set of texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,16 +70,6 @@ impl Grammar {
     }
 }
 
-/// A switch.
-#[must_use]
-pub(super) fn flag(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
-}
-
 /// A size in bytes.
 #[must_use]
 pub(super) fn size(text: &str) -> Option<u64> {
@@ -93,15 +81,6 @@ pub(super) fn size(text: &str) -> Option<u64> {
         _ => (text, 1),
     };
     number.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-/// A list of networks.
-#[must_use]
-pub(super) fn networks(text: &str) -> Option<Vec<String>> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts
-        .map(|part| (part.parse::<IpNet>().is_ok() || part.parse::<IpAddr>().is_ok()).then(|| part.to_owned()))
-        .collect()
 }
 
 /// A list of words between commas or spaces.

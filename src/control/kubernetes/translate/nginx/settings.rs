@@ -6,10 +6,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::grammar::{flag, networks, size, words};
+use super::grammar::{size, words};
 use super::rows::Risk;
 use crate::control::kubernetes::objects::ObjectName;
 use crate::control::kubernetes::translate::plan::{Owner, Plan, World};
+use crate::control::kubernetes::translate::texts::{flag, networks};
 
 /// The values of the ConfigMap, read as they are asked for.
 #[derive(Debug)]

@@ -1,9 +1,7 @@
 //! Who may ask: networks, passwords, another service's word, certificates, and how often.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,6 +9,7 @@ use super::annotations::{TraefikNotes, extractor};
 use crate::config::tls::ServiceTls;
 use crate::control::kubernetes::objects::ObjectName;
 use crate::control::kubernetes::translate::plan::{AskedAs, Plan, World, unverified_tls};
+use crate::control::kubernetes::translate::texts::is_network;
 use crate::filter::Filter;
 
 /// The networks whose clients may ask.
@@ -20,7 +19,6 @@ pub(super) fn networks(notes: &TraefikNotes<'_>) -> Option<Filter> {
     if list.is_empty() {
         return None;
     }
-    let is_network = |text: &&str| text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
     if let Some(wrong) = list.iter().find(|text| !is_network(text)) {
         notes.deny(NAME, &format!("`{}` is no network", wrong.escape_debug()));
     }

@@ -10,6 +10,7 @@ use crate::config::document::{Node, Syntax};
 use crate::control::kubernetes::translate::findings::Findings;
 use crate::control::kubernetes::translate::meaning::Meaning;
 use crate::control::kubernetes::translate::plan::{Owner, Plan};
+use crate::control::kubernetes::translate::texts;
 use crate::filter::Filter;
 
 /// The annotations of an Ingress or a Service.
@@ -87,11 +88,7 @@ impl<'a> TraefikNotes<'a> {
     #[must_use]
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         let text = self.text(name)?;
-        let read = match text {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-            _ => None,
-        };
+        let read = texts::flag(text);
         if read.is_none() {
             self.tell(name, &format!("`{}` is neither true nor false; the default holds", text.escape_debug()));
         }
