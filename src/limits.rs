@@ -106,8 +106,8 @@ pub const HEADS_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const H2_HEADS_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of early data of one client.
 pub const EARLY_DATA_BYTES_MAX: u32 = 16 * 1024;
-/// Sessions that are remembered for a listener with early data, some 1 KiB each; the oldest go first.
-pub const EARLY_SESSIONS_MAX: usize = 32 * 1024;
+/// Sessions that are remembered for a listener with early data or without tickets, some 1 KiB each; the oldest go first.
+pub const TLS_SESSIONS_MAX: usize = 32 * 1024;
 /// TLS handshakes of one worker at a time, from their ClientHello on; where there are more, the one that began first is closed.
 pub const HANDSHAKES_MAX: usize = 2048;
 /// Days before the end of a certificate's validity from which on its nearness is told.

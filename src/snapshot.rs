@@ -95,7 +95,7 @@ pub struct Listener {
     pub label: Label,
     /// What was written.
     pub spec: Arc<ListenerSpec>,
-    /// Its port, 0 for a Unix socket.
+    /// The port by which clients reach it, 0 where nobody knows.
     pub port: u16,
     /// Who may connect, where it is a Unix socket.
     pub access: SocketAccess,

@@ -147,6 +147,7 @@ fn write_request(text: &'static str) -> Run {
                 peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 client: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 is_trusted: false,
+                keeps_id: false,
                 asked: Asked { scheme: "http", port: 80 },
                 scheme: "http",
                 client_certificate: None,
@@ -177,7 +178,7 @@ fn write_response() -> Run {
             };
             out.clear();
             let response = UpstreamResponse { head: &head, bytes: RESPONSE.as_bytes() };
-            put_response_head(black_box(&mut out), response, &terms, [None; 3]);
+            put_response_head(black_box(&mut out), response, &terms, [None; 4]);
         }
     })
 }

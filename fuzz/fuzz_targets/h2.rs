@@ -170,6 +170,7 @@ fn check_h2_request(data: &[u8]) {
         peer,
         client: peer,
         is_trusted: true,
+        keeps_id: false,
         asked: Asked { scheme: "http", port: 80 },
         scheme: "http",
         client_certificate: None,
@@ -200,7 +201,7 @@ fn check_h2_response(data: &[u8]) {
         grpc_web: None,
         now: None,
     };
-    let response = h2_response(UpstreamResponse { head: &head, bytes: data }, &terms, [None; 3]);
+    let response = h2_response(UpstreamResponse { head: &head, bytes: data }, &terms, [None; 4]);
     assert!(response.is_some() || head.status() == 101);
 }
 

@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::tls::ListenerTls;
 use crate::failure::details::Details;
-use crate::limits::{CLIENT_BYTES_PER_S_MIN, CONNECTIONS_PER_CLIENT, RATE_GRACE_MS, SEND_GRACE_MS};
+use crate::limits::{
+    CLIENT_BYTES_PER_S_MIN, CONNECTIONS_PER_CLIENT, RATE_GRACE_MS, REQUESTS_PER_CONNECTION_MAX, SEND_GRACE_MS,
+};
 use crate::proto::h1::rules::{HeadRules, Underscores};
 use crate::proto::h1::target::HiddenDots;
 use crate::timeouts::{ClientTimeouts, Pace};
@@ -25,6 +27,10 @@ pub struct ListenerSpec {
     /// the new one of an update are. The kernel then spreads connections over both, and the old one finishes what it has begun.
     #[serde(default)]
     pub port_use: PortUse,
+    /// The port by which clients reach it, where something before it changes that, as a Service of Kubernetes does: for `X-Forwarded-Port` and
+    /// `{port}`. That of the address where nothing is written.
+    #[serde(default)]
+    pub public_port: Option<u16>,
     /// Who may connect to a Unix socket; `"0666"`, everybody, where nothing is written.
     #[serde(default)]
     pub mode: Option<FileMode>,
@@ -47,6 +53,12 @@ pub struct ListenerSpec {
     /// How long clients are waited for.
     #[serde(default)]
     pub timeouts: ClientTimeouts,
+    /// Requests of one connection at most, 1 and more; then the client is told to make another one.
+    #[serde(default = "many_requests")]
+    pub requests_per_connection: u32,
+    /// Whose `X-Request-ID` the request keeps: that of `"trusted"` proxies, or of `"any"` client, as ingress-nginx has it.
+    #[serde(default)]
+    pub request_ids: RequestIds,
     /// Networks (`"10.0.0.0/8"`) and addresses whose `X-Forwarded-*`, `X-Real-IP`, `X-Request-ID` and the `proto` of whose `Forwarded`
     /// are believed.
     #[serde(default, deserialize_with = "networks")]
@@ -88,6 +100,17 @@ pub struct ListenerSpec {
     /// on the page, or `"none"`.
     #[serde(default)]
     pub details: Details,
+}
+
+/// Whose identifiers of requests are taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RequestIds {
+    /// Those of trusted proxies.
+    #[default]
+    Trusted,
+    /// Those of anybody.
+    Any,
 }
 
 /// Who listens on a port.
@@ -135,6 +158,10 @@ fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D:
         }
     }
     Ok(Vec::<Network>::deserialize(deserializer)?.into_iter().map(|Network(network)| network).collect())
+}
+
+const fn many_requests() -> u32 {
+    REQUESTS_PER_CONNECTION_MAX
 }
 
 const fn many_connections() -> usize {

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::tls::{ClientAuthMode, TlsVersion};
+use crate::units::Duration;
 pub use crate::units::Material;
 
 /// TLS of a listener. Paths are relative to the configuration's folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ListenerTls {
     /// Certificates, told apart by the names in them. The first is for clients that ask for no name or another one.
@@ -17,8 +19,18 @@ pub struct ListenerTls {
     pub directory: Option<PathBuf>,
     /// The lowest version: `"1.2"` or `"1.3"`.
     pub min_version: TlsVersion,
+    /// The highest version.
+    pub max_version: TlsVersion,
     /// Cipher suites by the names of IANA; empty for all that are good.
     pub ciphers: Vec<String>,
+    /// How a client goes on from an earlier handshake: by `"tickets"` that it keeps, by `"sessions"` that are kept here, the latest 32,768 and each
+    /// for one time, or by `"none"`. Clients who show a certificate go on by tickets or not at all.
+    pub resumption: ResumptionKind,
+    /// How long sessions are kept.
+    pub session_time: Duration,
+    /// 48 bytes or more that tickets are enciphered with, so that those of other hosts with the same ones, and of a process before this one, are
+    /// good; whoever knows them can read what was recorded. Absent for keys of this process alone, which change.
+    pub ticket_key: Option<Material>,
     /// Refuse clients that ask for no name, or for one without a certificate.
     pub strict_sni: bool,
     /// Take requests with a client's first bytes, before the handshake is over (0-RTT). Safe ones are sent on with
@@ -27,6 +39,37 @@ pub struct ListenerTls {
     pub early_data: bool,
     /// Certificates that clients show; the first whose hosts fit the name asked for, else the one without hosts.
     pub client_auth: Vec<ClientAuth>,
+}
+
+impl Default for ListenerTls {
+    fn default() -> Self {
+        Self {
+            certificates: Vec::new(),
+            directory: None,
+            min_version: TlsVersion::V12,
+            max_version: TlsVersion::V13,
+            ciphers: Vec::new(),
+            resumption: ResumptionKind::Tickets,
+            session_time: Duration::from_s(6 * 3_600),
+            ticket_key: None,
+            strict_sni: false,
+            early_data: false,
+            client_auth: Vec::new(),
+        }
+    }
+}
+
+/// How a client goes on from an earlier handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumptionKind {
+    /// By what it keeps.
+    #[default]
+    Tickets,
+    /// By what is kept here.
+    Sessions,
+    /// It does not.
+    None,
 }
 
 /// A certificate and its key.
@@ -42,41 +85,18 @@ pub struct CertificateFiles {
     pub ocsp: Option<Material>,
 }
 
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    #[default]
-    #[serde(rename = "1.2")]
-    V12,
-    /// TLS 1.3.
-    #[serde(rename = "1.3")]
-    V13,
-}
-
 /// What is asked of clients.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientAuth {
     /// Files of PEM with the authorities that vouch for clients.
     pub ca: Vec<Material>,
-    /// `"required"` or `"optional"`.
+    /// `"required"`, `"optional"` or `"filtered"`.
     #[serde(default)]
     pub mode: ClientAuthMode,
     /// Names that clients ask for: `"admin.example.com"`, `"*.example.org"`; empty for all others.
     #[serde(default)]
     pub hosts: Vec<String>,
-}
-
-/// Whether a client must show a certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAuthMode {
-    /// It must.
-    #[default]
-    Required,
-    /// It may; one that nobody vouches for is refused all the same.
-    Optional,
 }
 
 /// TLS towards the upstreams of a service. Paths are relative to the configuration's folder.

@@ -60,6 +60,7 @@ fn request(service: &ServiceGateway, (check, path, host): (&Health, &str, &str))
         peer: context.client,
         client: context.client,
         is_trusted: false,
+        keeps_id: false,
         asked: Asked { scheme: context.scheme, port: 80 },
         scheme: context.scheme,
         client_certificate: None,

@@ -189,7 +189,7 @@ mod tests {
             keep_alive: false,
             now: SystemTime::UNIX_EPOCH,
             is_grpc,
-            edits: [None; 3],
+            edits: [None; 4],
         };
         let mut out = Vec::new();
         put_answer(&mut out, &failure_answer(Failure::ConnectRefused, None, &terms), &terms);
@@ -206,7 +206,7 @@ mod tests {
             keep_alive: true,
             now,
             is_grpc: false,
-            edits: [None; 3],
+            edits: [None; 4],
         };
         let answer = |status| {
             let mut out = Vec::new();
@@ -238,7 +238,7 @@ mod tests {
         };
         let head = RequestHead::default();
         let now = SystemTime::UNIX_EPOCH;
-        let edits = [Some(&edits), None, None];
+        let edits = [Some(&edits), None, None, None];
         let terms = AnswerTerms { head: &head, details: Details::Body, keep_alive: true, now, is_grpc: false, edits };
         let mut out = Vec::new();
         put_answer(&mut out, &failure_answer(Failure::ConnectRefused, None, &terms), &terms);
@@ -269,7 +269,7 @@ mod tests {
             keep_alive: true,
             now: SystemTime::UNIX_EPOCH,
             is_grpc: false,
-            edits: [None; 3],
+            edits: [None; 4],
         };
         let shown = |failure, details| {
             let answer = failure_answer(failure, None, &terms(details));

@@ -30,6 +30,8 @@ pub struct Hop<'a> {
     pub is_early: bool,
     /// Our identifier of this request, for a client that sent none that is trusted.
     pub request_id: u128,
+    /// True where the client's own identifier is kept.
+    pub keeps_id: bool,
     /// What it writes of itself beside the usual fields.
     pub writes: HopFields,
 }

@@ -208,7 +208,7 @@ fn put_forwarded_fields(out: &mut impl FieldWriter, head: &RequestHead, hop: &Ho
         out.number(b"Max-Forwards", left.saturating_sub(1));
     }
     if writes(b"x-request-id") {
-        match head.told_request_id().filter(|_| hop.is_trusted) {
+        match head.told_request_id().filter(|_| hop.keeps_id) {
             Some(id) => out.field(b"X-Request-ID", id),
             None => out.composed(b"X-Request-ID", |value| put_request_id(value, hop.request_id)),
         }
@@ -284,6 +284,7 @@ mod tests {
             client_certificate: None,
             is_early: false,
             request_id: 0xab,
+            keeps_id: is_trusted,
             writes: HopFields { forwarded: false, via: true },
         }
     }

@@ -59,7 +59,7 @@ pub struct UpstreamResponse<'a> {
 }
 
 /// What changes in the fields of one response: for every client, for one that came by TLS, and for what this one says.
-pub type EditsOfResponse<'a> = [Option<&'a FieldEdits>; 3];
+pub type EditsOfResponse<'a> = [Option<&'a FieldEdits>; 4];
 
 /// Appends the whole head as text.
 pub fn put_response_head(
@@ -214,11 +214,11 @@ mod tests {
         let terms = ResponseTerms { framing: head.framing(), ..TERMS };
         let response = UpstreamResponse { head: &head, bytes };
         let mut out = Vec::new();
-        put_response_head(&mut out, response, &terms, [None; 3]);
+        put_response_head(&mut out, response, &terms, [None; 4]);
         let expected = "HTTP/1.1 200 Fine\r\nServer: s\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 3\r\n\
             Connection: keep-alive\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
-        let head = h2_response(response, &terms, [None; 3]).unwrap();
+        let head = h2_response(response, &terms, [None; 4]).unwrap();
         let expected = ":status: 200, server: s, set-cookie: a, set-cookie: b, content-length: 3";
         assert_eq!(head.fields.text(), expected);
     }
@@ -232,7 +232,7 @@ mod tests {
             );
             let head = parsed(bytes.as_bytes());
             let response = UpstreamResponse { head: &head, bytes: bytes.as_bytes() };
-            h2_response(response, &TERMS, [None; 3]).map(|head| head.fields.text())
+            h2_response(response, &TERMS, [None; 4]).map(|head| head.fields.text())
         };
         assert_eq!(said(std::str::from_utf8(WEBSOCKET_ACCEPT).unwrap()).unwrap(), ":status: 200, x: y");
         assert_eq!(said("c29tZXRoaW5nIGVsc2U="), None);
@@ -244,7 +244,7 @@ mod tests {
             let head = parsed(bytes);
             let terms = ResponseTerms { now: Some(SystemTime::UNIX_EPOCH), persistence, ..TERMS };
             let mut out = Vec::new();
-            put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, [None; 3]);
+            put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, [None; 4]);
             String::from_utf8(out).unwrap()
         };
         let undated = written(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\n", Persistence::KeepAlive);
@@ -268,7 +268,7 @@ mod tests {
         for (is_secure, expected) in [(false, "X: 1\r\n\r\n"), (true, "X: 1\r\nX-Secure: yes\r\n\r\n")] {
             let terms = ResponseTerms { persistence: Persistence::KeepAlive, ..TERMS };
             let mut out = Vec::new();
-            put_response_head(&mut out, response, &terms, edits.of_response(is_secure));
+            put_response_head(&mut out, response, &terms, edits.of_response(is_secure, 200));
             assert_eq!(String::from_utf8(out).unwrap(), format!("HTTP/1.1 200 OK\r\n{expected}"));
         }
     }

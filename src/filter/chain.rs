@@ -105,6 +105,7 @@ impl Chain {
                     None
                 }
                 Step::Networks(_)
+                | Step::Headers(_)
                 | Step::BasicAuth(_)
                 | Step::DigestAuth(_)
                 | Step::ApiKey(_)

@@ -1,5 +1,6 @@
 //! `client_certificate`: who must show a certificate, whose it must be, and what the upstream is told of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -9,11 +10,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::compile::FilterPlace;
-use super::context::{Context, Notes, Refusal, Verdict};
+use super::context::{Answer, Context, Notes, Refusal, Verdict};
 use super::headers::check_name;
+use super::template::{Template, Values, Within};
 use crate::failure::Failure;
 use crate::hash::hex;
 use crate::proto::h1::percent::put_component;
+use crate::proto::h1::request::RequestHead;
 use crate::tls::subject::{CertificateNames, der_of, names_of};
 
 /// Refuses clients without a certificate that the listener's `client_auth` vouches for, and tells the upstream of it in further fields:
@@ -34,6 +37,9 @@ pub struct ClientCertificate {
     /// The status of the refusal, 400 to 599; 403 by default.
     #[serde(default)]
     pub status: Option<u16>,
+    /// Where those are sent who show none, or one that nobody vouches for: a URL with variables, in the place of a refusal.
+    #[serde(default)]
+    pub redirect: Option<String>,
 }
 
 const fn yes() -> bool {
@@ -67,6 +73,7 @@ pub struct CompiledClientCertificate {
     subject: Option<Regex>,
     set: Vec<(Box<[u8]>, CertificatePart)>,
     status: Option<u16>,
+    redirect: Option<Template>,
 }
 
 impl ClientCertificate {
@@ -80,19 +87,23 @@ impl ClientCertificate {
         }
         let set = self.set.iter().map(|(name, part)| (name.as_bytes().into(), *part)).collect();
         let (required, status) = (self.required, self.status);
-        (!place.has_faults()).then_some(CompiledClientCertificate { required, subject, set, status })
+        let redirect = self.redirect.as_ref().and_then(|url| place.template(url, 0));
+        (!place.has_faults()).then_some(CompiledClientCertificate { required, subject, set, status, redirect })
     }
 }
 
 impl CompiledClientCertificate {
-    pub(super) fn on_request(&self, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
+    pub(super) fn on_request(&self, head: &RequestHead, context: &Context<'_>, notes: &mut Notes) -> Verdict<'_> {
         let edits = &mut notes.edits.request;
         self.set.iter().for_each(|(name, _)| edits.take_away(name));
+        if context.tls.is_some_and(|tls| tls.client_is_refused) {
+            return self.refuse_or_send("certificate_invalid", head, context);
+        }
         let der = context.tls.and_then(|tls| der_of(tls.client.as_deref()?));
         let names = der.as_deref().and_then(names_of);
         let Some((der, names)) = der.zip(names) else {
             if self.required {
-                return self.refuse("certificate_missing");
+                return self.refuse_or_send("certificate_missing", head, context);
             }
             let says = self.set.iter().filter(|(_, part)| *part == CertificatePart::Verified);
             says.for_each(|(name, _)| edits.add(name, *b"NONE"));
@@ -105,6 +116,13 @@ impl CompiledClientCertificate {
             edits.add(name, part.text(&der, &names));
         }
         Verdict::Pass
+    }
+
+    fn refuse_or_send(&self, why: &'static str, head: &RequestHead, context: &Context<'_>) -> Verdict<'_> {
+        let Some(redirect) = &self.redirect else { return self.refuse(why) };
+        let location = redirect.text(&Values::of(head, context), Within::Url);
+        let fields = vec![(&b"Location"[..], Cow::Owned(location))];
+        Verdict::Answer(Answer { status: 302, fields, body: Cow::Borrowed(b"") })
     }
 
     fn refuse(&self, why: &'static str) -> Verdict<'static> {

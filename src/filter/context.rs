@@ -32,6 +32,8 @@ pub struct Context<'a> {
     pub route: &'a str,
     /// Its number, which is unique.
     pub request_id: u128,
+    /// True where the client's own identifier is kept.
+    pub keeps_id: bool,
     /// A clock that only goes on, in microseconds.
     pub now_us: u64,
     /// Seconds since 1970; 0 where no filter of the chain asks for it ([`super::Chain::reads_time`]).
@@ -51,9 +53,9 @@ impl Context<'_> {
         [self.scheme.as_bytes(), b"://", head.asked_host(self.is_trusted)].concat()
     }
 
-    /// Appends the request's identifier: a trusted proxy's, or its number.
+    /// Appends the request's identifier: one of somebody who is believed in that, or its number.
     pub fn put_request_id(&self, out: &mut Vec<u8>, head: &RequestHead) {
-        match head.told_request_id().filter(|_| self.is_trusted) {
+        match head.told_request_id().filter(|_| self.keeps_id) {
             Some(id) => out.extend_from_slice(id),
             None => put_request_id(out, self.request_id),
         }
@@ -77,6 +79,7 @@ impl Context<'_> {
             tls: None,
             route: "",
             request_id: 0,
+            keeps_id: false,
             now_us: 0,
             unix_s: 0,
         }

@@ -207,7 +207,8 @@ impl CompiledCors {
         match origin {
             None if self.breadth.always && self.any_origin => Some(b"*"),
             None => None,
-            Some(_) if self.any_origin && !self.credentials => Some(b"*"),
+            // With an asterisk in the answer browsers read nothing that cookies went with, whatever is said of credentials.
+            Some(_) if self.any_origin && (!self.credentials || self.breadth.always) => Some(b"*"),
             Some(origin) => {
                 let may = self.any_origin || self.origins.iter().any(|pattern| pattern.matches(origin));
                 may.then_some(origin)

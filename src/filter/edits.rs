@@ -75,6 +75,8 @@ pub struct Edits {
     pub response: FieldEdits,
     /// Of what goes to a client that came by TLS, besides.
     pub secure_response: FieldEdits,
+    /// Of what goes to the client with a status that nginx adds fields to: see [`Edits::of_response`].
+    pub good_response: FieldEdits,
 }
 
 impl FieldEdits {
@@ -130,13 +132,20 @@ impl FieldEdits {
 
 impl Edits {
     /// No changes.
-    pub const NONE: Self =
-        Self { request: FieldEdits::NONE, response: FieldEdits::NONE, secure_response: FieldEdits::NONE };
+    pub const NONE: Self = Self {
+        request: FieldEdits::NONE,
+        response: FieldEdits::NONE,
+        secure_response: FieldEdits::NONE,
+        good_response: FieldEdits::NONE,
+    };
 
     /// True where nothing is changed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.request.is_empty() && self.response.is_empty() && self.secure_response.is_empty()
+        self.request.is_empty()
+            && self.response.is_empty()
+            && self.secure_response.is_empty()
+            && self.good_response.is_empty()
     }
 
     /// Makes further changes, behind those that are there.
@@ -144,12 +153,19 @@ impl Edits {
         self.request.extend(more.request);
         self.response.extend(more.response);
         self.secure_response.extend(more.secure_response);
+        self.good_response.extend(more.good_response);
     }
 
-    /// The changes to a response: for every client, and for one that came by TLS; `None` where there are none. The last place is for
-    /// what a response says itself.
+    /// The changes to a response of this status: for every client, for one that came by TLS, and those for statuses that nginx adds
+    /// fields to (`add_header` without `always`); `None` where there are none. The last place is for what a response says itself.
     #[must_use]
-    pub const fn of_response(&self, is_secure: bool) -> [Option<&FieldEdits>; 3] {
-        [self.response.unless_empty(), if is_secure { self.secure_response.unless_empty() } else { None }, None]
+    pub const fn of_response(&self, is_secure: bool, status: u16) -> [Option<&FieldEdits>; 4] {
+        let is_good = matches!(status, 200 | 201 | 204 | 206 | 301 | 302 | 303 | 304 | 307 | 308);
+        [
+            self.response.unless_empty(),
+            if is_secure { self.secure_response.unless_empty() } else { None },
+            if is_good { self.good_response.unless_empty() } else { None },
+            None,
+        ]
     }
 }

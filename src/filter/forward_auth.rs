@@ -48,6 +48,9 @@ pub struct ForwardAuth {
     /// Fields of its answer that the client gets with the upstream's answer; `["Set-Cookie"]` where nothing is written.
     #[serde(default = "cookies")]
     pub client_headers: Vec<String>,
+    /// Whether it gets them with every answer, or as nginx has it with one of 200, 201, 204, 206, 301 to 304, 307 and 308 alone.
+    #[serde(default = "yes")]
+    pub client_headers_always: bool,
     /// The longest request body that it gets, which is then read whole before the question is asked; a longer one is answered 413. Absent
     /// where it gets none.
     #[serde(default)]
@@ -118,6 +121,10 @@ fn cookies() -> Vec<String> {
     vec!["Set-Cookie".to_owned()]
 }
 
+const fn yes() -> bool {
+    true
+}
+
 fn redirect_parameter() -> String {
     "rd".to_owned()
 }
@@ -133,6 +140,7 @@ pub struct CompiledForwardAuth {
     set: Vec<(Box<[u8]>, Template)>,
     response_headers: Vec<Box<[u8]>>,
     client_headers: Vec<Box<[u8]>>,
+    client_headers_always: bool,
     client_body_max: Option<u64>,
     cache: Option<(Template, AnswerTimes)>,
     /// What no other filter has, unless it is written alike.
@@ -173,6 +181,7 @@ impl ForwardAuth {
             set,
             response_headers: list(&self.response_headers),
             client_headers: list(&self.client_headers),
+            client_headers_always: self.client_headers_always,
             client_body_max,
             cache,
             print: digest(&SHA256, format!("{self:?}").as_bytes()).as_ref().to_vec(),
@@ -294,8 +303,10 @@ impl CompiledForwardAuth {
             for name in &self.response_headers {
                 named(reply, name).for_each(|value| notes.edits.request.add(name, value));
             }
+            let edits =
+                if self.client_headers_always { &mut notes.edits.response } else { &mut notes.edits.good_response };
             for name in &self.client_headers {
-                named(reply, name).for_each(|value| notes.edits.response.add(name, value));
+                named(reply, name).for_each(|value| edits.add(name, value));
             }
             return Verdict::Pass;
         }
@@ -324,7 +335,15 @@ impl CompiledForwardAuth {
             location.push(if location.contains(&b'?') { b'&' } else { b'?' });
             location.extend_from_slice(name);
             location.push(b'=');
-            put_component(&mut location, &context.asked_url(head));
+            // Only what a client could write otherwise is encoded of the origin, as ingress-nginx has it.
+            for byte in context.asked_origin(head) {
+                if byte.is_ascii_alphanumeric() || b"-._~:/[]".contains(&byte) {
+                    location.push(byte);
+                } else {
+                    put_component(&mut location, &[byte]);
+                }
+            }
+            put_component(&mut location, head.target().resolved());
         }
         location
     }

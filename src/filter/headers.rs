@@ -34,6 +34,8 @@ pub struct HeaderEdit {
     pub remove: Vec<String>,
     /// Names with the one value they shall have; with variables.
     pub set: BTreeMap<String, String>,
+    /// The same with values that are written as they stand, whatever is in them.
+    pub set_text: BTreeMap<String, String>,
     /// Names with a value to add to what is there; with variables.
     pub add: BTreeMap<String, String>,
 }
@@ -67,11 +69,15 @@ impl HeaderEdit {
     /// Adds the changes to those of other filters; gives those that depend on the request.
     pub(super) fn compile(&self, edits: &mut FieldEdits, place: &mut FilterPlace) -> FieldTemplates {
         let puts = self.set.iter().chain(&self.add);
-        for name in self.remove.iter().chain(puts.clone().map(|(name, _)| name)) {
+        for name in self.remove.iter().chain(puts.clone().map(|(name, _)| name)).chain(self.set_text.keys()) {
             check_name(name, place);
         }
-        let removed = self.remove.iter().chain(self.set.keys());
+        let removed = self.remove.iter().chain(self.set.keys()).chain(self.set_text.keys());
         removed.for_each(|name| edits.take_away(name.as_bytes()));
+        for (name, value) in &self.set_text {
+            check_value(name, value, place);
+            edits.add(name.as_bytes(), value.as_bytes());
+        }
         let mut templates = FieldTemplates::default();
         for (name, value) in puts {
             check_value(name, value, place);

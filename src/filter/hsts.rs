@@ -44,6 +44,6 @@ mod tests {
         assert!(chain.edits.response.put.is_empty());
         let (name, value) = &chain.edits.secure_response.put[0];
         assert_eq!((&**name, &**value), (&b"Strict-Transport-Security"[..], &b"max-age=3600; includeSubDomains"[..]));
-        assert!(chain.edits.of_response(false)[1].is_none() && chain.edits.of_response(true)[1].is_some());
+        assert!(chain.edits.of_response(false, 200)[1].is_none() && chain.edits.of_response(true, 200)[1].is_some());
     }
 }

@@ -20,6 +20,7 @@ pub mod context;
 pub mod cors;
 pub mod counters;
 pub mod decoder;
+pub mod deny_headers;
 pub mod digest_auth;
 pub mod edits;
 pub mod encoder;
@@ -66,6 +67,7 @@ use compile::FilterPlace;
 use compress::Compress;
 use concurrency_limit::ConcurrencyLimit;
 use cors::Cors;
+use deny_headers::DenyHeaders;
 use digest_auth::DigestAuth;
 use error_pages::ErrorPages;
 use fetch_source::FetchSource;
@@ -96,6 +98,8 @@ pub enum Filter {
     Allow(Networks),
     /// Refuses clients whose address is in one of these networks.
     Deny(Networks),
+    /// Refuses requests for what their fields say.
+    DenyHeaders(DenyHeaders),
     /// Refuses requests that come more often than a rate, counted for the whole process.
     RateLimit(RateLimit),
     /// Refuses requests while so many of the same key are in flight, counted for the whole process.
@@ -224,6 +228,7 @@ impl Filter {
         match self {
             Self::Allow(filter) => chain.push(Step::allow(filter, place)),
             Self::Deny(filter) => chain.push(Step::deny(filter, place)),
+            Self::DenyHeaders(filter) => chain.push(filter.compile(place).map(Box::new).map(Step::Headers)),
             Self::RateLimit(filter) => chain.push(filter.compile(place).map(Box::new).map(Step::RateLimit)),
             Self::ConcurrencyLimit(filter) => {
                 chain.push(filter.compile(place).map(Box::new).map(Step::ConcurrencyLimit));

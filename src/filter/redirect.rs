@@ -53,6 +53,9 @@ pub struct Redirect {
     /// Whether requests of other methods than GET keep theirs: they get 307 in the place of 302, and 308 in the place of 301.
     #[serde(default)]
     pub keep_method: bool,
+    /// Whether one slash at the end of the URL is left out, as ingress-nginx does it.
+    #[serde(default)]
+    pub drop_last_slash: bool,
 }
 
 const fn found() -> u16 {
@@ -66,6 +69,7 @@ pub struct CompiledRedirect {
     status: u16,
     /// The status for other methods than GET.
     other_status: u16,
+    drop_last_slash: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -102,7 +106,8 @@ impl Redirect {
             (true, 302) => 307,
             (_, status) => status,
         };
-        to.filter(|_| !place.has_faults()).map(|to| CompiledRedirect { to, status: self.status, other_status })
+        let (status, drop_last_slash) = (self.status, self.drop_last_slash);
+        to.filter(|_| !place.has_faults()).map(|to| CompiledRedirect { to, status, other_status, drop_last_slash })
     }
 
     fn location(&self, location: &str, place: &mut FilterPlace) -> Option<To> {
@@ -163,7 +168,10 @@ impl CompiledRedirect {
         match location {
             Err(fault) => Verdict::fail(fault.into()),
             Ok(None) => Verdict::Pass,
-            Ok(Some(location)) => {
+            Ok(Some(mut location)) => {
+                if self.drop_last_slash && location.last() == Some(&b'/') {
+                    location.pop();
+                }
                 let fields = vec![(&b"Location"[..], Cow::Owned(location))];
                 let status = if head.method() == b"GET" { self.status } else { self.other_status };
                 Verdict::Answer(Answer { status, fields, body: Cow::Borrowed(b"") })
@@ -267,6 +275,14 @@ mod tests {
         assert_eq!(location("{ path = \"/y\", keep_query = true }"), "302 [Location: http://a:81/y?q] ");
         assert_eq!(location("{ host = \"b\" }"), "302 [Location: http://b/x?q] ");
         assert_eq!(location("{ host = \"www.{host}\" }"), "302 [Location: http://www.a/x?q] ");
+    }
+
+    #[test]
+    fn the_last_slash_is_left_out_where_that_is_said() {
+        for (target, expected) in [("/", "https://a"), ("/x/", "https://a/x"), ("/x//?q=/", "https://a/x//?q=")] {
+            let told = location("{ scheme = \"https\", drop_last_slash = true }", target);
+            assert_eq!(told, format!("302 [Location: {expected}] "));
+        }
     }
 
     #[test]

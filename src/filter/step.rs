@@ -6,6 +6,7 @@ use super::client_certificate::CompiledClientCertificate;
 use super::concurrency_limit::CompiledConcurrencyLimit;
 use super::context::{Context, Notes, Verdict};
 use super::cors::CompiledCors;
+use super::deny_headers::CompiledDenyHeaders;
 use super::digest_auth::CompiledDigestAuth;
 use super::edits::FieldEdits;
 use super::errand::FoundOut;
@@ -28,6 +29,8 @@ use crate::proto::h1::request::RequestHead;
 pub(super) enum Step {
     /// See [`super::Filter::Allow`] and [`super::Filter::Deny`].
     Networks(Box<NetworkRule>),
+    /// See [`super::Filter::DenyHeaders`].
+    Headers(Box<CompiledDenyHeaders>),
     /// See [`super::Filter::RateLimit`].
     RateLimit(Box<CompiledRateLimit>),
     /// See [`super::Filter::ConcurrencyLimit`].
@@ -76,6 +79,7 @@ impl Step {
     ) -> Verdict<'a> {
         match self {
             Self::Networks(rule) => rule.on_request(context),
+            Self::Headers(rule) => rule.on_request(head),
             Self::RateLimit(limit) => limit.on_request(head, context, notes),
             Self::ConcurrencyLimit(limit) => limit.on_request(head, context, notes),
             Self::BasicAuth(auth) => auth.on_request(head, notes),
@@ -84,7 +88,7 @@ impl Step {
             Self::Jwt(jwt) => jwt.on_request(head, context, notes),
             Self::Oidc(oidc) => oidc.on_request(head, context, notes),
             Self::ForwardAuth(auth) => auth.on_request(head, context, notes),
-            Self::ClientCertificate(rule) => rule.on_request(context, notes),
+            Self::ClientCertificate(rule) => rule.on_request(head, context, notes),
             Self::Any(steps) => {
                 notes.refused = None;
                 steps.iter().for_each(|step| step.forget(head, &mut notes.edits.request));

@@ -13,9 +13,13 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::unix_s;
 
-/// The end of what a client showed on one connection, in seconds since 1970; `i64::MAX` where it showed nothing.
+/// The end of what a client showed on one connection, in seconds since 1970; `i64::MAX` where it showed nothing, and [`REFUSED`] where nobody
+/// vouches for that.
 #[derive(Debug)]
 pub struct ShownUntil(AtomicI64);
+
+/// What nobody vouches for is over at any time, so that no session goes on from it.
+const REFUSED: i64 = i64::MIN;
 
 impl Default for ShownUntil {
     fn default() -> Self {
@@ -27,7 +31,13 @@ impl ShownUntil {
     /// The end, in seconds since 1970; `None` where there is none.
     #[must_use]
     pub fn get(&self) -> Option<i64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|until_s| *until_s < i64::MAX)
+        Some(self.0.load(Ordering::Relaxed)).filter(|until_s| !matches!(*until_s, REFUSED | i64::MAX))
+    }
+
+    /// True where something was shown that nobody vouches for.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == REFUSED
     }
 
     fn put(&self, until_s: i64) {
@@ -40,6 +50,8 @@ impl ShownUntil {
 pub(super) struct NotingVerifier {
     pub inner: Arc<dyn ClientCertVerifier>,
     pub until: Arc<ShownUntil>,
+    /// The connection is made with what nobody vouches for, which is noted.
+    pub passes_refused: bool,
 }
 
 /// The end of the first of these to end: of the certificate itself, and of what may vouch for it. One that was over already did not.
@@ -68,7 +80,13 @@ impl ClientCertVerifier for NotingVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(certificate, intermediates, now)?;
+        let verified = match self.inner.verify_client_cert(certificate, intermediates, now) {
+            Err(_) if self.passes_refused => {
+                self.until.put(REFUSED);
+                return Ok(ClientCertVerified::assertion());
+            }
+            verified => verified?,
+        };
         let now_s = unix_s(now);
         self.until.put(end_of(certificate, intermediates, now_s));
         Ok(verified)
@@ -151,5 +169,9 @@ mod tests {
         let free = tickets(1_000);
         let ticket = free.encrypt(b"nobody").unwrap();
         assert!(tickets(i64::MAX - 1).decrypt(&ticket).is_some() && free.until.get().is_none());
+        let refused = tickets(1_000);
+        refused.until.put(REFUSED);
+        assert_eq!(tickets(0).decrypt(&refused.encrypt(b"anybody").unwrap()), None);
+        assert!(refused.until.is_refused() && refused.until.get().is_none());
     }
 }

@@ -13,7 +13,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::identity::Identity;
-use super::{ALPN_HTTP1, unix_s, versions};
+use super::{ALPN_HTTP1, Versions, unix_s};
 
 /// TLS towards the upstreams of a service. The same value from one snapshot to the next where nothing changed.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct ClientTerms {
     /// Suites and groups.
     pub provider: Arc<CryptoProvider>,
     /// TLS 1.3 alone.
-    pub is_13_only: bool,
+    pub versions: Versions,
     /// Who vouches for upstreams; `None` asks nobody.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
     /// The name that upstreams must have.
@@ -52,8 +52,8 @@ impl ClientTls {
     /// Authorities that are none, a name that is none.
     pub fn new(terms: ClientTerms) -> Result<Self, Error> {
         let fault = |what: &str| Error::General(what.to_owned());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&terms.provider))
-            .with_protocol_versions(versions(terms.is_13_only))?;
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&terms.provider)).with_protocol_versions(terms.versions)?;
         let is_unverified = terms.authorities.is_none();
         let trust = match terms.authorities {
             None => None,
@@ -178,12 +178,13 @@ impl ServerCertVerifier for Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::TlsVersion;
 
     fn tls(name: Option<&str>) -> Result<ClientTls, Error> {
         let authority = Identity::self_signed().unwrap().key.cert[0].clone();
         ClientTls::new(ClientTerms {
             provider: super::super::provider(&[]).unwrap(),
-            is_13_only: false,
+            versions: crate::tls::versions(TlsVersion::V12, TlsVersion::V13),
             authorities: Some(vec![authority]),
             name: name.map(str::to_owned),
             identity: None,

@@ -8,6 +8,7 @@ pub mod identity;
 pub mod server;
 pub mod sessions;
 pub mod subject;
+pub mod tickets;
 
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use base64::prelude::BASE64_STANDARD;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::UnixTime;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// The protocols of ALPN (RFC 7301).
 pub const ALPN_H2: &[u8] = b"h2";
@@ -44,6 +47,8 @@ pub struct Facts {
     pub policy: u64,
     /// The client's certificate, which an authority of the policy vouches for, as RFC 9440 §2.2 writes it.
     pub client: Option<Box<str>>,
+    /// It showed one that nobody vouches for, which counts as none.
+    pub client_is_refused: bool,
     /// When that certificate ends, or one that was sent to vouch for it, in seconds since 1970.
     pub client_until_s: Option<i64>,
 }
@@ -62,6 +67,7 @@ impl Facts {
             cipher: connection.negotiated_cipher_suite().map_or("", |suite| suite_name(suite.suite())),
             is_resumed: connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
             policy: 0,
+            client_is_refused: false,
             client_until_s: None,
             is_h2: connection.alpn_protocol() == Some(ALPN_H2),
             client: connection
@@ -105,11 +111,41 @@ pub fn suite_name(suite: rustls::CipherSuite) -> &'static str {
     of_tls13.or_else(|| suite.as_str()).unwrap_or("unknown")
 }
 
-/// The versions from this one on.
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    #[serde(rename = "1.2")]
+    V12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+/// Whether a client must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAuthMode {
+    /// It must.
+    #[default]
+    Required,
+    /// It may; one that nobody vouches for is refused all the same.
+    Optional,
+    /// It may; with one that nobody vouches for the connection is made, as nginx does it: the filter `client_certificate` answers its requests with
+    /// a refusal, and everywhere else it counts as none.
+    Filtered,
+}
+
+/// Versions of a protocol, the newest first.
+pub type Versions = &'static [&'static rustls::SupportedProtocolVersion];
+
+/// The versions from one to another; none where the first is above the second.
 #[must_use]
-pub fn versions(is_13_only: bool) -> &'static [&'static rustls::SupportedProtocolVersion] {
-    const BOTH: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
-    if is_13_only { &BOTH[..1] } else { BOTH }
+pub fn versions(min: TlsVersion, max: TlsVersion) -> Versions {
+    const BOTH: Versions = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    let at = |version: TlsVersion| usize::from(version == TlsVersion::V12);
+    BOTH.get(at(max)..=at(min)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 
 use super::bounded::{EndingTickets, NotingVerifier, ShownUntil};
 use super::identity::Identity;
-use super::{ALPN_H2, ALPN_HTTP1, versions};
+use super::{ALPN_H2, ALPN_HTTP1, ClientAuthMode, Versions};
 use crate::limits::EARLY_DATA_BYTES_MAX;
 
 /// Keys for one name, the quick ones first.
@@ -81,8 +81,8 @@ pub struct ClientPolicy {
     pub hosts: Vec<String>,
     /// Who vouches for clients.
     pub authorities: Vec<CertificateDer<'static>>,
-    /// True where a client without certificate is refused.
-    pub is_required: bool,
+    /// Whether a client without one is refused, and one with a wrong one.
+    pub mode: ClientAuthMode,
 }
 
 /// What all handshakes of a listener have in common.
@@ -90,8 +90,8 @@ pub struct ClientPolicy {
 pub struct ServerTerms {
     /// Suites and groups.
     pub provider: Arc<CryptoProvider>,
-    /// TLS 1.3 alone.
-    pub is_13_only: bool,
+    /// What is spoken.
+    pub versions: Versions,
     /// Offer HTTP/2.
     pub http2: bool,
     /// Take early data.
@@ -105,6 +105,8 @@ pub enum Resumption {
     Tickets(Arc<dyn ProducesTickets>),
     /// By what is remembered here, once each: so nobody can have early data taken a second time (RFC 8446 §8.1).
     Sessions(Arc<dyn StoresServerSessions>),
+    /// It does not.
+    None,
 }
 
 impl Resumption {
@@ -114,6 +116,7 @@ impl Resumption {
         match self {
             Self::Tickets(tickets) => Arc::strong_count(tickets) > 1,
             Self::Sessions(sessions) => Arc::strong_count(sessions) > 1,
+            Self::None => false,
         }
     }
 }
@@ -136,6 +139,7 @@ struct Shown {
     terms: ServerTerms,
     certificates: Arc<dyn ResolvesServerCert>,
     verifier: Arc<dyn ClientCertVerifier>,
+    mode: ClientAuthMode,
     resumption: Resumption,
 }
 
@@ -147,16 +151,18 @@ impl Policy {
     /// Versions without suites.
     pub fn config(&self, now_s: i64) -> Result<(Arc<ServerConfig>, Arc<ShownUntil>), rustls::Error> {
         let until = Arc::<ShownUntil>::default();
-        let Some(Shown { terms, certificates, verifier, resumption }) = &self.shown else {
+        let Some(Shown { terms, certificates, verifier, mode, resumption }) = &self.shown else {
             return Ok((Arc::clone(&self.config), until));
         };
-        let noting = NotingVerifier { inner: Arc::clone(verifier), until: Arc::clone(&until) };
+        let passes_refused = *mode == ClientAuthMode::Filtered;
+        let noting = NotingVerifier { inner: Arc::clone(verifier), until: Arc::clone(&until), passes_refused };
         let resumption = match resumption {
             Resumption::Tickets(tickets) => {
                 let ending = EndingTickets { inner: Arc::clone(tickets), until: Arc::clone(&until), now_s };
                 Resumption::Tickets(Arc::new(ending))
             }
-            sessions @ Resumption::Sessions(_) => sessions.clone(),
+            // What is kept here does not say when it ends.
+            Resumption::Sessions(_) | Resumption::None => Resumption::None,
         };
         let config = server_config(terms, certificates, Some(Arc::new(noting)), resumption)?;
         Ok((Arc::new(config), until))
@@ -189,16 +195,17 @@ impl ServerTls {
         let base = clients.iter().find(|policy| policy.hosts.is_empty());
         let mut policies = Vec::new();
         for policy in std::iter::once(base).chain(clients.iter().filter(|policy| !policy.hosts.is_empty()).map(Some)) {
-            let description = format!("{:?}", policy.map(|policy| (&policy.authorities, policy.is_required)));
+            let description = format!("{:?}", policy.map(|policy| (&policy.authorities, policy.mode)));
             let mut print = DefaultHasher::new();
             description.hash(&mut print);
             let verifier = policy.map(|policy| verifier(terms, policy)).transpose()?;
             let resumption = resumption(description)?;
             let config = server_config(terms, &certificates, verifier.clone(), resumption.clone())?;
-            let shown = verifier.map(|verifier| Shown {
+            let shown = verifier.zip(policy).map(|(verifier, policy)| Shown {
                 terms: terms.clone(),
                 certificates: Arc::clone(&certificates),
                 verifier,
+                mode: policy.mode,
                 resumption,
             });
             policies.push(Policy {
@@ -231,8 +238,8 @@ fn server_config(
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     resumption: Resumption,
 ) -> Result<ServerConfig, rustls::Error> {
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&terms.provider))
-        .with_protocol_versions(versions(terms.is_13_only))?;
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&terms.provider)).with_protocol_versions(terms.versions)?;
     let builder = match verifier {
         None => builder.with_no_client_auth(),
         Some(verifier) => builder.with_client_cert_verifier(verifier),
@@ -243,6 +250,7 @@ fn server_config(
     match resumption {
         Resumption::Tickets(tickets) => config.ticketer = tickets,
         Resumption::Sessions(sessions) => config.session_storage = sessions,
+        Resumption::None => config.send_tls13_tickets = 0,
     }
     if terms.has_early_data {
         config.max_early_data_size = EARLY_DATA_BYTES_MAX;
@@ -264,13 +272,15 @@ fn verifier(terms: &ServerTerms, policy: &ClientPolicy) -> Result<Arc<dyn Client
         roots.add(authority.clone())?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&terms.provider));
-    let builder = if policy.is_required { builder } else { builder.allow_unauthenticated() };
+    let is_required = policy.mode == ClientAuthMode::Required;
+    let builder = if is_required { builder } else { builder.allow_unauthenticated() };
     builder.build().map_err(|error| rustls::Error::General(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::TlsVersion;
 
     fn identity(names: &[&str]) -> Identity {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -297,14 +307,14 @@ mod tests {
     #[test]
     fn a_policy_is_found_by_name_and_is_another_configuration() {
         let authority = || Identity::self_signed().unwrap().key.cert[0].clone();
-        let policy = |hosts: &[&str], is_required| ClientPolicy {
+        let policy = |hosts: &[&str], mode| ClientPolicy {
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             authorities: vec![authority()],
-            is_required,
+            mode,
         };
         let terms = ServerTerms {
             provider: super::super::provider(&[]).unwrap(),
-            is_13_only: false,
+            versions: crate::tls::versions(TlsVersion::V12, TlsVersion::V13),
             http2: true,
             has_early_data: false,
         };
@@ -313,7 +323,7 @@ mod tests {
             &terms,
             &[identity(&["x.example"])],
             false,
-            &[policy(&["admin.example", "*.in.example"], true)],
+            &[policy(&["admin.example", "*.in.example"], ClientAuthMode::Required)],
             |description| {
                 described.push(description);
                 rustls::crypto::aws_lc_rs::Ticketer::new().map(Resumption::Tickets)

@@ -75,22 +75,31 @@ impl Default for Sticky {
 pub struct StickyTokens {
     by_position: Vec<String>,
     positions: HashMap<String, usize>,
+    /// What stands for the service, behind places on its ring.
+    service: String,
 }
 
 impl StickyTokens {
     /// Those of a service's endpoints, in their order.
     #[must_use]
     pub fn new<A: Display>(service: &str, addresses: impl IntoIterator<Item = A>) -> Self {
-        let token = |address: A| {
-            let text = format!("{service}\n{address}");
+        let token = |text: &str, bytes: usize| {
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-            // Half of the hash is enough to tell endpoints apart.
-            hex(&digest.as_ref()[..16])
+            hex(&digest.as_ref()[..bytes])
         };
-        let by_position: Vec<_> = addresses.into_iter().map(token).collect();
+        // Half of the hash is enough to tell endpoints apart.
+        let of_endpoint = |address: A| token(&format!("{service}\n{address}"), 16);
+        let by_position: Vec<_> = addresses.into_iter().map(of_endpoint).collect();
         // Of an address that is listed twice the first one counts.
         let positions = by_position.iter().enumerate().rev().map(|(at, token)| (token.clone(), at)).collect();
-        Self { by_position, positions }
+        Self { by_position, positions, service: token(service, 4) }
+    }
+
+    /// A place on the ring of this service, from what a client shows: digits, and behind a point the service where that was told.
+    fn place<'s>(&self, shown: &'s str) -> Option<&'s str> {
+        let (id, service) = shown.split_once('.').map_or((shown, None), |(id, service)| (id, Some(service)));
+        let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_id && service.is_none_or(|service| service == self.service)).then_some(id)
     }
 }
 
@@ -149,6 +158,18 @@ impl Sticky {
         tokens.positions.get(std::str::from_utf8(&shown).ok()?).copied()
     }
 
+    /// True where a client was told that it belongs to this service.
+    #[must_use]
+    pub fn knows(&self, tokens: &StickyTokens, head: &RequestHead) -> bool {
+        match self.mode {
+            StickyMode::Persistent => self.endpoint(tokens, head).is_some(),
+            StickyMode::Balanced => self.shown(head).is_some_and(|shown| {
+                let shown = std::str::from_utf8(&shown).unwrap_or_default();
+                shown.contains('.') && tokens.place(shown).is_some()
+            }),
+        }
+    }
+
     /// What ties a request to an endpoint. `random` makes a place on the ring for a client that has none.
     #[must_use]
     pub fn tie(&self, tokens: &StickyTokens, head: &RequestHead, random: impl FnOnce() -> u128) -> Tie {
@@ -157,8 +178,7 @@ impl Sticky {
             StickyMode::Balanced => {
                 let shown = self.shown(head);
                 let shown = shown.as_deref().and_then(|shown| std::str::from_utf8(shown).ok());
-                let is_ours = |shown: &&str| shown.len() == 32 && shown.bytes().all(|byte| byte.is_ascii_hexdigit());
-                let known = shown.filter(is_ours).map(|id| Tie::Session(id.to_owned()));
+                let known = shown.and_then(|shown| tokens.place(shown)).map(|id| Tie::Session(id.to_owned()));
                 known.unwrap_or_else(|| Tie::NewSession(format!("{:032x}", random())))
             }
         }
@@ -171,11 +191,11 @@ impl Sticky {
         let value = match tie {
             Tie::None | Tie::Session(_) => return None,
             Tie::Endpoint(own) if *own == at || !self.change_on_failure => return None,
-            Tie::Free | Tie::Endpoint(_) => tokens.by_position.get(at)?,
-            Tie::NewSession(id) => id,
+            Tie::Free | Tie::Endpoint(_) => tokens.by_position.get(at)?.clone(),
+            Tie::NewSession(id) => format!("{id}.{}", tokens.service),
         };
         if let Some(name) = &self.header {
-            return Some((name, value.clone()));
+            return Some((name, value));
         }
         let attributes = CookieAttributes {
             path: Some(&self.path),
@@ -185,7 +205,7 @@ impl Sticky {
             is_http_only: self.http_only,
             same_site: self.same_site,
         };
-        Some(("Set-Cookie", set_cookie(&self.cookie, value, &attributes)))
+        Some(("Set-Cookie", set_cookie(&self.cookie, &value, &attributes)))
     }
 
     /// What is wrong with it: the key, what, and the remedy.
@@ -282,6 +302,14 @@ mod tests {
         assert_eq!((again.hash(), sticky.line(&tokens, &again, 1, false)), (tie.hash(), None));
         let forged = sticky.tie(&tokens, &asked("Cookie: ringress=x\r\n"), || 12);
         assert_eq!(forged, Tie::NewSession(format!("{:032x}", 12)));
+        // It tells of its service, so that the canary's client is known from main's.
+        let cookie = asked(&format!("Cookie: ringress={told}\r\n"));
+        let other = StickyTokens::new("canary", ["10.0.0.1:80"]);
+        assert!(sticky.knows(&tokens, &cookie) && !sticky.knows(&other, &cookie));
+        assert_eq!(sticky.tie(&other, &cookie, || 13), Tie::NewSession(format!("{:032x}", 13)));
+        let older = asked(&format!("Cookie: ringress={:032x}\r\n", 10));
+        assert!(!sticky.knows(&tokens, &older), "it was any service's");
+        assert_eq!(sticky.tie(&other, &older, || 14).hash(), tie.hash());
     }
 
     #[test]

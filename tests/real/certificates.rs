@@ -107,6 +107,55 @@ fn the_upstream_is_told_of_a_certificate_in_the_words_that_it_knows() {
 }
 
 #[test]
+fn a_certificate_that_nobody_vouches_for_is_answered_where_that_is_said() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let (authority, clients, others) = (Authority::new(), Authority::new(), Authority::new());
+        let web = format!(
+            "tls = {{ certificates = [{}], client_auth = [{{ ca = [\"{}\"], mode = \"filtered\" }}] }}",
+            authority.issue("a", &["a.test"]).toml(),
+            clients.ca().display()
+        );
+        let route = |name: &str, filters: &str| {
+            format!(
+                "[[routes]]\nname = \"{name}\"\npaths = [{{ prefix = \"/{name}\" }}]\nservice = \"s\"\nfilters = [{filters}]\n"
+            )
+        };
+        let rest = format!("[services.s]\nendpoints = [\"{}\"]\n", origin.address)
+            + &route("open", "")
+            + &route("asked", "{ client_certificate = { status = 400 } }")
+            + &route(
+                "may",
+                "{ client_certificate = { required = false, status = 400, set = { X-Verified = \"verified\" } } }",
+            )
+            + &route("sent", "{ client_certificate = { redirect = \"https://help.test{path}\" } }");
+        let proxy = Proxy::start_with(engine, &web, &rest);
+        let good = client_config(&authority, Some(&clients.issue("c", &["client"])));
+        let bad = client_config(&authority, Some(&others.issue("c", &["client"])));
+        let nobody = client_config(&authority, None);
+        for (config, target, status, has) in [
+            (&good, "/asked", "200", "client-cert: :"),
+            (&good, "/may", "200", "x-verified: success"),
+            (&nobody, "/may", "200", "x-verified: none"),
+            (&nobody, "/asked", "400", "denied:certificate_missing"),
+            (&nobody, "/sent", "302", "location: https://help.test/sent"),
+            (&bad, "/asked", "400", "denied:certificate_invalid"),
+            // A client that comes again goes on from its first handshake where it may; this one may not.
+            (&bad, "/asked", "400", "denied:certificate_invalid"),
+            (&bad, "/may", "400", "denied:certificate_invalid"),
+            (&bad, "/sent", "302", "location: https://help.test/sent"),
+            (&bad, "/open", "200", ""),
+        ] {
+            let mut client = SecureClient::connect(proxy.address, config, "a.test").unwrap();
+            let told = client.get("a.test", target).unwrap().to_lowercase();
+            assert!(told.starts_with(&format!("http/1.1 {status}")) && told.contains(has), "{target}: {told}");
+            let is_told = told.contains("client-cert: ");
+            assert_eq!(is_told, std::ptr::eq(config, &raw const good), "{target}: {told}");
+        }
+    }
+}
+
+#[test]
 fn nothing_goes_on_after_the_end_of_the_certificate_that_was_shown() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let origin = mirror();

@@ -33,7 +33,7 @@ pub const FLOORS: [Floors; 39] = [
             &["arguments"],
         ],
     ),
-    ("cli/import", &[&["mod"], &["flags", "traefik"], &["listeners"], &["imported"], &["settings"]]),
+    ("cli/import", &[&["mod"], &["flags", "nginx", "traefik"], &["listeners"], &["imported"], &["settings"]]),
     (
         "config",
         &[
@@ -92,7 +92,7 @@ pub const FLOORS: [Floors; 39] = [
             &["defaults"],
             &["findings", "ingress"],
             &["plan"],
-            &["endpoints", "meaning", "texts"],
+            &["endpoints", "listener_words", "meaning", "texts"],
         ],
     ),
     (
@@ -101,13 +101,14 @@ pub const FLOORS: [Floors; 39] = [
             &["mod"],
             &["location"],
             &["access", "canary", "page", "redirects"],
-            &["balance", "upstream"],
+            &["balance", "listeners", "upstream"],
+            &["snippet"],
             &["spot"],
             &["hosts"],
             &["annotations"],
             &["settings"],
             &["rows"],
-            &["grammar", "variables"],
+            &["directives", "grammar", "variables"],
         ],
     ),
     (
@@ -150,6 +151,7 @@ pub const FLOORS: [Floors; 39] = [
                 "compress",
                 "concurrency_limit",
                 "cors",
+                "deny_headers",
                 "digest_auth",
                 "error_pages",
                 "forward_auth",
@@ -213,7 +215,7 @@ pub const FLOORS: [Floors; 39] = [
     ("proto/h2/hpack", &[&["decoder", "encoder"], &["huffman", "integer", "table"], &["mod"]]),
     ("route", &[&["mod"], &["path", "targets"], &["condition"]]),
     ("sys", &[&["clock", "limits", "memory", "process", "signals", "socket"], &["mod"]]),
-    ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions", "subject"]]),
+    ("tls", &[&["client", "server"], &["bounded"], &["fault", "identity", "mod", "sessions", "subject", "tickets"]]),
     ("units", &[&["mod"], &["addresses", "hidden", "material", "quantities"], &["text"]]),
     (
         "upstream",

@@ -51,7 +51,7 @@ fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -
         label: compiler.kept.label(name),
         access: access(compiler, name, spec),
         spec: Arc::clone(spec),
-        port: spec.address.sockets().first().map_or(0, SocketAddr::port),
+        port: spec.public_port.unwrap_or_else(|| spec.address.sockets().first().map_or(0, SocketAddr::port)),
         tls,
         chain: chains::chain(compiler, &filters),
         filters: bare(&filters),

@@ -3,13 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::Ticketer;
-
-use crate::limits::EARLY_SESSIONS_MAX;
 use crate::tls::client::ClientTls;
 use crate::tls::identity::{Identity, IdentityFault};
 use crate::tls::server::{Resumption, ServerTls};
-use crate::tls::sessions::Sessions;
 
 /// What outlives a snapshot, so that a reload costs nobody a handshake.
 #[derive(Debug, Default)]
@@ -25,15 +21,16 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    pub(super) fn resumption(&mut self, policy: String, has_early_data: bool) -> Result<Resumption, rustls::Error> {
+    /// What resumes the sessions of a policy; `make` says how where that is new.
+    pub(super) fn resumption(
+        &mut self,
+        policy: String,
+        make: impl FnOnce() -> Result<Resumption, rustls::Error>,
+    ) -> Result<Resumption, rustls::Error> {
         if let Some(resumption) = self.resumption.get(&policy) {
             return Ok(resumption.clone());
         }
-        let resumption = if has_early_data {
-            Resumption::Sessions(Arc::new(Sessions::new(EARLY_SESSIONS_MAX)))
-        } else {
-            Resumption::Tickets(Ticketer::new()?)
-        };
+        let resumption = make()?;
         self.resumption.insert(policy, resumption.clone());
         Ok(resumption)
     }

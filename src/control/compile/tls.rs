@@ -5,18 +5,23 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::CertificateDer;
 
 use super::compiler::Compiler;
 use crate::config::files::Folder;
 use crate::config::listeners::ListenerSpec;
 use crate::config::services::{Protocol, ServiceSpec};
-use crate::config::tls::{CertificateFiles, ClientAuth, ClientAuthMode, ListenerTls, Material, ServiceTls, TlsVersion};
+use crate::config::tls::{CertificateFiles, ClientAuth, ListenerTls, Material, ResumptionKind, ServiceTls, TlsVersion};
+use crate::limits::TLS_SESSIONS_MAX;
 use crate::proto::h1::authority::host_length;
+use crate::sys::clock::coarse_ms;
 use crate::tls::client::{ClientTerms, ClientTls};
 use crate::tls::identity::{Identity, IdentityFault, certificates};
-use crate::tls::server::{ClientPolicy, ServerTerms, ServerTls};
-use crate::tls::{ALPN_H2, ALPN_HTTP1, provider};
+use crate::tls::server::{ClientPolicy, Resumption, ServerTerms, ServerTls};
+use crate::tls::sessions::Sessions;
+use crate::tls::tickets::{KeyedTickets, TicketKey};
+use crate::tls::{ALPN_H2, ALPN_HTTP1, provider, versions};
 
 type Authorities = Vec<CertificateDer<'static>>;
 
@@ -32,7 +37,7 @@ pub(super) fn of_listener(compiler: &mut Compiler<'_>, name: &str, spec: &Listen
         let materials = [Some(&files.cert), Some(&files.key), files.ocsp.as_ref()];
         materials.into_iter().flatten().for_each(|material| hash_material(compiler, material, &mut print));
     }
-    for ca in tls.client_auth.iter().flat_map(|auth| &auth.ca) {
+    for ca in tls.client_auth.iter().flat_map(|auth| &auth.ca).chain(&tls.ticket_key) {
         hash_material(compiler, ca, &mut print);
     }
     if let Some(known) = compiler.kept.secrets.server(print.finish()) {
@@ -91,6 +96,7 @@ fn new_server(
         auths.map(|(at, auth)| client_policy(compiler, &format!("{key}.client_auth.{at}"), auth)).collect();
     check_client_auth(compiler, key, tls, &clients);
     let provider = suites(compiler, key, &tls.ciphers)?;
+    let means = resumption_means(compiler, key, tls);
     if compiler.problems.len() > known {
         return None;
     }
@@ -100,10 +106,12 @@ fn new_server(
             Err(fault) => compiler.problem(key, format!("no certificate could be made: {fault:?}"), ""),
         }
     }
-    let (is_13_only, has_early_data) = (tls.min_version == TlsVersion::V13, tls.early_data);
-    let terms = ServerTerms { provider, is_13_only, http2: spec.http2, has_early_data };
+    let (spoken, has_early_data) = (versions(tls.min_version, tls.max_version), tls.early_data);
+    let terms = ServerTerms { provider, versions: spoken, http2: spec.http2, has_early_data };
+    let means =
+        ResumptionMeans { kind: if has_early_data { ResumptionKind::Sessions } else { tls.resumption }, ..means };
     let secrets = &mut compiler.kept.secrets;
-    let resumption = |policy| secrets.resumption(format!("{name} {has_early_data} {policy}"), has_early_data);
+    let resumption = |policy| secrets.resumption(format!("{name} {means:?} {policy}"), || means.make());
     match ServerTls::new(&terms, &identities, tls.strict_sni, &clients, resumption) {
         Ok(tls) => Some(Arc::new(tls)),
         Err(error) => {
@@ -111,6 +119,49 @@ fn new_server(
             None
         }
     }
+}
+
+/// By what clients go on from earlier handshakes.
+#[derive(Clone, Debug)]
+struct ResumptionMeans {
+    kind: ResumptionKind,
+    session_time: std::time::Duration,
+    ticket_key: Option<TicketKey>,
+}
+
+impl ResumptionMeans {
+    fn make(&self) -> Result<Resumption, rustls::Error> {
+        Ok(match (self.kind, &self.ticket_key) {
+            (ResumptionKind::Sessions, _) => {
+                Resumption::Sessions(Arc::new(Sessions::new(TLS_SESSIONS_MAX, self.session_time, coarse_ms)))
+            }
+            (ResumptionKind::Tickets, None) => Resumption::Tickets(Ticketer::new()?),
+            (ResumptionKind::Tickets, Some(key)) => Resumption::Tickets(Arc::new(KeyedTickets::new(key)?)),
+            (ResumptionKind::None, _) => Resumption::None,
+        })
+    }
+}
+
+fn resumption_means(compiler: &mut Compiler<'_>, key: &str, tls: &ListenerTls) -> ResumptionMeans {
+    if tls.min_version > tls.max_version {
+        compiler.problem(&format!("{key}.min_version"), "it is above `max_version`", "leave one of them out");
+    }
+    let ticket_key = tls.ticket_key.as_ref().and_then(|material| {
+        let key = format!("{key}.ticket_key");
+        let secret = bytes(compiler, &key, material)?;
+        let made = TicketKey::of(&secret);
+        if made.is_none() {
+            let what = format!("{material} has {} bytes", secret.len());
+            compiler.problem(
+                &key,
+                what,
+                "write 48 bytes or more that nobody can guess, as `openssl rand 80` gives them",
+            );
+        }
+        made
+    });
+    let session_time = std::time::Duration::from_millis(tls.session_time.ms());
+    ResumptionMeans { kind: tls.resumption, session_time, ticket_key }
 }
 
 fn check_client_auth(compiler: &mut Compiler<'_>, key: &str, tls: &ListenerTls, clients: &[ClientPolicy]) {
@@ -174,7 +225,7 @@ fn new_client(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceSpec, tls: &
     }
     let made = ClientTls::new(ClientTerms {
         provider,
-        is_13_only: tls.min_version == TlsVersion::V13,
+        versions: versions(tls.min_version, TlsVersion::V13),
         authorities: (!tls.insecure_skip_verify).then_some(authorities),
         name: tls.server_name.clone(),
         identity,
@@ -264,5 +315,5 @@ fn client_policy(compiler: &mut Compiler<'_>, key: &str, auth: &ClientAuth) -> C
         }
     }
     let hosts = auth.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-    ClientPolicy { hosts, authorities: vouching, is_required: auth.mode == ClientAuthMode::Required }
+    ClientPolicy { hosts, authorities: vouching, mode: auth.mode }
 }

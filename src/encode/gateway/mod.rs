@@ -72,6 +72,7 @@ mod tests {
         peer: CLIENT,
         client: CLIENT,
         is_trusted: false,
+        keeps_id: false,
         asked: Asked { scheme: "https", port: 443 },
         scheme: "https",
         client_certificate: None,

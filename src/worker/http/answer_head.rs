@@ -112,7 +112,7 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
         terms: &ResponseTerms,
         own: Option<&FieldEdits>,
     ) -> Result<(), Failure> {
-        let edits = self.transfer.edits_with(own);
+        let edits = self.transfer.edits_with(response.head.status(), own);
         match self.client.wire() {
             Wire::Http1 => put_response_head(self.out, response, terms, edits),
             Wire::H2 => {
@@ -139,7 +139,7 @@ impl<T: Transport> AnswerHead<'_, '_, T> {
             return;
         }
         progress.has_interim.set(progress.has_interim.get() || !is_continue);
-        let edits = self.transfer.edits.of_response(true);
+        let edits = self.transfer.edits.of_response(true, response.head.status());
         match self.client.wire() {
             Wire::Http1 => put_interim_head(self.out, response, edits),
             Wire::H2 => {

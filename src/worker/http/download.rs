@@ -316,7 +316,7 @@ impl<T: Transport> Download<'_, T> {
         body.decoder = BodyDecoder::Done;
         let ResponseBody { framing, transform, trailers, .. } = body;
         self.transfer.note_trailers(trailers);
-        let edits = self.transfer.edits.of_response(self.transfer.is_secure);
+        let edits = self.transfer.edits.of_response(self.transfer.is_secure, 200);
         // A digest of the bytes that the upstream sent is none of those that are compressed.
         let is_digest = |name: &[u8]| {
             let digests: [&[u8]; 3] = [b"content-digest", b"repr-digest", b"digest"];

@@ -35,6 +35,7 @@ use super::settle;
 use super::state::{After, Ending, Exchange};
 use super::transfer::Delivered;
 use super::way::{Passage, find_way};
+use crate::config::listeners::RequestIds;
 use crate::encode::grpc;
 use crate::encode::hop::{Asked, Hop, HopFields, client_address};
 use crate::failure::{Failure, Phase, Resource};
@@ -141,6 +142,7 @@ fn hop<'a>(
         client_certificate: tls.and_then(|facts| facts.client.as_deref()),
         is_early: false,
         request_id,
+        keeps_id: is_trusted || spec.request_ids == RequestIds::Any,
         writes: HopFields { forwarded: spec.forwarded, via: spec.via },
     }
 }

@@ -9,7 +9,6 @@ use super::super::silent::Silence;
 use super::super::upstreams::bound::BoundConnection;
 use super::super::wire::link::Link;
 use super::super::wire::tls::early::Early;
-use crate::limits::REQUESTS_PER_CONNECTION_MAX;
 use crate::snapshot::Peer;
 use crate::timeouts::ClientTimeouts;
 use crate::tls::Facts;
@@ -47,7 +46,8 @@ impl<T: Transport> Session<T> {
     /// Another request begins.
     pub(super) fn begin_request(&mut self, is_draining: bool) {
         self.requests += 1;
-        self.is_last = self.slot.is_gone() || is_draining || self.requests >= REQUESTS_PER_CONNECTION_MAX;
+        let max = self.slot.listener().spec.requests_per_connection;
+        self.is_last = self.slot.is_gone() || is_draining || self.requests >= max;
     }
 
     /// How long the client is waited for, as the listener says now.

@@ -31,7 +31,7 @@ pub(super) async fn answer<T: Transport>(
 ) -> Result<Ending, Failure> {
     let keep_alive = may_keep_alive(exchange, head);
     exchange.account.put_status(answer.status);
-    send(exchange, client, answer, &terms(exchange, head, keep_alive)).await?;
+    send(exchange, client, answer, &terms(exchange, head, keep_alive, answer.status)).await?;
     Ok(Ending::Answered(keep_alive))
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn settle<T: Transport>(
             // After a bug nobody knows how far the body was read.
             let is_ours = matches!(failure, Failure::Internal(_));
             let keep_alive = may_keep_alive(exchange, head) && !handling.closes_client && !is_ours;
-            let terms = terms(exchange, head, keep_alive);
+            let terms = terms(exchange, head, keep_alive, status);
             let bare = refusal.filter(|_| page.is_some()).map(Refusal::bare);
             let mut answer = failure_answer(failure, bare.as_ref().or(refusal), &terms);
             page.iter().for_each(|page| page.replace(&mut answer));
@@ -113,14 +113,19 @@ pub(super) async fn settle<T: Transport>(
     }
 }
 
-fn terms<'h, T: Transport>(exchange: &'h Exchange<'_, T>, head: &'h RequestHead, keep_alive: bool) -> AnswerTerms<'h> {
+fn terms<'h, T: Transport>(
+    exchange: &'h Exchange<'_, T>,
+    head: &'h RequestHead,
+    keep_alive: bool,
+    status: u16,
+) -> AnswerTerms<'h> {
     AnswerTerms {
         head,
         details: exchange.listener.spec.details,
         keep_alive,
         now: exchange.kit().transport.wall(),
         is_grpc: exchange.is_grpc.get(),
-        edits: exchange.edits().of_response(exchange.hop.asked.is_secure()),
+        edits: exchange.edits().of_response(exchange.hop.asked.is_secure(), status),
     }
 }
 

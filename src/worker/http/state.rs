@@ -153,6 +153,7 @@ impl<T: Transport> Exchange<'_, T> {
             tls: self.account.tls(),
             route: self.route.get().map_or("", |route| &route.route.name),
             request_id: self.hop.request_id,
+            keeps_id: self.hop.keeps_id,
             now_us: transport.now_us(),
             unix_s: if chain.reads_time() { u64::try_from(unix_s(transport.wall())).unwrap_or_default() } else { 0 },
         }

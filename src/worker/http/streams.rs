@@ -66,7 +66,7 @@ pub(super) async fn serve<T: Transport>(worker: &Rc<Worker<T>>, session: Session
     pipe.give_first(&streams.mux);
     let rest = worker.kit.timer();
     let waiting = ServerWait::Nothing;
-    let mut driver = ServerDriver { silence, worker, streams, timer, rest, pipe, waiting, discarded: 0 };
+    let mut driver = ServerDriver { silence, worker, streams, timer, rest, pipe, waiting, requests: 0, discarded: 0 };
     poll_fn(|cx| driver.poll(cx)).await;
     if let Some(fault) = driver.streams.mux.drive(|connection| connection.fault()) {
         worker.kit.metrics.borrow_mut().count_excess(driver.streams.slot.label, fault.name);
@@ -83,6 +83,8 @@ struct ServerDriver<'a, T: Transport> {
     rest: Timer<T>,
     pipe: Pipe<T>,
     waiting: ServerWait,
+    /// Requests so far.
+    requests: u32,
     /// Bytes that came once the connection was over.
     discarded: u64,
 }
@@ -148,6 +150,7 @@ impl<T: Transport> ServerDriver<'_, T> {
     fn begin_accepted(&mut self) {
         while let Some(accepted) = self.streams.mux.drive(Connection::accept) {
             self.silence = None;
+            self.requests = self.requests.saturating_add(1);
             self.worker.kit.transport.spawn(answer(Rc::clone(self.worker), Rc::clone(&self.streams), accepted));
         }
     }
@@ -188,7 +191,9 @@ impl<T: Transport> ServerDriver<'_, T> {
 
     /// True where no further request shall come over this connection.
     fn must_go(&self) -> bool {
-        self.worker.is_draining() || self.streams.slot.is_gone()
+        let slot = &self.streams.slot;
+        let has_had_its = || self.requests >= slot.listener().spec.requests_per_connection;
+        self.worker.is_draining() || slot.is_gone() || has_had_its()
     }
 
     fn waits_for(&self) -> ServerWait {

@@ -169,10 +169,10 @@ impl<T: Transport> Transfer<'_, T> {
         status >= 400 && !self.is_grpc && self.chains.is_some_and(has_page)
     }
 
-    /// All that changes in an answer.
-    pub(super) fn edits_with<'e>(&'e self, own: Option<&'e FieldEdits>) -> EditsOfResponse<'e> {
-        let [every, secure, _] = self.edits.of_response(self.is_secure);
-        [every, secure, own]
+    /// All that changes in an answer of this status.
+    pub(super) fn edits_with<'e>(&'e self, status: u16, own: Option<&'e FieldEdits>) -> EditsOfResponse<'e> {
+        let [every, secure, good, _] = self.edits.of_response(self.is_secure, status);
+        [every, secure, good, own]
     }
 
     /// Notes how the final head says that it went.

@@ -169,7 +169,7 @@ fn choose<T: Transport>(exchange: &Exchange<'_, T>, live: &LiveRoute<T>, head: &
         let is_own = |(at, service): (usize, &Option<Rc<LiveService<T>>>)| {
             let members = service.as_ref().filter(|_| choice.takes(at))?.members();
             let (sticky, tokens) = members.service.sticky()?;
-            sticky.endpoint(tokens, head).map(|_| at)
+            sticky.knows(tokens, head).then_some(at)
         };
         live.services.iter().enumerate().find_map(is_own)
     };

@@ -242,7 +242,7 @@ fn who_must_sign_in_is_sent_there_with_what_was_asked_for() {
     let more = ", sign_in = \"https://login.test/start?lang=en\"";
     everywhere(&forwarded(&origin, &authority.address.to_string(), more), "", |proxy, version| {
         let told = curl(proxy.address, version, "/a?b=c&d", &["-H", "Host: app.test"]);
-        let location = "https://login.test/start?lang=en&rd=http%3A%2F%2Fapp.test%2Fa%3Fb%3Dc%26d";
+        let location = "https://login.test/start?lang=en&rd=http://app.test%2Fa%3Fb%3Dc%26d";
         assert_eq!((told.status, told.field("location")), (302, Some(location)));
     });
 }

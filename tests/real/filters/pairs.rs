@@ -7,9 +7,10 @@ use crate::support::origin::write;
 use crate::support::{ENGINES, Origin, Proxy, eventually};
 
 /// A filter, what a request must show to pass it, and the status of the answer where it passes.
-const FILTERS: [(&str, &[&str], u16); 26] = [
+const FILTERS: [(&str, &[&str], u16); 27] = [
     ("{ allow = [\"127.0.0.0/8\"] }", &[], 200),
     ("{ deny = [\"192.0.2.0/24\"] }", &[], 200),
+    ("{ deny_headers = { fields = { User-Agent = [\"badbot\"] } } }", &[], 200),
     ("{ rate_limit = { rate = \"1000000/s\", tell = true } }", &[], 200),
     ("{ concurrency_limit = { max = 1000 } }", &[], 200),
     ("{ basic_auth = { users = [\"me:{PLAIN}secret\"] } }", &["Authorization: Basic bWU6c2VjcmV0"], 200),

@@ -109,6 +109,10 @@ async fn shake<T: Transport>(
         }
     };
     handshake.complete(&mut connection).await?;
-    let facts = Facts { policy: policy.print, client_until_s: until.get(), ..Facts::of(&connection, name.as_deref()) };
+    let mut facts =
+        Facts { policy: policy.print, client_until_s: until.get(), ..Facts::of(&connection, name.as_deref()) };
+    if until.is_refused() {
+        (facts.client, facts.client_is_refused) = (None, true);
+    }
     Ok((connection, facts))
 }
