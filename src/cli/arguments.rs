@@ -134,10 +134,10 @@ pub enum Command {
     /// equal.
     Import {
         /// Whose.
-        #[arg(value_parser = ["traefik"])]
+        #[arg(value_parser = ["traefik", "ingress-nginx"])]
         from: String,
-        /// Its file: of Traefik 1.7 its TOML.
-        path: PathBuf,
+        /// Its file: of Traefik 1.7 its TOML; ingress-nginx has none.
+        path: Option<PathBuf>,
         /// The arguments of its command line, behind `--`.
         #[arg(last = true)]
         arguments: Vec<String>,

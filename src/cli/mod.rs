@@ -63,7 +63,7 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
             let without_class = without_class.as_deref().map(str::parse).transpose().map_err(anyhow::Error::msg)?;
             migrate::migrate(paths, MigrateRules { config_map: config_map.clone(), without_class }, *json)
         }
-        Some(Command::Import { from: _, path, arguments }) => import::traefik(path, arguments),
+        Some(Command::Import { from, path, arguments }) => import::import(from, path.as_deref(), arguments),
         Some(Command::Annotations { dialect }) => {
             let page = if dialect == "traefik1" { traefik::page::page() } else { nginx::page::page() };
             print!("{page}");

@@ -1,5 +1,6 @@
 //! What is read from a cluster, and what becomes of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -15,6 +16,8 @@ pub struct KubernetesSpec {
     pub kubeconfig: Option<PathBuf>,
     /// The namespaces that are read, each by itself; empty for all of the cluster.
     pub namespaces: Vec<String>,
+    /// Of which namespaces Ingress objects are read, by the labels of the namespaces, as `kubectl get --selector` has it; empty for all.
+    pub namespace_selector: String,
     /// Which Ingress objects are read, by their labels, as `kubectl get --selector` has it; empty for all.
     pub selector: String,
     /// Whose annotations have their meaning: `"ringress"`, which has none yet, `"ingress-nginx"`, and `"traefik1"` for Traefik 1.7. Each has the
@@ -23,6 +26,12 @@ pub struct KubernetesSpec {
     pub dialects: Vec<Dialect>,
     /// Only classes of these names; empty for all that are ours.
     pub classes: Vec<String>,
+    /// Controllers whose IngressClasses are ours, with the dialect of each: `"k8s.io/internal-nginx" = "ingress-nginx"`. A dialect that is here has no
+    /// other controller.
+    pub controllers: BTreeMap<String, Dialect>,
+    /// Classes that are ours where nobody made an IngressClass, with the dialect of each: `internal = "ingress-nginx"`. A dialect that is here has
+    /// no other class of that kind.
+    pub class_names: BTreeMap<String, Dialect>,
     /// How Ingress objects without a class are read; absent where they are not ours.
     pub without_class: Option<Dialect>,
     /// What holds for every service of the cluster of which its objects say nothing else, as in `[services.NAME]` without `endpoints`. Its `tls` is
@@ -34,6 +43,9 @@ pub struct KubernetesSpec {
     pub default_listeners: Vec<String>,
     /// The service that answers what no rule is for: `"namespace/name"`, or `"namespace/name:port"`; absent for 404.
     pub default_backend: Option<String>,
+    /// Ingress objects with a default backend and no rules, which say what becomes of requests that no rule of any object is for: `"read"` or
+    /// `"ignored"`.
+    pub catch_all: CatchAll,
     /// The Secret with the certificate for clients that ask for no name, or for one that none is for: `"namespace/name"`.
     pub default_certificate: Option<String>,
     /// The ConfigMap of ingress-nginx: `"namespace/name"`.
@@ -61,14 +73,18 @@ impl Default for KubernetesSpec {
         Self {
             kubeconfig: None,
             namespaces: Vec::new(),
+            namespace_selector: String::new(),
             selector: String::new(),
             dialects: vec![Dialect::Ringress],
             classes: Vec::new(),
+            controllers: BTreeMap::new(),
+            class_names: BTreeMap::new(),
             without_class: None,
             service: ServiceSpec::default(),
             listeners: Vec::new(),
             default_listeners: Vec::new(),
             default_backend: None,
+            catch_all: CatchAll::Read,
             default_certificate: None,
             config_map: None,
             publish_service: None,
@@ -81,6 +97,17 @@ impl Default for KubernetesSpec {
             cache: None,
         }
     }
+}
+
+/// What becomes of Ingress objects for all requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CatchAll {
+    /// They are read.
+    #[default]
+    Read,
+    /// They are not ours.
+    Ignored,
 }
 
 /// Whose annotations have their meaning.

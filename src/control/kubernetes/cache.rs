@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::index::{Index, Object};
-use super::objects::{ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Secret};
+use super::objects::{ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Namespace, Secret};
 
 const FILE: &str = "objects.json";
 
@@ -16,6 +16,8 @@ const FILE: &str = "objects.json";
 #[derive(Default, Serialize, Deserialize)]
 struct Cached {
     ingresses: Vec<Arc<Ingress>>,
+    #[serde(default)]
+    namespaces: Vec<Arc<Namespace>>,
     classes: Vec<Arc<IngressClass>>,
     services: Vec<Arc<ClusterService>>,
     slices: Vec<Arc<EndpointSlice>>,
@@ -30,6 +32,7 @@ struct Cached {
 pub(super) fn write(folder: &Path, index: &Index) -> std::io::Result<()> {
     let cached = Cached {
         ingresses: index.ingresses.values().cloned().collect(),
+        namespaces: index.namespaces.values().cloned().collect(),
         classes: index.classes.values().cloned().collect(),
         services: index.services.values().cloned().collect(),
         slices: index.slices.values().flat_map(std::collections::BTreeMap::values).cloned().collect(),
@@ -53,6 +56,7 @@ pub(super) fn read(folder: &Path) -> Option<Index> {
         .ok()?;
     let mut index = Index::default();
     let objects = cached.ingresses.into_iter().map(Object::Ingress);
+    let objects = objects.chain(cached.namespaces.into_iter().map(Object::Namespace));
     let objects = objects.chain(cached.classes.into_iter().map(Object::Class));
     let objects = objects.chain(cached.services.into_iter().map(Object::Service));
     let objects = objects.chain(cached.slices.into_iter().map(Object::Slice));

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::objects::{ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, ObjectName, Secret};
+use super::objects::{
+    ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace, ObjectName, Secret,
+};
 
 /// An object of one of the kinds that are watched.
 #[derive(Clone, Debug)]
 pub enum Object {
     /// An Ingress.
     Ingress(Arc<Ingress>),
+    /// A namespace whose Ingress objects are read, where not all are.
+    Namespace(Arc<Namespace>),
     /// An IngressClass.
     Class(Arc<IngressClass>),
     /// A Service.
@@ -27,6 +31,8 @@ pub enum Object {
 pub enum ObjectKind {
     /// Ingress.
     Ingress,
+    /// Namespace.
+    Namespace,
     /// IngressClass.
     Class,
     /// Service.
@@ -45,6 +51,7 @@ impl Object {
     pub const fn kind(&self) -> ObjectKind {
         match self {
             Self::Ingress(_) => ObjectKind::Ingress,
+            Self::Namespace(_) => ObjectKind::Namespace,
             Self::Class(_) => ObjectKind::Class,
             Self::Service(_) => ObjectKind::Service,
             Self::Slice(_) => ObjectKind::Slice,
@@ -58,6 +65,7 @@ impl Object {
     pub fn name(&self) -> ObjectName {
         match self {
             Self::Ingress(object) => object.object_name(),
+            Self::Namespace(object) => object.object_name(),
             Self::Class(object) => object.object_name(),
             Self::Service(object) => object.object_name(),
             Self::Slice(object) => object.object_name(),
@@ -72,6 +80,8 @@ impl Object {
 pub struct Index {
     /// Ingress objects.
     pub ingresses: BTreeMap<ObjectName, Arc<Ingress>>,
+    /// Namespaces whose Ingress objects are read, where not all are.
+    pub namespaces: BTreeMap<Arc<str>, Arc<Namespace>>,
     /// Classes, by their names.
     pub classes: BTreeMap<Arc<str>, Arc<IngressClass>>,
     /// Services.
@@ -109,6 +119,7 @@ impl Index {
                 });
                 Effect::all_unless(is_same)
             }
+            Object::Namespace(namespace) => Effect::all_unless(self.namespaces.insert(name.name, namespace).is_some()),
             Object::Class(class) => {
                 self.classes.insert(name.name, class);
                 Effect::All
@@ -156,6 +167,7 @@ impl Index {
         let name = object.name();
         match object {
             Object::Ingress(_) => Effect::all_unless(self.ingresses.remove(&name).is_none()),
+            Object::Namespace(_) => Effect::all_unless(self.namespaces.remove(&name.name).is_none()),
             Object::Class(_) => Effect::all_unless(self.classes.remove(&name.name).is_none()),
             Object::Service(_) => Effect::all_unless(self.services.remove(&name).is_none()),
             Object::Slice(slice) => {
@@ -194,6 +206,11 @@ impl Index {
                 let before = self.ingresses.len();
                 self.ingresses.retain(|name, _| !is_gone(name));
                 count(before, self.ingresses.len())
+            }
+            ObjectKind::Namespace => {
+                let before = self.namespaces.len();
+                self.namespaces.retain(|name, _| listed.iter().any(|known| known.name == *name));
+                count(before, self.namespaces.len())
             }
             ObjectKind::Class => {
                 let before = self.classes.len();

@@ -261,7 +261,9 @@ impl Cluster {
         match object {
             Object::Secret(_) => self.plan.wanted.secrets.contains(&object.name()),
             Object::ConfigMap(_) => self.plan.wanted.config_maps.contains(&object.name()),
-            Object::Ingress(_) | Object::Class(_) | Object::Service(_) | Object::Slice(_) => true,
+            Object::Ingress(_) | Object::Namespace(_) | Object::Class(_) | Object::Service(_) | Object::Slice(_) => {
+                true
+            }
         }
     }
 

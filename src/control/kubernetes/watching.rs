@@ -14,7 +14,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::Sender;
 
 use super::index::{Object, ObjectKind};
-use super::objects::{ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, ObjectName, Secret};
+use super::objects::{
+    ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace, ObjectName, Secret,
+};
 use crate::config::kubernetes::KubernetesSpec;
 
 /// How long one watch lasts: one on which nothing comes any more is noticed 5 s later at the latest.
@@ -66,6 +68,12 @@ pub(super) fn start(
         let kinds =
             [ObjectKind::Ingress, ObjectKind::Service, ObjectKind::Slice, ObjectKind::Secret, ObjectKind::ConfigMap];
         lists.extend(kinds.map(|kind| (kind, namespace.clone())));
+    }
+    if !spec.namespace_selector.is_empty() {
+        let api = Api::<Namespace>::all(client.clone());
+        let selected = all.clone().labels(&spec.namespace_selector);
+        tokio::spawn(follow(api, selected, (ObjectKind::Namespace, None), Object::Namespace, news.clone()));
+        lists.insert((ObjectKind::Namespace, None));
     }
     // A Role cannot allow to read what is in no namespace: then classes go by their names.
     if spec.namespaces.is_empty() {

@@ -8,4 +8,4 @@ mod values;
 pub use ingress::{BackendPort, Ingress, IngressBackend, IngressClass, IngressStatus, ReachedAt};
 pub use metadata::{Named, ObjectName};
 pub use service::{ClusterService, EndpointSlice, ServicePort, SliceEndpoint, SlicePort};
-pub use values::{ConfigMap, Secret};
+pub use values::{ConfigMap, Namespace, Secret};

@@ -1,16 +1,26 @@
-//! Secret and ConfigMap.
+//! Secret, ConfigMap and Namespace.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{NamespaceResourceScope, Resource};
+use kube::core::{ClusterResourceScope, NamespaceResourceScope, Resource};
 use serde::{Deserialize, Serialize};
 
 use super::metadata::{Named as _, kept_metadata, or_default, resource};
 
 resource!(Secret, "Secret", "", "v1", "secrets", NamespaceResourceScope);
 resource!(ConfigMap, "ConfigMap", "", "v1", "configmaps", NamespaceResourceScope);
+resource!(Namespace, "Namespace", "", "v1", "namespaces", ClusterResourceScope);
+
+/// A part of the cluster.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Namespace {
+    /// Its metadata.
+    #[serde(deserialize_with = "kept_metadata")]
+    pub metadata: ObjectMeta,
+}
 
 /// Bytes that not everybody may read, by key.
 #[derive(Clone, Default, Serialize, Deserialize)]

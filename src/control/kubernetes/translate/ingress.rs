@@ -1,7 +1,9 @@
 //! What all dialects have in common of an Ingress: whose it is, its rules, its certificates, its routes.
 
+use std::collections::BTreeMap;
+
 use super::plan::{BackendOf, Owner, Plan, World};
-use crate::config::kubernetes::{Dialect, KubernetesSpec};
+use crate::config::kubernetes::{CatchAll, Dialect, KubernetesSpec};
 use crate::config::routes::{PathMatch, RouteSpec};
 use crate::control::kubernetes::index::Index;
 use crate::control::kubernetes::objects::{BackendPort, Ingress, IngressBackend, Named as _, ObjectName};
@@ -10,6 +12,14 @@ use crate::filter::cors::WildcardLabels;
 /// Whose annotations an Ingress has; `None` where it is not ours.
 #[must_use]
 pub fn dialect(index: &Index, spec: &KubernetesSpec, ingress: &Ingress) -> Option<Dialect> {
+    let namespace = ingress.metadata.namespace.as_deref().unwrap_or_default();
+    if !spec.namespace_selector.is_empty() && !index.namespaces.contains_key(namespace) {
+        return None;
+    }
+    let is_catch_all = ingress.spec.default_backend.is_some() && ingress.spec.rules.is_empty();
+    if is_catch_all && spec.catch_all == CatchAll::Ignored {
+        return None;
+    }
     let by_field = ingress.spec.ingress_class_name.as_deref();
     let by_annotation = ingress.annotation("kubernetes.io/ingress.class");
     let Some(class) = by_field.or(by_annotation).filter(|class| !class.is_empty()) else {
@@ -19,11 +29,17 @@ pub fn dialect(index: &Index, spec: &KubernetesSpec, ingress: &Ingress) -> Optio
         return None;
     }
     let controller = index.classes.get(class).map(|object| object.spec.controller.as_deref().unwrap_or_default());
+    // What the configuration says of a dialect takes the place of what goes without saying.
+    let says = |said: &BTreeMap<String, Dialect>, (name, usual): (&str, &str), dialect: Dialect| match said.get(name) {
+        Some(of) => *of == dialect,
+        None => name == usual && !said.values().any(|of| *of == dialect),
+    };
     let is_of = |dialect: &Dialect| match controller {
-        Some(controller) => controller == dialect.controller(),
+        Some(controller) => says(&spec.controllers, (controller, dialect.controller()), *dialect),
         None => {
             let is_named = || spec.classes.iter().any(|known| known == class);
-            class == dialect.class() || *dialect == Dialect::Traefik1 && class.starts_with("traefik") && is_named()
+            says(&spec.class_names, (class, dialect.class()), *dialect)
+                || *dialect == Dialect::Traefik1 && class.starts_with("traefik") && is_named()
         }
     };
     spec.dialects.iter().copied().find(is_of)

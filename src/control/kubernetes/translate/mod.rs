@@ -4,6 +4,7 @@ pub mod defaults;
 pub mod endpoints;
 pub mod findings;
 pub mod ingress;
+pub mod listener_words;
 pub mod meaning;
 pub mod nginx;
 pub mod plan;
@@ -20,6 +21,7 @@ use crate::config::problem::Place;
 use crate::config::schema::Config;
 use crate::config::tls::ListenerTls;
 use defaults::defaults;
+use listener_words::ListenerWords;
 use meaning::Meaning;
 use plan::{Owner, Plan, World};
 
@@ -95,8 +97,8 @@ impl Plan {
         }
         let is_ours = |name: &String| spec.listeners.is_empty() || spec.listeners.contains(name);
         for (name, listener) in config.listeners.iter_mut().filter(|(name, _)| is_ours(name)) {
-            if !self.trusted.is_empty() {
-                Arc::make_mut(listener).trusted_proxies.extend(&self.trusted);
+            if self.listeners != ListenerWords::default() {
+                self.listeners.apply(Arc::make_mut(listener));
             }
             if listener.tls.is_some() {
                 self.add_tls(name, listener, &mut places);

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use super::endpoints::{EndpointSource, service_of_name};
+use super::listener_words::ListenerWords;
 use crate::config::kubernetes::KubernetesSpec;
 use crate::config::listeners::ListenerSpec;
 use crate::config::problem::{Place, Problem};
@@ -29,8 +28,8 @@ pub struct Plan {
     pub certificates: Vec<(ObjectName, CertificateFiles)>,
     /// Rules for certificates of clients.
     pub client_auth: Vec<(ClientAuth, Place)>,
-    /// Proxies before us whose word counts.
-    pub trusted: Vec<IpNet>,
+    /// What is said of the listeners that serve the cluster.
+    pub listeners: ListenerWords,
     /// What is wrong with objects.
     pub problems: Vec<Problem>,
     /// The objects that are served, whether or not something is wrong with them.
@@ -351,6 +350,15 @@ impl<'a> World<'a> {
     pub fn entry_point(&self, name: &str) -> Option<(&'a str, EntryPoint)> {
         let found = self.entry_points.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(name, entry)| (name.as_str(), *entry))
+    }
+
+    /// The listeners that serve the cluster, by their names: those without TLS, and those with.
+    #[must_use]
+    pub fn listeners_by_tls(&self) -> [Vec<String>; 2] {
+        let is_ours = |name: &String| self.spec.listeners.is_empty() || self.spec.listeners.contains(name);
+        let (secure, plain): (Vec<_>, Vec<_>) =
+            self.entry_points.iter().filter(|(name, _)| is_ours(name)).partition(|(_, entry)| entry.is_tls);
+        [plain, secure].map(|entries| entries.into_iter().map(|(name, _)| name.clone()).collect())
     }
 
     /// A service of which no object said anything.

@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 
 use super::annotations::Annotations;
 use super::grammar::words;
+use super::snippet::of_auth;
 use super::spot::{Spot, named, named_map};
 use super::variables::template;
 use crate::config::tls::{ClientAuth, ClientAuthMode};
 use crate::control::kubernetes::objects::ObjectName;
 use crate::control::kubernetes::translate::plan::{AskedAs, Plan};
+use crate::control::kubernetes::translate::texts::is_network;
 use crate::filter::Filter;
 use crate::filter::satisfy::{AccessRule, Satisfy};
 use crate::units::Material;
@@ -16,7 +18,8 @@ use crate::units::Material;
 /// The filters of a path that let a request pass or refuse it.
 pub(super) fn access(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let notes = spot.notes;
-    let mut filters: Vec<Filter> = cors(notes).into_iter().collect();
+    let mut filters = blocked(spot);
+    filters.extend(cors(notes));
     filters.extend(limits(spot));
     let settings = spot.place.settings;
     let denied = notes.networks(["denylist-source-range", "denylist-source-range"]);
@@ -41,6 +44,40 @@ pub(super) fn access(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     filters
 }
 
+/// Those whom the ConfigMap lets in nowhere.
+fn blocked(spot: Spot<'_, '_>) -> Vec<Filter> {
+    let (notes, settings) = (spot.notes, spot.place.settings);
+    let mut filters = Vec::new();
+    let networks: Vec<&str> = settings.elements("block-cidrs").filter(|text| is_network(text)).collect();
+    if !networks.is_empty() {
+        filters.extend(notes.filter("", json!({ "deny": networks })));
+    }
+    let mut fields = serde_json::Map::new();
+    for (key, name) in [("block-user-agents", "User-Agent"), ("block-referers", "Referer")] {
+        let expressions: Vec<String> = settings.elements(key).map(expression).collect();
+        let (good, bad): (Vec<_>, Vec<_>) = expressions.into_iter().partition(|text| regex::Regex::new(text).is_ok());
+        bad.iter().for_each(|text| notes.tell("", &format!("{key} of the ConfigMap: `{text}` cannot be read")));
+        if !good.is_empty() {
+            fields.insert(name.to_owned(), good.into());
+        }
+    }
+    if !fields.is_empty() {
+        filters.extend(notes.filter("", json!({ "deny_headers": { "fields": fields } })));
+    }
+    filters
+}
+
+/// A text of a `map` of nginx as an expression: the whole value whatever its case, or an expression behind `~` or `~*`.
+fn expression(text: &str) -> String {
+    if let Some(expression) = text.strip_prefix("~*") {
+        format!("(?i){expression}")
+    } else if let Some(expression) = text.strip_prefix('~') {
+        expression.to_owned()
+    } else {
+        format!("(?i)^{}$", regex::escape(text))
+    }
+}
+
 /// A filter as one of several rules.
 fn rule(filter: Filter) -> Option<AccessRule> {
     if let Filter::Allow(networks) = filter {
@@ -61,28 +98,27 @@ fn cors(notes: &Annotations<'_>) -> Option<Filter> {
     if notes.flag("enable-cors") != Some(true) {
         return None;
     }
-    let list = |name: &str, default: &str| -> Vec<String> {
-        words(notes.text(name).unwrap_or(default)).map(str::to_owned).collect()
+    // Written into answers as it stands here.
+    let list = |name: &str, default: &'static str| {
+        let text = notes.text(name).unwrap_or(default);
+        Vec::from_iter((!text.is_empty()).then_some(text))
     };
-    let asked = list("cors-allow-origin", "*");
-    let is_origin = |origin: &&String| matches!(origin.as_str(), "*" | "null") || origin.contains("://");
-    let origins: Vec<&String> = asked.iter().filter(is_origin).collect();
+    let asked: Vec<&str> = words(notes.text("cors-allow-origin").unwrap_or("*")).collect();
+    let is_origin = |origin: &&&str| matches!(**origin, "*" | "null") || origin.contains("://");
+    let origins: Vec<&&str> = asked.iter().filter(is_origin).collect();
     if origins.len() < asked.len() {
         notes.tell("cors-allow-origin", "not all of it are origins; write https://host, https://*.host, null or *");
     }
     if origins.is_empty() {
         return None;
     }
-    // Any origin and credentials do not go together (Fetch standard): browsers let such an answer be read by nobody who sends cookies.
-    let is_any = origins.iter().any(|origin| *origin == "*");
-    let has_credentials = notes.flag("cors-allow-credentials").unwrap_or(true);
     let written = json!({ "cors": {
         "origins": origins,
         "labels": "one",
         "methods": list("cors-allow-methods", "GET, PUT, POST, DELETE, PATCH, OPTIONS"),
         "headers": list("cors-allow-headers", "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"),
         "expose": list("cors-expose-headers", ""),
-        "credentials": has_credentials && !is_any,
+        "credentials": notes.flag("cors-allow-credentials").unwrap_or(true),
         "max_age": format!("{}s", notes.number("cors-max-age").unwrap_or(1_728_000)),
         "every_options": true,
         "always": true,
@@ -207,7 +243,15 @@ fn asked(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
             );
         }
     }
-    let mut written = json!({ "service": service, "path": path, "set": set });
+    if is_own {
+        set.extend(of_auth(spot).into_iter().map(|(name, value)| (name, value.into())));
+    }
+    let always = if is_own {
+        notes.flag("auth-always-set-cookie").unwrap_or(false)
+    } else {
+        settings.flag("global-auth-always-set-cookie", false)
+    };
+    let mut written = json!({ "service": service, "path": path, "set": set, "client_headers_always": always });
     if let Some(method) = word("auth-method", "global-auth-method") {
         written["method"] = method.into();
     }
@@ -246,11 +290,7 @@ fn kept(text: &str) -> Vec<Value> {
 pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let (host, found) = spot.place.host;
     // The first Ingress of the host that says it counts for all of it.
-    let Some(notes) = spot.place.all.iter().find(|notes| {
-        notes.is_there("auth-tls-secret") && notes.ingress.spec.rules.iter().any(|rule| rule.host == host)
-    }) else {
-        return Vec::new();
-    };
+    let Some(notes) = found.client_auth.map(|of| &spot.place.all[of]) else { return Vec::new() };
     let closed = |what: &str| {
         notes.tell("auth-tls-secret", &format!("{what}; its requests are answered 403"));
         notes.filter("", json!({ "respond": { "status": 403 } })).into_iter().collect()
@@ -279,7 +319,7 @@ pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let is_new = plan.client_auth.iter().all(|(known, _)| !known.hosts.iter().any(|known| known == host));
     if is_new {
         let hosts = std::iter::once(host).chain(found.aliases.iter().copied()).map(str::to_owned).collect();
-        let rule = ClientAuth { ca, mode: ClientAuthMode::Optional, hosts };
+        let rule = ClientAuth { ca, mode: ClientAuthMode::Filtered, hosts };
         plan.client_auth.push((rule, notes.owner.place()));
     }
     let mut set = json!({ "ssl-client-verify": "verified", "ssl-client-subject-dn": "subject", "ssl-client-issuer-dn": "issuer" });
@@ -287,15 +327,17 @@ pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
         set["ssl-client-cert"] = "pem".into();
     }
     let mut filters: Vec<Filter> = Vec::new();
-    let required = json!({ "client_certificate": { "required": mode == "on", "set": set, "status": 400 } });
-    filters.extend(notes.filter("auth-tls-secret", required));
+    let mut written = json!({ "required": mode == "on", "set": set, "status": 400 });
+    if let Some(url) = notes.template("auth-tls-error-page", own.constants("")) {
+        written["redirect"] = url.into();
+    }
+    filters.extend(notes.filter("auth-tls-secret", json!({ "client_certificate": written })));
     if let Some(text) = notes.text("auth-tls-match-cn") {
         let expression = text.strip_prefix("CN=").unwrap_or(text);
         let subject = format!("(.*,)?CN=({expression})(,.*)?");
-        filters.extend(notes.filter(
-            "auth-tls-match-cn",
-            json!({ "client_certificate": { "required": mode == "on", "subject": subject, "status": 403 } }),
-        ));
+        filters.extend(
+            notes.filter("auth-tls-match-cn", json!({ "client_certificate": { "subject": subject, "status": 403 } })),
+        );
     }
     filters
 }

@@ -27,9 +27,12 @@ pub(super) fn balance(spec: &mut ServiceSpec, spot: Spot<'_, '_>) {
             spec.hash_subset = Some(size.unwrap_or(3).clamp(2, crate::limits::HASH_SUBSET_MAX));
         }
     }
-    if notes.word("affinity", &["cookie"]).is_some() {
-        spec.sticky = Some(sticky(spot));
-    }
+    spec.sticky = affinity(spot).or(spec.sticky.take());
+}
+
+/// What ties a client to an endpoint; `None` for nothing.
+pub(super) fn affinity(spot: Spot<'_, '_>) -> Option<Sticky> {
+    spot.notes.word("affinity", &["cookie"]).map(|_| sticky(spot))
 }
 
 fn sticky(spot: Spot<'_, '_>) -> Sticky {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::annotations::Annotations;
-use super::balance::balance;
+use super::balance::{affinity, balance};
 use super::spot::Spot;
 use super::upstream::upstream;
 use crate::config::routes::RouteSpec;
@@ -24,6 +24,10 @@ pub(super) fn canary(
         if let Some(settings) = &settings {
             settings.apply(spec, source);
             balance(spec, own);
+        }
+        // Who was led to the canary once stays there.
+        if spot.notes.word("affinity-canary-behavior", &["sticky", "legacy"]) != Some("legacy") {
+            spec.sticky = affinity(spot).or(spec.sticky.take());
         }
     });
     let total = notes.number("canary-weight-total").filter(|total| *total > 100).unwrap_or(100);

@@ -47,6 +47,10 @@ pub(super) struct HostPlan<'a> {
     pub has_tls: bool,
     /// The Ingress that first names it.
     pub first: usize,
+    /// The Ingress that first asks for certificates of clients.
+    pub client_auth: Option<usize>,
+    /// The Ingress that first has directives for all of it.
+    pub snippet: Option<usize>,
     /// Where paths go that no rule is for.
     pub default: Option<(usize, (ObjectName, BackendPort))>,
     /// The canary of that.
@@ -88,6 +92,8 @@ fn add<'a>(
     for rule in &spec.rules {
         let host = hosts.entry(rule.host.as_str()).or_insert_with(|| HostPlan { first: of, ..HostPlan::default() });
         host.is_regex |= is_regex;
+        host.client_auth = host.client_auth.or_else(|| notes.is_there("auth-tls-secret").then_some(of));
+        host.snippet = host.snippet.or_else(|| notes.is_there("server-snippet").then_some(of));
         host.has_www |= notes.flag("from-to-www-redirect") == Some(true);
         if let Some(aliases) = notes.text("server-alias") {
             for alias in words(aliases) {

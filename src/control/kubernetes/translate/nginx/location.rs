@@ -7,13 +7,16 @@ use super::balance::balance;
 use super::canary::canary;
 use super::hosts::{HostPath, PathKind};
 use super::redirects::{redirects, rewrites};
+use super::settings::ClusterSettings;
+use super::snippet::snippets;
 use super::spot::{HostPlace, Spot, named, named_map};
-use super::upstream::{patience, upstream};
+use super::upstream::{PROTOCOLS, patience, upstream};
+use super::variables::template;
 use crate::config::routes::{PathMatch, RouteSpec};
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};
 use crate::control::kubernetes::translate::defaults::default_service;
 use crate::control::kubernetes::translate::ingress::{conditions, route, route_name};
-use crate::control::kubernetes::translate::plan::{AskedAs, BackendOf, Plan};
+use crate::control::kubernetes::translate::plan::{AskedAs, BackendOf, Owner, Plan};
 use crate::filter::Filter;
 use crate::units::Size;
 
@@ -26,7 +29,7 @@ pub(super) fn locations(plan: &mut Plan, place: &HostPlace<'_, '_>) {
     let count = order.len();
     for (at, location) in order.into_iter().enumerate() {
         let notes = &place.all[location.of];
-        let spot = Spot { place, notes, path: location.path, backend: Some(&location.backend) };
+        let spot = Spot { place, notes, path: location.path, backend: Some(&location.backend), is_secure: false };
         let (is_exact, text) = (location.kind == PathKind::Exact, location.path.to_owned());
         let mut route = route(route_name(notes.owner, name, &text, is_exact));
         let condition = if host.is_regex {
@@ -57,8 +60,22 @@ fn rest(plan: &mut Plan, place: &HostPlace<'_, '_>) {
     if host.is_regex {
         route.paths = vec![PathMatch::Regex("^/".to_owned())];
     }
-    let spot = Spot { place, notes, path: "/", backend: host.default.as_ref().map(|(_, backend)| backend) };
+    let backend = host.default.as_ref().map(|(_, backend)| backend);
+    let spot = Spot { place, notes, path: "/", backend, is_secure: false };
     add(plan, spot, route, host.default_canary.as_ref());
+}
+
+/// The route for what no rule of any object takes.
+pub(super) fn nowhere(plan: &mut Plan, settings: &ClusterSettings<'_>, name: &ObjectName) {
+    let mut route = route("default backend".to_owned());
+    route.priority = i32::MIN;
+    route.access_log = settings.flag("enable-access-log-for-default-backend", false);
+    let written = json!([{ "respond": { "status": 404, "body": "default backend - 404" } }]);
+    match serde_json::from_value(written) {
+        Ok(filters) => route.filters = filters,
+        Err(error) => settings.tell(plan, "", &error.to_string()),
+    }
+    plan.route(Owner { kind: "ConfigMap", name }, route);
 }
 
 /// Adds a route with all that the annotations say.
@@ -68,17 +85,40 @@ fn add(plan: &mut Plan, spot: Spot<'_, '_>, mut route: RouteSpec, other: Option<
     if !name.is_empty() {
         route.hosts.extend(host.aliases.iter().map(|alias| (*alias).to_owned()));
     }
+    let snippet = snippets(spot);
     let mut filters = certificate(plan, spot);
     filters.extend(redirects(spot));
     filters.extend(access(plan, spot));
+    filters.extend(snippet.filters);
     filters.extend(rewrites(plan, spot));
     filters.extend(answers(plan, spot));
     patience(&mut route, spot);
     route.body.max = Some(Size::from_bytes(
         notes.size("proxy-body-size").unwrap_or_else(|| place.settings.size("proxy-body-size", 1 << 20)),
     ));
-    route.access_log =
-        notes.flag("enable-access-log").unwrap_or(true) && !place.settings.flag("disable-access-log", false);
+    let is_logged = notes.flag("enable-access-log").unwrap_or(true) && !snippet.is_unlogged;
+    route.access_log = is_logged && !place.settings.flag("disable-access-log", false);
+    if spot.backend.is_none() && place.world.spec.default_backend.is_none() {
+        filters.extend(notes.filter("", json!({ "respond": { "status": 404, "body": "default backend - 404" } })));
+    }
+    route.filters = filters;
+    let is_auto = notes.word("backend-protocol", &PROTOCOLS) == Some("AUTO_HTTP");
+    let by_tls = if is_auto { place.world.listeners_by_tls() } else { Default::default() };
+    match by_tls {
+        // What clients come by says what is spoken to the pods.
+        [plain, secure] if !secure.is_empty() => {
+            if !plain.is_empty() {
+                lead(plan, spot, RouteSpec { listeners: plain, ..route.clone() }, other);
+            }
+            lead(plan, Spot { is_secure: true, ..spot }, RouteSpec { listeners: secure, ..route }, other);
+        }
+        [..] => lead(plan, spot, route, other),
+    }
+}
+
+/// Adds a route that leads to its backend.
+fn lead(plan: &mut Plan, spot: Spot<'_, '_>, mut route: RouteSpec, other: Option<&(usize, (ObjectName, BackendPort))>) {
+    let (notes, place) = (spot.notes, spot.place);
     match spot.backend {
         Some((service, port)) => {
             let backend = BackendOf { service, port };
@@ -94,17 +134,15 @@ fn add(plan: &mut Plan, spot: Spot<'_, '_>, mut route: RouteSpec, other: Option<
                 }
             }
         }
-        None => match &place.world.spec.default_backend {
-            Some(_) => route.service = Some(default_service(plan, place.world)),
-            None => filters
-                .extend(notes.filter("", json!({ "respond": { "status": 404, "body": "default backend - 404" } }))),
-        },
+        None if place.world.spec.default_backend.is_some() => {
+            route.service = Some(default_service(plan, place.world));
+        }
+        None => {}
     }
     if notes.is_denied() {
         (route.service, route.targets, route.canary) = (None, Vec::new(), Vec::new());
-        filters = notes.filter("", json!({ "respond": { "status": 503 } })).into_iter().collect();
+        route.filters = notes.filter("", json!({ "respond": { "status": 503 } })).into_iter().collect();
     }
-    route.filters = filters;
     plan.route(notes.owner, route);
 }
 
@@ -125,9 +163,9 @@ fn answers(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
         );
     }
     if let Some(fields) = custom_headers(plan, spot) {
-        put("custom-headers", json!({ "response_headers": { "set": fields } }));
+        put("custom-headers", json!({ "response_headers": { "set_text": fields } }));
     }
-    if let Some(fields) = named_map(plan, spot, settings.text("add-headers")) {
+    if let Some(fields) = added_headers(plan, spot) {
         put("", json!({ "response_headers": { "set": fields } }));
     }
     if let Some(hidden) = settings.text("hide-headers") {
@@ -205,6 +243,19 @@ fn error_pages(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
         "custom-http-errors",
         json!({ "error_pages": { "status": codes, "service": service, "keep_status": false } }),
     )
+}
+
+/// The fields of the ConfigMap that `add-headers` names, whose values may have variables.
+fn added_headers(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<serde_json::Map<String, serde_json::Value>> {
+    let written = named_map(plan, spot, spot.place.settings.text("add-headers"))?;
+    let mut fields = serde_json::Map::new();
+    for (name, value) in written {
+        match template(&value, spot.constants("")) {
+            Ok(value) => _ = fields.insert(name, value.into()),
+            Err(what) => spot.notes.tell("", &format!("add-headers: {name}: {what}")),
+        }
+    }
+    Some(fields)
 }
 
 /// The fields of the ConfigMap that `custom-headers` names.

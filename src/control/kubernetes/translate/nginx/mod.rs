@@ -4,13 +4,16 @@ mod access;
 mod annotations;
 mod balance;
 mod canary;
+mod directives;
 mod grammar;
 mod hosts;
+mod listeners;
 mod location;
 pub mod page;
 mod redirects;
 pub mod rows;
 mod settings;
+mod snippet;
 mod spot;
 mod upstream;
 mod variables;
@@ -28,7 +31,7 @@ use crate::control::kubernetes::objects::Ingress;
 /// Translates these Ingress objects, the oldest first.
 pub fn translate<'a>(plan: &mut Plan, world: World<'a>, all: &[(Owner<'a>, &'a Ingress)]) {
     let settings = ClusterSettings::read(plan, world);
-    plan.trusted = settings.trusted();
+    plan.listeners = listeners::words(plan, &settings);
     let mut read = Vec::new();
     for (owner, ingress) in all {
         read.extend(Annotations::read(plan, &settings, *owner, ingress));
@@ -49,6 +52,9 @@ pub fn translate<'a>(plan: &mut Plan, world: World<'a>, all: &[(Owner<'a>, &'a I
                 redirects::www(plan, &place, &other);
             }
         }
+    }
+    if let Some(name) = settings.name().filter(|_| world.spec.default_backend.is_none()) {
+        location::nowhere(plan, &settings, name);
     }
     for notes in &read {
         plan.served.insert(notes.owner.name.clone());

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::annotations::Annotations;
 use super::spot::{HostPlace, Spot, named_map};
 use super::variables::template;
 use crate::control::kubernetes::translate::ingress::{conditions, route, route_name};
@@ -19,7 +20,8 @@ pub(super) fn redirects(spot: Spot<'_, '_>) -> Vec<Filter> {
     let mut spared = settings.paths("no-tls-redirect-locations", "/.well-known/acme-challenge");
     let is_spared = spared.any(|start| spot.path.starts_with(start));
     if (is_forced || is_asked) && !is_spared {
-        put("ssl-redirect", json!({ "scheme": "https", "status": settings.redirect_code() }));
+        let drops = !keeps_slash(spot.place, notes);
+        put("ssl-redirect", json!({ "scheme": "https", "status": settings.redirect_code(), "drop_last_slash": drops }));
     }
     if let Some(root) = notes.text("app-root") {
         if root.starts_with('/') {
@@ -44,6 +46,12 @@ pub(super) fn redirects(spot: Spot<'_, '_>) -> Vec<Filter> {
         put("permanent-redirect", json!({ "location": location, "status": status }));
     }
     filters
+}
+
+/// Whether redirects keep the slash at the end of what was asked for.
+fn keeps_slash(place: &HostPlace<'_, '_>, notes: &Annotations<'_>) -> bool {
+    let default = || place.settings.flag("preserve-trailing-slash", false);
+    notes.flag("preserve-trailing-slash").unwrap_or_else(default)
 }
 
 /// What is changed in a request on its way, and in what an answer says of where it is.
@@ -78,6 +86,9 @@ pub(super) fn rewrites(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let port = spot.backend.map_or_else(String::new, |(_, port)| port.to_string());
     if let Some(host) = notes.template("upstream-vhost", spot.constants(&port)) {
         put("upstream-vhost", json!({ "rewrite": { "host": host } }));
+    } else if settings.flag("use-forwarded-headers", false) {
+        // As there, the upstream is asked for the host that the client asked for, by the word of the proxy before us.
+        put("", json!({ "rewrite": { "host": "{authority}" } }));
     }
     if let (Some(from), Some(to)) = (notes.text("proxy-redirect-from"), notes.text("proxy-redirect-to"))
         && !matches!(from, "off" | "default")
@@ -103,7 +114,11 @@ pub(super) fn www(plan: &mut Plan, place: &HostPlace<'_, '_>, other: &str) {
     let notes = &place.all[host.first];
     let mut route = route(route_name(notes.owner, other, "/", false));
     conditions(&mut route, other, None);
-    let written = json!({ "redirect": { "host": name, "status": place.settings.redirect_code() } });
+    let written = json!({ "redirect": {
+        "location": format!("{{scheme}}://{name}:{{port}}{{uri}}"),
+        "status": place.settings.redirect_code(),
+        "drop_last_slash": !keeps_slash(place, notes),
+    }});
     route.filters = notes.filter("from-to-www-redirect", written).into_iter().collect();
     plan.route(notes.owner, route);
 }

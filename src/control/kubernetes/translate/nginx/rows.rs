@@ -63,6 +63,10 @@ pub fn row_of(name: &str) -> Option<&'static AnnotationRow> {
     ROWS.iter().find(|row| row.name == name)
 }
 
+/// What becomes of directives of nginx.
+const SNIPPETS: &str = "read where the ConfigMap sets `allow-snippet-annotations`: fields, `return`, `rewrite`, `allow` and `deny`, names for TLS, \
+     and those that say nothing here; with any other directive its requests are refused";
+
 /// All of them, by what they are about.
 pub const ROWS: [AnnotationRow; 138] = [
     row("auth-type", Low, Words, Same, "`basic_auth` or `digest_auth`"),
@@ -79,13 +83,7 @@ pub const ROWS: [AnnotationRow; 138] = [
         "`forward_auth`",
     ),
     row("auth-method", Low, Words, Same, "`forward_auth.method`"),
-    row(
-        "auth-signin",
-        High,
-        UrlVar,
-        Differs("what was asked for is encoded whole in the parameter"),
-        "`forward_auth.sign_in`",
-    ),
+    row("auth-signin", High, UrlVar, Same, "`forward_auth.sign_in`"),
     row("auth-signin-redirect-param", Medium, Url, Same, "`forward_auth.sign_in_parameter`"),
     row("auth-response-headers", Medium, Headers, Same, "`forward_auth.response_headers`"),
     row("auth-request-redirect", Medium, Url, Same, "`X-Auth-Request-Redirect` of `forward_auth.set`"),
@@ -116,14 +114,14 @@ pub const ROWS: [AnnotationRow; 138] = [
         Nothing("connections to the service are kept by what is learned of it"),
         "",
     ),
+    row("auth-always-set-cookie", Low, Bool, Same, "`forward_auth.client_headers_always`"),
     row(
-        "auth-always-set-cookie",
-        Low,
-        Bool,
-        Differs("cookies of the service reach the client with every answer in any case"),
-        "`forward_auth.client_headers`",
+        "auth-snippet",
+        Critical,
+        Any,
+        Differs("`proxy_set_header` alone, where the ConfigMap sets `allow-snippet-annotations`"),
+        "`forward_auth.set`",
     ),
-    row("auth-snippet", Critical, Any, Refused("directives of nginx are not read"), ""),
     row("enable-global-auth", Low, Bool, Same, "whether the ConfigMap's `global-auth-url` holds"),
     row("satisfy", Low, Words, Same, "`satisfy`"),
     row("auth-tls-secret", Medium, Basic, Same, "`client_auth` of the listener for the host, and `client_certificate`"),
@@ -131,13 +129,11 @@ pub const ROWS: [AnnotationRow; 138] = [
         "auth-tls-verify-client",
         Medium,
         Words,
-        Differs(
-            "a certificate that nobody vouches for ends the handshake, and optional_no_ca is refused: it lets everybody in",
-        ),
-        "`client_auth.mode`",
+        Differs("optional_no_ca is refused: it lets everybody in"),
+        "`client_auth.mode` and `client_certificate.required`",
     ),
     row("auth-tls-verify-depth", Low, Int, Nothing("chains are verified whole"), ""),
-    row("auth-tls-error-page", High, Url, Refused("pages for clients without a certificate are not built"), ""),
+    row("auth-tls-error-page", High, Url, Same, "`client_certificate.redirect`"),
     row("auth-tls-pass-certificate-to-upstream", Low, Bool, Same, "`client_certificate.set`"),
     row(
         "auth-tls-match-cn",
@@ -148,7 +144,7 @@ pub const ROWS: [AnnotationRow; 138] = [
     ),
     row("ssl-redirect", Low, Bool, Same, "`redirect`"),
     row("force-ssl-redirect", Medium, Bool, Same, "`redirect`"),
-    row("preserve-trailing-slash", Medium, Bool, Differs("the slash at the end of a path is always kept"), ""),
+    row("preserve-trailing-slash", Medium, Bool, Same, "`redirect.drop_last_slash`"),
     row("use-port-in-redirects", Low, Bool, Nothing("a port other than the scheme's own is written"), ""),
     row("ssl-passthrough", Low, Bool, Refused("TLS is not passed on by name"), ""),
     row("ssl-ciphers", Low, Ciphers, Refused("ciphers are set for a listener"), ""),
@@ -165,14 +161,8 @@ pub const ROWS: [AnnotationRow; 138] = [
         "`tls.server_name`",
     ),
     row("proxy-ssl-protocols", Low, Words, Differs("TLS 1.2 and 1.3, or 1.3 alone"), "`tls.min_version`"),
-    row(
-        "proxy-ssl-ciphers",
-        Medium,
-        Ciphers,
-        Refused("the names of OpenSSL are not read; all suites that are good are offered"),
-        "",
-    ),
-    row("backend-protocol", Low, Words, Differs("AUTO_HTTP is HTTP"), "`protocol` and `tls` of the service"),
+    row("proxy-ssl-ciphers", Medium, Ciphers, Nothing("all suites that are good are offered"), ""),
+    row("backend-protocol", Low, Words, Same, "`protocol` and `tls` of the service"),
     row("fastcgi-index", Medium, Basic, Same, "`script.index`"),
     row("fastcgi-params-configmap", Medium, Basic, Same, "`params` of the service"),
     row(
@@ -194,7 +184,15 @@ pub const ROWS: [AnnotationRow; 138] = [
     row("canary-weight-total", Low, Int, Same, "`weight` of a target"),
     row("affinity", Low, Words, Same, "`sticky`"),
     row("affinity-mode", Medium, Words, Same, "`sticky.mode`"),
-    row("affinity-canary-behavior", Low, Words, Differs("as `legacy`: the canary's rules are asked each time"), ""),
+    row(
+        "affinity-canary-behavior",
+        Low,
+        Words,
+        Differs(
+            "who has a cookie of the canary stays there unless a rule of the canary says otherwise for the request",
+        ),
+        "`sticky` of the canary's service",
+    ),
     row("session-cookie-name", Medium, Basic, Same, "`sticky.cookie`"),
     row("session-cookie-path", Medium, Url, Same, "`sticky.path`"),
     row("session-cookie-domain", Medium, Basic, Same, "`sticky.domain`"),
@@ -232,9 +230,9 @@ pub const ROWS: [AnnotationRow; 138] = [
     row("default-backend", Low, Basic, Same, "a second service of the route"),
     row("custom-http-errors", Low, Words, Same, "`error_pages`"),
     row("disable-proxy-intercept-errors", Low, Bool, Same, "no `error_pages`"),
-    row("server-snippet", Critical, Any, Refused("directives of nginx are not read"), ""),
-    row("configuration-snippet", Critical, Any, Refused("directives of nginx are not read"), ""),
-    row("stream-snippet", Critical, Any, Refused("directives of nginx are not read"), ""),
+    row("server-snippet", Critical, Any, Differs(SNIPPETS), "filters of all paths of the host"),
+    row("configuration-snippet", Critical, Any, Differs(SNIPPETS), "filters"),
+    row("stream-snippet", Critical, Any, Refused("services of TCP are not built"), ""),
     row("http2-push-preload", Low, Bool, Nothing("browsers take no pushes any more"), ""),
     row("enable-cors", Low, Bool, Same, "`cors`"),
     row(

@@ -15,19 +15,34 @@ use crate::control::kubernetes::translate::texts::{flag, networks};
 /// The values of the ConfigMap, read as they are asked for.
 #[derive(Debug)]
 pub(super) struct ClusterSettings<'a> {
+    /// The name of the ConfigMap; `None` where the configuration names none.
+    name: Option<ObjectName>,
     values: Option<&'a BTreeMap<String, String>>,
 }
 
 /// Keys that have a meaning here; the others are told.
-const KEYS: [&str; 51] = [
+const KEYS: [&str; 71] = [
+    "add-headers",
     "allow-cross-namespace-resources",
+    "allow-snippet-annotations",
     "annotation-value-word-blocklist",
     "annotations-risk-level",
+    "block-cidrs",
+    "block-referers",
+    "block-user-agents",
+    "brotli-min-length",
+    "brotli-types",
+    "client-body-timeout",
+    "client-header-timeout",
     "custom-http-errors",
     "denylist-source-range",
     "disable-access-log",
+    "enable-access-log-for-default-backend",
+    "enable-brotli",
+    "enable-underscores-in-headers",
     "force-ssl-redirect",
     "global-allowed-response-headers",
+    "global-auth-always-set-cookie",
     "global-auth-cache-duration",
     "global-auth-cache-key",
     "global-auth-method",
@@ -36,12 +51,16 @@ const KEYS: [&str; 51] = [
     "global-auth-signin",
     "global-auth-signin-redirect-param",
     "global-auth-url",
+    "gzip-min-length",
+    "gzip-types",
     "hide-headers",
     "hsts",
     "hsts-include-subdomains",
     "hsts-max-age",
     "hsts-preload",
     "http-redirect-code",
+    "keep-alive",
+    "keep-alive-requests",
     "limit-conn-status-code",
     "limit-rate",
     "limit-rate-after",
@@ -49,34 +68,37 @@ const KEYS: [&str; 51] = [
     "load-balance",
     "no-auth-locations",
     "no-tls-redirect-locations",
+    "preserve-trailing-slash",
     "proxy-add-original-uri-header",
     "proxy-body-size",
     "proxy-connect-timeout",
     "proxy-next-upstream",
     "proxy-next-upstream-tries",
     "proxy-read-timeout",
+    "proxy-real-ip-cidr",
     "proxy-send-timeout",
     "proxy-set-headers",
-    "add-headers",
     "retry-non-idempotent",
     "service-upstream",
-    "proxy-real-ip-cidr",
+    "ssl-ciphers",
+    "ssl-protocols",
     "ssl-redirect",
-    "use-forwarded-headers",
+    "ssl-reject-handshake",
+    "ssl-session-cache",
+    "ssl-session-ticket-key",
+    "ssl-session-tickets",
+    "ssl-session-timeout",
     "strict-validate-path-type",
+    "use-forwarded-headers",
     "use-gzip",
-    "brotli-min-length",
-    "brotli-types",
-    "enable-brotli",
-    "gzip-min-length",
-    "gzip-types",
+    "use-http2",
     "whitelist-source-range",
 ];
 
 impl<'a> ClusterSettings<'a> {
     /// Those of the ConfigMap that the configuration names. Keys without a meaning here are told.
     pub(super) fn read(plan: &mut Plan, world: World<'a>) -> Self {
-        let Some(text) = &world.spec.config_map else { return Self { values: None } };
+        let Some(text) = &world.spec.config_map else { return Self { name: None, values: None } };
         let name = ObjectName::parse(text, "default");
         plan.wanted.config_maps.insert(name.clone());
         let values = world.index.config_maps.get(&name).map(|map| &map.data);
@@ -86,7 +108,24 @@ impl<'a> ClusterSettings<'a> {
                 plan.problem(owner, key, "this key of ingress-nginx has no meaning here", "");
             }
         }
-        Self { values }
+        Self { name: Some(name), values }
+    }
+
+    /// The name of the ConfigMap, where there is one.
+    pub(super) fn name(&self) -> Option<&ObjectName> {
+        self.name.as_ref().filter(|_| self.is_there())
+    }
+
+    /// True where there is one.
+    pub(super) const fn is_there(&self) -> bool {
+        self.values.is_some()
+    }
+
+    /// Notes what is wrong with a key.
+    pub(super) fn tell(&self, plan: &mut Plan, key: &str, what: &str) {
+        if let Some(name) = &self.name {
+            plan.problem(Owner { kind: "ConfigMap", name }, key, what, "");
+        }
     }
 
     /// The text of a key; `None` where there is none, or an empty one.
@@ -102,10 +141,16 @@ impl<'a> ClusterSettings<'a> {
         self.text(key).and_then(flag).unwrap_or(default)
     }
 
+    /// A number; `None` where there is none.
+    #[must_use]
+    pub(super) fn whole(&self, key: &str) -> Option<u64> {
+        self.text(key).and_then(|text| text.parse().ok())
+    }
+
     /// A number.
     #[must_use]
     pub(super) fn number(&self, key: &str, default: u64) -> u64 {
-        self.text(key).and_then(|text| text.parse().ok()).unwrap_or(default)
+        self.whole(key).unwrap_or(default)
     }
 
     /// A size in bytes.
@@ -125,6 +170,11 @@ impl<'a> ClusterSettings<'a> {
     #[must_use]
     pub(super) fn networks(&self, key: &str) -> Vec<String> {
         self.text(key).and_then(networks).unwrap_or_default()
+    }
+
+    /// What is between commas.
+    pub(super) fn elements(&self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.text(key).unwrap_or_default().split(',').map(str::trim).filter(|element| !element.is_empty())
     }
 
     /// Paths, by how they begin.

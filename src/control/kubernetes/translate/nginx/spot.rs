@@ -33,6 +33,8 @@ pub(super) struct Spot<'p, 'a> {
     pub path: &'p str,
     /// Where it leads.
     pub backend: Option<&'p (ObjectName, BackendPort)>,
+    /// Its clients come by TLS, which `AUTO_HTTP` asks.
+    pub is_secure: bool,
 }
 
 impl<'p> Spot<'p, '_> {

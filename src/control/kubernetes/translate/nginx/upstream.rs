@@ -1,5 +1,6 @@
 //! What is spoken to the pods, how long they are waited for, and what follows a failed attempt.
 
+use super::snippet::snippets;
 use super::spot::{Spot, named, named_map};
 use super::variables::template;
 use crate::config::routes::RouteSpec;
@@ -10,6 +11,9 @@ use crate::control::kubernetes::translate::plan::Plan;
 use crate::proto::gateway::script::ScriptRules;
 use crate::units::Duration;
 use crate::upstream::retry::{NonIdempotent, Retry, RetryOn};
+
+/// What `backend-protocol` may say.
+pub(super) const PROTOCOLS: [&str; 6] = ["HTTP", "HTTPS", "AUTO_HTTP", "GRPC", "GRPCS", "FCGI"];
 
 /// What the annotations say of a service.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +45,10 @@ pub(super) fn upstream(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<UpstreamNo
         is_cluster_ip: notes.flag("service-upstream").unwrap_or_else(|| settings.flag("service-upstream", false)),
         ..UpstreamNotes::default()
     };
-    match notes.word("backend-protocol", &["HTTP", "HTTPS", "AUTO_HTTP", "GRPC", "GRPCS", "FCGI"]) {
+    match notes.word("backend-protocol", &PROTOCOLS) {
+        Some("AUTO_HTTP") if spot.is_secure => {
+            (told.protocol, told.tls) = (Some(Protocol::Http1), Some(tls(plan, spot)?));
+        }
         Some("HTTPS") => (told.protocol, told.tls) = (Some(Protocol::Http1), Some(tls(plan, spot)?)),
         Some("GRPC") => told.protocol = Some(Protocol::H2),
         Some("GRPCS") => (told.protocol, told.tls) = (Some(Protocol::H2), Some(tls(plan, spot)?)),
@@ -71,6 +78,12 @@ fn fastcgi(plan: &mut Plan, spot: Spot<'_, '_>, told: &mut UpstreamNotes) {
             }
         }
     }
+    if notes.text("fastcgi-index").is_none() {
+        // As there: the whole path is the name of the script.
+        for (name, value) in [("SCRIPT_NAME", "{path}"), ("PATH_INFO", "")] {
+            told.params.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
     if let Some(index) = notes.text("fastcgi-index") {
         let script = serde_json::json!({ "root": "/", "index": index });
         match serde_json::from_value(script) {
@@ -84,7 +97,7 @@ fn fastcgi(plan: &mut Plan, spot: Spot<'_, '_>, told: &mut UpstreamNotes) {
 fn tls(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<ServiceTls> {
     let notes = spot.notes;
     let mut tls = spot.place.world.service_tls();
-    tls.server_name = notes.text("proxy-ssl-name").map(str::to_owned);
+    tls.server_name = snippets(spot).server_name.or_else(|| notes.text("proxy-ssl-name").map(str::to_owned));
     let Some(text) = notes.text("proxy-ssl-secret") else { return Some(tls) };
     let name = named(spot, "proxy-ssl-secret", text)?;
     let world = spot.place.world;

@@ -65,7 +65,9 @@ fn variable(name: &str, constants: Constants<'_>) -> Option<String> {
         "service_name" => constants.service.to_owned(),
         "service_port" => constants.port.to_owned(),
         "location_path" => constants.path.to_owned(),
-        "proxy_upstream_name" => format!("{}-{}-{}", constants.namespace, constants.service, constants.port),
+        "proxy_upstream_name" | "proxy_host" => {
+            format!("{}-{}-{}", constants.namespace, constants.service, constants.port)
+        }
         digit if digit.len() == 1 && digit.as_bytes()[0].is_ascii_digit() && digit != "0" => format!("${digit}"),
         name => {
             if let Some(name) = name.strip_prefix("http_") {
