@@ -96,7 +96,10 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     reader.read_exact(&mut body).ok()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let query = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let plain = |text: &str| {
+        String::from_utf8_lossy(&ringress::proto::h1::percent::percent_decoded(text.as_bytes())).into_owned()
+    };
+    let query = pairs.map(|(name, value)| (name.to_owned(), plain(value))).collect();
     Some(Request { method, path: path.to_owned(), query, body })
 }
 
@@ -127,7 +130,7 @@ fn answer(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &T
         return refuse(writer, 409, "Conflict", "");
     }
     let done = match (request.method.as_str(), &target.name) {
-        ("GET", None) => return list(shared, writer, target),
+        ("GET", None) => return list(shared, writer, request, target),
         ("GET", Some(name)) => store.get(&target.plural, &target.namespace, name).ok_or(Refusal::NotFound),
         ("POST", None) => {
             let object = body();
@@ -160,8 +163,18 @@ fn answer(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &T
     }
 }
 
-fn list(shared: &Shared, writer: &mut TcpStream, target: &Target) -> std::io::Result<()> {
+/// True where an object has the labels that a request selects by: `name=value` and `name`, between commas.
+fn is_selected(request: &Request, object: &Value) -> bool {
+    let selector = request.query.get("labelSelector").map(String::as_str).unwrap_or_default();
+    selector.split(',').filter(|part| !part.is_empty()).all(|part| match part.split_once('=') {
+        Some((name, value)) => object["metadata"]["labels"][name].as_str() == Some(value.trim_start_matches('=')),
+        None => object["metadata"]["labels"].get(part).is_some(),
+    })
+}
+
+fn list(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Target) -> std::io::Result<()> {
     let (mut items, version) = shared.store.list(&target.plural, &target.namespace);
+    items.retain(|object| is_selected(request, object));
     if shared.fault() == Fault::Disorder {
         let turn = items.len().min(shared.requests.lock().unwrap().len() % items.len().max(1));
         items.rotate_left(turn);
@@ -195,7 +208,9 @@ fn watch(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Ta
         let (changes, now) = shared.store.after(&target.plural, &target.namespace, version, LOOK);
         version = now;
         for change in &changes {
-            let event = json!({ "type": change.kind, "object": change.object });
+            // What is selected no more is gone for whoever selects.
+            let kind = if is_selected(request, &change.object) { change.kind } else { "DELETED" };
+            let event = json!({ "type": kind, "object": change.object });
             if fault == Fault::Cut {
                 let text = event.to_string();
                 let half = &text[..text.len() / 2];

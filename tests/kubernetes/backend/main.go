@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/fcgi"
 	"os"
 	"os/signal"
 	"strconv"
@@ -24,6 +23,8 @@ type pod struct {
 	Service string `json:"service"`
 	Pod     string `json:"pod"`
 	Address string `json:"address"`
+	// What it answers whatever is asked; 0 where it says what it saw.
+	Status int `json:"status"`
 	// Certificate and key of a service that speaks TLS.
 	Cert string `json:"cert"`
 	Key  string `json:"key"`
@@ -37,6 +38,9 @@ func main() {
 			return
 		case "pod":
 			alone(os.Args[2])
+			return
+		case "call":
+			call(os.Args[2])
 			return
 		}
 	}
@@ -79,8 +83,10 @@ func serve(one pod, listener net.Listener) {
 	switch one.Service {
 	case "grpc", "grpc-tls":
 		serveGRPC(one, listener)
+	case "control":
+		fail(http.Serve(listener, http.HandlerFunc(tell)))
 	case "fcgi":
-		fail(fcgi.Serve(listener, http.HandlerFunc(one.parameters)))
+		serveFastCGI(one, listener)
 	default:
 		protocols := new(http.Protocols)
 		protocols.SetHTTP1(true)
@@ -109,10 +115,16 @@ type seen struct {
 
 func (one pod) answer(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
+	if one.Status != 0 {
+		w.WriteHeader(one.Status)
+		return
+	}
 	if delay, err := time.ParseDuration(query.Get("delay")); err == nil {
 		time.Sleep(delay)
 	}
 	body, _ := io.ReadAll(r.Body)
+	said := seen{one.Service, one.Pod, r.Method, r.RequestURI, r.Host, r.Header, r.Proto, string(body)}
+	observed.note(said)
 	for _, field := range query["header"] {
 		if name, value, found := strings.Cut(field, ":"); found {
 			w.Header().Add(name, value)
@@ -144,19 +156,7 @@ func (one pod) answer(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, strings.Repeat("x", size))
 		return
 	}
-	_ = json.NewEncoder(w).Encode(seen{one.Service, one.Pod, r.Method, r.RequestURI, r.Host, r.Header, r.Proto, string(body)})
-}
-
-func (one pod) parameters(w http.ResponseWriter, r *http.Request) {
-	headers := r.Header.Clone()
-	headers["REQUEST_METHOD"] = []string{r.Method}
-	headers["QUERY_STRING"] = []string{r.URL.RawQuery}
-	headers["REQUEST_URI"] = []string{r.URL.RequestURI()}
-	for name, value := range fcgi.ProcessEnv(r) {
-		headers[name] = []string{value}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(seen{one.Service, one.Pod, r.Method, r.URL.RequestURI(), r.Host, headers, "FastCGI", ""})
+	_ = json.NewEncoder(w).Encode(said)
 }
 
 func fail(err error) {

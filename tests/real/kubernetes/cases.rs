@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 
 use super::World;
 use crate::api_server::ApiServer;
-use crate::support::authority::Authority;
+use crate::support::authority::{Authority, Issued};
 use crate::support::proxy::free_address;
 use crate::support::python::python;
 
 /// The services of every case, with their pods.
-const SERVICES: [(&str, usize); 10] = [
+const SERVICES: [(&str, usize); 12] = [
     ("echo", 6),
     ("echo-1", 2),
     ("echo-2", 2),
@@ -27,17 +27,27 @@ const SERVICES: [(&str, usize); 10] = [
     ("grpc", 2),
     ("tls-echo", 2),
     ("fcgi", 2),
+    ("grpc-tls", 2),
+    // What a pod is that answers 502 to everything.
+    ("broken-502", 2),
 ];
 
 /// The pods, in one process.
 struct Pods {
     child: Child,
     addresses: BTreeMap<&'static str, Vec<(String, u16)>>,
+    /// Who says what they saw.
+    control: (String, u16),
+    /// The address of the Service `echo`.
+    cluster_ip: String,
+    /// Who vouches for those with TLS, and what they show.
+    authority: Authority,
+    identity: Issued,
 }
 
 impl Pods {
     /// Each at an address of its own below `network`, which has two bytes.
-    fn start(network: &str, folder: &Path) -> Self {
+    fn start(network: &str) -> Self {
         let authority = Authority::new();
         let identity = authority.issue("tls-echo", &["tls-echo"]);
         let mut addresses: BTreeMap<&str, Vec<(String, u16)>> = BTreeMap::new();
@@ -45,19 +55,22 @@ impl Pods {
         for (at, (service, count)) in SERVICES.iter().enumerate() {
             for number in 1..=*count {
                 let ip = format!("{network}.{}.{number}", at + 1);
-                let (cert, key) = if *service == "tls-echo" {
+                let (cert, key) = if service.contains("tls") {
                     (identity.cert.display().to_string(), identity.key.display().to_string())
                 } else {
                     (String::new(), String::new())
                 };
+                let status = if *service == "broken-502" { 502 } else { 0 };
                 pods.push(
                     json!({ "service": service, "pod": format!("{service}-{number}"), "address": format!("{ip}:8080"),
-                    "cert": cert, "key": key }),
+                    "cert": cert, "key": key, "status": status }),
                 );
                 addresses.entry(service).or_default().push((ip, 8080));
             }
         }
-        let _ = folder;
+        let (control, cluster_ip) = (format!("{network}.200.1"), format!("{network}.250.1"));
+        pods.push(json!({ "service": "control", "address": format!("{control}:8080") }));
+        pods.push(json!({ "service": "echo", "pod": "cluster-ip", "address": format!("{cluster_ip}:80") }));
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kubernetes/backend");
         assert!(program.is_file(), "the services of the cases are not built; `tests/run.sh` does it, with Go");
         let mut child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -65,8 +78,7 @@ impl Pods {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line.trim(), "ready");
-        std::mem::forget(authority);
-        Self { child, addresses }
+        Self { child, addresses, control: (control, 8080), cluster_ip, authority, identity }
     }
 }
 
@@ -88,7 +100,7 @@ fn exceptions() -> BTreeMap<String, String> {
 #[test]
 fn every_case_ends_as_its_tests_expect_or_stands_in_the_list() {
     let api = ApiServer::start();
-    let pods = Pods::start("127.20", Path::new("/"));
+    let pods = Pods::start("127.20");
     let https = free_address();
     let keys = "dialects = [\"ringress\", \"ingress-nginx\"]\nconfig_map = \"ingress-nginx/controller\"\nexternal_names = true\n\
                 write_status = false";
@@ -102,13 +114,22 @@ fn every_case_ends_as_its_tests_expect_or_stands_in_the_list() {
         "api": format!("http://{}", world.api.address),
         "http": ["127.0.0.1", world.proxy.address.port()],
         "https": ["127.0.0.1", https.port()],
+        "kubeconfig": world.kubeconfig(),
+        "ringress": env!("CARGO_BIN_EXE_ringress"),
+        "backend": Path::new(env!("CARGO_MANIFEST_DIR")).join("target/kubernetes/backend"),
         "backends": pods.addresses,
+        "control": pods.control,
+        "cluster_ips": { "echo": pods.cluster_ip },
+        "logs": { "access": world.proxy.folder.join("access.log"), "controller": world.proxy.folder.join("process.log") },
+        "backend_ca": pods.authority.ca(),
+        "backend_cert": pods.identity.cert,
         "folder": folder,
         "cases": [cases.join("part-a.yaml"), cases.join("part-b.yaml")],
         "only": only.iter().collect::<Vec<_>>(),
         "configmap": ["ingress-nginx", "controller"],
     });
-    let mut runner = python("../kubernetes/cases.py").arg(settings.to_string()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut runner =
+        python("../kubernetes/runner/cases.py").arg(settings.to_string()).stdout(Stdio::piped()).spawn().unwrap();
     let exceptions = exceptions();
     let (mut wrong, mut counts) = (Vec::new(), BTreeMap::<String, usize>::new());
     for line in BufReader::new(runner.stdout.take().unwrap()).lines() {

@@ -1,9 +1,11 @@
 //! What a cluster says becomes what is served; against an API server in memory, which can fail.
 
+mod arguments;
 mod cases;
 mod deploy;
 mod faults;
 mod ingress;
+mod snippets;
 mod story;
 mod told;
 mod traefik;
