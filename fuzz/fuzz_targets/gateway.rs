@@ -79,7 +79,7 @@ fn cgi_head(data: &[u8]) {
         now: None,
     };
     let mut out = Vec::new();
-    put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, [None; 3]);
+    put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, [None; 4]);
     let mut again = ResponseHead::default();
     again.parse(&out, false, Leniency::default()).expect("what is written is accepted");
     assert_eq!((again.status(), again.framing()), (head.status(), terms.framing));
@@ -98,6 +98,7 @@ fn variables(data: &[u8]) {
         peer: client,
         client,
         is_trusted: false,
+        keeps_id: false,
         asked: Asked { scheme: "http", port: 80 },
         scheme: "http",
         client_certificate: None,

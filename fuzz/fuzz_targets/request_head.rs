@@ -19,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
         peer: [127, 0, 0, 1].into(),
         client: [127, 0, 0, 1].into(),
         is_trusted: data.len() % 2 == 0,
+        keeps_id: data.len() % 2 == 0,
         asked: Asked { scheme: "http", port: 80 },
         scheme: "http",
         client_certificate: None,

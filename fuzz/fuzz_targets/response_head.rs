@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         now: None,
     };
     let mut out = Vec::new();
-    put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, [None; 3]);
+    put_response_head(&mut out, UpstreamResponse { head: &head, bytes }, &terms, [None; 4]);
     assert_eq!(HeadScan::default().advance(&out), Ok(Some(out.len())), "one head and nothing behind it");
     if head.fields(bytes).count() > 2_000 {
         return;
