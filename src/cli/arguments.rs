@@ -145,7 +145,7 @@ pub enum Command {
     /// Print every annotation of another controller and what it becomes, as a page of documentation.
     Annotations {
         /// Whose.
-        #[arg(default_value = "ingress-nginx", value_parser = ["ingress-nginx", "traefik1"])]
+        #[arg(default_value = "ingress-nginx", value_parser = ["ringress", "ingress-nginx", "traefik1"])]
         dialect: String,
     },
     /// Print completions for a shell.

@@ -15,7 +15,7 @@ mod run;
 use clap::CommandFactory as _;
 
 use crate::config::{Config, EngineChoice, Source};
-use crate::control::kubernetes::translate::{nginx, traefik};
+use crate::control::kubernetes::translate::{nginx, own, traefik};
 use crate::sys::signals;
 use crate::worker::engine::select::probe;
 use arguments::{Arguments, Command};
@@ -65,7 +65,11 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
         }
         Some(Command::Import { from, path, arguments }) => import::import(from, path.as_deref(), arguments),
         Some(Command::Annotations { dialect }) => {
-            let page = if dialect == "traefik1" { traefik::page::page() } else { nginx::page::page() };
+            let page = match dialect.as_str() {
+                "ringress" => own::page::page(),
+                "traefik1" => traefik::page::page(),
+                _ => nginx::page::page(),
+            };
             print!("{page}");
             Ok(0)
         }

@@ -20,7 +20,7 @@ pub struct KubernetesSpec {
     pub namespace_selector: String,
     /// Which Ingress objects are read, by their labels, as `kubectl get --selector` has it; empty for all.
     pub selector: String,
-    /// Whose annotations have their meaning: `"ringress"`, which has none yet, `"ingress-nginx"`, and `"traefik1"` for Traefik 1.7. Each has the
+    /// Whose annotations have their meaning: `"ringress"`, our own, `"ingress-nginx"`, and `"traefik1"` for Traefik 1.7. Each has the
     /// classes of its controller, `ringress.dev/ingress-controller`, `k8s.io/ingress-nginx` and `traefik.io/ingress-controller`; and where nobody
     /// made an IngressClass the names `ringress`, `nginx` and `traefik`, with `"traefik1"` those of `classes` that begin with `traefik` as well.
     pub dialects: Vec<Dialect>,

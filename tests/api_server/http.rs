@@ -181,7 +181,7 @@ fn list(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Tar
         items.reverse();
     }
     let list = json!({
-        "kind": "List", "apiVersion": target.api_version, "metadata": { "resourceVersion": version.to_string() }, "items": items,
+        "kind": format!("{}List", kind(&target.plural)), "apiVersion": target.api_version, "metadata": { "resourceVersion": version.to_string() }, "items": items,
     });
     send(writer, 200, &list, "")
 }
@@ -240,6 +240,8 @@ fn kind(plural: &str) -> &str {
         "endpointslices" => "EndpointSlice",
         "secrets" => "Secret",
         "configmaps" => "ConfigMap",
+        "namespaces" => "Namespace",
+        "nodes" => "Node",
         other => other,
     }
 }

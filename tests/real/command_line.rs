@@ -276,7 +276,9 @@ fn a_cause_is_explained_and_the_page_of_all_is_up_to_date() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/keys.md");
     let written = std::fs::read_to_string(path).unwrap();
     assert!(keys == written, "write it anew: ringress schema --markdown > docs/keys.md");
-    for (dialect, page) in [("ingress-nginx", "ingress-nginx"), ("traefik1", "traefik-1.7")] {
+    for (dialect, page) in
+        [("ringress", "annotations"), ("ingress-nginx", "ingress-nginx"), ("traefik1", "traefik-1.7")]
+    {
         let annotations = text(&run(&["annotations", dialect]));
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{page}.md"));
         let written = std::fs::read_to_string(path).unwrap();

@@ -4,7 +4,7 @@
 type Floors = (&'static str, &'static [&'static [&'static str]]);
 
 /// Every folder in which more than one thing stands. `mod` is the folder's own file.
-pub const FLOORS: [Floors; 39] = [
+pub const FLOORS: [Floors; 40] = [
     (
         "",
         &[
@@ -88,7 +88,7 @@ pub const FLOORS: [Floors; 39] = [
         "control/kubernetes/translate",
         &[
             &["mod"],
-            &["nginx", "traefik"],
+            &["nginx", "own", "traefik"],
             &["defaults"],
             &["findings", "ingress"],
             &["plan"],
@@ -111,6 +111,7 @@ pub const FLOORS: [Floors; 39] = [
             &["directives", "grammar", "variables"],
         ],
     ),
+    ("control/kubernetes/translate/own", &[&["mod"], &["annotations", "page"], &["rows"]]),
     (
         "control/kubernetes/translate/traefik",
         &[

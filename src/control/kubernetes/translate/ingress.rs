@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{BackendOf, Owner, Plan, World};
+use super::plan::{Owner, Plan, World};
 use crate::config::kubernetes::{CatchAll, Dialect, KubernetesSpec};
 use crate::config::routes::{PathMatch, RouteSpec};
 use crate::control::kubernetes::index::Index;
@@ -85,41 +85,4 @@ pub fn certificates<'i>(plan: &mut Plan, world: World<'_>, owner: Owner<'_>, ing
         plan.certificate(world, owner, &ObjectName::new(&owner.name.namespace, &tls.secret_name));
     }
     ingress.spec.tls.iter().flat_map(|tls| &tls.hosts).map(String::as_str).collect()
-}
-
-/// Translates an Ingress of our own dialect.
-pub fn translate(plan: &mut Plan, world: World<'_>, owner: Owner<'_>, ingress: &Ingress) {
-    plan.served.insert(owner.name.clone());
-    certificates(plan, world, owner, ingress);
-    for rule in &ingress.spec.rules {
-        for path in rule.http.iter().flat_map(|http| &http.paths) {
-            let is_exact = path.path_type == "Exact";
-            let text = if path.path.is_empty() { "/".to_owned() } else { path.path.clone() };
-            let condition = if is_exact { PathMatch::Exact(text.clone()) } else { PathMatch::Prefix(text.clone()) };
-            let mut route = route(route_name(owner, &rule.host, &text, is_exact));
-            conditions(&mut route, &rule.host, Some(condition));
-            lead(plan, world, owner, (route, &path.backend));
-        }
-        if let Some(backend) = &ingress.spec.default_backend
-            && !rule.host.is_empty()
-            && rule.http.iter().flat_map(|http| &http.paths).all(|path| path.path != "/" || path.path_type == "Exact")
-        {
-            let mut route = route(route_name(owner, &rule.host, "/", false));
-            conditions(&mut route, &rule.host, None);
-            lead(plan, world, owner, (route, backend));
-        }
-    }
-    if let Some(backend) = &ingress.spec.default_backend {
-        let route = RouteSpec { priority: -1, ..route(route_name(owner, "", "/", false)) };
-        lead(plan, world, owner, (route, backend));
-    }
-}
-
-fn lead(plan: &mut Plan, world: World<'_>, owner: Owner<'_>, (mut route, backend): (RouteSpec, &IngressBackend)) {
-    let Some((service, port)) = backend_of(&owner.name.namespace, backend) else {
-        plan.problem(owner, "spec", "a backend names no Service", "name one: other resources are not read");
-        return;
-    };
-    route.service = Some(plan.service(world, owner, BackendOf { service: &service, port: &port }, |_, _| {}));
-    plan.route(owner, route);
 }

@@ -7,6 +7,7 @@ pub mod ingress;
 pub mod listener_words;
 pub mod meaning;
 pub mod nginx;
+pub mod own;
 pub mod plan;
 pub mod texts;
 pub mod traefik;
@@ -34,7 +35,7 @@ pub fn translate(world: World<'_>) -> Plan {
     for (name, dialect, ingress) in ours(index, spec) {
         let owner = Owner { kind: "Ingress", name };
         match dialect {
-            Dialect::Ringress => ingress::translate(&mut plan, world, owner, ingress),
+            Dialect::Ringress => own::translate(&mut plan, world, owner, ingress),
             Dialect::IngressNginx => of_nginx.push((owner, &**ingress)),
             Dialect::Traefik1 => of_traefik.push((owner, &**ingress)),
         }
@@ -49,7 +50,10 @@ pub fn translate(world: World<'_>) -> Plan {
 #[must_use]
 pub fn meaning(dialect: Dialect, key: &str) -> Option<Option<Meaning>> {
     match dialect {
-        Dialect::Ringress => None,
+        Dialect::Ringress => {
+            let name = key.strip_prefix(own::rows::PREFIX)?;
+            Some(own::rows::is_known(name).then_some(Meaning::Same))
+        }
         Dialect::IngressNginx => {
             let name = key.strip_prefix(nginx::rows::PREFIX)?;
             Some(nginx::rows::row_of(name).map(|row| row.meaning))
@@ -202,6 +206,8 @@ mod tests {
             annotations.insert(format!("nginx.ingress.kubernetes.io/{}", row.name), hostile(random).into());
             let (name, text) = of_traefik(random);
             annotations.insert(name, text.into());
+            let row = &own::rows::ROWS[random.usize(..own::rows::ROWS.len())];
+            annotations.insert(format!("{}{}", own::rows::PREFIX, row.name), hostile(random).into());
         }
         let path = |random: &mut fastrand::Rng| {
             let kinds = ["Exact", "Prefix", "ImplementationSpecific", ""];

@@ -1,12 +1,10 @@
 //! The annotations of one object as Traefik 1.7 reads them: two prefixes, older names, and types of Go.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
 use super::rows::{AnnotatedKind, OLD_PREFIXES, PREFIXES, row_of, row_of_key};
-use crate::config::document::{Node, Syntax};
 use crate::control::kubernetes::translate::findings::Findings;
 use crate::control::kubernetes::translate::meaning::Meaning;
 use crate::control::kubernetes::translate::plan::{Owner, Plan};
@@ -148,12 +146,7 @@ impl<'a> TraefikNotes<'a> {
     }
 
     fn parsed<T: DeserializeOwned>(&self, name: &str) -> Option<Result<T, String>> {
-        let text = self.text(name)?;
-        // A dollar sign is no variable of the environment here.
-        let parsed = Node::parse(&text.replace('$', "$$"), Syntax::Yaml, Path::new(name), &|_| None)
-            .map_err(|problems| problems.first().map_or_else(String::new, |problem| problem.what.clone()));
-        let read = parsed.and_then(|node| serde_json::from_value(node.value()).map_err(|error| error.to_string()));
-        Some(read.map_err(|what| format!("it cannot be read: {what}")))
+        self.text(name).map(|text| texts::yaml(name, text))
     }
 }
 
