@@ -19,6 +19,9 @@ thread_local! {
     static KEPT: RefCell<Kept> = RefCell::default();
 }
 
+const BASE: &str = "[listeners.web]\naddress = \":80\"\n[listeners.early]\naddress = \":443\"\ntls = { early_data = true }\n\
+    [listeners.strict]\naddress = \":8443\"\ntls = { min_version = \"1.3\" }\n";
+
 /// The annotation that a number stands for, with the class that it is for.
 fn key(number: usize) -> (String, &'static str) {
     let all = nginx::rows::ROWS.len() + own::rows::ROWS.len() + traefik::rows::ROWS.len();
@@ -47,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
             { "path": "/a", "pathType": "Prefix", "backend": { "service": { "name": "s", "port": { "number": 80 } } } }] } }] } });
     let map = serde_json::json!({ "metadata": { "namespace": "shop", "name": "map" },
         "data": { "allow-snippet-annotations": "true", "annotations-risk-level": "Critical", "ssl-ciphers": text, "ssl-session-ticket-key": text,
-            "block-user-agents": text, "ssl-session-timeout": text } });
+            "block-user-agents": text, "ssl-session-timeout": text, "ssl-protocols": text, "keep-alive": text } });
     let mut index = Index::default();
     let (Ok(ingress), Ok(map)) = (serde_json::from_value(ingress), serde_json::from_value(map)) else { return };
     index.put(Object::Ingress(Arc::new(ingress)));
@@ -58,12 +61,13 @@ fuzz_target!(|data: &[u8]| {
         ..KubernetesSpec::default()
     };
     let plan = translate(World { index: &index, spec: &spec, entry_points: &EntryPoints::new() });
-    let base = Source::parse("[listeners.web]\naddress = \":80\"\n", Syntax::Toml, Path::new("r.toml"), &|_| None).unwrap();
+    let base = Source::parse(BASE, Syntax::Toml, Path::new("r.toml"), &|_| None).unwrap();
     let (config, places) = plan.join(&base.config, &index, &spec);
     let joined = base.with_objects(config, places);
     assert_eq!(joined.files.paths().count(), 0, "an annotation names no file");
     let compiled = KEPT.with_borrow_mut(|kept| compile(&joined, &Resolved::new(), kept, 1));
-    if let Err(problems) = compiled {
-        panic!("an object refuses the file: {problems:?}");
+    match compiled {
+        Ok(compiled) => assert_eq!(compiled.snapshot.listeners.len(), 3, "an object ended a listener"),
+        Err(problems) => panic!("an object refuses the file: {problems:?}"),
     }
 });

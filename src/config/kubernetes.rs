@@ -41,6 +41,8 @@ pub struct KubernetesSpec {
     pub listeners: Vec<String>,
     /// Of these, those for Ingress objects of `"traefik1"` that name none in `frontend-entry-points`; empty for all.
     pub default_listeners: Vec<String>,
+    /// Chains of filters (`[filters.NAME]`) that Ingress objects of `"ringress"` may name in `ringress.dev/use`.
+    pub chains: Vec<String>,
     /// The service that answers what no rule is for: `"namespace/name"`, or `"namespace/name:port"`; absent for 404.
     pub default_backend: Option<String>,
     /// Ingress objects with a default backend and no rules, which say what becomes of requests that no rule of any object is for: `"read"` or
@@ -83,6 +85,7 @@ impl Default for KubernetesSpec {
             service: ServiceSpec::default(),
             listeners: Vec::new(),
             default_listeners: Vec::new(),
+            chains: Vec::new(),
             default_backend: None,
             catch_all: CatchAll::Read,
             default_certificate: None,

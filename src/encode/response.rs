@@ -58,7 +58,8 @@ pub struct UpstreamResponse<'a> {
     pub bytes: &'a [u8],
 }
 
-/// What changes in the fields of one response: for every client, for one that came by TLS, and for what this one says.
+/// What changes in the fields of one response: for every client, for one that came by TLS, for a status that nginx adds fields to, and for what
+/// this one says.
 pub type EditsOfResponse<'a> = [Option<&'a FieldEdits>; 4];
 
 /// Appends the whole head as text.

@@ -39,7 +39,7 @@ pub struct Facts {
     pub version: &'static str,
     /// The suite as IANA names it.
     pub cipher: &'static str,
-    /// It went on from an earlier handshake, by a ticket.
+    /// It went on from an earlier handshake.
     pub is_resumed: bool,
     /// HTTP/2 was agreed on.
     pub is_h2: bool,

@@ -174,6 +174,8 @@ impl Policy {
 pub struct ServerTls {
     /// The first asks clients for nothing, or is the one for all names without their own.
     policies: Vec<Policy>,
+    /// Positions of policies by the names that they are for, `*.` before those that stand for one label more.
+    by_host: HashMap<String, usize>,
     /// Names of each certificate and the end of its validity, in seconds since 1970.
     pub certificates: Vec<(String, i64)>,
 }
@@ -215,8 +217,12 @@ impl ServerTls {
                 print: print.finish(),
             });
         }
+        let mut by_host = HashMap::new();
+        for (at, policy) in policies.iter().enumerate() {
+            policy.hosts.iter().for_each(|host| _ = by_host.entry(host.clone()).or_insert(at));
+        }
         let facts = identities.iter().map(|identity| (identity.names.join(","), identity.not_after_s));
-        Ok(Self { policies, certificates: facts.collect() })
+        Ok(Self { policies, by_host, certificates: facts.collect() })
     }
 
     /// The policy for a name.
@@ -224,11 +230,9 @@ impl ServerTls {
     pub fn policy(&self, name: Option<&str>) -> Option<&Policy> {
         let Some(name) = name.filter(|_| self.policies.len() > 1) else { return self.policies.first() };
         let name = name.to_ascii_lowercase();
-        let parent = name.split_once('.').map(|(_, parent)| parent);
-        let is_of = |hosts: &Vec<String>| {
-            hosts.iter().any(|host| *host == name || parent.is_some() && host.strip_prefix("*.") == parent)
-        };
-        self.policies.iter().find(|policy| is_of(&policy.hosts)).or(self.policies.first())
+        let parent = || self.by_host.get(&format!("*.{}", name.split_once('.')?.1));
+        let at = self.by_host.get(&name).or_else(parent).copied().unwrap_or(0);
+        self.policies.get(at)
     }
 }
 
@@ -245,7 +249,7 @@ fn server_config(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let mut config = builder.with_cert_resolver(Arc::clone(certificates));
-    // Nothing is remembered but for early data: it would be a lock between workers.
+    // Nothing is remembered unless that is asked for: it is a lock between workers.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     match resumption {
         Resumption::Tickets(tickets) => config.ticketer = tickets,

@@ -23,6 +23,12 @@ impl TicketKey {
     pub fn of(secret: &[u8]) -> Option<Self> {
         (secret.len() >= SECRET_BYTES_MIN).then(|| Self(hash(b"ringress tickets", secret)))
     }
+
+    /// The one for the tickets of a policy: those of a client of which nothing was asked are no good where a certificate is.
+    #[must_use]
+    pub fn of_policy(&self, policy: &str) -> Self {
+        Self(hash(&self.0, policy.as_bytes()))
+    }
 }
 
 impl fmt::Debug for TicketKey {
@@ -89,6 +95,10 @@ mod tests {
         assert_eq!(tickets(2).decrypt(&ticket), None);
         assert_eq!(tickets(1).decrypt(&ticket[1..]), None);
         assert_eq!(tickets(1).decrypt(b"x"), None);
+        let of_policy = |policy| KeyedTickets::new(&TicketKey::of(&[1; 80]).unwrap().of_policy(policy)).unwrap();
+        let ticket = of_policy("nothing is asked").encrypt(b"session").unwrap();
+        assert_eq!(of_policy("a certificate is asked").decrypt(&ticket), None);
+        assert!(of_policy("nothing is asked").decrypt(&ticket).is_some());
         assert_ne!(tickets(1).encrypt(b"session"), tickets(1).encrypt(b"session"));
         assert_eq!(TicketKey::of(&[1; 47]), None);
         let [one, other] = [1, 2].map(|byte| format!("{:?}", TicketKey::of(&[byte; 48]).unwrap()));

@@ -13,6 +13,9 @@ use crate::limits::{H2_STREAM_WINDOW_BYTES, H2_WINDOW_BYTES_MAX};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Duration(u64);
 
+/// Seconds of a year, the longest that anything is waited for.
+const YEAR_S: u64 = 366 * 24 * 3_600;
+
 impl Duration {
     /// So many milliseconds.
     #[must_use]
@@ -20,10 +23,10 @@ impl Duration {
         Self(ms)
     }
 
-    /// So many seconds.
+    /// So many seconds, a year at most.
     #[must_use]
     pub const fn from_s(s: u64) -> Self {
-        Self(s * 1_000)
+        Self(if s > YEAR_S { YEAR_S * 1_000 } else { s * 1_000 })
     }
 
     /// In milliseconds.
@@ -56,7 +59,7 @@ impl FromStr for Duration {
             "h" => 3_600_000,
             _ => return Err(fault()),
         };
-        let ms = number.checked_mul(unit_ms).filter(|ms| *ms <= 366 * 24 * 3_600_000);
+        let ms = number.checked_mul(unit_ms).filter(|ms| *ms <= YEAR_S * 1_000);
         ms.map(Self).ok_or_else(|| format!("`{text}` is longer than a year"))
     }
 }

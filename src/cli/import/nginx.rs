@@ -50,6 +50,25 @@ const REFUSED: [(&str, &str); 13] = [
     ("ingress-class-by-name", "write the name in `class_names`"),
 ];
 
+/// Arguments that are on where nothing is said behind them.
+const SWITCHES: [&str; 15] = [
+    "alsologtostderr",
+    "disable-catch-all",
+    "disable-svc-external-name",
+    "enable-annotation-validation",
+    "enable-metrics",
+    "enable-ssl-passthrough",
+    "enable-topology-aware-routing",
+    "ingress-class-by-name",
+    "logtostderr",
+    "metrics-per-host",
+    "profiling",
+    "report-node-internal-ip-address",
+    "update-status",
+    "update-status-on-shutdown",
+    "watch-ingress-without-class",
+];
+
 /// Our configuration for these arguments.
 pub(super) fn import(arguments: &[String]) -> Imported {
     let mut imported = Imported::default();
@@ -63,8 +82,10 @@ pub(super) fn import(arguments: &[String]) -> Imported {
     listeners.insert("web".to_owned(), table([("address", text(&plain))]));
     listeners.insert("websecure".to_owned(), table([("address", text(&secure)), ("tls", table([]))]));
     imported.section("admin").insert("address".to_owned(), text(&admin));
-    imported.section("admin").insert("hosts".to_owned(), Value::Array(vec![text("*")]));
-    imported.differs("healthz-port", "`/ping` says that it is ready; the metrics have other names");
+    imported.differs(
+        "healthz-port",
+        "`/ping` says that it is ready; the metrics have other names, and `/api` is there as well: let nobody reach it from outside",
+    );
     cluster(&mut imported, &mut words);
     for (name, value) in words.0 {
         let said = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, why)| *why);
@@ -135,17 +156,23 @@ fn cluster(imported: &mut Imported, words: &mut Words) {
 struct Words(Vec<(String, String)>);
 
 impl Words {
-    /// `--name=value` or `--name`; words without dashes are the program's name.
+    /// `--name=value`, `--name value`, or `--name` of a switch; other words are the program's name.
     fn of(arguments: &[String]) -> Self {
-        let flags = arguments.iter().filter_map(|argument| argument.strip_prefix("--").or(argument.strip_prefix('-')));
-        let flag = |flag: &str| {
-            let (name, value) = flag.split_once('=').unwrap_or((flag, "true"));
+        let mut words = Vec::new();
+        let mut left = arguments.iter().peekable();
+        while let Some(argument) = left.next() {
+            let Some(flag) = argument.strip_prefix("--").or(argument.strip_prefix('-')) else { continue };
+            let (name, value) = match flag.split_once('=') {
+                Some((name, value)) => (name, value),
+                None if SWITCHES.contains(&flag) => (flag, "true"),
+                None => (flag, left.next_if(|next| !next.starts_with('-')).map_or("true", String::as_str)),
+            };
             // What Kubernetes puts in there is of our environment as well.
             let of_environment = value.strip_prefix("$(").and_then(|rest| rest.split_once(')'));
             let value = of_environment.map_or_else(|| value.to_owned(), |(name, rest)| format!("${{{name}}}{rest}"));
-            (name.to_owned(), value)
-        };
-        Self(flags.map(flag).collect())
+            words.push((name.to_owned(), value));
+        }
+        Self(words)
     }
 
     /// Takes a value out; the last one counts.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::secrets::Secrets;
-use crate::config::problem::{Problem, nearest};
+use crate::config::problem::{Place, Problem, nearest};
 use crate::config::routes::RouteSpec;
 use crate::config::source::Source;
 use crate::filter::Filter;
@@ -120,6 +120,11 @@ impl Compiler<'_> {
     }
 
     /// Notes a problem at a key.
+    /// True where one of the problems behind the first so many is of what is compiled itself, and not of an object that has a part in it.
+    pub(super) fn has_own_problem(&self, known: usize) -> bool {
+        self.problems[known..].iter().any(|problem| matches!(problem.place, Place::File { .. }))
+    }
+
     pub(super) fn problem(&mut self, key: &str, what: impl Into<String>, remedy: &str) {
         self.problems.push(self.source.problem(key, what.into(), remedy));
     }

@@ -30,6 +30,10 @@ pub(super) fn entrance(
 
 fn listener(compiler: &mut Compiler<'_>, name: &str, spec: &Arc<ListenerSpec>) -> Arc<Listener> {
     check_window(compiler, &format!("listeners.{name}"), spec.http2_window_max);
+    if spec.requests_per_connection == 0 {
+        let key = format!("listeners.{name}.requests_per_connection");
+        compiler.problem(&key, "a connection without a request is none", "write 1 or more");
+    }
     let tls = tls::of_listener(compiler, name, spec);
     let filters = filters(compiler, name, spec);
     let print = chains::print(compiler, &filters);
@@ -107,20 +111,23 @@ fn access(compiler: &mut Compiler<'_>, name: &str, spec: &ListenerSpec) -> Socke
 
 /// The table of these routes: the one from before, or another listener's, where that has the same.
 fn table(compiler: &mut Compiler<'_>, name: &str, routes: &[&KeptRoute], others: &[Entrance]) -> Arc<RouteTable> {
-    let before = compiler.kept.parts.entrances.get(name);
+    let before = compiler.kept.parts.entrances.get(name).cloned();
     let is_same = |table: &RouteTable| {
         table.routes.len() == routes.len()
             && table.routes.iter().zip(routes).all(|(one, other)| Arc::ptr_eq(one, &other.route))
     };
-    if let Some(known) = others.iter().chain(before).find(|entrance| is_same(&entrance.table)) {
+    if let Some(known) = others.iter().chain(&before).find(|entrance| is_same(&entrance.table)) {
         return Arc::clone(&known.table);
     }
-    let router = Router::build(routes.iter().map(|route| &*route.rule)).unwrap_or_else(|(at, message)| {
+    let built = Router::build(routes.iter().map(|route| &*route.rule)).map_err(|(at, message)| {
         let what = format!("the expressions of this and the following routes are too large together: {message}");
         let name = routes.get(at).map_or("", |route| &route.spec.name);
         let at = compiler.source.config.routes.iter().position(|spec| spec.name == name).unwrap_or(0);
         compiler.problem(&format!("routes.{at}.paths"), what, "use prefixes where they do");
-        Router::default()
     });
+    // Nobody loses what was served for the expressions of somebody else.
+    let Ok(router) = built else {
+        return before.map_or_else(Arc::default, |entrance| Arc::clone(&entrance.table));
+    };
     Arc::new(RouteTable { router, routes: routes.iter().map(|kept| Arc::clone(&kept.route)).collect() })
 }

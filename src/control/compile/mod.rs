@@ -92,7 +92,8 @@ pub fn compile(
     for (name, spec) in &config.listeners {
         let known = compiler.problems.len();
         let entrance = listeners::entrance(&mut compiler, (name, spec), &routes, &entrances);
-        if compiler.problems.len() > known {
+        // What is wrong with an object's part of it ends nobody's connections.
+        if compiler.has_own_problem(known) {
             rejected.push(format!("listeners.{name}"));
             continue;
         }

@@ -79,6 +79,12 @@ pub(super) fn closed(compiler: &mut Compiler<'_>, at: usize, spec: &RouteSpec) -
         chains: Vec::new(),
         filters: vec![Filter::Respond(answer)],
         retry: None,
+        // Of listeners that there are none of it is closed on all: the others of the object must not answer in its place.
+        listeners: if spec.listeners.iter().all(|name| compiler.source.config.listeners.contains_key(name)) {
+            spec.listeners.clone()
+        } else {
+            Vec::new()
+        },
         ..spec.clone()
     };
     let known = compiler.problems.len();

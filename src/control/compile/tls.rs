@@ -91,13 +91,19 @@ fn new_server(
 ) -> Option<Arc<ServerTls>> {
     let known = compiler.problems.len();
     let mut identities: Vec<_> = files.iter().filter_map(|(key, files)| identity(compiler, key, files)).collect();
-    let auths = tls.client_auth.iter().enumerate();
-    let clients: Vec<_> =
-        auths.map(|(at, auth)| client_policy(compiler, &format!("{key}.client_auth.{at}"), auth)).collect();
+    let mut clients = Vec::with_capacity(tls.client_auth.len());
+    for (at, auth) in tls.client_auth.iter().enumerate() {
+        let (key, before) = (format!("{key}.client_auth.{at}"), compiler.problems.len());
+        let policy = client_policy(compiler, &key, auth);
+        // One of an object is left out alone: what asks for a certificate there gets none, and refuses.
+        if compiler.problems.len() == before || compiler.source.is_whole_at(&key) {
+            clients.push(policy);
+        }
+    }
     check_client_auth(compiler, key, tls, &clients);
     let provider = suites(compiler, key, &tls.ciphers)?;
     let means = resumption_means(compiler, key, tls);
-    if compiler.problems.len() > known {
+    if compiler.has_own_problem(known) {
         return None;
     }
     if identities.is_empty() {
@@ -111,7 +117,7 @@ fn new_server(
     let means =
         ResumptionMeans { kind: if has_early_data { ResumptionKind::Sessions } else { tls.resumption }, ..means };
     let secrets = &mut compiler.kept.secrets;
-    let resumption = |policy| secrets.resumption(format!("{name} {means:?} {policy}"), || means.make());
+    let resumption = |policy: String| secrets.resumption(format!("{name} {means:?} {policy}"), || means.make(&policy));
     match ServerTls::new(&terms, &identities, tls.strict_sni, &clients, resumption) {
         Ok(tls) => Some(Arc::new(tls)),
         Err(error) => {
@@ -130,13 +136,16 @@ struct ResumptionMeans {
 }
 
 impl ResumptionMeans {
-    fn make(&self) -> Result<Resumption, rustls::Error> {
+    /// For a policy by its description: what one asked of a client is not good for another.
+    fn make(&self, policy: &str) -> Result<Resumption, rustls::Error> {
         Ok(match (self.kind, &self.ticket_key) {
             (ResumptionKind::Sessions, _) => {
                 Resumption::Sessions(Arc::new(Sessions::new(TLS_SESSIONS_MAX, self.session_time, coarse_ms)))
             }
             (ResumptionKind::Tickets, None) => Resumption::Tickets(Ticketer::new()?),
-            (ResumptionKind::Tickets, Some(key)) => Resumption::Tickets(Arc::new(KeyedTickets::new(key)?)),
+            (ResumptionKind::Tickets, Some(key)) => {
+                Resumption::Tickets(Arc::new(KeyedTickets::new(&key.of_policy(policy))?))
+            }
             (ResumptionKind::None, _) => Resumption::None,
         })
     }
@@ -257,7 +266,12 @@ fn service_authorities(compiler: &mut Compiler<'_>, key: &str, tls: &ServiceTls)
 /// The authorities in a file; what is wrong with it is told.
 fn authorities(compiler: &mut Compiler<'_>, key: &str, material: &Material) -> Authorities {
     let Some(pem) = bytes(compiler, key, material) else { return Vec::new() };
-    certificates(&pem).unwrap_or_else(|what| {
+    let vouching = certificates(&pem).and_then(|found| {
+        let mut roots = rustls::RootCertStore::empty();
+        found.iter().try_for_each(|one| roots.add(one.clone())).map_err(|error| error.to_string())?;
+        Ok(found)
+    });
+    vouching.unwrap_or_else(|what| {
         compiler.problem(key, format!("{material}: {what}"), "");
         Vec::new()
     })

@@ -209,7 +209,8 @@ impl Index {
             }
             ObjectKind::Namespace => {
                 let before = self.namespaces.len();
-                self.namespaces.retain(|name, _| listed.iter().any(|known| known.name == *name));
+                self.namespaces
+                    .retain(|name, _| !is_gone(&ObjectName { namespace: "".into(), name: Arc::clone(name) }));
                 count(before, self.namespaces.len())
             }
             ObjectKind::Class => {

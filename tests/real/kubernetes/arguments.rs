@@ -35,6 +35,13 @@ fn arguments_become_keys_or_are_told() {
         ("--disable-catch-all=true", "kubernetes.catch_all", "\"ignored\""),
         ("--election-id=leader", "kubernetes.lease", "\"${POD_NAMESPACE}/leader\""),
     ] {
+        // A value may stand behind its name as well.
+        let apart: Vec<&str> = argument.splitn(2, '=').collect();
+        let is_switch = ["true", "false"].contains(apart.last().unwrap());
+        if !is_switch && apart.len() == 2 {
+            let both = [import(&[argument]), import(&apart)].map(|(config, ..)| config);
+            assert_eq!(both[0], both[1], "{argument}");
+        }
         let (config, _, code) = import(&["/nginx-ingress-controller", argument]);
         let value = path.split('.').try_fold(toml::Value::Table(config), |at, key| at.get(key).cloned());
         let table: toml::Table = format!("value = {expected}").parse().unwrap();

@@ -4,10 +4,11 @@ use ipnet::IpNet;
 
 use crate::config::listeners::{ListenerSpec, RequestIds};
 use crate::config::tls::{ListenerTls, ResumptionKind, TlsVersion};
+use crate::filter::Filter;
 use crate::proto::h1::rules::Underscores;
 use crate::units::{Duration, Material};
 
-/// What is said of listeners; what is not stays as the configuration has it.
+/// What is said of listeners; what is not stays as the configuration has it, which is the stricter word where both say something of TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListenerWords {
     /// Proxies before us whose word counts.
@@ -28,6 +29,8 @@ pub struct ListenerWords {
     pub underscores: Option<Underscores>,
     /// Whether HTTP/2 is spoken.
     pub http2: Option<bool>,
+    /// What is asked of every request, before a route is chosen.
+    pub blocked: Vec<Filter>,
     /// What is said of those with TLS.
     pub tls: TlsWords,
 }
@@ -41,6 +44,8 @@ pub struct TlsWords {
     pub ciphers: Vec<String>,
     /// How clients go on from earlier handshakes.
     pub resumption: Option<ResumptionKind>,
+    /// That was said; else it goes without saying, where the configuration says nothing else.
+    pub says_resumption: bool,
     /// How long sessions are kept.
     pub session_time: Option<Duration>,
     /// What tickets are enciphered with.
@@ -70,15 +75,26 @@ impl ListenerWords {
 
 impl TlsWords {
     fn apply(&self, tls: &mut ListenerTls) {
-        (tls.min_version, tls.max_version) = self.versions.unwrap_or((tls.min_version, tls.max_version));
-        if !self.ciphers.is_empty() {
+        if tls.ciphers.is_empty() {
             tls.ciphers.clone_from(&self.ciphers);
         }
-        tls.resumption = self.resumption.unwrap_or(tls.resumption);
+        if let Some((min, max)) = self.versions {
+            // The stricter word counts, as long as something is left that can be spoken.
+            let (min, max) = (min.max(tls.min_version), max.min(tls.max_version));
+            let is_of_12 = |suite: &String| suite.contains("_WITH_");
+            let has_suites = max == TlsVersion::V13 || tls.ciphers.is_empty() || tls.ciphers.iter().any(is_of_12);
+            if min <= max && has_suites {
+                (tls.min_version, tls.max_version) = (min, max);
+            }
+        }
+        let is_free = tls.resumption == ResumptionKind::default() && tls.ticket_key.is_none();
+        if self.says_resumption || is_free {
+            tls.resumption = self.resumption.unwrap_or(tls.resumption);
+        }
         tls.session_time = self.session_time.unwrap_or(tls.session_time);
         if self.ticket_key.is_some() {
             tls.ticket_key.clone_from(&self.ticket_key);
         }
-        tls.strict_sni = self.strict_sni.unwrap_or(tls.strict_sni);
+        tls.strict_sni |= self.strict_sni == Some(true);
     }
 }

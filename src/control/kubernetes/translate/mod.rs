@@ -19,8 +19,9 @@ use super::index::Index;
 use super::objects::{Ingress, ObjectName};
 use crate::config::kubernetes::{Dialect, KubernetesSpec};
 use crate::config::problem::Place;
+use crate::config::routes::ChainSpec;
 use crate::config::schema::Config;
-use crate::config::tls::ListenerTls;
+use crate::config::tls::{ClientAuth, ListenerTls};
 use defaults::defaults;
 use listener_words::ListenerWords;
 use meaning::Meaning;
@@ -79,6 +80,9 @@ fn ours<'a>(index: &'a Index, spec: &KubernetesSpec) -> Vec<(&'a ObjectName, Dia
     ours
 }
 
+/// The chain of filters for whom the ConfigMap lets in nowhere.
+const BLOCKED: &str = "whom the ConfigMap blocks";
+
 impl Plan {
     /// The configuration of a file with what this plan has beside it, and the place of each part that comes from here.
     #[must_use]
@@ -99,10 +103,18 @@ impl Plan {
             }
             config.routes.push(route);
         }
+        if !self.listeners.blocked.is_empty() {
+            config.filters.insert(BLOCKED.to_owned(), ChainSpec { chain: self.listeners.blocked.clone() });
+            let owner = ObjectName::parse(spec.config_map.as_deref().unwrap_or_default(), "default");
+            places.insert(format!("filters.{BLOCKED}"), owner.place("ConfigMap"));
+        }
         let is_ours = |name: &String| spec.listeners.is_empty() || spec.listeners.contains(name);
         for (name, listener) in config.listeners.iter_mut().filter(|(name, _)| is_ours(name)) {
             if self.listeners != ListenerWords::default() {
                 self.listeners.apply(Arc::make_mut(listener));
+                if !self.listeners.blocked.is_empty() {
+                    Arc::make_mut(listener).chains.insert(0, BLOCKED.to_owned());
+                }
             }
             if listener.tls.is_some() {
                 self.add_tls(name, listener, &mut places);
@@ -125,9 +137,19 @@ impl Plan {
             );
             tls.certificates.push(files.clone());
         }
+        // Early data comes before a client has shown anything.
+        tls.early_data &= self.client_auth.is_empty();
+        let known: Vec<String> =
+            tls.client_auth.iter().flat_map(|rule| &rule.hosts).map(|host| host.to_ascii_lowercase()).collect();
         for (rule, place) in &self.client_auth {
+            // What the configuration itself asks for a host goes before.
+            let hosts: Vec<String> = rule.hosts.iter().filter(|host| !known.contains(host)).cloned().collect();
+            if hosts.is_empty() {
+                continue;
+            }
+            let rule = ClientAuth { hosts, ..rule.clone() };
             places.insert(format!("listeners.{name}.tls.client_auth.{}", tls.client_auth.len()), place.clone());
-            tls.client_auth.push(rule.clone());
+            tls.client_auth.push(rule);
         }
     }
 }
@@ -143,7 +165,7 @@ mod tests {
     use std::path::Path;
 
     /// Texts that somebody could write who means harm, or nothing: those of the vulnerabilities of 2021 to 2026 among them.
-    const HOSTILE: [&str; 30] = [
+    const HOSTILE: [&str; 33] = [
         "",
         "/",
         "a.test",
@@ -152,6 +174,9 @@ mod tests {
         "10",
         "-1",
         "99999999999999999999",
+        "9223372036854775807",
+        "0",
+        "TLSv1.2",
         "http://auth.shop.svc.cluster.local/x",
         "https://a b/",
         "shop/secret",
@@ -227,13 +252,21 @@ mod tests {
     /// Whatever objects come: nothing panics, each is served or has a problem with a reason, and what is wrong is left out alone.
     #[test]
     fn hostile_objects_harm_nobody_but_themselves() {
-        let base = Source::parse("[listeners.web]\naddress = \":80\"\n", Syntax::Toml, Path::new("r.toml"), &|_| None)
-            .unwrap();
+        let base = "[listeners.web]\naddress = \":80\"\n[listeners.early]\naddress = \":443\"\ntls = { early_data = true }\n\
+                    [listeners.strict]\naddress = \":8443\"\ntls = { min_version = \"1.3\", ciphers = [\"TLS_AES_128_GCM_SHA256\"] }\n";
+        let base = Source::parse(base, Syntax::Toml, Path::new("r.toml"), &|_| None).unwrap();
         let dialects = vec![Dialect::Ringress, Dialect::IngressNginx, Dialect::Traefik1];
-        let spec = KubernetesSpec { dialects, external_names: true, ..KubernetesSpec::default() };
+        let config_map = Some("shop/map".to_owned());
+        let spec = KubernetesSpec { dialects, config_map, external_names: true, ..KubernetesSpec::default() };
+        let garbage = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBQUEKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=";
         for seed in 0..400 {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut index = Index::default();
+            let keys = nginx::settings_keys();
+            let map: serde_json::Map<_, _> =
+                (0..6).map(|_| (keys[random.usize(..keys.len())].to_owned(), hostile(&mut random).into())).collect();
+            let map = serde_json::json!({ "metadata": { "namespace": "shop", "name": "map" }, "data": map });
+            index.put(Object::ConfigMap(Arc::new(serde_json::from_value(map).unwrap())));
             let count = 30;
             for at in 0..count {
                 let ingress: Ingress = serde_json::from_value(some_ingress(&mut random, at)).unwrap();
@@ -244,7 +277,7 @@ mod tests {
                     "spec": { "type": "ExternalName", "externalName": hostile(&mut random), "ports": [{ "port": random.u16(..) }] } });
                 index.put(Object::Service(Arc::new(serde_json::from_value(service).unwrap())));
                 let secret = serde_json::json!({ "metadata": { "namespace": "shop", "name": hostile(&mut random) },
-                    "data": { "auth": "bm9uc2Vuc2U=", "tls.crt": "bm9uc2Vuc2U=", "tls.key": "!", "ca.crt": "" } });
+                    "data": { "auth": "bm9uc2Vuc2U=", "tls.crt": "bm9uc2Vuc2U=", "tls.key": "!", "ca.crt": if random.bool() { garbage } else { "" } } });
                 index.put(Object::Secret(Arc::new(serde_json::from_value(secret).unwrap())));
                 let slice = serde_json::json!({ "metadata": { "namespace": "shop", "name": format!("s{at}"),
                         "labels": { "kubernetes.io/service-name": hostile(&mut random) } },
@@ -256,6 +289,7 @@ mod tests {
             let joined = base.with_objects(config, places);
             let compiled = compile(&joined, &Resolved::new(), &mut Kept::default(), 1)
                 .unwrap_or_else(|problems| panic!("seed {seed}: an object refuses the file: {problems:?}"));
+            assert_eq!(compiled.snapshot.listeners.len(), 3, "seed {seed}: an object ended a listener");
             let told: Vec<_> = plan.problems.iter().chain(&compiled.problems).map(ToString::to_string).collect();
             for (name, ingress) in &index.ingresses {
                 let has_paths =
@@ -268,6 +302,52 @@ mod tests {
             for (text, name) in [("ssl_engine", "nginx"), ("lua_package_path", "nginx"), ("/etc/passwd", "a file")] {
                 let is_read = joined.files.paths().any(|path| path.to_string_lossy().contains(text));
                 assert!(!is_read, "seed {seed}: {text} reached {name}");
+            }
+        }
+    }
+
+    /// Whoever may write an Ingress and a Secret ends no listener by them, whatever they say of certificates of clients.
+    #[test]
+    fn what_objects_say_of_client_certificates_ends_no_listener() {
+        let good = {
+            let key = rcgen::KeyPair::generate().unwrap();
+            rcgen::CertificateParams::new(vec!["ca".to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+        };
+        let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned();
+        let text =
+            "[listeners.web]\naddress = \":80\"\n[listeners.early]\naddress = \":443\"\ntls = { early_data = true }\n";
+        let base = Source::parse(text, Syntax::Toml, Path::new("r.toml"), &|_| None).unwrap();
+        let config_map = Some("shop/map".to_owned());
+        let spec = KubernetesSpec { dialects: vec![Dialect::IngressNginx], config_map, ..KubernetesSpec::default() };
+        for (ca, alias, asks) in [
+            (&good, "c.test", 1),
+            (&good, "b.test:80", 2),
+            (&good, "x y", 2),
+            (&garbage, "c.test", 0),
+            (&"x".to_owned(), "c.test", 0),
+        ] {
+            let mut index = Index::default();
+            let ca = serde_json::json!({ "metadata": { "namespace": "shop", "name": "ca" },
+                "data": { "ca.crt": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, ca) } });
+            index.put(Object::Secret(Arc::new(serde_json::from_value(ca).unwrap())));
+            for host in ["a.test", "b.test"] {
+                let annotations = serde_json::json!({ "nginx.ingress.kubernetes.io/auth-tls-secret": "shop/ca",
+                    "nginx.ingress.kubernetes.io/server-alias": alias });
+                let ingress = serde_json::json!({ "metadata": { "namespace": "shop", "name": host, "annotations": annotations },
+                    "spec": { "ingressClassName": "nginx", "rules": [{ "host": host, "http": { "paths": [
+                        { "path": "/", "pathType": "Prefix", "backend": { "service": { "name": "s", "port": { "number": 80 } } } }] } }] } });
+                index.put(Object::Ingress(Arc::new(serde_json::from_value(ingress).unwrap())));
+            }
+            let plan = translate(World { index: &index, spec: &spec, entry_points: &EntryPoints::new() });
+            let asked: usize = plan.client_auth.iter().map(|(rule, _)| rule.hosts.len()).sum();
+            assert!(asked >= asks, "{alias}: {:?}", plan.client_auth);
+            let (config, places) = plan.join(&base.config, &index, &spec);
+            let compiled = compile(&base.with_objects(config, places), &Resolved::new(), &mut Kept::default(), 1);
+            let compiled = compiled.unwrap_or_else(|problems| panic!("an object refuses the file: {problems:?}"));
+            assert_eq!(compiled.snapshot.listeners.len(), 2, "{alias}: an object ended a listener");
+            if asks == 0 {
+                let (route, _) = &plan.routes[0];
+                assert!(format!("{:?}", route.filters).contains("status: 403"), "it is open: {route:?}");
             }
         }
     }

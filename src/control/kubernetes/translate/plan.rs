@@ -37,6 +37,8 @@ pub struct Plan {
     /// Secrets and ConfigMaps that were asked for.
     pub wanted: Wanted,
     names: HashSet<String>,
+    /// Hosts that a rule for certificates of clients is for.
+    pub asked_hosts: HashSet<String>,
     asked: HashMap<ObjectName, bool>,
 }
 
@@ -352,12 +354,18 @@ impl<'a> World<'a> {
         found.map(|(name, entry)| (name.as_str(), *entry))
     }
 
+    /// True where this listener serves the cluster; of listeners that are not known any may.
+    #[must_use]
+    pub fn is_served_by(&self, listener: &String) -> bool {
+        let is_there = self.entry_points.is_empty() || self.entry_points.contains_key(listener);
+        is_there && (self.spec.listeners.is_empty() || self.spec.listeners.contains(listener))
+    }
+
     /// The listeners that serve the cluster, by their names: those without TLS, and those with.
     #[must_use]
     pub fn listeners_by_tls(&self) -> [Vec<String>; 2] {
-        let is_ours = |name: &String| self.spec.listeners.is_empty() || self.spec.listeners.contains(name);
         let (secure, plain): (Vec<_>, Vec<_>) =
-            self.entry_points.iter().filter(|(name, _)| is_ours(name)).partition(|(_, entry)| entry.is_tls);
+            self.entry_points.iter().filter(|(name, _)| self.is_served_by(name)).partition(|(_, entry)| entry.is_tls);
         [plain, secure].map(|entries| entries.into_iter().map(|(name, _)| name.clone()).collect())
     }
 

@@ -10,16 +10,16 @@ use super::variables::template;
 use crate::config::tls::{ClientAuth, ClientAuthMode};
 use crate::control::kubernetes::objects::ObjectName;
 use crate::control::kubernetes::translate::plan::{AskedAs, Plan};
-use crate::control::kubernetes::translate::texts::is_network;
 use crate::filter::Filter;
 use crate::filter::satisfy::{AccessRule, Satisfy};
+use crate::proto::h1::authority::host_length;
+use crate::tls::identity::certificates;
 use crate::units::Material;
 
 /// The filters of a path that let a request pass or refuse it.
 pub(super) fn access(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let notes = spot.notes;
-    let mut filters = blocked(spot);
-    filters.extend(cors(notes));
+    let mut filters: Vec<Filter> = cors(notes).into_iter().collect();
     filters.extend(limits(spot));
     let settings = spot.place.settings;
     let denied = notes.networks(["denylist-source-range", "denylist-source-range"]);
@@ -28,7 +28,7 @@ pub(super) fn access(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
         filters.extend(notes.filter("denylist-source-range", json!({ "deny": denied })));
     }
     let allowed = notes.networks(["allowlist-source-range", "whitelist-source-range"]);
-    let allowed = allowed.unwrap_or_else(|| settings.networks("whitelist-source-range"));
+    let allowed = allowed.unwrap_or_else(|| settings.only_networks("whitelist-source-range"));
     let mut rules = Vec::new();
     if !allowed.is_empty() {
         rules.extend(notes.filter("allowlist-source-range", json!({ "allow": allowed })));
@@ -42,40 +42,6 @@ pub(super) fn access(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
         filters.extend(rules);
     }
     filters
-}
-
-/// Those whom the ConfigMap lets in nowhere.
-fn blocked(spot: Spot<'_, '_>) -> Vec<Filter> {
-    let (notes, settings) = (spot.notes, spot.place.settings);
-    let mut filters = Vec::new();
-    let networks: Vec<&str> = settings.elements("block-cidrs").filter(|text| is_network(text)).collect();
-    if !networks.is_empty() {
-        filters.extend(notes.filter("", json!({ "deny": networks })));
-    }
-    let mut fields = serde_json::Map::new();
-    for (key, name) in [("block-user-agents", "User-Agent"), ("block-referers", "Referer")] {
-        let expressions: Vec<String> = settings.elements(key).map(expression).collect();
-        let (good, bad): (Vec<_>, Vec<_>) = expressions.into_iter().partition(|text| regex::Regex::new(text).is_ok());
-        bad.iter().for_each(|text| notes.tell("", &format!("{key} of the ConfigMap: `{text}` cannot be read")));
-        if !good.is_empty() {
-            fields.insert(name.to_owned(), good.into());
-        }
-    }
-    if !fields.is_empty() {
-        filters.extend(notes.filter("", json!({ "deny_headers": { "fields": fields } })));
-    }
-    filters
-}
-
-/// A text of a `map` of nginx as an expression: the whole value whatever its case, or an expression behind `~` or `~*`.
-fn expression(text: &str) -> String {
-    if let Some(expression) = text.strip_prefix("~*") {
-        format!("(?i){expression}")
-    } else if let Some(expression) = text.strip_prefix('~') {
-        expression.to_owned()
-    } else {
-        format!("(?i)^{}$", regex::escape(text))
-    }
 }
 
 /// A filter as one of several rules.
@@ -286,6 +252,18 @@ fn kept(text: &str) -> Vec<Value> {
     text.split(',').filter_map(part).collect()
 }
 
+/// The authorities in what a Secret has.
+fn vouching(ca: &[Material]) -> Result<(), String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for material in ca {
+        let Material::Memory(_, pem) = material else { continue };
+        for one in certificates(pem)? {
+            roots.add(one).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
 /// Certificates of clients: what the listener asks for the host, and what the filter makes of it.
 pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let (host, found) = spot.place.host;
@@ -316,9 +294,18 @@ pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     if host.is_empty() {
         return closed("it needs a host");
     }
-    let is_new = plan.client_auth.iter().all(|(known, _)| !known.hosts.iter().any(|known| known == host));
-    if is_new {
-        let hosts = std::iter::once(host).chain(found.aliases.iter().copied()).map(str::to_owned).collect();
+    if vouching(&ca).is_err() {
+        return closed("its ca.crt has no certificate that could vouch for anybody");
+    }
+    let crl = spot.place.world.index.secrets.get(&name).and_then(|secret| secret.get("ca.crl"));
+    if crl.is_some() {
+        return closed("lists of revoked certificates (ca.crl) are not read");
+    }
+    let is_host = |name: &str| host_length(name.trim_start_matches("*.").as_bytes()).is_some() && !name.contains(':');
+    let names = std::iter::once(host).chain(found.aliases.iter().copied()).filter(|name| is_host(name));
+    let hosts: Vec<String> =
+        names.map(str::to_ascii_lowercase).filter(|name| plan.asked_hosts.insert(name.clone())).collect();
+    if !hosts.is_empty() {
         let rule = ClientAuth { ca, mode: ClientAuthMode::Filtered, hosts };
         plan.client_auth.push((rule, notes.owner.place()));
     }
@@ -329,7 +316,11 @@ pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let mut filters: Vec<Filter> = Vec::new();
     let mut written = json!({ "required": mode == "on", "set": set, "status": 400 });
     if let Some(url) = notes.template("auth-tls-error-page", own.constants("")) {
-        written["redirect"] = url.into();
+        if url.starts_with("http://") || url.starts_with("https://") {
+            written["redirect"] = url.into();
+        } else {
+            notes.tell("auth-tls-error-page", "it is no whole URL; who shows no certificate is answered 400");
+        }
     }
     filters.extend(notes.filter("auth-tls-secret", json!({ "client_certificate": written })));
     if let Some(text) = notes.text("auth-tls-match-cn") {

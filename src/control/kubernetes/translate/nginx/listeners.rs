@@ -2,12 +2,15 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde_json::json;
 
 use super::settings::ClusterSettings;
 use crate::config::listeners::RequestIds;
 use crate::config::tls::{ResumptionKind, TlsVersion};
 use crate::control::kubernetes::translate::listener_words::{ListenerWords, TlsWords};
 use crate::control::kubernetes::translate::plan::Plan;
+use crate::control::kubernetes::translate::texts::is_network;
+use crate::filter::Filter;
 use crate::proto::h1::rules::Underscores;
 use crate::tls::tickets::TicketKey;
 use crate::units::{Duration, Material};
@@ -29,16 +32,22 @@ pub(super) fn words(plan: &mut Plan, settings: &ClusterSettings<'_>) -> Listener
     if !settings.is_there() {
         return ListenerWords::default();
     }
-    let seconds = |key: &str| settings.whole(key).map(Duration::from_s);
+    // 0 would be without end.
+    let seconds = |key: &str| settings.whole(key).filter(|seconds| *seconds > 0).map(Duration::from_s);
+    // There it switches keeping connections off.
+    let is_kept = settings.whole("keep-alive") != Some(0);
     let switch = |key: &str| settings.text(key).map(|_| settings.flag(key, false));
     ListenerWords {
         trusted: settings.trusted(),
         request_ids: Some(RequestIds::Any),
         // As there: whatever port it listens on.
         tls_port: Some(443),
-        requests_per_connection: settings
-            .whole("keep-alive-requests")
-            .map(|max| u32::try_from(max.max(1)).unwrap_or(u32::MAX)),
+        requests_per_connection: if is_kept {
+            settings.whole("keep-alive-requests").map(|max| u32::try_from(max.max(1)).unwrap_or(u32::MAX))
+        } else {
+            Some(1)
+        },
+        blocked: blocked(plan, settings),
         header: seconds("client-header-timeout"),
         body: seconds("client-body-timeout"),
         idle: seconds("keep-alive"),
@@ -46,6 +55,43 @@ pub(super) fn words(plan: &mut Plan, settings: &ClusterSettings<'_>) -> Listener
             .map(|keeps| if keeps { Underscores::Keep } else { Underscores::Drop }),
         http2: switch("use-http2"),
         tls: tls_words(plan, settings),
+    }
+}
+
+/// Those whom the ConfigMap lets in nowhere, whatever they ask for.
+fn blocked(plan: &mut Plan, settings: &ClusterSettings<'_>) -> Vec<Filter> {
+    let mut written = Vec::new();
+    let (networks, wrong): (Vec<_>, Vec<_>) = settings.elements("block-cidrs").partition(|text| is_network(text));
+    wrong.iter().for_each(|text| settings.tell(plan, "block-cidrs", &format!("`{text}` is no network")));
+    if !networks.is_empty() {
+        written.push(json!({ "deny": networks }));
+    }
+    let mut fields = serde_json::Map::new();
+    for (key, name) in [("block-user-agents", "User-Agent"), ("block-referers", "Referer")] {
+        let expressions: Vec<String> = settings.elements(key).map(expression).collect();
+        let (good, wrong): (Vec<_>, Vec<_>) = expressions.into_iter().partition(|text| regex::Regex::new(text).is_ok());
+        wrong.iter().for_each(|text| settings.tell(plan, key, &format!("`{text}` cannot be read")));
+        if !good.is_empty() {
+            fields.insert(name.to_owned(), good.into());
+        }
+    }
+    if !fields.is_empty() {
+        written.push(json!({ "deny_headers": { "fields": fields } }));
+    }
+    serde_json::from_value(written.into()).unwrap_or_else(|error: serde_json::Error| {
+        settings.tell(plan, "block-user-agents", &error.to_string());
+        Vec::new()
+    })
+}
+
+/// A text of a `map` of nginx as an expression: the whole value whatever its case, or an expression behind `~` or `~*`.
+fn expression(text: &str) -> String {
+    if let Some(expression) = text.strip_prefix("~*") {
+        format!("(?i){expression}")
+    } else if let Some(expression) = text.strip_prefix('~') {
+        expression.to_owned()
+    } else {
+        format!("(?i)^{}$", regex::escape(text))
     }
 }
 
@@ -60,7 +106,8 @@ fn tls_words(plan: &mut Plan, settings: &ClusterSettings<'_>) -> TlsWords {
             (false, true) => ResumptionKind::Sessions,
             (false, false) => ResumptionKind::None,
         }),
-        session_time: Some(session_time(plan, settings)),
+        says_resumption: ["ssl-session-tickets", "ssl-session-cache"].iter().any(|key| settings.text(key).is_some()),
+        session_time: session_time(plan, settings),
         ticket_key: if has_tickets { ticket_key(plan, settings) } else { None },
         strict_sni: settings.text("ssl-reject-handshake").map(|_| settings.flag("ssl-reject-handshake", false)),
     }
@@ -92,15 +139,14 @@ fn ciphers(plan: &mut Plan, settings: &ClusterSettings<'_>) -> Vec<String> {
     SUITES_OF_13.into_iter().chain(chosen).map(str::to_owned).collect()
 }
 
-/// `10m`, `2s`; ten minutes where nothing is said.
-fn session_time(plan: &mut Plan, settings: &ClusterSettings<'_>) -> Duration {
-    let default = Duration::from_s(600);
-    let Some(text) = settings.text("ssl-session-timeout") else { return default };
-    let seconds = || text.parse().ok().map(Duration::from_s);
-    text.parse().ok().or_else(seconds).unwrap_or_else(|| {
-        settings.tell(plan, "ssl-session-timeout", &format!("`{text}` is no time; ten minutes hold"));
-        default
-    })
+/// `10m`, `2s`.
+fn session_time(plan: &mut Plan, settings: &ClusterSettings<'_>) -> Option<Duration> {
+    let text = settings.text("ssl-session-timeout")?;
+    let time = text.parse().ok().or_else(|| text.parse().ok().map(Duration::from_s));
+    if time.is_none() {
+        settings.tell(plan, "ssl-session-timeout", &format!("`{text}` is no time"));
+    }
+    time
 }
 
 /// 48 or 80 bytes in Base64.

@@ -28,6 +28,12 @@ use super::ingress;
 use super::plan::{Owner, Plan, World};
 use crate::control::kubernetes::objects::Ingress;
 
+/// The keys of the ConfigMap that have a meaning here.
+#[cfg(test)]
+pub(super) const fn settings_keys() -> &'static [&'static str] {
+    &settings::KEYS
+}
+
 /// Translates these Ingress objects, the oldest first.
 pub fn translate<'a>(plan: &mut Plan, world: World<'a>, all: &[(Owner<'a>, &'a Ingress)]) {
     let settings = ClusterSettings::read(plan, world);

@@ -65,7 +65,8 @@ pub fn row_of(name: &str) -> Option<&'static AnnotationRow> {
 
 /// What becomes of directives of nginx.
 const SNIPPETS: &str = "read where the ConfigMap sets `allow-snippet-annotations`: fields, `return`, `rewrite`, `allow` and `deny`, names for TLS, \
-     and those that say nothing here; with any other directive its requests are refused";
+     and those that say nothing here, each behind who may come in, where nginx has `return` and `rewrite` before; \
+     with any other directive its requests are refused";
 
 /// All of them, by what they are about.
 pub const ROWS: [AnnotationRow; 138] = [
@@ -124,7 +125,13 @@ pub const ROWS: [AnnotationRow; 138] = [
     ),
     row("enable-global-auth", Low, Bool, Same, "whether the ConfigMap's `global-auth-url` holds"),
     row("satisfy", Low, Words, Same, "`satisfy`"),
-    row("auth-tls-secret", Medium, Basic, Same, "`client_auth` of the listener for the host, and `client_certificate`"),
+    row(
+        "auth-tls-secret",
+        Medium,
+        Basic,
+        Differs("a Secret with ca.crl closes the host: lists of revoked certificates are not read"),
+        "`client_auth` of the listener for the host, and `client_certificate`",
+    ),
     row(
         "auth-tls-verify-client",
         Medium,
@@ -133,7 +140,7 @@ pub const ROWS: [AnnotationRow; 138] = [
         "`client_auth.mode` and `client_certificate.required`",
     ),
     row("auth-tls-verify-depth", Low, Int, Nothing("chains are verified whole"), ""),
-    row("auth-tls-error-page", High, Url, Same, "`client_certificate.redirect`"),
+    row("auth-tls-error-page", High, Url, Differs("a whole URL"), "`client_certificate.redirect`"),
     row("auth-tls-pass-certificate-to-upstream", Low, Bool, Same, "`client_certificate.set`"),
     row(
         "auth-tls-match-cn",

@@ -10,7 +10,7 @@ use super::grammar::{size, words};
 use super::rows::Risk;
 use crate::control::kubernetes::objects::ObjectName;
 use crate::control::kubernetes::translate::plan::{Owner, Plan, World};
-use crate::control::kubernetes::translate::texts::{flag, networks};
+use crate::control::kubernetes::translate::texts::{flag, is_network};
 
 /// The values of the ConfigMap, read as they are asked for.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct ClusterSettings<'a> {
 }
 
 /// Keys that have a meaning here; the others are told.
-const KEYS: [&str; 71] = [
+pub(super) const KEYS: [&str; 71] = [
     "add-headers",
     "allow-cross-namespace-resources",
     "allow-snippet-annotations",
@@ -103,6 +103,13 @@ impl<'a> ClusterSettings<'a> {
         plan.wanted.config_maps.insert(name.clone());
         let values = world.index.config_maps.get(&name).map(|map| &map.data);
         let owner = Owner { kind: "ConfigMap", name: &name };
+        for key in ["denylist-source-range", "whitelist-source-range"] {
+            let text = values.and_then(|values| values.get(key)).map(String::as_str).unwrap_or_default();
+            let elements = text.split(',').map(str::trim).filter(|element| !element.is_empty());
+            for element in elements.filter(|element| !is_network(element)) {
+                plan.problem(owner, key, format!("`{element}` is no network"), "write 10.0.0.0/8 or an address");
+            }
+        }
         for key in values.into_iter().flat_map(BTreeMap::keys) {
             if !KEYS.contains(&key.as_str()) {
                 plan.problem(owner, key, "this key of ingress-nginx has no meaning here", "");
@@ -166,10 +173,18 @@ impl<'a> ClusterSettings<'a> {
         status.filter(|status| (400..=599).contains(status)).unwrap_or(default)
     }
 
-    /// A list of networks; empty where one of them is none.
+    /// The networks of a list; what is none is told as the ConfigMap is read.
     #[must_use]
     pub(super) fn networks(&self, key: &str) -> Vec<String> {
-        self.text(key).and_then(networks).unwrap_or_default()
+        self.elements(key).filter(|text| is_network(text)).map(str::to_owned).collect()
+    }
+
+    /// The same, of those who alone may come in: where none of them can be read that is nobody.
+    #[must_use]
+    pub(super) fn only_networks(&self, key: &str) -> Vec<String> {
+        let networks = self.networks(key);
+        let is_said = self.elements(key).next().is_some();
+        if networks.is_empty() && is_said { vec!["255.255.255.255/32".to_owned()] } else { networks }
     }
 
     /// What is between commas.

@@ -13,9 +13,6 @@ use crate::control::kubernetes::translate::findings::Findings;
 use crate::control::kubernetes::translate::plan::{Owner, World};
 use crate::control::kubernetes::translate::texts::{flag, yaml};
 
-/// How far from 0 a priority may be: what the configuration itself says may go before and behind.
-const PRIORITY_MAX: i32 = 1_000_000;
-
 /// The annotations of an Ingress.
 #[derive(Debug)]
 pub(super) struct OwnNotes<'a> {
@@ -67,15 +64,11 @@ impl<'a> OwnNotes<'a> {
     pub(super) fn say(&self, route: &mut RouteSpec, world: World<'_>) {
         route.chains = self.list("use");
         route.listeners = self.list("listeners");
-        let serves = &world.spec.listeners;
-        if let Some(name) = route.listeners.iter().find(|name| !serves.is_empty() && !serves.contains(name)) {
-            self.deny("listeners", &format!("`{name}` does not serve the cluster"));
+        if let Some(name) = route.chains.iter().find(|name| !world.spec.chains.contains(name)) {
+            self.deny("use", &format!("`{name}` is none of the `chains` of [kubernetes]"));
         }
-        if let Some(text) = self.text("priority") {
-            match text.parse().ok().filter(|priority: &i32| (-PRIORITY_MAX..=PRIORITY_MAX).contains(priority)) {
-                Some(priority) => route.priority = priority,
-                None => self.deny("priority", &format!("write a number from -{PRIORITY_MAX} to {PRIORITY_MAX}")),
-            }
+        if let Some(name) = route.listeners.iter().find(|name| !world.is_served_by(name)) {
+            self.deny("listeners", &format!("`{name}` does not serve the cluster"));
         }
         route.timeouts = self.table("timeouts").unwrap_or_default();
         route.retry = self.table("retry");

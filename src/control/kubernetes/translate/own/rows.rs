@@ -17,16 +17,15 @@ const fn row(name: &'static str, says: &'static str) -> OwnRow {
 }
 
 /// All of them.
-pub const ROWS: [OwnRow; 8] = [
+pub const ROWS: [OwnRow; 7] = [
     row(
         "use",
-        "chains of filters that the configuration has in `[filters.NAME]`, between commas, in this order: `use` of a route",
+        "chains of filters that `chains` of `[kubernetes]` lets objects name, between commas, in this order: `use` of a route",
     ),
     row(
         "listeners",
         "the listeners that its routes are for, between commas, of those that serve the cluster: `listeners` of a route",
     ),
-    row("priority", "a number from -1000000 to 1000000; routes of a higher one go first: `priority` of a route"),
     row("timeouts", "a table in YAML, as `{ header: 30s }`: `timeouts` of a route"),
     row("retry", "a table in YAML, as `{ attempts: 2, on_status: [503] }`: `retry` of a route"),
     row("body", "a table in YAML, as `{ max: 10MiB }`: `body` of a route"),
