@@ -14,12 +14,16 @@ import (
 	"time"
 )
 
-// load ADDRESS HOST REQUESTS CLIENTS: sends GET and POST in turn over kept connections, at least so many and until its standard input ends;
-// tells how many failed, and how.
+// load ADDRESS HOST REQUESTS CLIENTS [PAUSE]: sends GET and POST in turn over kept connections, at least so many and until its standard input ends;
+// tells how many failed, and how. Each client waits PAUSE before each request.
 func load(arguments []string) {
 	address, host := arguments[0], arguments[1]
 	requests, _ := strconv.ParseInt(arguments[2], 10, 64)
 	clients, _ := strconv.Atoi(arguments[3])
+	var pause time.Duration
+	if len(arguments) > 4 {
+		pause, _ = time.ParseDuration(arguments[4])
+	}
 	transport := &http.Transport{MaxIdleConnsPerHost: clients, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext}
 	client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
 	var sent atomic.Int64
@@ -36,6 +40,7 @@ func load(arguments []string) {
 	for range clients {
 		group.Go(func() {
 			for {
+				time.Sleep(pause)
 				number := sent.Add(1)
 				if number > requests && over.Load() {
 					return
