@@ -187,6 +187,10 @@ fn list(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Tar
 }
 
 fn watch(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Target) -> std::io::Result<()> {
+    // A list as the beginning of a watch is newer than what this speaks; whoever is told so lists first.
+    if request.query.contains_key("sendInitialEvents") {
+        return refuse(writer, 422, "Invalid", "");
+    }
     let number = |name: &str| request.query.get(name).and_then(|text| text.parse::<u64>().ok());
     let (fault, era) = (shared.fault(), shared.era());
     let end = Instant::now() + Duration::from_secs(number("timeoutSeconds").unwrap_or(300));
