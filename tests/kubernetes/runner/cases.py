@@ -257,7 +257,7 @@ class Runner:
             time.sleep(0.05)
         raise Mismatch(f"{expect['service']} saw {len(found)} such requests: {all_of_it}")
 
-    def check(self, send, expect):
+    def check(self, send, expect, attempts=3):
         self.client.control("DELETE")
         port = self.client.entry(False)[1]
         if send.get("grpc"):
@@ -279,6 +279,10 @@ class Runner:
             answers = [self.client.exchange(send) for _ in range(times)]
         took = time.monotonic() - started
         seconds = [float(str(text).rstrip("s")) for text in expect.get("takes", ["0s", "1e9s"])]
+        if took > seconds[1] and attempts > 1 and "statuses" not in expect:
+            # The host may have been busy with something else.
+            self.check(send, expect, attempts - 1)
+            return
         if not seconds[0] <= took <= seconds[1]:
             raise Mismatch(f"it took {took:.2f} s, not {expect['takes']}")
         if "statuses" in expect:
