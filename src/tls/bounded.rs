@@ -13,7 +13,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::unix_s;
 
-/// The end of what a client showed on one connection, in seconds since 1970; `i64::MAX` where it showed nothing, and [`REFUSED`] where nobody
+/// The end of what a client showed on one connection, in seconds since 1970; `i64::MAX` where it showed nothing, and `REFUSED` where nobody
 /// vouches for that.
 #[derive(Debug)]
 pub struct ShownUntil(AtomicI64);
