@@ -41,7 +41,8 @@ fn key(number: usize) -> (String, &'static str) {
 
 fuzz_target!(|data: &[u8]| {
     let Some((number, text)) = data.split_first_chunk::<2>() else { return };
-    let Ok(text) = std::str::from_utf8(text) else { return };
+    // Longer ones are only slower: expressions in them are compiled.
+    let Some(text) = std::str::from_utf8(text).ok().filter(|text| text.len() <= 512) else { return };
     let (key, class) = key(usize::from(u16::from_le_bytes(*number)));
     let mut annotations = serde_json::json!({ "nginx.ingress.kubernetes.io/auth-url": "http://a.test/", "nginx.ingress.kubernetes.io/enable-cors": "true" });
     annotations[&key] = text.into();
