@@ -115,6 +115,17 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
     if found.is_empty() { Err("no certificate in PEM".to_owned()) } else { Ok(found) }
 }
 
+/// The certificates of a text in PEM, each of which could vouch for others.
+///
+/// # Errors
+/// What is wrong with the text, or with one of them.
+pub fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = certificates(pem)?;
+    let mut roots = rustls::RootCertStore::empty();
+    found.iter().try_for_each(|one| roots.add(one.clone())).map_err(|error| error.to_string())?;
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ use crate::limits::TLS_SESSIONS_MAX;
 use crate::proto::h1::authority::host_length;
 use crate::sys::clock::coarse_ms;
 use crate::tls::client::{ClientTerms, ClientTls};
-use crate::tls::identity::{Identity, IdentityFault, certificates};
+use crate::tls::identity::{self, Identity, IdentityFault};
 use crate::tls::server::{ClientPolicy, Resumption, ServerTerms, ServerTls};
 use crate::tls::sessions::Sessions;
 use crate::tls::tickets::{KeyedTickets, TicketKey};
@@ -266,12 +266,7 @@ fn service_authorities(compiler: &mut Compiler<'_>, key: &str, tls: &ServiceTls)
 /// The authorities in a file; what is wrong with it is told.
 fn authorities(compiler: &mut Compiler<'_>, key: &str, material: &Material) -> Authorities {
     let Some(pem) = bytes(compiler, key, material) else { return Vec::new() };
-    let vouching = certificates(&pem).and_then(|found| {
-        let mut roots = rustls::RootCertStore::empty();
-        found.iter().try_for_each(|one| roots.add(one.clone())).map_err(|error| error.to_string())?;
-        Ok(found)
-    });
-    vouching.unwrap_or_else(|what| {
+    identity::authorities(&pem).unwrap_or_else(|what| {
         compiler.problem(key, format!("{material}: {what}"), "");
         Vec::new()
     })

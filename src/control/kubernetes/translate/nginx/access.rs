@@ -13,7 +13,7 @@ use crate::control::kubernetes::translate::plan::{AskedAs, Plan};
 use crate::filter::Filter;
 use crate::filter::satisfy::{AccessRule, Satisfy};
 use crate::proto::h1::authority::host_length;
-use crate::tls::identity::certificates;
+use crate::tls::identity::authorities;
 use crate::units::Material;
 
 /// The filters of a path that let a request pass or refuse it.
@@ -252,18 +252,6 @@ fn kept(text: &str) -> Vec<Value> {
     text.split(',').filter_map(part).collect()
 }
 
-/// The authorities in what a Secret has.
-fn vouching(ca: &[Material]) -> Result<(), String> {
-    let mut roots = rustls::RootCertStore::empty();
-    for material in ca {
-        let Material::Memory(_, pem) = material else { continue };
-        for one in certificates(pem)? {
-            roots.add(one).map_err(|error| error.to_string())?;
-        }
-    }
-    Ok(())
-}
-
 /// Certificates of clients: what the listener asks for the host, and what the filter makes of it.
 pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     let (host, found) = spot.place.host;
@@ -294,7 +282,8 @@ pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     if host.is_empty() {
         return closed("it needs a host");
     }
-    if vouching(&ca).is_err() {
+    let vouches = |material: &Material| matches!(material, Material::Memory(_, pem) if authorities(pem).is_ok());
+    if !ca.iter().all(vouches) {
         return closed("its ca.crt has no certificate that could vouch for anybody");
     }
     let crl = spot.place.world.index.secrets.get(&name).and_then(|secret| secret.get("ca.crl"));

@@ -152,10 +152,7 @@ impl Snippet {
             ("more_clear_input_headers", names) => {
                 self.put(written, json!({ "request_headers": { "remove": of_list(names)? } }));
             }
-            ("add_header", [field, value]) => {
-                self.put(written, json!({ "response_headers": { "add": { field: written.filled(value)? } } }));
-            }
-            ("add_header", [field, value, always]) if always == "always" => {
+            ("add_header", [field, value, rest @ ..]) if rest.is_empty() || *rest == ["always"] => {
                 self.put(written, json!({ "response_headers": { "add": { field: written.filled(value)? } } }));
             }
             ("proxy_set_header", [field, value]) if field.eq_ignore_ascii_case("host") => {
