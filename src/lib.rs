@@ -29,6 +29,7 @@ pub mod observe;
 pub mod proto;
 pub mod record;
 pub mod route;
+pub mod shared_list;
 pub mod snapshot;
 pub mod status;
 pub mod sys;

@@ -21,6 +21,7 @@ use crate::proto::gateway::script::ScriptRules;
 use crate::proto::h1::request::RequestHead;
 use crate::route::Router;
 use crate::route::targets::TargetChoice;
+use crate::shared_list::SharedList;
 use crate::tls::client::ClientTls;
 use crate::tls::server::ServerTls;
 use crate::units::{FileMode, Size};
@@ -42,7 +43,7 @@ pub struct Snapshot {
     /// All routes, in the order that they were written in.
     pub routes: Arc<[Arc<Route>]>,
     /// The services, in the order of their names.
-    pub services: Vec<Arc<Service>>,
+    pub services: SharedList<Arc<Service>>,
 }
 
 /// What holds for the whole process.

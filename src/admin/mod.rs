@@ -1,5 +1,6 @@
 //! The admin listener: `/ping`, `/metrics`, `/api/snapshot`, `/api/endpoints`. It runs beside the control plane, on hyper.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -21,6 +22,7 @@ use crate::mailbox::{Mailbox, Order};
 use crate::observe::metrics::{PoolState, Report};
 use crate::observe::prometheus::{LostLines, render};
 use crate::proto::h1::authority::parts;
+use crate::snapshot::{Address, Label};
 use crate::status::Status;
 use crate::sys::clock::coarse_ms;
 use crate::sys::limits::hostname;
@@ -157,29 +159,28 @@ impl Admin {
         answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
     }
 
-    /// Every endpoint: what its check found, and what each worker knows of it.
+    /// Every endpoint: what its check found, and what each worker knows of it that had a request of its service.
     async fn endpoints(&self) -> Response<Full<Bytes>> {
         let reports = self.reports().await;
         let status = self.status.borrow().clone();
+        let mut known: HashMap<(Label, &Address), Vec<serde_json::Value>> = HashMap::new();
+        for (worker, pool) in reports.iter().flat_map(|report| report.pools.iter().map(|pool| (report.worker, pool))) {
+            known.entry((pool.service, &pool.address)).or_default().push(worker_view(worker, pool));
+        }
         let mut services = serde_json::Map::new();
         for service in &status.snapshot.services {
             let endpoints = service.endpoints.iter().map(|endpoint| {
-                let address = endpoint.address.to_string();
                 let finding = status.findings.get(&(Arc::clone(&service.name), endpoint.address.clone()));
-                let workers = reports.iter().flat_map(|report| {
-                    let of_this = |pool: &&PoolState| pool.service == service.label && pool.address == address;
-                    report.pools.iter().filter(of_this).map(|pool| worker_view(report.worker, pool))
-                });
                 let condition = endpoint.state.condition();
                 serde_json::json!({
                     "name": *endpoint.name,
-                    "address": address,
+                    "address": endpoint.address.to_string(),
                     "weight": endpoint.weight,
                     "up": condition == Condition::Up,
                     "state": condition.name(),
                     "last_failure": endpoint.state.troubles.last().map(last_failure),
                     "check": finding.map(|finding| if finding.reason.is_empty() { "ok" } else { &finding.reason }),
-                    "workers": workers.collect::<Vec<_>>(),
+                    "workers": known.get(&(service.label, &endpoint.address)).map_or(&[][..], Vec::as_slice),
                 })
             });
             services.insert(service.name.to_string(), endpoints.collect());

@@ -366,11 +366,12 @@ impl Plane {
 
     /// Hands one service to every worker, in the place of the one of that name.
     fn publish_service(&mut self, service: Arc<Service>) {
-        let mut snapshot = Snapshot::clone(&self.snapshot);
-        let at = snapshot.services.binary_search_by(|known| known.name.cmp(&service.name));
-        let Some(slot) = at.ok().and_then(|at| snapshot.services.get_mut(at)) else { return };
-        let before = std::mem::replace(slot, Arc::clone(&service));
-        snapshot.generation += 1;
+        let known = &self.snapshot.services;
+        let Some(at) = known.search_by(|known| known.name.cmp(&service.name)) else { return };
+        let Some(before) = known.get(at).cloned() else { return };
+        let services = known.with(at, Arc::clone(&service));
+        let snapshot =
+            Snapshot { services, generation: self.snapshot.generation + 1, ..Snapshot::clone(&self.snapshot) };
         self.checks.attend_service(&service, Some(&before));
         self.fetches.attend_service(&service);
         self.kept.keep_service(&service);

@@ -73,6 +73,7 @@ impl Gone {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared_list::SharedList;
     use crate::snapshot::{Entrance, RouteTable, SocketAccess};
 
     #[test]
@@ -96,10 +97,10 @@ mod tests {
             tokens: None,
             counts: Arc::default(),
         };
-        snapshot.services.push(Arc::new(service(there)));
+        snapshot.services = std::iter::once(Arc::new(service(there))).collect();
         assert!(gone.due(&labels, &snapshot, minutes(59)).is_empty());
         assert_eq!(gone.due(&labels, &snapshot, minutes(60)), [here]);
-        snapshot.services.clear();
+        snapshot.services = SharedList::default();
         assert!(gone.due(&labels, &snapshot, minutes(61)).iter().all(|label| *label != there), "it was here till now");
         assert!(gone.due(&labels, &snapshot, minutes(121)).contains(&there));
     }

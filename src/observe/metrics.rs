@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use crate::failure::Failure;
 use crate::limits::{METRIC_BUCKETS_MAX, METRIC_SERIES_MAX};
 use crate::record::Record;
-use crate::snapshot::{Label, Labels};
+use crate::snapshot::{Address, Label, Labels};
 use crate::tls::Facts;
 use crate::upstream::ejection::Standing;
 use crate::upstream::habit::Trust;
@@ -137,7 +137,7 @@ pub struct PoolState {
     /// The endpoint, as it was written.
     pub endpoint: std::sync::Arc<str>,
     /// Its address.
-    pub address: String,
+    pub address: Address,
     /// Idle connections.
     pub idle: usize,
     /// Requests in flight.
@@ -180,9 +180,9 @@ pub struct Report {
     pub metrics: Metrics,
     /// Share of requests that it refuses, for it lags behind, of 100.
     pub refused_percent: u8,
-    /// Its pools.
+    /// Its pools: of services that had a request there.
     pub pools: Vec<PoolState>,
-    /// Its services.
+    /// Those services.
     pub gates: Vec<GateState>,
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::FixedState;
 
+use super::exposition::{escape, family, sample, seconds};
 use super::metrics::{HandshakeSeries, Metrics, Report, Series, SeriesKey};
 use crate::snapshot::{Endpoint, Label, Labels, Service, Snapshot};
 use crate::sys::process::figures;
@@ -60,7 +61,7 @@ pub fn render(
     render_workers(&mut out, reports);
     render_pools(&mut out, reports, snapshot, labels);
     render_troubles(&mut out, snapshot);
-    render_gates(&mut out, reports, labels);
+    render_gates(&mut out, reports, snapshot, labels);
     out
 }
 
@@ -295,6 +296,10 @@ fn render_workers(out: &mut String, reports: &[Report]) {
 
 fn render_pools(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
     let mut sums: BTreeMap<(String, String), [u64; 4]> = BTreeMap::new();
+    for service in &snapshot.services {
+        let name = escape(&service.name);
+        sums.extend(service.endpoints.iter().map(|endpoint| ((name.clone(), escape(&endpoint.name)), [0; 4])));
+    }
     for pool in reports.iter().flat_map(|report| &report.pools) {
         let sum = sums.entry((escape(labels.name(pool.service)), escape(&pool.endpoint))).or_default();
         sum[0] += pool.idle as u64;
@@ -356,8 +361,9 @@ fn endpoint_names(service: &Service, endpoint: &Endpoint) -> String {
     format!("service=\"{service}\",endpoint=\"{name}\",address=\"{}\"", escape(&endpoint.address.to_string()))
 }
 
-fn render_gates(out: &mut String, reports: &[Report], labels: &Labels) {
-    let mut sums: BTreeMap<String, [u64; 3]> = BTreeMap::new();
+fn render_gates(out: &mut String, reports: &[Report], snapshot: &Snapshot, labels: &Labels) {
+    let mut sums: BTreeMap<String, [u64; 3]> =
+        snapshot.services.iter().map(|service| (escape(&service.name), [0; 3])).collect();
     for gate in reports.iter().flat_map(|report| &report.gates) {
         let sum = sums.entry(escape(labels.name(gate.service))).or_default();
         sum[0] += gate.in_flight as u64;
@@ -375,25 +381,6 @@ fn render_gates(out: &mut String, reports: &[Report], labels: &Labels) {
         family(out, name, "gauge", help);
         sums.iter().for_each(|(service, sum)| sample(out, name, &format!("service=\"{service}\""), sum[at]));
     }
-}
-
-fn family(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn sample(out: &mut String, name: &str, names: &str, value: u64) {
-    let _ = if names.is_empty() { writeln!(out, "{name} {value}") } else { writeln!(out, "{name}{{{names}}} {value}") };
-}
-
-/// Microseconds as seconds, without the rounding of a float.
-fn seconds(us: u64) -> String {
-    let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
-    let trimmed = text.trim_end_matches('0');
-    if let Some(whole) = trimmed.strip_suffix('.') { format!("{whole}.0") } else { trimmed.to_owned() }
-}
-
-fn escape(name: &str) -> String {
-    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]

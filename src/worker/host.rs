@@ -251,14 +251,14 @@ impl<T: Transport> Worker<T> {
     pub fn report(&self, engine: &'static str, panics: u64) -> Report {
         let (mut pools, mut gates) = (Vec::new(), Vec::new());
         let now_ms = self.kit.transport.coarse_ms();
-        for live in self.live.services() {
+        for live in self.live.services_in_use() {
             let members = live.members();
             let service = &members.service;
             let endpoints = service.endpoints.iter().zip(&members.endpoints);
             pools.extend(endpoints.map(|(named, endpoint)| PoolState {
                 service: service.label,
                 endpoint: Arc::clone(&named.name),
-                address: named.address.to_string(),
+                address: named.address.clone(),
                 idle: endpoint.idle_count(),
                 busy: endpoint.busy.get(),
                 standing: endpoint.passive.borrow().standing(now_ms),

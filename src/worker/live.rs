@@ -28,7 +28,17 @@ pub(super) struct Live<T: Transport> {
     pub generation: Cell<u64>,
     process: RefCell<Arc<ProcessSettings>>,
     listeners: RefCell<ByLabel<Rc<ListenerSlot<T>>>>,
-    services: RefCell<ByLabel<Rc<LiveService<T>>>>,
+    services: RefCell<ByLabel<ServiceSlot<T>>>,
+}
+
+/// A service in one worker. Of thousands most have no request in any one worker: what a worker knows of a service and its endpoints
+/// begins with the first.
+#[derive(Debug)]
+enum ServiceSlot<T: Transport> {
+    /// It had no request here yet.
+    Unused(Arc<Service>),
+    /// It had one.
+    InUse(Rc<LiveService<T>>),
 }
 
 /// The slot of a listener: a publication replaces what is in it, not the slot.
@@ -67,8 +77,8 @@ pub(super) struct LiveRoute<T: Transport> {
 type KnownPatience = (Arc<Service>, Rc<Patience>);
 
 impl<T: Transport> LiveRoute<T> {
-    fn new(route: Arc<Route>, services: &ByLabel<Rc<LiveService<T>>>) -> Self {
-        let of_target = |target: &RouteTarget| services.get(&target.service?).cloned();
+    fn new(route: Arc<Route>, live: &Live<T>) -> Self {
+        let of_target = |target: &RouteTarget| live.service(target.service?);
         let services: Vec<_> = route.targets.iter().map(of_target).collect();
         Self { patience: RefCell::new(vec![None; services.len()]), route, services }
     }
@@ -109,13 +119,13 @@ impl<T: Transport> Live<T> {
             *self.process.borrow_mut() = Arc::clone(&snapshot.process);
         }
         // Services first: tables look them up.
-        let services = &self.services;
-        let before = services.take();
+        let mut before = self.services.take();
         let now = snapshot.services.iter().map(|service| {
-            let slot = before.get(&service.label).cloned();
+            let slot = before.remove(&service.label);
             (service.label, self.updated(slot, service))
         });
-        *services.borrow_mut() = now.collect();
+        let now = now.collect();
+        *self.services.borrow_mut() = now;
         drop(before);
         let before = self.listeners.take();
         let now = snapshot.listeners.iter().map(|entrance| {
@@ -132,19 +142,18 @@ impl<T: Transport> Live<T> {
     /// [`Self::publish`] where nothing but this service changed.
     pub(super) fn publish_service(&self, service: &Arc<Service>, generation: u64) {
         self.generation.set(generation);
-        let slot = self.services.borrow().get(&service.label).cloned();
+        let slot = self.services.borrow_mut().remove(&service.label);
         let slot = self.updated(slot, service);
         self.services.borrow_mut().insert(service.label, slot);
     }
 
-    fn updated(&self, slot: Option<Rc<LiveService<T>>>, service: &Arc<Service>) -> Rc<LiveService<T>> {
-        let random = self.kit.transport.random();
+    fn updated(&self, slot: Option<ServiceSlot<T>>, service: &Arc<Service>) -> ServiceSlot<T> {
         match slot {
-            Some(slot) => {
-                slot.update(service, random);
-                slot
+            Some(ServiceSlot::InUse(live)) => {
+                live.update(service, self.kit.transport.random());
+                ServiceSlot::InUse(live)
             }
-            None => LiveService::new(service, self.kit.worker, random),
+            Some(ServiceSlot::Unused(_)) | None => ServiceSlot::Unused(Arc::clone(service)),
         }
     }
 
@@ -160,12 +169,25 @@ impl<T: Transport> Live<T> {
 
     /// The service of this label, unless it is gone.
     pub(super) fn service(&self, label: Label) -> Option<Rc<LiveService<T>>> {
-        self.services.borrow().get(&label).cloned()
+        let mut services = self.services.borrow_mut();
+        let slot = services.get_mut(&label)?;
+        match slot {
+            ServiceSlot::InUse(live) => Some(Rc::clone(live)),
+            ServiceSlot::Unused(service) => {
+                let live = LiveService::new(service, self.kit.worker, self.kit.transport.random());
+                *slot = ServiceSlot::InUse(Rc::clone(&live));
+                Some(live)
+            }
+        }
     }
 
-    /// All services.
-    pub(super) fn services(&self) -> Vec<Rc<LiveService<T>>> {
-        self.services.borrow().values().cloned().collect()
+    /// The services that had a request here.
+    pub(super) fn services_in_use(&self) -> Vec<Rc<LiveService<T>>> {
+        let in_use = |slot: &ServiceSlot<T>| match slot {
+            ServiceSlot::InUse(live) => Some(Rc::clone(live)),
+            ServiceSlot::Unused(_) => None,
+        };
+        self.services.borrow().values().filter_map(in_use).collect()
     }
 }
 
@@ -206,7 +228,7 @@ impl<T: Transport> ListenerSlot<T> {
             return Some(Rc::clone(known));
         }
         let route = Arc::clone(table.table.routes.get(at)?);
-        let found = Rc::new(LiveRoute::new(route, &live.services.borrow()));
+        let found = Rc::new(LiveRoute::new(route, live));
         if let Some(slot) = table.routes.borrow_mut().get_mut(at) {
             *slot = Some(Rc::clone(&found));
         }

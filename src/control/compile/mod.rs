@@ -109,7 +109,7 @@ pub fn compile(
         process: Arc::clone(&parts.process),
         listeners: entrances,
         routes: routes.into_iter().map(|kept| kept.route).collect(),
-        services,
+        services: services.into_iter().collect(),
     };
     Ok(Compiled { snapshot, problems: compiler.problems, notices: compiler.notices, rejected, parts })
 }
@@ -320,7 +320,7 @@ mod tests {
         let mut resolved = Resolved::new();
         resolved.insert("app.local".into(), Ok(vec!["10.0.0.1".parse().unwrap(), "::1".parse().unwrap()]));
         let snapshot = compile(&source, &resolved, &mut Kept::default(), 1).unwrap().snapshot;
-        let service = &snapshot.services[0];
+        let service = snapshot.services.get(0).unwrap();
         assert_eq!(service.endpoints.len(), 2);
         assert_eq!(service.endpoints[1].address, Address::Tcp("[::1]:81".parse().unwrap()));
         assert_eq!(service.unresolved, Some(Failure::DnsError));
@@ -385,7 +385,7 @@ mod tests {
         assert!(Arc::ptr_eq(&first.listeners[0].listener, &again.listeners[0].listener));
         let other_weight = publish(&text(2, "/a"));
         assert_eq!(is_same(&again, &other_weight), [[false, true], [true, true], [true, true]]);
-        let state = |snapshot: &Snapshot| Arc::clone(&snapshot.services[0].endpoints[0].state);
+        let state = |snapshot: &Snapshot| Arc::clone(&snapshot.services.get(0).unwrap().endpoints[0].state);
         assert!(Arc::ptr_eq(&state(&again), &state(&other_weight)), "what is known of an endpoint stays");
         let other_path = publish(&text(2, "/b"));
         assert_eq!(is_same(&other_weight, &other_path), [[true, true], [false, false], [false, true]]);
@@ -404,7 +404,7 @@ mod tests {
         );
         let service = recompile_service(&source, &resolved("10.0.0.2"), &mut kept, "web").unwrap().unwrap();
         assert_eq!(service.endpoints[0].address, Address::Tcp("10.0.0.2:81".parse().unwrap()));
-        assert!(Arc::ptr_eq(&service.counts, &compiled.snapshot.services[0].counts));
+        assert!(Arc::ptr_eq(&service.counts, &compiled.snapshot.services.get(0).unwrap().counts));
     }
 
     #[test]
@@ -443,8 +443,8 @@ mod tests {
         };
         let first = compile(&text(&["b", "c"]), &Resolved::new(), &mut kept, 1).unwrap().snapshot;
         let second = compile(&text(&["a", "c"]), &Resolved::new(), &mut kept, 2).unwrap().snapshot;
-        assert_eq!(first.services[1].label, second.services[1].label);
-        assert_ne!(first.services[0].label, second.services[0].label);
-        assert_eq!(kept.labels.name(second.services[0].label), "a");
+        assert_eq!(first.services.get(1).unwrap().label, second.services.get(1).unwrap().label);
+        assert_ne!(first.services.get(0).unwrap().label, second.services.get(0).unwrap().label);
+        assert_eq!(kept.labels.name(second.services.get(0).unwrap().label), "a");
     }
 }

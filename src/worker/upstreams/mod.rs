@@ -143,7 +143,7 @@ mod tests {
             });
             let carried = run(engine, async |ring: Ring, _| {
                 let kit = Kit::new(ring.clone(), 0, Bells::default());
-                let service = LiveService::new(&snapshot.services[0], 0, 0);
+                let service = LiveService::new(snapshot.services.get(0).unwrap(), 0, 0);
                 let listener = ring.listener(Acceptor::Tcp(front)).unwrap();
                 let mut carried = Vec::new();
                 for _ in 0..2 {
@@ -156,7 +156,7 @@ mod tests {
             assert_eq!(carried.unwrap(), [Ok((300_000, 300_000)), Ok((300_000, 300_000))]);
             assert_eq!(client.join().unwrap(), [300_000, 300_000]);
             echoing.join().unwrap();
-            assert_eq!(Arc::strong_count(&snapshot.services[0]), 1, "nobody keeps the service");
+            assert_eq!(Arc::strong_count(snapshot.services.get(0).unwrap()), 1, "nobody keeps the service");
         }
     }
 }

@@ -57,7 +57,7 @@ pub struct ServicePort {
     pub target_port: Option<serde_json::Value>,
 }
 
-/// Endpoints of a Service, or some of them.
+/// Endpoints of a Service, or some of them. A cluster has more endpoints than anything else: nothing here has room for more than it has.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndpointSlice {
@@ -68,10 +68,10 @@ pub struct EndpointSlice {
     pub address_type: String,
     /// The endpoints.
     #[serde(deserialize_with = "or_default")]
-    pub endpoints: Vec<SliceEndpoint>,
+    pub endpoints: Box<[SliceEndpoint]>,
     /// The ports that each of them has.
     #[serde(deserialize_with = "or_default")]
-    pub ports: Vec<SlicePort>,
+    pub ports: Box<[SlicePort]>,
 }
 
 impl EndpointSlice {
@@ -89,7 +89,7 @@ impl EndpointSlice {
 pub struct SliceEndpoint {
     /// Its addresses, which all stand for the same.
     #[serde(deserialize_with = "or_default")]
-    pub addresses: Vec<String>,
+    pub addresses: Box<[String]>,
     /// How it stands.
     #[serde(deserialize_with = "or_default")]
     pub conditions: EndpointConditions,
