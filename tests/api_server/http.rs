@@ -12,6 +12,8 @@ use super::{Fault, Shared};
 
 /// How often a watch looks whether it shall end, and tells a bookmark.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often a watch on which nothing comes is told how far it is.
+const BOOKMARKS: Duration = Duration::from_secs(1);
 
 struct Request {
     method: String,
@@ -196,13 +198,14 @@ fn watch(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Ta
     let end = Instant::now() + Duration::from_secs(number("timeoutSeconds").unwrap_or(300));
     let mut version = number("resourceVersion").unwrap_or(0);
     writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-    if fault == Fault::Gone {
+    if fault == Fault::Gone || !shared.store.remembers(version) {
         let status = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410,
             "reason": "Expired", "message": "too old resource version" });
         chunk(writer, &json!({ "type": "ERROR", "object": status }))?;
         return writer.write_all(b"0\r\n\r\n");
     }
     let kind = kind(&target.plural);
+    let mut marked = Instant::now();
     while Instant::now() < end && (shared.era() == era || fault == Fault::Stalled) {
         if fault == Fault::Stalled {
             // Nothing comes, not even the end: the other side has to find out.
@@ -226,7 +229,9 @@ fn watch(shared: &Shared, writer: &mut TcpStream, request: &Request, target: &Ta
                 chunk(writer, &event)?;
             }
         }
-        if changes.is_empty() && request.query.contains_key("allowWatchBookmarks") {
+        let is_due = marked.elapsed() > BOOKMARKS && request.query.contains_key("allowWatchBookmarks");
+        if changes.is_empty() && is_due {
+            marked = Instant::now();
             let object = json!({ "kind": kind, "apiVersion": target.api_version,
                 "metadata": { "resourceVersion": version.to_string() } });
             chunk(writer, &json!({ "type": "BOOKMARK", "object": object }))?;

@@ -1,6 +1,6 @@
 //! Objects by kind, namespace and name, and what happened to them, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 
 /// Plural, namespace, name.
 pub type Key = (String, String, String);
+
+/// Changes that are remembered; a watch that asks for older ones is told that they are gone.
+const REMEMBERED: usize = 50_000;
 
 /// What happened to an object.
 #[derive(Clone, Debug)]
@@ -22,8 +25,17 @@ pub struct Change {
 struct State {
     version: u64,
     objects: BTreeMap<Key, Value>,
-    changes: Vec<Change>,
+    changes: VecDeque<Change>,
     made: u64,
+}
+
+impl State {
+    fn remember(&mut self, change: Change) {
+        if self.changes.len() == REMEMBERED {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+    }
 }
 
 /// All objects.
@@ -95,7 +107,7 @@ impl Store {
         }
         let kind = if before.is_some() { "MODIFIED" } else { "ADDED" };
         state.objects.insert(key.clone(), object.clone());
-        state.changes.push(Change { version, kind, key: key.clone(), object: object.clone() });
+        state.remember(Change { version, kind, key: key.clone(), object: object.clone() });
         self.changed.notify_all();
         object
     }
@@ -137,7 +149,7 @@ impl Store {
         state.version += 1;
         let version = state.version;
         object["metadata"]["resourceVersion"] = version.to_string().into();
-        state.changes.push(Change { version, kind: "DELETED", key, object });
+        state.remember(Change { version, kind: "DELETED", key, object });
         self.changed.notify_all();
         true
     }
@@ -155,6 +167,12 @@ impl Store {
         (of_kind.map(|(_, object)| object.clone()).collect(), state.version)
     }
 
+    /// True where all that happened after this version is remembered.
+    pub fn remembers(&self, version: u64) -> bool {
+        let state = self.state.lock().unwrap();
+        state.changes.len() < REMEMBERED || state.changes.front().is_some_and(|oldest| oldest.version <= version + 1)
+    }
+
     /// What happened after this version to objects of a kind, once something has; `None` after so long. And the version that all of it
     /// is known until.
     pub fn after(&self, plural: &str, namespace: &str, version: u64, patience: Duration) -> (Vec<Change>, u64) {
@@ -163,7 +181,7 @@ impl Store {
         let (state, _) = self.changed.wait_timeout_while(state, patience, is_nothing_new).unwrap();
         let first = state.changes.partition_point(|change| change.version <= version);
         let of_kind =
-            state.changes[first..].iter().filter(|change| change.key.0 == plural && is_in(&change.key, namespace));
+            state.changes.range(first..).filter(|change| change.key.0 == plural && is_in(&change.key, namespace));
         (of_kind.cloned().collect(), state.version)
     }
 
