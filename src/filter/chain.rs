@@ -233,10 +233,10 @@ impl Chain {
         &self.mirrors
     }
 
-    /// The pages that go in the place of an answer of this status.
+    /// The pages that go in the place of an answer of this status, which is ours for this failure where there is one.
     #[must_use]
-    pub fn pages_for(&self, status: u16) -> Option<&CompiledErrorPages> {
-        self.pages.iter().find(|pages| pages.is_for(status))
+    pub fn pages_for(&self, status: u16, failure: Option<Failure>) -> Option<&CompiledErrorPages> {
+        self.pages.iter().find(|pages| pages.is_for(status, failure))
     }
 
     /// Bytes of a request body that is read whole; `None` where bodies stream.

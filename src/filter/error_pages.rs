@@ -11,6 +11,7 @@ use super::compile::FilterPlace;
 use super::context::Context;
 use super::errand::Question;
 use super::template::{Template, Values, Within};
+use crate::failure::Failure;
 use crate::label::Label;
 use crate::limits::PAGE_BYTES_MAX;
 use crate::proto::h1::request::RequestHead;
@@ -22,7 +23,11 @@ use crate::units::text::decode;
 #[serde(deny_unknown_fields)]
 pub struct ErrorPages {
     /// The statuses, 400 to 599: `[404, "500-599"]`.
+    #[serde(default)]
     pub status: Vec<StatusRange>,
+    /// Whether answers get the page for want of an endpoint, too.
+    #[serde(default)]
+    pub no_endpoints: bool,
     /// The service that is asked for the page. It gets the status as `X-Code`, what the client accepts as `X-Format`, and the
     /// path as `X-Original-URI`, as filters have left it.
     #[serde(default)]
@@ -106,6 +111,7 @@ impl JsonSchema for StatusRange {
 #[derive(Clone, Debug)]
 pub struct CompiledErrorPages {
     statuses: Vec<StatusRange>,
+    for_no_endpoints: bool,
     source: PageSource,
     /// Whether the client gets the status of the error.
     pub keeps_status: bool,
@@ -130,8 +136,8 @@ pub struct AskedPage {
 
 impl ErrorPages {
     pub(super) fn compile(&self, place: &mut FilterPlace) -> Option<CompiledErrorPages> {
-        if self.status.is_empty() {
-            place.fault("no status is named", "write `status = [404, \"500-599\"]`");
+        if self.status.is_empty() && !self.no_endpoints {
+            place.fault("no status is named", "write `status = [404, \"500-599\"]`, or `no_endpoints = true`");
         }
         let source = match (&self.service, &self.file) {
             (Some(name), None) => {
@@ -152,15 +158,22 @@ impl ErrorPages {
             }
         };
         let source = source.filter(|_| !place.has_faults())?;
-        Some(CompiledErrorPages { statuses: self.status.clone(), source, keeps_status: self.keep_status })
+        let statuses = self.status.clone();
+        Some(CompiledErrorPages {
+            statuses,
+            for_no_endpoints: self.no_endpoints,
+            source,
+            keeps_status: self.keep_status,
+        })
     }
 }
 
 impl CompiledErrorPages {
-    /// True where answers of this status get a page.
+    /// True where answers of this status get a page, which is ours for this failure where there is one.
     #[must_use]
-    pub fn is_for(&self, status: u16) -> bool {
-        self.statuses.iter().any(|range| range.0.contains(&status))
+    pub fn is_for(&self, status: u16, failure: Option<Failure>) -> bool {
+        let is_named = self.statuses.iter().any(|range| range.0.contains(&status));
+        is_named || self.for_no_endpoints && failure == Some(Failure::NoEndpoints)
     }
 
     /// Where the page comes from.

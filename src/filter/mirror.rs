@@ -24,6 +24,13 @@ pub struct Mirror {
     /// The longest body that is copied, 1 MiB at most, held in memory until the answer begins; a request with a longer one is not copied.
     #[serde(default = "a_piece")]
     pub body_max: Size,
+    /// Whether copies have the body of their request. Without it requests with a body of any length are copied.
+    #[serde(default = "yes")]
+    pub body: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 const fn a_piece() -> Size {
@@ -100,8 +107,8 @@ pub struct CompiledMirror {
     pub service: Label,
     /// How many requests are copied.
     pub share: Share,
-    /// Bytes of the longest body.
-    pub body_max: u64,
+    /// Bytes of the longest body; `None` for copies without.
+    pub body_max: Option<u64>,
 }
 
 impl Mirror {
@@ -111,6 +118,7 @@ impl Mirror {
             place.fault(format!("{} is more than is held for a copy", self.body_max), "write 1MiB at most");
         }
         let service = place.service(&self.service).filter(|_| !place.has_faults())?;
+        let body_max = self.body.then_some(body_max);
         Some(CompiledMirror { name: self.service.clone(), service, share: self.share, body_max })
     }
 }

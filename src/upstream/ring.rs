@@ -52,6 +52,13 @@ impl HashRing {
         }
     }
 
+    /// The endpoint that this hash belongs to, whether or not it takes requests; `None` where that may be one of several.
+    #[must_use]
+    pub fn owner(&self, hash: u64) -> Option<usize> {
+        let is_one = self.rules.subset <= 1 && self.rules.load_percent.is_none();
+        self.from(hash).next().filter(|_| is_one)
+    }
+
     /// The endpoints in their order from the hash on, each as often as it has points.
     fn from(&self, hash: u64) -> impl Iterator<Item = usize> {
         let at = self.points.partition_point(|(point, _)| *point < hash);

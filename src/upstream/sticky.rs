@@ -7,12 +7,16 @@ use std::fmt::Display;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::ring::HashRing;
 use crate::hash::{hash_of, hex};
 use crate::proto::h1::field::is_token;
 use crate::proto::h1::parameters::cookie;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::set_cookie::{CookieAttributes, SameSite, set_cookie};
 use crate::units::Duration;
+
+/// Places on a ring that are looked at for one of a certain endpoint: with a hundred endpoints one is found nearly always.
+const PLACES_MAX: u32 = 512;
 
 /// Keeps a client with its endpoint, by a cookie that is set with the first answer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -184,6 +188,21 @@ impl Sticky {
         }
     }
 
+    /// What ties a client to the endpoint at this position, which answered in the place of the one that it belonged to; `None` where the client
+    /// stays, or no place on the ring is found.
+    #[must_use]
+    pub fn moved(&self, tie: &Tie, ring: &HashRing, at: usize) -> Option<Tie> {
+        let (Tie::Session(id) | Tie::NewSession(id)) = tie else { return None };
+        let owner = |id: &str| ring.owner(hash_of(id.as_bytes()));
+        if !self.change_on_failure || owner(id)? == at {
+            return None;
+        }
+        let half = |text: String| hash_of(text.as_bytes());
+        let place =
+            |number: u32| format!("{:016x}{:016x}", half(format!("{id}{number}")), half(format!("{number}{id}")));
+        (0..PLACES_MAX).map(place).find(|place| owner(place) == Some(at)).map(Tie::NewSession)
+    }
+
     /// The field that tells the client where it belongs, once the endpoint at this position answered it; `None` where it knows.
     /// `is_secure` is true where the client came by TLS.
     #[must_use]
@@ -254,6 +273,7 @@ impl Sticky {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ring::HashRules;
     use super::*;
     use crate::proto::h1::rules::HeadRules;
 
@@ -310,6 +330,26 @@ mod tests {
         let older = asked(&format!("Cookie: ringress={:032x}\r\n", 10));
         assert!(!sticky.knows(&tokens, &older), "it was any service's");
         assert_eq!(sticky.tie(&other, &older, || 14).hash(), tie.hash());
+    }
+
+    #[test]
+    fn a_client_moves_on_the_ring_where_another_endpoint_answered_and_that_is_wanted() {
+        let stays = Sticky { mode: StickyMode::Balanced, ..Sticky::default() };
+        let moves = Sticky { change_on_failure: true, ..stays.clone() };
+        let ring = |rules| HashRing::new((0..20).map(|at| (format!("10.0.0.{at}:80"), 1)), rules);
+        let (one, several) = (ring(HashRules::default()), ring(HashRules { subset: 2, load_percent: None }));
+        let id = format!("{:032x}", 7);
+        let own = one.owner(hash_of(id.as_bytes())).unwrap();
+        for tie in [Tie::Session(id.clone()), Tie::NewSession(id)] {
+            assert_eq!((stays.moved(&tie, &one, own + 1), moves.moved(&tie, &one, own)), (None, None));
+            assert_eq!(moves.moved(&tie, &several, own + 1), None);
+            for at in (0..20).filter(|at| *at != own) {
+                let moved = moves.moved(&tie, &one, at).unwrap();
+                assert_eq!(moved.hash().and_then(|hash| one.owner(hash)), Some(at));
+                assert!(matches!(moved, Tie::NewSession(id) if id.len() == 32));
+            }
+        }
+        assert_eq!(moves.moved(&Tie::Endpoint(1), &one, 2), None, "it has no place there");
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn answers(answer: Vec<u8>, part: usize) -> Origin {
     })
 }
 
-fn record(kind: u8, id: u8, contents: &[u8], padding: u8) -> Vec<u8> {
+pub fn record(kind: u8, id: u8, contents: &[u8], padding: u8) -> Vec<u8> {
     let [high, low] = u16::try_from(contents.len()).unwrap().to_be_bytes();
     let mut record = vec![1, kind, 0, id, high, low, padding, 0];
     record.extend_from_slice(contents);
@@ -35,7 +35,7 @@ fn record(kind: u8, id: u8, contents: &[u8], padding: u8) -> Vec<u8> {
     record
 }
 
-fn end(protocol_status: u8) -> Vec<u8> {
+pub fn end(protocol_status: u8) -> Vec<u8> {
     record(3, 1, &[0, 0, 0, 0, protocol_status, 0, 0, 0], 0)
 }
 

@@ -51,7 +51,7 @@ pub(super) fn take<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead)
     let to: Vec<_> = chosen.map(|mirror| (mirror.service, mirror.body_max)).collect();
     // Nothing is held for a body that is known to be too long.
     let is_too_long = |max: u64| matches!(head.framing(), Framing::Length(length) if length > max);
-    let (too_long, to): (Vec<_>, Vec<_>) = to.into_iter().partition(|(_, max)| is_too_long(*max));
+    let (too_long, to): (Vec<_>, Vec<_>) = to.into_iter().partition(|(_, max)| max.is_some_and(is_too_long));
     exchange.worker.count_copies(0, too_long.len());
     if to.is_empty() {
         return;
@@ -78,15 +78,19 @@ pub(super) fn send<T: Transport>(
     let held = held.borrow();
     let length = held.bytes().len();
     let is_here = is_received && held.is_whole();
-    let begin = |max: u64| Copying::begin(worker, length).filter(|_| is_here && length as u64 <= max);
-    let begun: Vec<_> = to.iter().filter_map(|(service, max)| Some((*service, begin(*max)?))).collect();
+    let begin = |max: Option<u64>| {
+        let is_ready = max.is_none_or(|max| is_here && length as u64 <= max);
+        Copying::begin(worker, max.map_or(0, |_| length)).filter(|_| is_ready)
+    };
+    let begun: Vec<_> = to.iter().filter_map(|(service, max)| Some((*service, max.is_some(), begin(*max)?))).collect();
     worker.count_copies(begun.len(), to.len() - begun.len());
     if begun.is_empty() {
         return;
     }
-    let request = Rc::new(Subrequest { body: held.bytes().to_vec(), ..request });
-    for (service, copying) in begun {
-        let request = Rc::clone(&request);
+    let bare = begun.iter().any(|(_, has_body, _)| !has_body).then(|| Rc::new(request.clone()));
+    let whole = Rc::new(Subrequest { body: held.bytes().to_vec(), ..request });
+    for (service, has_body, copying) in begun {
+        let request = Rc::clone(bare.as_ref().filter(|_| !has_body).unwrap_or(&whole));
         worker.kit.transport.spawn(async move {
             // Whatever becomes of it is in the counters of its service.
             let kept = usize::try_from(DRAIN_BYTES_MAX).unwrap_or(usize::MAX);

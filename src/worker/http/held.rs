@@ -34,14 +34,14 @@ pub(super) struct Held {
 pub(super) struct Copies {
     /// The request without its body.
     pub request: Subrequest,
-    /// Who gets one, and the longest body for that.
-    pub to: Vec<(Label, u64)>,
+    /// Who gets one, and the longest body for that; `None` for a copy without.
+    pub to: Vec<(Label, Option<u64>)>,
 }
 
 impl Copies {
     /// Bytes of the longest body that one of them has.
     pub(super) fn body_max(&self) -> u64 {
-        self.to.iter().map(|(_, max)| *max).max().unwrap_or_default()
+        self.to.iter().filter_map(|(_, max)| *max).max().unwrap_or_default()
     }
 }
 

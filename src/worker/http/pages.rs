@@ -7,6 +7,7 @@ use super::super::engine::Transport;
 use super::question::{ask_question, told};
 use super::state::Exchange;
 use super::underway::Underway;
+use crate::failure::Failure;
 use crate::filter::Chain;
 use crate::filter::context::Answer;
 use crate::filter::error_pages::{AskedPage, PageSource};
@@ -32,11 +33,15 @@ impl Page {
     }
 }
 
-/// The page for an error; `None` where no filter has one, or it cannot be had.
-pub(super) async fn page<T: Transport>(exchange: &Exchange<'_, T>, head: &RequestHead, status: u16) -> Option<Page> {
+/// The page for an error, of the upstream or of ours; `None` where no filter has one, or it cannot be had.
+pub(super) async fn page<T: Transport>(
+    exchange: &Exchange<'_, T>,
+    head: &RequestHead,
+    (status, failure): (u16, Option<Failure>),
+) -> Option<Page> {
     // The one that is nearest to the upstream goes first.
     for chain in exchange.chains()?.into_iter().rev() {
-        let Some(pages) = chain.pages_for(status) else { continue };
+        let Some(pages) = chain.pages_for(status, failure) else { continue };
         let found = match pages.source() {
             PageSource::Here(content_type, bytes) => {
                 let fields = vec![(b"Content-Type".to_vec(), content_type.clone().into_bytes())];

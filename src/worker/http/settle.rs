@@ -46,7 +46,7 @@ pub(super) async fn answer_with_page<T: Transport>(
     kept: &[(Vec<u8>, Vec<u8>)],
 ) -> Result<Ending, Failure> {
     let status = exchange.account.status();
-    let page = pages::page(exchange, head, status).await.ok_or(Failure::NoErrorPage(status))?;
+    let page = pages::page(exchange, head, (status, None)).await.ok_or(Failure::NoErrorPage(status))?;
     let fields = kept.iter().map(|(name, value)| (&name[..], Cow::Borrowed(&value[..]))).collect();
     let mut own = Answer { status, fields, body: Cow::Borrowed(b"") };
     page.replace(&mut own);
@@ -81,7 +81,8 @@ pub(super) async fn settle<T: Transport>(
             let is_bare = is_grpc || handling.is_silent || exchange.progress.is_sending.get();
             // What this worker has no room for costs nobody anything.
             let has_none = is_bare || matches!(failure, Failure::NoErrorPage(_) | Failure::LocalResource(_));
-            let page = if has_none { None } else { Box::pin(pages::page(exchange, head, status)).await };
+            let of = (status, Some(failure));
+            let page = if has_none { None } else { Box::pin(pages::page(exchange, head, of)).await };
             let status = page.as_ref().map_or(status, |page| page.status);
             account.put_status(if is_grpc { 200 } else { status });
             account.note_grpc_status(is_grpc.then(|| failure.grpc_status()));

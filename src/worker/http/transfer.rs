@@ -165,7 +165,7 @@ impl<T: Transport> Transfer<'_, T> {
 
     /// True where a page goes in the place of an answer of this status.
     pub(super) fn is_replaced(&self, status: u16) -> bool {
-        let has_page = |chains: [&Chain; 3]| chains.iter().any(|chain| chain.pages_for(status).is_some());
+        let has_page = |chains: [&Chain; 3]| chains.iter().any(|chain| chain.pages_for(status, None).is_some());
         status >= 400 && !self.is_grpc && self.chains.is_some_and(has_page)
     }
 

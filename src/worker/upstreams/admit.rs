@@ -197,8 +197,11 @@ impl<T: Transport> Destination<T> {
         let service = self.snapshot();
         let (sticky, tokens) = service.sticky()?;
         // Whoever is with a backup goes back once one of the others takes requests.
-        let is_own = service.endpoints.get(at).is_some_and(|endpoint| !endpoint.is_backup);
-        if is_own { sticky.line(tokens, &self.tie, at, is_secure) } else { None }
+        if service.endpoints.get(at).is_none_or(|endpoint| endpoint.is_backup) {
+            return None;
+        }
+        let moved = service.ring.as_ref().and_then(|ring| sticky.moved(&self.tie, ring, at));
+        sticky.line(tokens, moved.as_ref().unwrap_or(&self.tie), at, is_secure)
     }
 
     /// True where there is an endpoint that was not tried, with room, and the budget pays for another attempt. Another worker

@@ -5,6 +5,7 @@ mod cases;
 mod deploy;
 mod faults;
 mod ingress;
+mod nginx;
 mod own;
 mod snippets;
 mod story;

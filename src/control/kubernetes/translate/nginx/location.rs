@@ -197,6 +197,7 @@ fn answers(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
         let after = format!("{}KiB", kilobytes("limit-rate-after"));
         put("limit-rate", json!({ "bandwidth_limit": { "rate": format!("{rate}KiB"), "after": after } }));
     }
+    filters.extend(page_without_endpoints(plan, spot));
     filters.extend(error_pages(plan, spot));
     filters.extend(mirror(plan, spot));
     filters
@@ -214,8 +215,8 @@ fn mirror(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
     if !matches!(path.as_str(), "/" | "{uri}" | "/{uri}") {
         notes.tell("mirror-target", "copies keep their path; write nothing or `$request_uri` behind the host");
     }
-    let body = if notes.on("mirror-request-body") == Some(false) { "0B" } else { "1MiB" };
-    notes.filter("mirror-target", json!({ "mirror": { "service": service, "body_max": body } }))
+    let body = notes.on("mirror-request-body") != Some(false);
+    notes.filter("mirror-target", json!({ "mirror": { "service": service, "body_max": "1MiB", "body": body } }))
 }
 
 /// The pages in the place of errors of the upstream.
@@ -230,12 +231,8 @@ fn error_pages(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
         notes.tell("custom-http-errors", &format!("`{text}` is no list of statuses from 400 to 599"));
         return None;
     };
-    let service = match notes.text("default-backend") {
-        Some(name) => {
-            let service = ObjectName::new(&notes.owner.name.namespace, name);
-            let port = BackendPort::default();
-            plan.service(place.world, notes.owner, BackendOf { service: &service, port: &port }, |_, _| {})
-        }
+    let service = match own_default(plan, spot) {
+        Some(service) => service,
         None if place.world.spec.default_backend.is_some() => default_service(plan, place.world),
         None => return None,
     };
@@ -243,6 +240,21 @@ fn error_pages(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
         "custom-http-errors",
         json!({ "error_pages": { "status": codes, "service": service, "keep_status": false } }),
     )
+}
+
+/// What `default-backend` answers in the place of a service without endpoints.
+fn page_without_endpoints(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<Filter> {
+    let service = own_default(plan, spot)?;
+    let pages = json!({ "no_endpoints": true, "service": service, "path": "{uri}", "keep_status": false });
+    spot.notes.filter("default-backend", json!({ "error_pages": pages }))
+}
+
+/// The service that `default-backend` names, at its first port.
+fn own_default(plan: &mut Plan, spot: Spot<'_, '_>) -> Option<String> {
+    let notes = spot.notes;
+    let service = ObjectName::new(&notes.owner.name.namespace, notes.text("default-backend")?);
+    let backend = BackendOf { service: &service, port: &BackendPort::default() };
+    Some(plan.service(spot.place.world, notes.owner, backend, |_, _| {}))
 }
 
 /// The fields of the ConfigMap that `add-headers` names, whose values may have variables.
