@@ -11,7 +11,7 @@ use ringress::config::document::Syntax;
 use ringress::config::kubernetes::{Dialect, KubernetesSpec};
 use ringress::control::compile::{Kept, Resolved, compile};
 use ringress::control::kubernetes::index::{Index, Object};
-use ringress::control::kubernetes::translate::plan::{EntryPoints, World};
+use ringress::control::kubernetes::translate::world::{EntryPoints, World};
 use ringress::control::kubernetes::translate::{nginx, own, traefik, translate};
 
 thread_local! {

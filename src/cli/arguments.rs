@@ -118,8 +118,14 @@ pub enum Command {
     /// Tell what becomes of Ingress objects here, annotation by annotation; exits with 1 where something is refused.
     Migrate {
         /// Files of YAML or JSON, or folders of them, as `kubectl get ingress,ingressclass,service,secret,configmap -A -o yaml` prints them.
-        #[arg(required = true)]
+        #[arg(required_unless_present_any = ["cluster", "kubeconfig"])]
         paths: Vec<PathBuf>,
+        /// Read the objects of the cluster that `kubectl` would ask; nothing is changed there.
+        #[arg(long)]
+        cluster: bool,
+        /// Read those of the cluster that this kubeconfig leads to.
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
         /// The ConfigMap of ingress-nginx among them: namespace/name.
         #[arg(long, value_name = "NAME")]
         config_map: Option<String>,

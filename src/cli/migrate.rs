@@ -13,14 +13,18 @@ use super::arguments::CONFIGURATION;
 use crate::config::document::{Node, Syntax};
 use crate::config::kubernetes::{Dialect, KubernetesSpec};
 use crate::control::kubernetes::index::{Index, Object};
+use crate::control::kubernetes::lists;
 use crate::control::kubernetes::translate::ingress::dialect;
 use crate::control::kubernetes::translate::meaning::Meaning;
-use crate::control::kubernetes::translate::plan::{EntryPoints, World};
+use crate::control::kubernetes::translate::world::{EntryPoints, World};
 use crate::control::kubernetes::translate::{meaning, translate};
 
-/// Reads objects from files and folders, and tells what becomes of each Ingress; the exit code: 1 where something is refused.
-pub(super) fn migrate(paths: &[PathBuf], rules: MigrateRules, as_json: bool) -> anyhow::Result<i32> {
-    let mut index = Index::default();
+/// Where objects are read: files and folders, and a cluster by its kubeconfig, or the one that `kubectl` would ask.
+type MigrateSources<'a> = (&'a [PathBuf], Option<Option<&'a Path>>);
+
+/// Reads objects, and tells what becomes of each Ingress; the exit code: 1 where something is refused.
+pub(super) fn migrate((paths, cluster): MigrateSources<'_>, rules: MigrateRules, as_json: bool) -> anyhow::Result<i32> {
+    let mut index = cluster.map(of_cluster).transpose()?.unwrap_or_default();
     for file in files(paths)? {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         for object in documents(&file, &text)? {
@@ -55,6 +59,14 @@ pub(super) fn migrate(paths: &[PathBuf], rules: MigrateRules, as_json: bool) -> 
         told.iter().for_each(MigratedObject::print);
     }
     Ok(if told.iter().any(|told| told.is_refused) { CONFIGURATION } else { 0 })
+}
+
+/// The objects of a cluster. What may not be read is told on standard error.
+fn of_cluster(kubeconfig: Option<&Path>) -> anyhow::Result<Index> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (index, untold) = runtime.block_on(lists::read(kubeconfig)).map_err(anyhow::Error::msg)?;
+    untold.iter().for_each(|line| eprintln!("{line}"));
+    Ok(index)
 }
 
 /// How objects are read.

@@ -59,9 +59,10 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
             }
             Ok(0)
         }
-        Some(Command::Migrate { paths, config_map, without_class, json }) => {
+        Some(Command::Migrate { paths, cluster, kubeconfig, config_map, without_class, json }) => {
             let without_class = without_class.as_deref().map(str::parse).transpose().map_err(anyhow::Error::msg)?;
-            migrate::migrate(paths, MigrateRules { config_map: config_map.clone(), without_class }, *json)
+            let of_cluster = (*cluster || kubeconfig.is_some()).then_some(kubeconfig.as_deref());
+            migrate::migrate((paths, of_cluster), MigrateRules { config_map: config_map.clone(), without_class }, *json)
         }
         Some(Command::Import { from, path, arguments }) => import::import(from, path.as_deref(), arguments),
         Some(Command::Annotations { dialect }) => {

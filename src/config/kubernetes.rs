@@ -56,6 +56,9 @@ pub struct KubernetesSpec {
     pub publish_service: Option<String>,
     /// Addresses and names for the status, in place of a Service's.
     pub publish_addresses: Vec<String>,
+    /// Pods with the network of their host by which this is reached, `"namespace/SELECTOR"` with labels as `kubectl get --selector` has them: for
+    /// each that is ready the status has the addresses of its node, those from outside where it has any.
+    pub publish_pods: Option<String>,
     /// Write statuses and events.
     pub write_status: bool,
     /// The Lease whose holder writes statuses: `"namespace/name"`.
@@ -92,6 +95,7 @@ impl Default for KubernetesSpec {
             config_map: None,
             publish_service: None,
             publish_addresses: Vec::new(),
+            publish_pods: None,
             write_status: true,
             lease: "ringress/ringress-leader".to_owned(),
             cross_namespace: false,

@@ -19,7 +19,7 @@ pub const FLOORS: [Floors; 40] = [
             &["clients", "config", "encode", "sys"],
             &["filter", "route", "timeouts", "upstream"],
             &["proto", "tls", "units"],
-            &["failure", "hash", "label", "limits"],
+            &["failure", "hash", "label", "limits", "shared_list"],
         ],
     ),
     ("admin", &[&["mod"]]),
@@ -81,9 +81,15 @@ pub const FLOORS: [Floors; 40] = [
     ),
     (
         "control/kubernetes",
-        &[&["mod"], &["cache", "client", "status", "translate"], &["lease", "watching"], &["index"], &["objects"]],
+        &[
+            &["lists", "mod"],
+            &["cache", "client", "reached", "status", "translate"],
+            &["lease", "watching"],
+            &["index"],
+            &["objects"],
+        ],
     ),
-    ("control/kubernetes/objects", &[&["mod"], &["service", "values"], &["ingress"], &["metadata"]]),
+    ("control/kubernetes/objects", &[&["mod"], &["service", "values"], &["ingress", "node"], &["metadata"]]),
     (
         "control/kubernetes/translate",
         &[
@@ -92,7 +98,7 @@ pub const FLOORS: [Floors; 40] = [
             &["defaults"],
             &["findings", "ingress"],
             &["plan"],
-            &["endpoints", "listener_words", "meaning", "texts"],
+            &["endpoints", "listener_words", "meaning", "texts", "world"],
         ],
     ),
     (
@@ -182,7 +188,7 @@ pub const FLOORS: [Floors; 40] = [
     ),
     ("filter/oidc", &[&["mod"], &["flow"], &["spec", "tokens"], &["login", "provider", "session"], &["sealed"]]),
     ("filter/counters", &[&["in_flight", "rate"], &["table"], &["mod"]]),
-    ("observe", &[&["prometheus", "process_log"], &["access_log", "log_writer", "metrics"], &["mod"]]),
+    ("observe", &[&["prometheus", "process_log"], &["access_log", "exposition", "log_writer", "metrics"], &["mod"]]),
     ("proto", &[&["h2"], &["coding"], &["h1"], &["gateway", "grpc_web", "stranger", "version"], &["mod"]]),
     ("proto/gateway", &[&["mod", "records", "script"]]),
     (

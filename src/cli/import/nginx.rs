@@ -42,7 +42,7 @@ const REFUSED: [(&str, &str); 13] = [
     ("ssl-passthrough-proxy-port", "TLS is not passed on by name"),
     ("tcp-services-configmap", "services of TCP are not built"),
     ("udp-services-configmap", "services of UDP are not built"),
-    ("report-node-internal-ip-address", "statuses come from `publish_service` or `publish_addresses`"),
+    ("report-node-internal-ip-address", "`publish_pods` has the addresses of nodes from outside, where they have any"),
     ("maxmind-edition-ids", "there is no database of places"),
     ("maxmind-license-key", "there is no database of places"),
     ("maxmind-mirror", "there is no database of places"),

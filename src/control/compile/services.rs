@@ -21,7 +21,14 @@ use crate::upstream::sticky::{Sticky, StickyTokens};
 pub(super) fn of_cluster(compiler: &mut Compiler<'_>) {
     const KEY: &str = "kubernetes.service";
     let config = Arc::clone(&compiler.source.config);
-    let Some(spec) = config.kubernetes.as_ref().map(|kubernetes| &kubernetes.service) else { return };
+    let Some(cluster) = &config.kubernetes else { return };
+    let spec = &cluster.service;
+    let is_right =
+        |pods: &String| pods.split_once('/').is_some_and(|(space, labels)| !space.is_empty() && !labels.is_empty());
+    if let Some(pods) = cluster.publish_pods.as_ref().filter(|pods| !is_right(pods)) {
+        let what = format!("`{pods}` names no pods");
+        compiler.problem("kubernetes.publish_pods", what, "write \"NAMESPACE/LABEL=VALUE\"");
+    }
     if !spec.endpoints.is_empty() {
         compiler.problem(&format!("{KEY}.endpoints"), "the cluster says where its pods are", "leave it out");
     }

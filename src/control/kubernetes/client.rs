@@ -19,7 +19,18 @@ pub(super) async fn connect(kubeconfig: Option<&Path>) -> Result<Client, String>
         }
         None => Config::incluster().map_err(|error| whole(&error)),
     };
-    let mut config = config?;
+    of(config?)
+}
+
+/// A client by where `kubectl` looks: `KUBECONFIG`, the file in the home folder, else the account of the pod.
+///
+/// # Errors
+/// What is wrong with what is there.
+pub(super) async fn infer() -> Result<Client, String> {
+    of(Config::infer().await.map_err(|error| whole(&error))?)
+}
+
+fn of(mut config: Config) -> Result<Client, String> {
     config.connect_timeout = Some(CONNECT_PATIENCE);
     Client::try_from(config).map_err(|error| whole(&error))
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::objects::{
-    ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace, ObjectName, Secret,
+    ClusterNode, ClusterPod, ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace,
+    ObjectName, Secret,
 };
 
 /// An object of one of the kinds that are watched.
@@ -24,6 +25,10 @@ pub enum Object {
     Secret(Arc<Secret>),
     /// A ConfigMap.
     ConfigMap(Arc<ConfigMap>),
+    /// A pod by which we are reached.
+    Pod(Arc<ClusterPod>),
+    /// A node.
+    Node(Arc<ClusterNode>),
 }
 
 /// A kind that is watched.
@@ -43,6 +48,10 @@ pub enum ObjectKind {
     Secret,
     /// ConfigMap.
     ConfigMap,
+    /// Pod.
+    Pod,
+    /// Node.
+    Node,
 }
 
 impl Object {
@@ -57,6 +66,8 @@ impl Object {
             Self::Slice(_) => ObjectKind::Slice,
             Self::Secret(_) => ObjectKind::Secret,
             Self::ConfigMap(_) => ObjectKind::ConfigMap,
+            Self::Pod(_) => ObjectKind::Pod,
+            Self::Node(_) => ObjectKind::Node,
         }
     }
 
@@ -71,6 +82,8 @@ impl Object {
             Self::Slice(object) => object.object_name(),
             Self::Secret(object) => object.object_name(),
             Self::ConfigMap(object) => object.object_name(),
+            Self::Pod(object) => object.object_name(),
+            Self::Node(object) => object.object_name(),
         }
     }
 }
@@ -94,6 +107,10 @@ pub struct Index {
     pub secrets: HashMap<ObjectName, Arc<Secret>>,
     /// ConfigMaps that an object refers to.
     pub config_maps: HashMap<ObjectName, Arc<ConfigMap>>,
+    /// The pods by which we are reached.
+    pub pods: BTreeMap<ObjectName, Arc<ClusterPod>>,
+    /// Nodes.
+    pub nodes: BTreeMap<Arc<str>, Arc<ClusterNode>>,
 }
 
 /// What an event changes.
@@ -105,6 +122,8 @@ pub enum Effect {
     Endpoints(ObjectName),
     /// Routes, services or certificates.
     All,
+    /// Where we are reached.
+    Reached,
 }
 
 impl Index {
@@ -117,9 +136,9 @@ impl Index {
                 let is_same = before.is_some_and(|before| {
                     before.spec == ingress.spec && before.metadata.annotations == ingress.metadata.annotations
                 });
-                Effect::all_unless(is_same)
+                Effect::All.unless(is_same)
             }
-            Object::Namespace(namespace) => Effect::all_unless(self.namespaces.insert(name.name, namespace).is_some()),
+            Object::Namespace(namespace) => Effect::All.unless(self.namespaces.insert(name.name, namespace).is_some()),
             Object::Class(class) => {
                 self.classes.insert(name.name, class);
                 Effect::All
@@ -131,7 +150,7 @@ impl Index {
                         && before.metadata.annotations == service.metadata.annotations
                         && before.status == service.status
                 });
-                Effect::all_unless(is_same)
+                Effect::All.unless(is_same)
             }
             Object::Slice(slice) => {
                 let Some(service) = slice.service() else { return Effect::Nothing };
@@ -159,6 +178,15 @@ impl Index {
                 self.config_maps.insert(name, map);
                 Effect::All
             }
+            Object::Pod(pod) => {
+                let before = self.pods.insert(name, Arc::clone(&pod));
+                Effect::Reached
+                    .unless(before.is_some_and(|before| before.spec == pod.spec && before.status == pod.status))
+            }
+            Object::Node(node) => {
+                let before = self.nodes.insert(name.name, Arc::clone(&node));
+                Effect::Reached.unless(before.is_some_and(|before| before.status == node.status))
+            }
         }
     }
 
@@ -166,17 +194,19 @@ impl Index {
     pub fn remove(&mut self, object: &Object) -> Effect {
         let name = object.name();
         match object {
-            Object::Ingress(_) => Effect::all_unless(self.ingresses.remove(&name).is_none()),
-            Object::Namespace(_) => Effect::all_unless(self.namespaces.remove(&name.name).is_none()),
-            Object::Class(_) => Effect::all_unless(self.classes.remove(&name.name).is_none()),
-            Object::Service(_) => Effect::all_unless(self.services.remove(&name).is_none()),
+            Object::Ingress(_) => Effect::All.unless(self.ingresses.remove(&name).is_none()),
+            Object::Namespace(_) => Effect::All.unless(self.namespaces.remove(&name.name).is_none()),
+            Object::Class(_) => Effect::All.unless(self.classes.remove(&name.name).is_none()),
+            Object::Service(_) => Effect::All.unless(self.services.remove(&name).is_none()),
             Object::Slice(slice) => {
                 // As it was told last: what is gone may have another label.
                 let service = self.owners.get(&name).cloned().or_else(|| slice.service());
                 service.map_or(Effect::Nothing, |service| self.remove_slice(&service, &name))
             }
-            Object::Secret(_) => Effect::all_unless(self.secrets.remove(&name).is_none()),
-            Object::ConfigMap(_) => Effect::all_unless(self.config_maps.remove(&name).is_none()),
+            Object::Secret(_) => Effect::All.unless(self.secrets.remove(&name).is_none()),
+            Object::ConfigMap(_) => Effect::All.unless(self.config_maps.remove(&name).is_none()),
+            Object::Pod(_) => Effect::Reached.unless(self.pods.remove(&name).is_none()),
+            Object::Node(_) => Effect::Reached.unless(self.nodes.remove(&name.name).is_none()),
         }
     }
 
@@ -197,54 +227,59 @@ impl Index {
         namespace: Option<&str>,
         listed: &BTreeSet<ObjectName>,
     ) -> Vec<Effect> {
-        let is_gone = |name: &ObjectName| {
-            namespace.is_none_or(|namespace| *name.namespace == *namespace) && !listed.contains(name)
+        let is_here = |name: &ObjectName| {
+            namespace.is_some_and(|namespace| *name.namespace != *namespace) || listed.contains(name)
         };
-        let count = |before: usize, after: usize| vec![Effect::all_unless(before == after)];
+        // What is in no namespace is known by its name alone.
+        let is_here_by_name = |name: &Arc<str>| is_here(&ObjectName { namespace: "".into(), name: Arc::clone(name) });
+        let before = self.count(kind);
         match kind {
-            ObjectKind::Ingress => {
-                let before = self.ingresses.len();
-                self.ingresses.retain(|name, _| !is_gone(name));
-                count(before, self.ingresses.len())
-            }
-            ObjectKind::Namespace => {
-                let before = self.namespaces.len();
-                self.namespaces
-                    .retain(|name, _| !is_gone(&ObjectName { namespace: "".into(), name: Arc::clone(name) }));
-                count(before, self.namespaces.len())
-            }
-            ObjectKind::Class => {
-                let before = self.classes.len();
-                self.classes.retain(|name, _| !is_gone(&ObjectName { namespace: "".into(), name: Arc::clone(name) }));
-                count(before, self.classes.len())
-            }
-            ObjectKind::Service => {
-                let before = self.services.len();
-                self.services.retain(|name, _| !is_gone(name));
-                count(before, self.services.len())
-            }
             ObjectKind::Slice => {
-                let gone = self.owners.iter().filter(|(slice, _)| is_gone(slice));
+                let gone = self.owners.iter().filter(|(slice, _)| !is_here(slice));
                 let gone: Vec<_> = gone.map(|(slice, service)| (service.clone(), slice.clone())).collect();
-                gone.iter().map(|(service, slice)| self.remove_slice(service, slice)).collect()
+                return gone.iter().map(|(service, slice)| self.remove_slice(service, slice)).collect();
             }
-            ObjectKind::Secret => {
-                let before = self.secrets.len();
-                self.secrets.retain(|name, _| !is_gone(name));
-                count(before, self.secrets.len())
-            }
-            ObjectKind::ConfigMap => {
-                let before = self.config_maps.len();
-                self.config_maps.retain(|name, _| !is_gone(name));
-                count(before, self.config_maps.len())
-            }
+            ObjectKind::Ingress => self.ingresses.retain(|name, _| is_here(name)),
+            ObjectKind::Namespace => self.namespaces.retain(|name, _| is_here_by_name(name)),
+            ObjectKind::Class => self.classes.retain(|name, _| is_here_by_name(name)),
+            ObjectKind::Service => self.services.retain(|name, _| is_here(name)),
+            ObjectKind::Secret => self.secrets.retain(|name, _| is_here(name)),
+            ObjectKind::ConfigMap => self.config_maps.retain(|name, _| is_here(name)),
+            ObjectKind::Pod => self.pods.retain(|name, _| is_here(name)),
+            ObjectKind::Node => self.nodes.retain(|name, _| is_here_by_name(name)),
+        }
+        let effect = match kind {
+            ObjectKind::Pod | ObjectKind::Node => Effect::Reached,
+            ObjectKind::Ingress
+            | ObjectKind::Namespace
+            | ObjectKind::Class
+            | ObjectKind::Service
+            | ObjectKind::Slice
+            | ObjectKind::Secret
+            | ObjectKind::ConfigMap => Effect::All,
+        };
+        vec![effect.unless(before == self.count(kind))]
+    }
+
+    /// How many objects of a kind there are.
+    fn count(&self, kind: ObjectKind) -> usize {
+        match kind {
+            ObjectKind::Ingress => self.ingresses.len(),
+            ObjectKind::Namespace => self.namespaces.len(),
+            ObjectKind::Class => self.classes.len(),
+            ObjectKind::Service => self.services.len(),
+            ObjectKind::Slice => self.owners.len(),
+            ObjectKind::Secret => self.secrets.len(),
+            ObjectKind::ConfigMap => self.config_maps.len(),
+            ObjectKind::Pod => self.pods.len(),
+            ObjectKind::Node => self.nodes.len(),
         }
     }
 }
 
 impl Effect {
-    fn all_unless(is_same: bool) -> Self {
-        if is_same { Self::Nothing } else { Self::All }
+    fn unless(self, is_same: bool) -> Self {
+        if is_same { Self::Nothing } else { self }
     }
 }
 

@@ -4,13 +4,14 @@ mod cache;
 mod client;
 pub mod index;
 mod lease;
+pub mod lists;
 pub mod objects;
+mod reached;
 mod status;
 pub mod translate;
 mod watching;
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +25,12 @@ use crate::config::problem::Problem;
 use crate::config::services::ServiceSpec;
 use crate::config::source::Source;
 use index::{Effect, Index, Object, ObjectKind};
-use objects::{ObjectName, ReachedAt};
+use objects::ObjectName;
+use reached::reached;
 use status::ToTell;
-use translate::plan::{EntryPoints, Plan, Wanted, World, entry_points};
+use translate::plan::{Plan, Wanted};
 use translate::translate;
+use translate::world::{EntryPoints, World, entry_points};
 use watching::WatchNews;
 
 /// Quiet time after a change of routes before it is taken up, so that what is applied together is taken up together.
@@ -243,6 +246,11 @@ impl Cluster {
             match effect {
                 Effect::Nothing => {}
                 Effect::Endpoints(service) => services.push(service),
+                Effect::Reached => {
+                    if self.is_started {
+                        self.tell();
+                    }
+                }
                 Effect::All => {
                     let now = Instant::now();
                     let latest = self.pending.map_or(now + DEBOUNCE_MAX, |(_, latest)| latest);
@@ -261,9 +269,13 @@ impl Cluster {
         match object {
             Object::Secret(_) => self.plan.wanted.secrets.contains(&object.name()),
             Object::ConfigMap(_) => self.plan.wanted.config_maps.contains(&object.name()),
-            Object::Ingress(_) | Object::Namespace(_) | Object::Class(_) | Object::Service(_) | Object::Slice(_) => {
-                true
-            }
+            Object::Ingress(_)
+            | Object::Namespace(_)
+            | Object::Class(_)
+            | Object::Service(_)
+            | Object::Slice(_)
+            | Object::Pod(_)
+            | Object::Node(_) => true,
         }
     }
 
@@ -330,28 +342,12 @@ impl Cluster {
             let ingress = self.index.ingresses.get(name)?;
             Some((name.clone(), ingress.status.load_balancer.ingress.clone()))
         });
-        let to_tell = ToTell { reached: self.reached(), ours: ours.collect(), problems: self.plan.problems.clone() };
-        self.to_tell.send_replace(to_tell);
-    }
-
-    /// The addresses and names by which this is reached, as far as the configuration says how to know them.
-    fn reached(&self) -> Vec<ReachedAt> {
-        let of_text = |text: &String| match text.parse::<IpAddr>() {
-            Ok(_) => ReachedAt { ip: Some(text.clone()), hostname: None },
-            Err(_) => ReachedAt { ip: None, hostname: Some(text.clone()) },
+        let to_tell = ToTell {
+            reached: reached(&self.index, &self.spec),
+            ours: ours.collect(),
+            problems: self.plan.problems.clone(),
         };
-        let mut reached: Vec<_> = self.spec.publish_addresses.iter().map(of_text).collect();
-        let service = self.spec.publish_service.as_ref().map(|name| ObjectName::parse(name, "default"));
-        if let Some(service) = service.and_then(|name| self.index.services.get(&name)) {
-            reached.extend(service.status.load_balancer.ingress.iter().cloned());
-            reached.extend(service.spec.external_ips.iter().map(of_text));
-            if reached.is_empty() && service.spec.kind.as_deref() != Some("LoadBalancer") {
-                reached.extend(service.spec.cluster_ips.iter().filter(|ip| *ip != "None").take(1).map(of_text));
-            }
-        }
-        reached.sort();
-        reached.dedup();
-        reached
+        self.to_tell.send_replace(to_tell);
     }
 
     /// Writes what is known to the cache, where there is one and something has changed; not more often than it can pay.

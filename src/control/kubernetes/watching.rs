@@ -15,7 +15,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::index::{Object, ObjectKind};
 use super::objects::{
-    ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace, ObjectName, Secret,
+    ClusterNode, ClusterPod, ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace,
+    ObjectName, Secret,
 };
 use crate::config::kubernetes::KubernetesSpec;
 
@@ -31,6 +32,9 @@ const TOLD_AGAIN: Duration = Duration::from_mins(1);
 /// How often an object is asked for, and the pause before it is asked for again.
 const ASKED_MAX: u32 = 20;
 const ASK_PAUSE: Duration = Duration::from_secs(1);
+
+/// The fields of Secrets that may be referred to: tokens of accounts and releases of Helm are the largest, and never are.
+pub(super) const OWN_SECRETS: &str = "type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1";
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -53,8 +57,7 @@ pub(super) fn start(
 ) -> BTreeSet<(ObjectKind, Option<Arc<str>>)> {
     let all = watcher::Config::default().timeout(WATCH_S);
     let selected = if spec.selector.is_empty() { all.clone() } else { all.clone().labels(&spec.selector) };
-    // Tokens of accounts and releases of Helm are the largest Secrets, and never referred to.
-    let own = all.clone().fields("type!=kubernetes.io/service-account-token,type!=helm.sh/release.v1");
+    let own = all.clone().fields(OWN_SECRETS);
     let named: Vec<_> = spec.namespaces.iter().map(|namespace| Some(namespace.as_str().into())).collect();
     let namespaces: Vec<Option<Arc<str>>> = if named.is_empty() { vec![None] } else { named };
     let mut lists = BTreeSet::new();
@@ -78,10 +81,24 @@ pub(super) fn start(
     // A Role cannot allow to read what is in no namespace: then classes go by their names.
     if spec.namespaces.is_empty() {
         let api = Api::<IngressClass>::all(client.clone());
-        tokio::spawn(follow(api, all, (ObjectKind::Class, None), Object::Class, news.clone()));
+        tokio::spawn(follow(api, all.clone(), (ObjectKind::Class, None), Object::Class, news.clone()));
         lists.insert((ObjectKind::Class, None));
     }
+    watch_pods(client, spec, &all, news);
     lists
+}
+
+/// Watches the pods by which we are reached, and their nodes. Nobody waits for these lists: requests need neither.
+fn watch_pods(client: &Client, spec: &KubernetesSpec, all: &watcher::Config, news: &Sender<WatchNews>) {
+    let Some((namespace, labels)) = spec.publish_pods.as_deref().and_then(|text| text.split_once('/')) else { return };
+    let pods = Api::<ClusterPod>::namespaced(client.clone(), namespace);
+    let kind = (ObjectKind::Pod, Some(namespace.into()));
+    tokio::spawn(follow(pods, all.clone().labels(labels), kind, Object::Pod, news.clone()));
+    // A Role cannot allow to read nodes: then a pod's word counts.
+    if spec.namespaces.is_empty() {
+        let nodes = Api::<ClusterNode>::all(client.clone());
+        tokio::spawn(follow(nodes, all.clone(), (ObjectKind::Node, None), Object::Node, news.clone()));
+    }
 }
 
 /// Asks for a Secret that was not kept until now.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::api_server::ApiServer;
+use crate::api_server::{ApiServer, Fault};
 use crate::support::proxy::free_address;
 use crate::support::{Proxy, eventually, output, tool};
 
@@ -142,7 +142,28 @@ fn migrate_tells_of_ingress_objects_and_services() {
         assert!(told.contains(expected), "{expected}\nnot in\n{told}");
     }
     assert!(migrate(&[]).1.contains("Ingress shop/web: not ours"));
-    let _ = std::fs::remove_file(file);
+    // A cluster that has the same objects is told the same of, and only read.
+    let api = ApiServer::start();
+    api.apply("shop", objects);
+    let folder = std::env::temp_dir().join(format!("ringress-migrate-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let ask = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringress"));
+        command.args(["migrate", "--without-class", "traefik1", "--kubeconfig"]).arg(api.kubeconfig(&folder));
+        command.output().unwrap()
+    };
+    let output = ask();
+    assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(1), told));
+    let requests = api.requests();
+    assert!(requests.len() >= 6 && requests.iter().all(|request| request.starts_with("GET ")), "{requests:?}");
+    api.fail(Fault::Forbidden);
+    let output = ask();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains("orbidden"), "{told}");
+    for path in [&file, &folder.join("kubeconfig.yaml")] {
+        let _ = std::fs::remove_file(path);
+    }
+    let _ = std::fs::remove_dir(folder);
 }
 
 struct Pod(Child);

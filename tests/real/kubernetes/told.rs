@@ -40,6 +40,41 @@ fn the_status_is_that_of_the_service_in_front() {
 }
 
 #[test]
+fn the_status_is_that_of_the_nodes_of_ready_pods() {
+    let pod = |name: &str, node: &str, ready: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{ name: {name}, namespace: edge, labels: {{ app: ringress }} }}\nspec: {{ nodeName: {node} }}\n\
+             status: {{ hostIP: 10.0.0.9, conditions: [{{ type: Ready, status: \"{ready}\" }}] }}\n"
+        )
+    };
+    let node = |name: &str, addresses: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Node\nmetadata: {{ name: {name} }}\nstatus: {{ addresses: [{addresses}] }}\n"
+        )
+    };
+    let one = named("one");
+    let both = "{ type: InternalIP, address: 10.0.0.1 }, { type: ExternalIP, address: 203.0.113.1 }";
+    let objects = service("one", &[one.address])
+        + &ingress("web", &[("a.test", "/", "Prefix", "one")])
+        + &node("n1", both)
+        + &node("n2", "{ type: Hostname, address: n2 }, { type: InternalIP, address: 10.0.0.2 }")
+        + &pod("p1", "n1", "True")
+        + &pod("p2", "n2", "False")
+        + &pod("p3", "nobody-knows", "True")
+        + &pod("p4", "n2", "True").replace("app: ringress", "app: other");
+    let world = World::new("epoll", "publish_pods = \"edge/app=ringress\"", &objects);
+    let expected = r#"[{"ip":"10.0.0.9"},{"ip":"203.0.113.1"}]"#;
+    eventually("the status is written", || reached(&world.api) == expected);
+    world.api.apply("edge", &pod("p2", "n2", "True"));
+    let expected = r#"[{"ip":"10.0.0.2"},{"ip":"10.0.0.9"},{"ip":"203.0.113.1"}]"#;
+    eventually("the status follows", || reached(&world.api) == expected);
+    world.api.delete("pods", "edge", "p3");
+    world.api.apply("edge", &node("n1", &both.replace("203.0.113.1", "203.0.113.7")));
+    let expected = r#"[{"ip":"10.0.0.2"},{"ip":"203.0.113.7"}]"#;
+    eventually("the status follows", || reached(&world.api) == expected);
+}
+
+#[test]
 fn one_of_two_writes_and_a_conflict_is_tried_again() {
     let one = named("one");
     let web = ingress("web", &[("a.test", "/", "Prefix", "one")]);

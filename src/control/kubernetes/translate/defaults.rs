@@ -1,7 +1,8 @@
 //! What holds for the cluster as a whole: the default backend and the default certificate.
 
 use super::ingress;
-use super::plan::{BackendOf, Owner, Plan, World};
+use super::plan::{BackendOf, Owner, Plan};
+use super::world::World;
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};
 
 /// The service that answers what no rule is for, where the configuration names one.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{Owner, Plan, World};
+use super::plan::{Owner, Plan};
+
+use super::world::World;
 use crate::config::kubernetes::{CatchAll, Dialect, KubernetesSpec};
 use crate::config::routes::{PathMatch, RouteSpec};
 use crate::control::kubernetes::index::Index;

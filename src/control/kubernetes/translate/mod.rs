@@ -11,6 +11,7 @@ pub mod own;
 pub mod plan;
 pub mod texts;
 pub mod traefik;
+pub mod world;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use crate::config::tls::{ClientAuth, ListenerTls};
 use defaults::defaults;
 use listener_words::ListenerWords;
 use meaning::Meaning;
-use plan::{Owner, Plan, World};
+use plan::{Owner, Plan};
+use world::World;
 
 /// Translates all objects of a cluster.
 #[must_use]
@@ -156,7 +158,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::plan::EntryPoints;
+    use super::world::EntryPoints;
     use super::*;
     use crate::config::document::Syntax;
     use crate::config::source::Source;

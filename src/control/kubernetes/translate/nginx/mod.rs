@@ -25,7 +25,8 @@ use settings::ClusterSettings;
 use spot::HostPlace;
 
 use super::ingress;
-use super::plan::{Owner, Plan, World};
+use super::plan::{Owner, Plan};
+use super::world::World;
 use crate::control::kubernetes::objects::Ingress;
 
 /// The keys of the ConfigMap that have a meaning here.

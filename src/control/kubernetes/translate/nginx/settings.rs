@@ -9,8 +9,9 @@ use ipnet::IpNet;
 use super::grammar::{size, words};
 use super::rows::Risk;
 use crate::control::kubernetes::objects::ObjectName;
-use crate::control::kubernetes::translate::plan::{Owner, Plan, World};
+use crate::control::kubernetes::translate::plan::{Owner, Plan};
 use crate::control::kubernetes::translate::texts::{flag, is_network};
+use crate::control::kubernetes::translate::world::World;
 
 /// The values of the ConfigMap, read as they are asked for.
 #[derive(Debug)]

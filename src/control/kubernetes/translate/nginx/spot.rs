@@ -7,7 +7,8 @@ use super::hosts::HostPlan;
 use super::settings::ClusterSettings;
 use super::variables::Constants;
 use crate::control::kubernetes::objects::{BackendPort, ObjectName};
-use crate::control::kubernetes::translate::plan::{Plan, World};
+use crate::control::kubernetes::translate::plan::Plan;
+use crate::control::kubernetes::translate::world::World;
 
 /// A host, and what is known beside it.
 #[derive(Clone, Copy)]

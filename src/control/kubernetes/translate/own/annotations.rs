@@ -10,8 +10,9 @@ use crate::config::routes::RouteSpec;
 use crate::config::services::ServiceSpec;
 use crate::control::kubernetes::objects::{Ingress, Named as _};
 use crate::control::kubernetes::translate::findings::Findings;
-use crate::control::kubernetes::translate::plan::{Owner, World};
+use crate::control::kubernetes::translate::plan::Owner;
 use crate::control::kubernetes::translate::texts::{flag, yaml};
+use crate::control::kubernetes::translate::world::World;
 
 /// The annotations of an Ingress.
 #[derive(Debug)]

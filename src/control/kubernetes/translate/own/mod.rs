@@ -7,7 +7,8 @@ pub mod rows;
 use serde_json::json;
 
 use super::ingress::{backend_of, certificates, conditions, route, route_name};
-use super::plan::{BackendOf, Owner, Plan, World};
+use super::plan::{BackendOf, Owner, Plan};
+use super::world::World;
 use crate::config::routes::{PathMatch, RouteSpec};
 use crate::control::kubernetes::objects::{Ingress, IngressBackend};
 use annotations::OwnNotes;

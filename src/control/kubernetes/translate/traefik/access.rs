@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::annotations::{TraefikNotes, extractor};
 use crate::config::tls::ServiceTls;
 use crate::control::kubernetes::objects::ObjectName;
-use crate::control::kubernetes::translate::plan::{AskedAs, Plan, World, unverified_tls};
+use crate::control::kubernetes::translate::plan::{AskedAs, Plan};
 use crate::control::kubernetes::translate::texts::is_network;
+use crate::control::kubernetes::translate::world::{World, unverified_tls};
 use crate::filter::Filter;
 
 /// The networks whose clients may ask.

@@ -6,7 +6,8 @@ use super::annotations::TraefikNotes;
 use super::path_rule::PathRule;
 use crate::control::kubernetes::objects::{BackendPort, Ingress, ObjectName};
 use crate::control::kubernetes::translate::ingress::backend_of;
-use crate::control::kubernetes::translate::plan::{Owner, Plan, World};
+use crate::control::kubernetes::translate::plan::{Owner, Plan};
+use crate::control::kubernetes::translate::world::World;
 
 /// The highest priority that an annotation has: what the file says may be above.
 const PRIORITY_MAX: i32 = 1_000_000;

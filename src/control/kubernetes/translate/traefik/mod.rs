@@ -17,7 +17,8 @@ mod shares;
 use std::collections::{HashMap, HashSet};
 
 use super::ingress;
-use super::plan::{Owner, Plan, World};
+use super::plan::{Owner, Plan};
+use super::world::World;
 use crate::control::kubernetes::objects::Ingress;
 use annotations::TraefikNotes;
 use frontends::{Frontend, TraefikIngress, frontends};
@@ -67,7 +68,7 @@ mod tests {
     use crate::config::kubernetes::{Dialect, KubernetesSpec};
     use crate::config::routes::RouteSpec;
     use crate::control::kubernetes::index::{Index, Object};
-    use crate::control::kubernetes::translate::plan::EntryPoints;
+    use crate::control::kubernetes::translate::world::EntryPoints;
 
     /// The routes of these Ingress objects, namespace, host and annotations each, and what is told.
     fn translated(objects: &[(&str, &str, Value)]) -> (Vec<Arc<RouteSpec>>, Vec<String>) {

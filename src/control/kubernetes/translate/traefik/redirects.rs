@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::annotations::TraefikNotes;
 use super::frontends::Frontend;
-use crate::control::kubernetes::translate::plan::World;
+use crate::control::kubernetes::translate::world::World;
 use crate::filter::Filter;
 
 /// The redirect of a frontend: to its root, to another listener, or by an expression.

@@ -10,7 +10,8 @@ use super::redirects::{redirect, tells_of_tls, to_host, to_tls};
 use super::shares::Shares;
 use crate::config::routes::{PathMatch, RouteSpec, ValueMatch};
 use crate::control::kubernetes::translate::ingress::{route, route_name};
-use crate::control::kubernetes::translate::plan::{Plan, World};
+use crate::control::kubernetes::translate::plan::Plan;
+use crate::control::kubernetes::translate::world::World;
 use crate::filter::Filter;
 use crate::filter::cors::WildcardLabels;
 

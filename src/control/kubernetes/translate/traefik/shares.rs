@@ -9,7 +9,8 @@ use super::backend::{BackendNotes, service};
 use super::frontends::Frontend;
 use crate::config::routes::{RouteSpec, TargetSpec};
 use crate::control::kubernetes::objects::ObjectName;
-use crate::control::kubernetes::translate::plan::{Plan, World};
+use crate::control::kubernetes::translate::plan::Plan;
+use crate::control::kubernetes::translate::world::World;
 
 /// A thousandth of a per cent: the smallest share that can be written.
 const WHOLE: u32 = 100_000;
