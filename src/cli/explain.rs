@@ -224,7 +224,7 @@ fn looked_at(config: &Config, entrance: &Entrance, parts: &Parts, head: &Request
             let anywhere =
                 Rule { paths: vec![PathPattern::prefix("/")], conditions: std::sync::Arc::default(), ..rule.clone() };
             let anyhow = Rule { conditions: std::sync::Arc::default(), ..rule.clone() };
-            let takes = |rule: &Rule| Router::build([rule]).is_ok_and(|router| router.find(head).is_some());
+            let takes = |rule: &Rule| Router::build([rule]).find(head).is_some();
             let (came, why) = match (takes(&anywhere), takes(&anyhow)) {
                 (false, _) => (0, "not its host"),
                 (true, false) => (1, "its host, but not its path"),

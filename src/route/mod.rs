@@ -55,6 +55,7 @@ pub struct Router {
     tiers: Vec<Tier>,
     /// Hosts, and suffixes of wildcards, that no other host's routes answer.
     closed: HashSet<HostPattern>,
+    unfit: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -69,10 +70,7 @@ struct Tier {
 impl Router {
     /// Builds the tables of rules, whose positions are what [`Self::find`] gives. They keep their order where nothing else
     /// decides.
-    ///
-    /// # Errors
-    /// The rule's position and the message of a set of regular expressions that is too large together.
-    pub fn build<'r>(rules: impl IntoIterator<Item = &'r Rule>) -> Result<Self, (usize, String)> {
+    pub fn build<'r>(rules: impl IntoIterator<Item = &'r Rule>) -> Self {
         let mut rules: Vec<_> = rules.into_iter().enumerate().collect();
         let more = std::cmp::Reverse::<u32>;
         rules.sort_by_key(|(_, rule)| (std::cmp::Reverse(rule.priority), more(rule.order), rule.conditions.rank()));
@@ -89,9 +87,18 @@ impl Router {
             }
         }
         for tier in &mut router.tiers {
-            tier.finish()?;
+            tier.finish(&mut router.unfit);
         }
-        Ok(router)
+        router.unfit.sort_unstable();
+        router.unfit.dedup();
+        router
+    }
+
+    /// The positions of rules whose regular expressions are too large, together with those before them of the same host. A request that could
+    /// be theirs gets one of them, so that nobody else answers it.
+    #[must_use]
+    pub fn unfit(&self) -> &[usize] {
+        &self.unfit
     }
 
     /// The route of this request.
@@ -149,9 +156,9 @@ impl Tier {
         }
     }
 
-    fn finish(&mut self) -> Result<(), (usize, String)> {
+    fn finish(&mut self, unfit: &mut Vec<usize>) {
         let tables = self.exact.values_mut().chain(self.wildcard.values_mut()).chain(self.one_label.values_mut());
-        tables.chain(std::iter::once(&mut self.any)).try_for_each(PathTable::finish)
+        tables.chain(std::iter::once(&mut self.any)).for_each(|table| table.finish(unfit));
     }
 
     /// The route of a request for this host. Behind the step `last` none is looked for.
@@ -221,8 +228,7 @@ mod tests {
             rule("*.org", prefix("/")),
             rule("*.example.org", prefix("/")),
             rule("a.example.org", prefix("/only")),
-        ])
-        .unwrap();
+        ]);
         assert_eq!(find(&router, "a.example.org", "/only/x"), Some(3));
         assert_eq!(find(&router, "a.example.org", "/other"), Some(2));
         assert_eq!(find(&router, "b.c.example.org:81", "/"), Some(2));
@@ -239,8 +245,7 @@ mod tests {
             rule("", prefix("/a/b/")),
             rule("", PathPattern::regex("^/a/b/[0-9]+$").unwrap()),
             rule("", PathPattern::exact("/a/b/7")),
-        ])
-        .unwrap();
+        ]);
         for (path, route) in [
             ("/a/b/7", 4),
             ("/a/b/8", 3),
@@ -270,8 +275,7 @@ mod tests {
             with(conditions(&[], 1, 0)),
             with(conditions(&["POST"], 0, 0)),
             with(conditions(&[], 0, 0)),
-        ])
-        .unwrap();
+        ]);
         assert_eq!(router.find(&head("POST", "h", "/?q=1", "X-A: 1\r\n")), Some(3));
         assert_eq!(router.find(&head("GET", "h", "/?q=1", "X-A: 1\r\n")), Some(2));
         assert_eq!(router.find(&head("GET", "h", "/?p=2&q=%31", "")), Some(1));
@@ -282,14 +286,14 @@ mod tests {
     fn priority_goes_before_everything() {
         let mut high = rule("", prefix("/"));
         high.priority = 10;
-        let router = Router::build(&[rule("h", PathPattern::exact("/x")), high]).unwrap();
+        let router = Router::build(&[rule("h", PathPattern::exact("/x")), high]);
         assert_eq!(find(&router, "h", "/x"), Some(1));
     }
 
     #[test]
     fn a_wildcard_may_be_of_one_label() {
         let one = Rule { hosts: vec![HostPattern::OneLabel(b".x.org"[..].into())], ..rule("", prefix("/one")) };
-        let router = Router::build(&[rule("*.x.org", prefix("/")), one, rule("", prefix("/"))]).unwrap();
+        let router = Router::build(&[rule("*.x.org", prefix("/")), one, rule("", prefix("/"))]);
         assert_eq!(find(&router, "a.x.org", "/one"), Some(1));
         assert_eq!(find(&router, "a.x.org", "/two"), Some(0));
         assert_eq!(find(&router, "a.b.x.org", "/one"), Some(0));
@@ -307,10 +311,9 @@ mod tests {
             closed("*.y.org", "/y"),
             rule("*.org", prefix("/")),
             rule("", prefix("/")),
-        ])
-        .unwrap();
+        ]);
         let high = Rule { priority: 1, ..rule("", prefix("/high")) };
-        let tiers = Router::build(&[closed("*.y.org", "/y"), high]).unwrap();
+        let tiers = Router::build(&[closed("*.y.org", "/y"), high]);
         assert_eq!([find(&tiers, "b.y.org", "/high"), find(&tiers, "z", "/high")], [None, Some(1)], "in no tier");
         for (host, target, route) in [
             ("a.x.org", "/a", Some(0)),
@@ -335,8 +338,7 @@ mod tests {
             rule("", prefix("/foo")),
             starts("/foo/b"),
             rule("", prefix("/foo/bar")),
-        ])
-        .unwrap();
+        ]);
         for (target, route) in [
             ("/", 0),
             ("/fo", 0),
@@ -355,7 +357,7 @@ mod tests {
     #[test]
     fn expressions_of_one_host_go_by_their_order() {
         let regex = |pattern: &str, order| Rule { order, ..rule("h", PathPattern::regex(pattern).unwrap()) };
-        let router = Router::build(&[regex("(?i)^/a", 2), regex("(?i)^/a/longer", 9), regex("(?i)^/", 1)]).unwrap();
+        let router = Router::build(&[regex("(?i)^/a", 2), regex("(?i)^/a/longer", 9), regex("(?i)^/", 1)]);
         assert_eq!(find(&router, "h", "/A/longer/x"), Some(1));
         assert_eq!(find(&router, "h", "/a/l"), Some(0));
         assert_eq!(find(&router, "h", "/b"), Some(2));
@@ -363,9 +365,31 @@ mod tests {
 
     #[test]
     fn nothing_matches_where_no_route_does() {
-        let router = Router::build(&[rule("a", prefix("/x"))]).unwrap();
+        let router = Router::build(&[rule("a", prefix("/x"))]);
         assert_eq!(find(&router, "b", "/x"), None);
         assert_eq!(find(&router, "a", "/"), None);
         assert_eq!(Router::default().find(&head("OPTIONS", "a", "*", "")), None);
+    }
+
+    #[test]
+    fn expressions_that_are_too_large_together_close_their_host_and_no_other() {
+        let large = |at: usize| {
+            let regex = regex::bytes::Regex::new(&format!("^/{at}/[a-z]{{1,400}}$")).unwrap();
+            rule("a", PathPattern::Regex(regex))
+        };
+        let mut rules: Vec<_> = (0..3_000).map(large).collect();
+        let few = Router::build(&rules[..10]);
+        assert_eq!((few.unfit(), find(&few, "a", "/7/x")), (&[][..], Some(7)));
+        rules.extend([rule("a", PathPattern::exact("/exact")), rule("a", prefix("/")), rule("b", prefix("/"))]);
+        let router = Router::build(&rules);
+        let first = *router.unfit().first().unwrap();
+        assert!(first > 10, "several sets hold some: {first}");
+        assert!(router.unfit().iter().copied().eq(first..3_000));
+        assert_eq!(find(&router, "a", "/7/x"), Some(7), "the others of its host go on");
+        assert_eq!(find(&router, "a", "/exact"), Some(3_000));
+        for path in ["/2999/x", "/elsewhere"] {
+            assert_eq!(find(&router, "a", path), Some(first), "nobody else answers what could be theirs");
+        }
+        assert_eq!(find(&router, "b", "/2999/x"), Some(3_002));
     }
 }

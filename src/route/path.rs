@@ -60,6 +60,9 @@ struct Candidate {
     conditions: Arc<Conditions>,
 }
 
+/// Sets of expressions of one host: each may take ten megabytes.
+const SETS_MAX: usize = 4;
+
 /// Candidates in the order of their precedence.
 type Candidates = Vec<Candidate>;
 
@@ -73,8 +76,10 @@ pub(super) struct PathTable {
     /// The lengths of those, the longest first.
     start_lengths: Vec<usize>,
     patterns: Vec<(String, Candidate)>,
-    /// The patterns as one set; `None` where there are none, for even an empty set costs its building.
-    regexes: Option<RegexSet>,
+    /// The patterns in sets, each with the position of its first; mostly one.
+    sets: Vec<(usize, RegexSet)>,
+    /// The route of the first pattern that fits in no set.
+    unfit: Option<usize>,
 }
 
 impl PathTable {
@@ -96,12 +101,22 @@ impl PathTable {
         }
     }
 
-    /// Compiles the expressions into one set, so that one pass over a path tells which match.
-    pub(super) fn finish(&mut self) -> Result<(), (usize, String)> {
-        let Some((_, first)) = self.patterns.first() else { return Ok(()) };
-        let set = RegexSet::new(self.patterns.iter().map(|(pattern, _)| pattern));
-        self.regexes = Some(set.map_err(|error| (first.route, error.to_string()))?);
-        Ok(())
+    /// Compiles the expressions into sets, so that one pass over a path tells which match. Of those that are too large for that the routes
+    /// are told: a request that could be theirs gets the first of them.
+    pub(super) fn finish(&mut self, unfit: &mut Vec<usize>) {
+        let mut first = 0;
+        while let Some(rest) = self.patterns.get(first..).filter(|rest| !rest.is_empty()) {
+            let whole = rest.len();
+            let halves = std::iter::successors(Some(whole), |count| (*count > 1).then(|| count.div_ceil(2)));
+            let set = |count| Some((count, RegexSet::new(rest.iter().take(count).map(|(pattern, _)| pattern)).ok()?));
+            let Some((count, set)) = halves.take_while(|_| self.sets.len() < SETS_MAX).find_map(set) else {
+                self.unfit = rest.first().map(|(_, candidate)| candidate.route);
+                unfit.extend(rest.iter().map(|(_, candidate)| candidate.route));
+                return;
+            };
+            self.sets.push((first, set));
+            first += count;
+        }
     }
 
     pub(super) fn find(&self, head: &RequestHead) -> Option<usize> {
@@ -113,14 +128,15 @@ impl PathTable {
         if let Some(route) = self.exact.get(path).and_then(first) {
             return Some(route);
         }
-        if let Some(regexes) = &self.regexes {
-            let matching = regexes.matches(path);
-            let mut candidates = matching.iter().filter_map(|at| self.patterns.get(at)).map(|(_, candidate)| candidate);
+        for (offset, set) in &self.sets {
+            let matching = set.matches(path);
+            let mut candidates =
+                matching.iter().filter_map(|at| self.patterns.get(offset + at)).map(|(_, candidate)| candidate);
             if let Some(candidate) = candidates.find(|candidate| candidate.conditions.are_met(head)) {
                 return Some(candidate.route);
             }
         }
-        self.find_longest(path, first)
+        self.unfit.or_else(|| self.find_longest(path, first))
     }
 
     /// The longest beginning first, whichever of the two kinds it is; of the same length the one by whole elements.

@@ -8,6 +8,7 @@ use nix::unistd::Group;
 use super::chains;
 use super::compiler::{Compiler, KeptRoute};
 use super::resilience::check_window;
+use super::routes::closed;
 use super::tls;
 use crate::config::listeners::ListenerSpec;
 use crate::filter::Filter;
@@ -119,15 +120,18 @@ fn table(compiler: &mut Compiler<'_>, name: &str, routes: &[&KeptRoute], others:
     if let Some(known) = others.iter().chain(&before).find(|entrance| is_same(&entrance.table)) {
         return Arc::clone(&known.table);
     }
-    let built = Router::build(routes.iter().map(|route| &*route.rule)).map_err(|(at, message)| {
-        let what = format!("the expressions of this and the following routes are too large together: {message}");
-        let name = routes.get(at).map_or("", |route| &route.spec.name);
-        let at = compiler.source.config.routes.iter().position(|spec| spec.name == name).unwrap_or(0);
+    let router = Router::build(routes.iter().map(|route| &*route.rule));
+    let mut served: Vec<_> = routes.iter().map(|kept| Arc::clone(&kept.route)).collect();
+    for unfit in router.unfit() {
+        let (Some(kept), Some(place)) = (routes.get(*unfit), served.get_mut(*unfit)) else { continue };
+        let known = compiler.source.config.routes.iter().position(|spec| spec.name == kept.spec.name);
+        let at = known.unwrap_or_default();
+        let what = "its expressions are too large, together with those of the routes before it of the same host";
         compiler.problem(&format!("routes.{at}.paths"), what, "use prefixes where they do");
-    });
-    // Nobody loses what was served for the expressions of somebody else.
-    let Ok(router) = built else {
-        return before.map_or_else(Arc::default, |entrance| Arc::clone(&entrance.table));
-    };
-    Arc::new(RouteTable { router, routes: routes.iter().map(|kept| Arc::clone(&kept.route)).collect() })
+        // Nobody loses anything for the expressions of another host, and nobody else answers what could be this one's.
+        if let Some(closed) = closed(compiler, at, &kept.spec) {
+            *place = closed.route;
+        }
+    }
+    Arc::new(RouteTable { router, routes: served })
 }

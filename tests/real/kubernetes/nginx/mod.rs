@@ -101,3 +101,22 @@ fn every_annotation_is_met_by_a_case_or_here() {
     let missing: Vec<_> = rows.iter().map(|(name, _)| *name).filter(|name| !is_met(name)).collect();
     assert!(missing.is_empty(), "no request meets {missing:?}");
 }
+
+#[test]
+fn expressions_that_are_too_large_together_close_their_host_alone() {
+    let (one, host) = (crate::kubernetes::named("one"), "large.test");
+    let paths: Vec<_> = (0..2_500).map(|at| format!("/{at}/[a-z]{{1,400}}")).collect();
+    let rules: Vec<_> = paths.iter().map(|path| (host, &**path, "ImplementationSpecific", "one")).collect();
+    let large = ingress("large", &rules).replace("ingressClassName: ringress", "ingressClassName: nginx").replace(
+        "{ name: large }",
+        "{ name: large, annotations: { nginx.ingress.kubernetes.io/use-regex: \"true\" } }",
+    );
+    let objects = backend("one", &[&one]) + &large + &annotated("other", "one", &[]);
+    let world = world(&objects, &[]);
+    assert_eq!(world.get("other.test", "/x"), (200, "one".to_owned()), "the others are served from the start");
+    assert_eq!(world.status(host, "/1/x"), 200, "those that fit are served");
+    assert_eq!(world.status(host, "/2499/x"), 503);
+    let told = "Ingress shop/large: routes.";
+    crate::support::eventually("it is told", || world.proxy.process_log().contains(told));
+    assert!(world.proxy.process_log().contains("its expressions are too large"));
+}
