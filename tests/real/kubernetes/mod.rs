@@ -2,6 +2,7 @@
 
 mod arguments;
 mod cases;
+mod conformance;
 mod deploy;
 mod faults;
 mod ingress;
