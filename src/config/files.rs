@@ -42,8 +42,8 @@ impl Files {
                 files.take_material(&certificate.key);
                 certificate.ocsp.iter().for_each(|ocsp| files.take_material(ocsp));
             }
-            for ca in tls.client_auth.iter().flat_map(|auth| &auth.ca) {
-                files.take_material(ca);
+            for name in tls.client_auth.iter().flat_map(|auth| auth.ca.iter().chain(&auth.crl)) {
+                files.take_material(name);
             }
             tls.directory.iter().for_each(|folder| files.take_folder(folder));
         }

@@ -4,7 +4,7 @@
 type ForeignWord = (&'static str, &'static str, &'static str);
 
 /// Sorted by the word.
-const WORDS: [ForeignWord; 149] = [
+const WORDS: [ForeignWord; 150] = [
     ("access-log", "HAProxy", "`access_log`"),
     ("accessLog", "Traefik", "`access_log`"),
     ("add_header", "nginx", "a filter of the route: `{ response_headers = { add = { NAME = \"value\" } } }`"),
@@ -213,6 +213,7 @@ const WORDS: [ForeignWord; 149] = [
     ("ssl_certificate_key", "nginx", "`tls.certificates = [{ cert = \"…\", key = \"…\" }]` of the listener"),
     ("ssl_ciphers", "nginx", "`tls.ciphers` of the listener"),
     ("ssl_client_certificate", "nginx", "`tls.client_auth` of the listener"),
+    ("ssl_crl", "nginx", "`crl` of `tls.client_auth` of the listener"),
     ("ssl_protocols", "nginx", "`tls.min_version` of the listener"),
     ("sticky", "Traefik", "`sticky = { cookie = \"NAME\" }` of the service"),
     ("stream", "nginx", "nothing yet: TCP and UDP are not passed"),

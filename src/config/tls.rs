@@ -91,6 +91,10 @@ pub struct CertificateFiles {
 pub struct ClientAuth {
     /// Files of PEM with the authorities that vouch for clients.
     pub ca: Vec<Material>,
+    /// Files of PEM with lists of certificates that were revoked; empty for none. Where there is one, a certificate counts only while a list of
+    /// each authority above it says nothing against it, and has not passed its end.
+    #[serde(default)]
+    pub crl: Vec<Material>,
     /// `"required"`, `"optional"` or `"filtered"`.
     #[serde(default)]
     pub mode: ClientAuthMode,

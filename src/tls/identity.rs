@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, SignatureAlgorithm};
 use x509_parser::extensions::GeneralName;
@@ -124,6 +125,28 @@ pub fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut roots = rustls::RootCertStore::empty();
     found.iter().try_for_each(|one| roots.add(one.clone())).map_err(|error| error.to_string())?;
     Ok(found)
+}
+
+/// The lists of revoked certificates of a text in PEM, at least one, for certificates of these authorities.
+///
+/// # Errors
+/// What is wrong with the text, or with one of them.
+pub fn revocations(
+    pem: &[u8],
+    authorities: &[CertificateDer<'static>],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    let found = found.map_err(|error| format!("no list of revoked certificates: {error}"))?;
+    if found.is_empty() {
+        return Err("no list of revoked certificates in PEM".to_owned());
+    }
+    // Read as for handshakes.
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(authorities.iter().cloned());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let read = builder.with_crls(found.iter().cloned()).build();
+    read.map(|_| found).map_err(|error| format!("no list of revoked certificates: {error}"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, StoresServerSessions,
@@ -81,6 +81,8 @@ pub struct ClientPolicy {
     pub hosts: Vec<String>,
     /// Who vouches for clients.
     pub authorities: Vec<CertificateDer<'static>>,
+    /// Their lists of revoked certificates; empty where nobody looks.
+    pub revocations: Vec<CertificateRevocationListDer<'static>>,
     /// Whether a client without one is refused, and one with a wrong one.
     pub mode: ClientAuthMode,
 }
@@ -197,7 +199,8 @@ impl ServerTls {
         let base = clients.iter().find(|policy| policy.hosts.is_empty());
         let mut policies = Vec::new();
         for policy in std::iter::once(base).chain(clients.iter().filter(|policy| !policy.hosts.is_empty()).map(Some)) {
-            let description = format!("{:?}", policy.map(|policy| (&policy.authorities, policy.mode)));
+            let description =
+                format!("{:?}", policy.map(|policy| (&policy.authorities, &policy.revocations, policy.mode)));
             let mut print = DefaultHasher::new();
             description.hash(&mut print);
             let verifier = policy.map(|policy| verifier(terms, policy)).transpose()?;
@@ -275,7 +278,10 @@ fn verifier(terms: &ServerTerms, policy: &ClientPolicy) -> Result<Arc<dyn Client
     for authority in &policy.authorities {
         roots.add(authority.clone())?;
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&terms.provider));
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&terms.provider));
+    if !policy.revocations.is_empty() {
+        builder = builder.with_crls(policy.revocations.iter().cloned()).enforce_revocation_expiration();
+    }
     let is_required = policy.mode == ClientAuthMode::Required;
     let builder = if is_required { builder } else { builder.allow_unauthenticated() };
     builder.build().map_err(|error| rustls::Error::General(error.to_string()))
@@ -312,6 +318,7 @@ mod tests {
     fn a_policy_is_found_by_name_and_is_another_configuration() {
         let authority = || Identity::self_signed().unwrap().key.cert[0].clone();
         let policy = |hosts: &[&str], mode| ClientPolicy {
+            revocations: Vec::new(),
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             authorities: vec![authority()],
             mode,

@@ -156,6 +156,49 @@ fn a_certificate_that_nobody_vouches_for_is_answered_where_that_is_said() {
 }
 
 #[test]
+fn a_certificate_that_was_revoked_counts_for_nothing() {
+    for engine in ENGINES {
+        let origin = mirror();
+        let authority = Authority::new();
+        let (own, good, bad) =
+            (authority.issue("a", &["a.test"]), authority.issue("g", &["good"]), authority.issue("b", &["bad"]));
+        let config = |mode: &str, list: &std::path::Path| {
+            format!(
+                "tls = {{ certificates = [{}], client_auth = [{{ ca = [\"{}\"], crl = [\"{}\"], mode = \"{mode}\" }}] }}",
+                own.toml(),
+                authority.ca().display(),
+                list.display()
+            )
+        };
+        let rest = format!(
+            "[services.s]\nendpoints = [\"{}\"]\n[[routes]]\nname = \"r\"\nservice = \"s\"\nfilters = [{{ client_certificate = {{ status = 400 }} }}]\n",
+            origin.address
+        );
+        let list = authority.revoke(&[&bad], 2090);
+        let strict = Proxy::start_with(engine, &config("required", &list), &rest);
+        let filtered = Proxy::start_with(engine, &config("filtered", &list), &rest);
+        let ask = |proxy: &Proxy, shown: &Issued| {
+            let config = client_config(&authority, Some(shown));
+            SecureClient::connect(proxy.address, &config, "a.test").and_then(|mut client| client.get("a.test", "/"))
+        };
+        assert!(ask(&strict, &good).unwrap().starts_with("HTTP/1.1 200"));
+        assert!(ask(&strict, &bad).is_err(), "{engine}");
+        assert!(ask(&filtered, &good).unwrap().starts_with("HTTP/1.1 200"));
+        let told = ask(&filtered, &bad).unwrap();
+        assert!(told.starts_with("HTTP/1.1 400") && told.contains("denied:certificate_invalid"), "{told}");
+        // A list that is past its end says nothing of anybody, so nobody counts.
+        authority.revoke(&[], 2025);
+        eventually("the list is read", || ask(&strict, &good).is_err());
+        // What is no list is told, and the last good configuration stays.
+        std::fs::write(&list, "no list").unwrap();
+        eventually("it is told", || strict.process_log().contains("no list of revoked certificates in PEM"));
+        assert!(ask(&strict, &good).is_err(), "{engine}");
+        authority.revoke(&[], 2090);
+        eventually("nobody is revoked any more", || ask(&strict, &bad).is_ok());
+    }
+}
+
+#[test]
 fn nothing_goes_on_after_the_end_of_the_certificate_that_was_shown() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let origin = mirror();

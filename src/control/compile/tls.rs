@@ -317,6 +317,15 @@ fn client_policy(compiler: &mut Compiler<'_>, key: &str, auth: &ClientAuth) -> C
     for (at, material) in auth.ca.iter().enumerate() {
         vouching.extend(authorities(compiler, &format!("{key}.ca.{at}"), material));
     }
+    let mut revoked = Vec::new();
+    for (at, material) in auth.crl.iter().enumerate() {
+        let key = format!("{key}.crl.{at}");
+        let Some(pem) = bytes(compiler, &key, material) else { continue };
+        match identity::revocations(&pem, &vouching) {
+            Ok(lists) => revoked.extend(lists),
+            Err(what) => compiler.problem(&key, format!("{material}: {what}"), "name a file with lists in PEM"),
+        }
+    }
     for (at, host) in auth.hosts.iter().enumerate() {
         let name = host.strip_prefix("*.").unwrap_or(host);
         if host_length(name.as_bytes()) != Some(name.len()) {
@@ -324,5 +333,5 @@ fn client_policy(compiler: &mut Compiler<'_>, key: &str, auth: &ClientAuth) -> C
         }
     }
     let hosts = auth.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-    ClientPolicy { hosts, authorities: vouching, mode: auth.mode }
+    ClientPolicy { hosts, authorities: vouching, revocations: revoked, mode: auth.mode }
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
+    RevokedCertParams, SerialNumber,
+};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -75,6 +78,30 @@ impl Authority {
         openssl.arg("-rsigner").arg(self.ca()).arg("-rkey").arg(path("ca.key")).arg("-cert").arg(&issued.cert);
         output(openssl.args(["-ndays", "5", "-respout"]).arg(path("ocsp.der")));
         path("ocsp.der")
+    }
+
+    /// A list of revoked certificates with these on it, in a file; it ends with the given year.
+    pub fn revoke(&self, revoked: &[&Issued], year: i32) -> PathBuf {
+        let entry = |issued: &&Issued| {
+            let (_, certificate) = x509_parser::parse_x509_certificate(&issued.der).unwrap();
+            RevokedCertParams {
+                serial_number: SerialNumber::from_slice(certificate.raw_serial()),
+                revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }
+        };
+        let parameters = CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(year, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = self.folder.join("revoked.crl");
+        std::fs::write(&list, parameters.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
+        list
     }
 
     pub fn roots(&self) -> Arc<RootCertStore> {

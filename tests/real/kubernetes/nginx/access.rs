@@ -68,7 +68,8 @@ fn another_service_is_told_what_annotations_say_or_is_not_asked() {
 #[test]
 fn the_certificate_of_a_client_is_passed_on_where_it_is_said() {
     let authority = Authority::new();
-    let (own, caller) = (authority.issue("own", &["with.test", "without.test"]), authority.issue("caller", &["me"]));
+    let (own, caller) =
+        (authority.issue("own", &["with.test", "without.test", "revoked.test"]), authority.issue("caller", &["me"]));
     let text = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
     let origin = echo();
     let asks = |pass: &'static str| {
@@ -85,8 +86,16 @@ fn the_certificate_of_a_client_is_passed_on_where_it_is_said() {
             .replace("  rules:", "  tls: [{ hosts: [with.test, without.test], secretName: own }]\n  rules:")
         + &annotated("without", "one", &asks("false"))
             .replace("  rules:", "  tls: [{ hosts: [with.test, without.test], secretName: own }]\n  rules:");
+    let listed = holder(
+        "Secret",
+        "listed",
+        &[("ca.crt", &text(&authority.ca())), ("ca.crl", &text(&authority.revoke(&[&caller], 2090)))],
+    );
+    let revoked = [("auth-tls-secret", "shop/listed"), ("auth-tls-verify-client", "on")];
+    let revoked = annotated("revoked", "one", &revoked)
+        .replace("  rules:", "  tls: [{ hosts: [revoked.test], secretName: own }]\n  rules:");
     let api = ApiServer::start();
-    api.apply("shop", &objects);
+    api.apply("shop", &(objects + &listed + &revoked));
     let listener = free_address();
     let world =
         World::of("io_uring", api, super::KEYS, &format!("[listeners.secure]\naddress = \"{listener}\"\ntls = {{}}\n"));
@@ -99,6 +108,10 @@ fn the_certificate_of_a_client_is_passed_on_where_it_is_said() {
         assert_eq!(reached.field("ssl-client-verify"), Some("SUCCESS"), "{host}");
         assert_eq!(reached.field("ssl-client-cert").is_some_and(|pem| pem.contains("BEGIN%20CERTIFICATE")), is_passed);
     }
+    let mut client =
+        SecureClient::connect(listener, &client_config(&authority, Some(&caller)), "revoked.test").unwrap();
+    let told = client.get("revoked.test", "/").unwrap();
+    assert!(told.starts_with("HTTP/1.1 400") && told.contains("denied:certificate_invalid"), "{told}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::control::kubernetes::translate::plan::{AskedAs, Plan};
 use crate::filter::Filter;
 use crate::filter::satisfy::{AccessRule, Satisfy};
 use crate::proto::h1::authority::host_length;
-use crate::tls::identity::authorities;
+use crate::tls::identity::{authorities, revocations};
 use crate::units::Material;
 
 /// The filters of a path that let a request pass or refuse it.
@@ -282,20 +282,21 @@ pub(super) fn certificate(plan: &mut Plan, spot: Spot<'_, '_>) -> Vec<Filter> {
     if host.is_empty() {
         return closed("it needs a host");
     }
-    let vouches = |material: &Material| matches!(material, Material::Memory(_, pem) if authorities(pem).is_ok());
-    if !ca.iter().all(vouches) {
+    let pem = ca.first().and_then(|material| if let Material::Memory(_, pem) = material { Some(pem) } else { None });
+    let Some(vouching) = pem.and_then(|pem| authorities(pem).ok()) else {
         return closed("its ca.crt has no certificate that could vouch for anybody");
-    }
+    };
     let crl = spot.place.world.index.secrets.get(&name).and_then(|secret| secret.get("ca.crl"));
-    if crl.is_some() {
-        return closed("lists of revoked certificates (ca.crl) are not read");
+    if crl.as_ref().is_some_and(|crl| revocations(crl, &vouching).is_err()) {
+        return closed("its ca.crl is no list of revoked certificates");
     }
+    let crl = crl.map(|crl| Material::Memory(format!("Secret {name} ca.crl").into(), crl.into()));
     let is_host = |name: &str| host_length(name.trim_start_matches("*.").as_bytes()).is_some() && !name.contains(':');
     let names = std::iter::once(host).chain(found.aliases.iter().copied()).filter(|name| is_host(name));
     let hosts: Vec<String> =
         names.map(str::to_ascii_lowercase).filter(|name| plan.asked_hosts.insert(name.clone())).collect();
     if !hosts.is_empty() {
-        let rule = ClientAuth { ca, mode: ClientAuthMode::Filtered, hosts };
+        let rule = ClientAuth { ca, crl: crl.into_iter().collect(), mode: ClientAuthMode::Filtered, hosts };
         plan.client_auth.push((rule, notes.owner.place()));
     }
     let mut set = json!({ "ssl-client-verify": "verified", "ssl-client-subject-dn": "subject", "ssl-client-issuer-dn": "issuer" });

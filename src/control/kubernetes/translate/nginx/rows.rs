@@ -129,8 +129,8 @@ pub const ROWS: [AnnotationRow; 138] = [
         "auth-tls-secret",
         Medium,
         Basic,
-        Differs("a Secret with ca.crl closes the host: lists of revoked certificates are not read"),
-        "`client_auth` of the listener for the host, and `client_certificate`",
+        Same,
+        "`client_auth` of the listener for the host, with `crl` where the Secret has ca.crl, and `client_certificate`",
     ),
     row(
         "auth-tls-verify-client",
