@@ -34,6 +34,14 @@ pub const REQUESTS_PER_CONNECTION_MAX: u32 = 100_000;
 /// Most bytes of an unread request body that are read and thrown away to keep a connection usable.
 pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 
+/// Bytes that one set of regular expressions may take, compiled: what the `regex` crate allows one expression.
+pub const REGEX_SET_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Sets of regular expressions of the paths of one host.
+pub const REGEX_SETS_MAX: usize = 4;
+
+/// Places on a hash ring that are looked at for one of a certain endpoint: with a hundred endpoints one is found nearly always.
+pub const RING_PLACES_MAX: u32 = 512;
+
 /// Copies of requests that a worker has on their way at most.
 pub const COPIES_MAX: usize = 256;
 

@@ -77,9 +77,22 @@ pub struct RouteTable {
     pub router: Router,
     /// The routes.
     pub routes: Vec<Arc<Route>>,
+    /// The routes in whose place others stand that are closed, by their positions: their expressions are left out.
+    pub left_out: Vec<(usize, Arc<Route>)>,
 }
 
 impl RouteTable {
+    /// True where it was made of these routes.
+    pub fn is_of<'r>(&self, routes: impl ExactSizeIterator<Item = &'r Arc<Route>>) -> bool {
+        let mut left_out = self.left_out.iter().peekable();
+        let made_of = self
+            .routes
+            .iter()
+            .enumerate()
+            .map(|(at, route)| left_out.next_if(|(of, _)| *of == at).map_or(route, |(_, original)| original));
+        self.routes.len() == routes.len() && made_of.zip(routes).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
     /// The route that a request takes.
     #[must_use]
     pub fn find(&self, head: &RequestHead) -> Option<&Arc<Route>> {

@@ -6,6 +6,7 @@
 //! through to the next host.
 
 mod condition;
+mod expressions;
 mod path;
 pub mod targets;
 
@@ -13,6 +14,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use condition::{Conditions, ValueTest};
+pub use expressions::KnownExpressions;
 pub use path::PathPattern;
 use path::{Map, PathTable};
 
@@ -55,7 +57,7 @@ pub struct Router {
     tiers: Vec<Tier>,
     /// Hosts, and suffixes of wildcards, that no other host's routes answer.
     closed: HashSet<HostPattern>,
-    unfit: Vec<usize>,
+    left_out: Vec<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,11 @@ impl Router {
     /// Builds the tables of rules, whose positions are what [`Self::find`] gives. They keep their order where nothing else
     /// decides.
     pub fn build<'r>(rules: impl IntoIterator<Item = &'r Rule>) -> Self {
+        Self::build_with(rules, &mut KnownExpressions::default())
+    }
+
+    /// The same, with the sets of regular expressions that are known.
+    pub fn build_with<'r>(rules: impl IntoIterator<Item = &'r Rule>, known: &mut KnownExpressions) -> Self {
         let mut rules: Vec<_> = rules.into_iter().enumerate().collect();
         let more = std::cmp::Reverse::<u32>;
         rules.sort_by_key(|(_, rule)| (std::cmp::Reverse(rule.priority), more(rule.order), rule.conditions.rank()));
@@ -87,18 +94,19 @@ impl Router {
             }
         }
         for tier in &mut router.tiers {
-            tier.finish(&mut router.unfit);
+            tier.finish(known, &mut router.left_out);
         }
-        router.unfit.sort_unstable();
-        router.unfit.dedup();
+        known.forget_unused();
+        router.left_out.sort_unstable();
+        router.left_out.dedup();
         router
     }
 
-    /// The positions of rules whose regular expressions are too large, together with those before them of the same host. A request that could
-    /// be theirs gets one of them, so that nobody else answers it.
+    /// The positions of rules whose regular expressions are left out, for those of their host are too large together. A request of that host
+    /// that meets the other conditions of such a rule gets it, so that nobody else answers what could be its own.
     #[must_use]
-    pub fn unfit(&self) -> &[usize] {
-        &self.unfit
+    pub fn left_out(&self) -> &[usize] {
+        &self.left_out
     }
 
     /// The route of this request.
@@ -156,9 +164,9 @@ impl Tier {
         }
     }
 
-    fn finish(&mut self, unfit: &mut Vec<usize>) {
+    fn finish(&mut self, known: &mut KnownExpressions, left_out: &mut Vec<usize>) {
         let tables = self.exact.values_mut().chain(self.wildcard.values_mut()).chain(self.one_label.values_mut());
-        tables.chain(std::iter::once(&mut self.any)).for_each(|table| table.finish(unfit));
+        tables.chain(std::iter::once(&mut self.any)).for_each(|table| table.finish(known, left_out));
     }
 
     /// The route of a request for this host. Behind the step `last` none is looked for.
@@ -379,12 +387,12 @@ mod tests {
         };
         let mut rules: Vec<_> = (0..3_000).map(large).collect();
         let few = Router::build(&rules[..10]);
-        assert_eq!((few.unfit(), find(&few, "a", "/7/x")), (&[][..], Some(7)));
+        assert_eq!((few.left_out(), find(&few, "a", "/7/x")), (&[][..], Some(7)));
         rules.extend([rule("a", PathPattern::exact("/exact")), rule("a", prefix("/")), rule("b", prefix("/"))]);
         let router = Router::build(&rules);
-        let first = *router.unfit().first().unwrap();
+        let first = *router.left_out().first().unwrap();
         assert!(first > 10, "several sets hold some: {first}");
-        assert!(router.unfit().iter().copied().eq(first..3_000));
+        assert!(router.left_out().iter().copied().eq(first..3_000));
         assert_eq!(find(&router, "a", "/7/x"), Some(7), "the others of its host go on");
         assert_eq!(find(&router, "a", "/exact"), Some(3_000));
         for path in ["/2999/x", "/elsewhere"] {

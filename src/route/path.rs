@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use regex::bytes::{Regex, RegexSet};
+use regex::bytes::Regex;
 
 use super::condition::Conditions;
+use super::expressions::{ExpressionSets, KnownExpressions};
 use crate::proto::h1::request::RequestHead;
 
 /// Keys come from configurations, never from clients, so a fixed hash is no target.
@@ -60,9 +61,6 @@ struct Candidate {
     conditions: Arc<Conditions>,
 }
 
-/// Sets of expressions of one host: each may take ten megabytes.
-const SETS_MAX: usize = 4;
-
 /// Candidates in the order of their precedence.
 type Candidates = Vec<Candidate>;
 
@@ -75,11 +73,12 @@ pub(super) struct PathTable {
     starts: Map<Candidates>,
     /// The lengths of those, the longest first.
     start_lengths: Vec<usize>,
-    patterns: Vec<(String, Candidate)>,
-    /// The patterns in sets, each with the position of its first; mostly one.
-    sets: Vec<(usize, RegexSet)>,
-    /// The route of the first pattern that fits in no set.
-    unfit: Option<usize>,
+    /// By regular expressions, in the order of their precedence.
+    by_expression: Vec<Candidate>,
+    /// Those expressions, until they are in sets.
+    patterns: Vec<String>,
+    /// Those sets; `None` where there is no expression.
+    expressions: Option<Arc<ExpressionSets>>,
 }
 
 impl PathTable {
@@ -97,26 +96,22 @@ impl PathTable {
                 }
                 self.starts.entry(start.clone()).or_default().push(candidate);
             }
-            PathPattern::Regex(regex) => self.patterns.push((regex.as_str().to_owned(), candidate)),
+            PathPattern::Regex(regex) => {
+                self.by_expression.push(candidate);
+                self.patterns.push(regex.as_str().to_owned());
+            }
         }
     }
 
-    /// Compiles the expressions into sets, so that one pass over a path tells which match. Of those that are too large for that the routes
-    /// are told: a request that could be theirs gets the first of them.
-    pub(super) fn finish(&mut self, unfit: &mut Vec<usize>) {
-        let mut first = 0;
-        while let Some(rest) = self.patterns.get(first..).filter(|rest| !rest.is_empty()) {
-            let whole = rest.len();
-            let halves = std::iter::successors(Some(whole), |count| (*count > 1).then(|| count.div_ceil(2)));
-            let set = |count| Some((count, RegexSet::new(rest.iter().take(count).map(|(pattern, _)| pattern)).ok()?));
-            let Some((count, set)) = halves.take_while(|_| self.sets.len() < SETS_MAX).find_map(set) else {
-                self.unfit = rest.first().map(|(_, candidate)| candidate.route);
-                unfit.extend(rest.iter().map(|(_, candidate)| candidate.route));
-                return;
-            };
-            self.sets.push((first, set));
-            first += count;
+    /// Puts the expressions into sets. The routes of those for which there is no room are put into `left_out`: a request that could be theirs
+    /// gets one of them.
+    pub(super) fn finish(&mut self, known: &mut KnownExpressions, left_out: &mut Vec<usize>) {
+        if self.by_expression.is_empty() {
+            return;
         }
+        let sets = known.sets(std::mem::take(&mut self.patterns));
+        left_out.extend(self.by_expression.iter().skip(sets.count()).map(|candidate| candidate.route));
+        self.expressions = Some(sets);
     }
 
     pub(super) fn find(&self, head: &RequestHead) -> Option<usize> {
@@ -128,15 +123,14 @@ impl PathTable {
         if let Some(route) = self.exact.get(path).and_then(first) {
             return Some(route);
         }
-        for (offset, set) in &self.sets {
-            let matching = set.matches(path);
-            let mut candidates =
-                matching.iter().filter_map(|at| self.patterns.get(offset + at)).map(|(_, candidate)| candidate);
+        if let Some(expressions) = &self.expressions {
+            let matching = expressions.matching(path).chain(expressions.count()..self.by_expression.len());
+            let mut candidates = matching.filter_map(|at| self.by_expression.get(at));
             if let Some(candidate) = candidates.find(|candidate| candidate.conditions.are_met(head)) {
                 return Some(candidate.route);
             }
         }
-        self.unfit.or_else(|| self.find_longest(path, first))
+        self.find_longest(path, first)
     }
 
     /// The longest beginning first, whichever of the two kinds it is; of the same length the one by whole elements.

@@ -10,6 +10,7 @@ use crate::config::routes::RouteSpec;
 use crate::config::source::Source;
 use crate::filter::Filter;
 use crate::filter::shared::SharedParts;
+use crate::route::KnownExpressions;
 use crate::route::Rule;
 use crate::snapshot::{Entrance, Label, Labels, ProcessSettings, Route, Service};
 
@@ -31,6 +32,8 @@ pub struct Kept {
     pub(super) parts: Parts,
     /// What filters share.
     pub(in super::super) shared: SharedParts,
+    /// Regular expressions of routes.
+    pub(super) expressions: KnownExpressions,
     /// The number of workers, which count requests together.
     pub(super) workers: usize,
 }
@@ -50,6 +53,7 @@ impl Kept {
             secrets: Secrets::default(),
             parts: Parts::default(),
             shared: SharedParts::default(),
+            expressions: KnownExpressions::default(),
             workers,
         }
     }

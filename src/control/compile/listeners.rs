@@ -1,5 +1,6 @@
 //! Compiles listeners: their TLS, and the table of the routes that requests take from them.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -113,25 +114,45 @@ fn access(compiler: &mut Compiler<'_>, name: &str, spec: &ListenerSpec) -> Socke
 /// The table of these routes: the one from before, or another listener's, where that has the same.
 fn table(compiler: &mut Compiler<'_>, name: &str, routes: &[&KeptRoute], others: &[Entrance]) -> Arc<RouteTable> {
     let before = compiler.kept.parts.entrances.get(name).cloned();
-    let is_same = |table: &RouteTable| {
-        table.routes.len() == routes.len()
-            && table.routes.iter().zip(routes).all(|(one, other)| Arc::ptr_eq(one, &other.route))
-    };
-    if let Some(known) = others.iter().chain(&before).find(|entrance| is_same(&entrance.table)) {
-        return Arc::clone(&known.table);
+    let is_same = |entrance: &&Entrance| entrance.table.is_of(routes.iter().map(|kept| &kept.route));
+    let known = others.iter().chain(&before).find(is_same).map(|entrance| Arc::clone(&entrance.table));
+    let is_told = others.iter().any(|entrance| is_same(&entrance));
+    let table = known.unwrap_or_else(|| Arc::new(new_table(compiler, routes)));
+    // Once for all listeners, and for as long as it is so.
+    if !is_told && !table.left_out.is_empty() {
+        tell_left_out(compiler, &table, routes);
     }
-    let router = Router::build(routes.iter().map(|route| &*route.rule));
+    table
+}
+
+/// A table of routes. Those whose expressions are left out are closed: nobody loses anything for the expressions of another host, and nobody
+/// else answers what could be theirs.
+fn new_table(compiler: &mut Compiler<'_>, routes: &[&KeptRoute]) -> RouteTable {
+    let router = Router::build_with(routes.iter().map(|route| &*route.rule), &mut compiler.kept.expressions);
     let mut served: Vec<_> = routes.iter().map(|kept| Arc::clone(&kept.route)).collect();
-    for unfit in router.unfit() {
-        let (Some(kept), Some(place)) = (routes.get(*unfit), served.get_mut(*unfit)) else { continue };
-        let known = compiler.source.config.routes.iter().position(|spec| spec.name == kept.spec.name);
-        let at = known.unwrap_or_default();
-        let what = "its expressions are too large, together with those of the routes before it of the same host";
-        compiler.problem(&format!("routes.{at}.paths"), what, "use prefixes where they do");
-        // Nobody loses anything for the expressions of another host, and nobody else answers what could be this one's.
-        if let Some(closed) = closed(compiler, at, &kept.spec) {
-            *place = closed.route;
+    let mut left_out = Vec::new();
+    let places = if router.left_out().is_empty() { HashMap::new() } else { places(compiler) };
+    for at in router.left_out() {
+        let (Some(kept), Some(route)) = (routes.get(*at), served.get_mut(*at)) else { continue };
+        left_out.push((*at, Arc::clone(route)));
+        let place = places.get(kept.spec.name.as_str());
+        if let Some(closed) = place.and_then(|place| closed(compiler, *place, &kept.spec)) {
+            *route = closed.route;
         }
     }
-    Arc::new(RouteTable { router, routes: served })
+    RouteTable { router, routes: served, left_out }
+}
+
+/// The positions of routes in the configuration, by their names.
+fn places(compiler: &Compiler<'_>) -> HashMap<String, usize> {
+    compiler.source.config.routes.iter().enumerate().map(|(at, spec)| (spec.name.clone(), at)).collect()
+}
+
+fn tell_left_out(compiler: &mut Compiler<'_>, table: &RouteTable, routes: &[&KeptRoute]) {
+    let places = places(compiler);
+    for (at, _) in &table.left_out {
+        let place = routes.get(*at).and_then(|kept| places.get(kept.spec.name.as_str())).copied().unwrap_or_default();
+        let what = "its expressions are too large, together with those of the routes before it of the same host";
+        compiler.problem(&format!("routes.{place}.paths"), what, "use prefixes where they do");
+    }
 }

@@ -114,9 +114,16 @@ fn expressions_that_are_too_large_together_close_their_host_alone() {
     let objects = backend("one", &[&one]) + &large + &annotated("other", "one", &[]);
     let world = world(&objects, &[]);
     assert_eq!(world.get("other.test", "/x"), (200, "one".to_owned()), "the others are served from the start");
-    assert_eq!(world.status(host, "/1/x"), 200, "those that fit are served");
-    assert_eq!(world.status(host, "/2499/x"), 503);
+    // The longest go first.
+    assert_eq!(world.status(host, "/2499/x"), 200, "those that fit are served");
+    assert_eq!(world.status(host, "/1/x"), 503);
     let told = "Ingress shop/large: routes.";
     crate::support::eventually("it is told", || world.proxy.process_log().contains(told));
     assert!(world.proxy.process_log().contains("its expressions are too large"));
+    // Others come and go, and it stays as it is.
+    world.api.apply("shop", &annotated("new", "one", &[]));
+    world.eventually("new.test", "/", (200, "one"));
+    assert_eq!((world.status(host, "/2499/x"), world.status(host, "/1/x")), (200, 503));
+    world.api.delete("ingresses", "shop", "large");
+    world.eventually(host, "/1/x", (404, ""));
 }
