@@ -54,10 +54,10 @@ pub struct KubernetesSpec {
     pub config_map: Option<String>,
     /// The Service by which this is reached, `"namespace/name"`: its addresses become the status of the Ingress objects.
     pub publish_service: Option<String>,
-    /// Addresses and names for the status, in place of a Service's.
+    /// Addresses and names for the status, in place of a Service's and of pods.
     pub publish_addresses: Vec<String>,
     /// Pods with the network of their host by which this is reached, `"namespace/SELECTOR"` with labels as `kubectl get --selector` has them: for
-    /// each that is ready the status has the addresses of its node, those from outside where it has any.
+    /// each that is ready the status has the addresses of its node, those from outside where it has any. Nothing where a Service is named.
     pub publish_pods: Option<String>,
     /// Write statuses and events.
     pub write_status: bool,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::objects::{
-    ClusterNode, ClusterPod, ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace,
-    ObjectName, Secret,
+    ClusterPod, ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace, ObjectName,
+    Secret,
 };
 
 /// An object of one of the kinds that are watched.
@@ -27,8 +27,6 @@ pub enum Object {
     ConfigMap(Arc<ConfigMap>),
     /// A pod by which we are reached.
     Pod(Arc<ClusterPod>),
-    /// A node.
-    Node(Arc<ClusterNode>),
 }
 
 /// A kind that is watched.
@@ -50,8 +48,6 @@ pub enum ObjectKind {
     ConfigMap,
     /// Pod.
     Pod,
-    /// Node.
-    Node,
 }
 
 impl Object {
@@ -67,7 +63,6 @@ impl Object {
             Self::Secret(_) => ObjectKind::Secret,
             Self::ConfigMap(_) => ObjectKind::ConfigMap,
             Self::Pod(_) => ObjectKind::Pod,
-            Self::Node(_) => ObjectKind::Node,
         }
     }
 
@@ -83,7 +78,6 @@ impl Object {
             Self::Secret(object) => object.object_name(),
             Self::ConfigMap(object) => object.object_name(),
             Self::Pod(object) => object.object_name(),
-            Self::Node(object) => object.object_name(),
         }
     }
 }
@@ -109,8 +103,6 @@ pub struct Index {
     pub config_maps: HashMap<ObjectName, Arc<ConfigMap>>,
     /// The pods by which we are reached.
     pub pods: BTreeMap<ObjectName, Arc<ClusterPod>>,
-    /// Nodes.
-    pub nodes: BTreeMap<Arc<str>, Arc<ClusterNode>>,
 }
 
 /// What an event changes.
@@ -132,11 +124,12 @@ impl Index {
         let name = object.name();
         match object {
             Object::Ingress(ingress) => {
-                let before = self.ingresses.insert(name, Arc::clone(&ingress));
-                let is_same = before.is_some_and(|before| {
-                    before.spec == ingress.spec && before.metadata.annotations == ingress.metadata.annotations
-                });
-                Effect::All.unless(is_same)
+                let Some(before) = self.ingresses.insert(name, Arc::clone(&ingress)) else { return Effect::All };
+                if before.spec != ingress.spec || before.metadata.annotations != ingress.metadata.annotations {
+                    return Effect::All;
+                }
+                // Somebody wrote into it where it is reached; it may have been us.
+                Effect::Reached.unless(before.status == ingress.status)
             }
             Object::Namespace(namespace) => Effect::All.unless(self.namespaces.insert(name.name, namespace).is_some()),
             Object::Class(class) => {
@@ -183,10 +176,6 @@ impl Index {
                 Effect::Reached
                     .unless(before.is_some_and(|before| before.spec == pod.spec && before.status == pod.status))
             }
-            Object::Node(node) => {
-                let before = self.nodes.insert(name.name, Arc::clone(&node));
-                Effect::Reached.unless(before.is_some_and(|before| before.status == node.status))
-            }
         }
     }
 
@@ -206,7 +195,6 @@ impl Index {
             Object::Secret(_) => Effect::All.unless(self.secrets.remove(&name).is_none()),
             Object::ConfigMap(_) => Effect::All.unless(self.config_maps.remove(&name).is_none()),
             Object::Pod(_) => Effect::Reached.unless(self.pods.remove(&name).is_none()),
-            Object::Node(_) => Effect::Reached.unless(self.nodes.remove(&name.name).is_none()),
         }
     }
 
@@ -246,10 +234,9 @@ impl Index {
             ObjectKind::Secret => self.secrets.retain(|name, _| is_here(name)),
             ObjectKind::ConfigMap => self.config_maps.retain(|name, _| is_here(name)),
             ObjectKind::Pod => self.pods.retain(|name, _| is_here(name)),
-            ObjectKind::Node => self.nodes.retain(|name, _| is_here_by_name(name)),
         }
         let effect = match kind {
-            ObjectKind::Pod | ObjectKind::Node => Effect::Reached,
+            ObjectKind::Pod => Effect::Reached,
             ObjectKind::Ingress
             | ObjectKind::Namespace
             | ObjectKind::Class
@@ -272,7 +259,6 @@ impl Index {
             ObjectKind::Secret => self.secrets.len(),
             ObjectKind::ConfigMap => self.config_maps.len(),
             ObjectKind::Pod => self.pods.len(),
-            ObjectKind::Node => self.nodes.len(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub async fn read(kubeconfig: Option<&Path>) -> Result<(Index, Vec<String>), Str
         Some(_) => client::connect(kubeconfig).await?,
         None => client::infer().await?,
     };
-    let mut listing = Listing { client, index: Index::default(), untold: Vec::new() };
+    let mut listing = Listing { client, index: Index::default(), unread: Vec::new() };
     listing.list::<Ingress>("", Object::Ingress).await?;
     let classes = listing.list::<IngressClass>("", Object::Class).await;
     listing.note("IngressClass", classes);
@@ -37,13 +37,13 @@ pub async fn read(kubeconfig: Option<&Path>) -> Result<(Index, Vec<String>), Str
     listing.note("Secret", secrets);
     let maps = listing.list::<ConfigMap>("", Object::ConfigMap).await;
     listing.note("ConfigMap", maps);
-    Ok((listing.index, listing.untold))
+    Ok((listing.index, listing.unread))
 }
 
 struct Listing {
     client: Client,
     index: Index,
-    untold: Vec<String>,
+    unread: Vec<String>,
 }
 
 impl Listing {
@@ -68,7 +68,7 @@ impl Listing {
 
     fn note(&mut self, kind: &str, done: Result<(), String>) {
         if let Err(error) = done {
-            self.untold.push(format!("no {kind} can be read, so what objects say of them is not known: {error}"));
+            self.unread.push(format!("objects of the kind {kind} cannot be read, and are taken as not there: {error}"));
         }
     }
 }

@@ -45,6 +45,9 @@ const ASKED: Duration = Duration::from_secs(2);
 /// How long the first lists are waited for where what the cluster said last is known.
 const LISTS: Duration = Duration::from_secs(3);
 
+/// How long what changes of where we are reached is gathered before the cluster is told.
+const TOLD: Duration = Duration::from_secs(1);
+
 /// How often what the cluster says is kept for a restart.
 const KEPT: Duration = Duration::from_secs(2);
 
@@ -84,6 +87,10 @@ pub struct Cluster {
     is_started: bool,
     /// Lists that are not whole yet.
     unlisted: BTreeSet<(ObjectKind, Option<Arc<str>>)>,
+    /// The list of the pods by which we are reached is whole.
+    are_pods_listed: bool,
+    /// When the cluster is told once more.
+    tell_at: Option<Instant>,
 }
 
 impl Cluster {
@@ -114,6 +121,8 @@ impl Cluster {
             cached: (Instant::now(), true),
             is_started: false,
             unlisted,
+            are_pods_listed: false,
+            tell_at: None,
         };
         cluster.first_lists().await;
         cluster.translate();
@@ -142,7 +151,9 @@ impl Cluster {
                     if let Some(index) = cached.as_deref().and_then(cache::read) {
                         let ingresses = index.ingresses.len();
                         tracing::warn!(ingresses, "the API server is away: what the cluster said last is served");
+                        let pods = std::mem::take(&mut self.index.pods);
                         self.index = index;
+                        self.index.pods = pods;
                         return;
                     }
                 }
@@ -155,6 +166,9 @@ impl Cluster {
         loop {
             if self.cached.0.elapsed() > KEPT {
                 self.keep();
+            }
+            if self.tell_at.is_some_and(|at| at <= Instant::now()) {
+                self.tell();
             }
             let news = match self.pending {
                 Some((quiet, latest)) => {
@@ -171,9 +185,11 @@ impl Cluster {
                 }
                 None => {
                     let due = self.cached.0 + KEPT;
+                    let tell_at = self.tell_at.unwrap_or(due);
                     tokio::select! {
                         news = self.news.recv() => news,
                         () = tokio::time::sleep_until(due), if self.cached.1 && self.spec.cache.is_some() => continue,
+                        () = tokio::time::sleep_until(tell_at), if self.tell_at.is_some() => continue,
                     }
                 }
             };
@@ -236,6 +252,7 @@ impl Cluster {
             }
             WatchNews::Listed(kind, namespace, names) => {
                 let effects = self.index.keep_only(kind, namespace.as_deref(), &names);
+                self.are_pods_listed |= kind == ObjectKind::Pod;
                 self.unlisted.remove(&(kind, namespace));
                 effects
             }
@@ -246,11 +263,7 @@ impl Cluster {
             match effect {
                 Effect::Nothing => {}
                 Effect::Endpoints(service) => services.push(service),
-                Effect::Reached => {
-                    if self.is_started {
-                        self.tell();
-                    }
-                }
+                Effect::Reached => _ = self.tell_at.get_or_insert(Instant::now() + TOLD),
                 Effect::All => {
                     let now = Instant::now();
                     let latest = self.pending.map_or(now + DEBOUNCE_MAX, |(_, latest)| latest);
@@ -274,8 +287,7 @@ impl Cluster {
             | Object::Class(_)
             | Object::Service(_)
             | Object::Slice(_)
-            | Object::Pod(_)
-            | Object::Node(_) => true,
+            | Object::Pod(_) => true,
         }
     }
 
@@ -337,13 +349,14 @@ impl Cluster {
     }
 
     /// Has the cluster told where what is ours is reached, and what is wrong.
-    fn tell(&self) {
+    fn tell(&mut self) {
+        self.tell_at = None;
         let ours = self.plan.served.iter().filter_map(|name| {
             let ingress = self.index.ingresses.get(name)?;
             Some((name.clone(), ingress.status.load_balancer.ingress.clone()))
         });
         let to_tell = ToTell {
-            reached: reached(&self.index, &self.spec),
+            reached: reached(&self.index, &self.spec, self.are_pods_listed),
             ours: ours.collect(),
             problems: self.plan.problems.clone(),
         };

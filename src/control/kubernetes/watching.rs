@@ -15,8 +15,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::index::{Object, ObjectKind};
 use super::objects::{
-    ClusterNode, ClusterPod, ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace,
-    ObjectName, Secret,
+    ClusterPod, ClusterService, ConfigMap, EndpointSlice, Ingress, IngressClass, Named as _, Namespace, ObjectName,
+    Secret,
 };
 use crate::config::kubernetes::KubernetesSpec;
 
@@ -84,21 +84,13 @@ pub(super) fn start(
         tokio::spawn(follow(api, all.clone(), (ObjectKind::Class, None), Object::Class, news.clone()));
         lists.insert((ObjectKind::Class, None));
     }
-    watch_pods(client, spec, &all, news);
-    lists
-}
-
-/// Watches the pods by which we are reached, and their nodes. Nobody waits for these lists: requests need neither.
-fn watch_pods(client: &Client, spec: &KubernetesSpec, all: &watcher::Config, news: &Sender<WatchNews>) {
-    let Some((namespace, labels)) = spec.publish_pods.as_deref().and_then(|text| text.split_once('/')) else { return };
-    let pods = Api::<ClusterPod>::namespaced(client.clone(), namespace);
-    let kind = (ObjectKind::Pod, Some(namespace.into()));
-    tokio::spawn(follow(pods, all.clone().labels(labels), kind, Object::Pod, news.clone()));
-    // A Role cannot allow to read nodes: then a pod's word counts.
-    if spec.namespaces.is_empty() {
-        let nodes = Api::<ClusterNode>::all(client.clone());
-        tokio::spawn(follow(nodes, all.clone(), (ObjectKind::Node, None), Object::Node, news.clone()));
+    if let Some((namespace, labels)) = spec.publish_pods.as_deref().and_then(|text| text.split_once('/')) {
+        let pods = Api::<ClusterPod>::namespaced(client.clone(), namespace);
+        let kind = (ObjectKind::Pod, Some(namespace.into()));
+        // Nobody waits for this list: requests do not need it.
+        tokio::spawn(follow(pods, all.labels(labels), kind, Object::Pod, news.clone()));
     }
+    lists
 }
 
 /// Asks for a Secret that was not kept until now.

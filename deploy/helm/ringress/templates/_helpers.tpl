@@ -35,7 +35,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- with .Values.withoutClass }}{{- $_ := set $kubernetes "without_class" . }}{{- end -}}
 {{- with .Values.namespaces }}{{- $_ := set $kubernetes "namespaces" . }}{{- end -}}
 {{- if and $deployment (or (not .Values.namespaces) (has .Release.Namespace .Values.namespaces)) }}{{- $_ := set $kubernetes "publish_service" (printf "%s/%s" .Release.Namespace (include "ringress.name" .)) }}{{- end -}}
-{{- if not $deployment }}{{- $_ := set $kubernetes "publish_pods" (printf "%s/app.kubernetes.io/name=ringress,app.kubernetes.io/instance=%s" .Release.Namespace .Release.Name) }}{{- end -}}
+{{- if not (or $deployment .Values.kubernetes.publish_addresses .Values.kubernetes.publish_service) }}{{- $_ := set $kubernetes "publish_pods" (printf "%s/app.kubernetes.io/name=ringress,app.kubernetes.io/instance=%s" .Release.Namespace .Release.Name) }}{{- end -}}
 {{- $admin := dict "address" (include "ringress.admin" .) -}}
 {{- if and .Values.metrics.enabled $deployment }}{{- $_ := set $admin "hosts" (list "*") }}{{- end -}}
 {{- $web := dict "address" (ternary ":8080" ":80" (eq $deployment "true")) -}}

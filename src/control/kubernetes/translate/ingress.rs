@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::plan::{Owner, Plan};
-
 use super::world::World;
 use crate::config::kubernetes::{CatchAll, Dialect, KubernetesSpec};
 use crate::config::routes::{PathMatch, RouteSpec};
