@@ -88,9 +88,16 @@ fn ask_on(listen: SocketAddr, client: usize, times: &Times, phase: &AtomicUsize)
     for turn in client.. {
         let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", host(turn % HOSTS));
         let began = Instant::now();
-        if stream.write_all(request.as_bytes()).is_err() || !stream.read(&mut buffer).is_ok_and(|read| read > 12) {
-            // The proxy has ended, and with it what is measured.
+        if stream.write_all(request.as_bytes()).is_err() {
             return;
+        }
+        // The head, and the one byte of the body; it may come in parts.
+        let mut length = 0;
+        while !buffer[..length].windows(5).any(|end| end == b"\r\n\r\na") {
+            match stream.read(&mut buffer[length..]) {
+                Ok(0) | Err(_) => return,
+                Ok(read) => length += read,
+            }
         }
         assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer));
         let us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);

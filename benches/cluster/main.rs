@@ -39,6 +39,7 @@ struct Cluster {
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let count: usize = words.iter().find_map(|word| word.parse().ok()).unwrap_or(5_000);
+    assert!(count > 200, "with fewer than 200 services there is nothing to see");
     let dialect = words.iter().find(|word| ["ingress-nginx", "traefik1"].contains(&word.as_str()));
     let traefik = words.iter().find(|word| word.ends_with("traefik"));
     let seconds = |name: &str| {

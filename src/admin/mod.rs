@@ -159,7 +159,7 @@ impl Admin {
         answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
     }
 
-    /// Every endpoint: what its check found, and what each worker knows of it that had a request of its service.
+    /// Every endpoint: what its check found, and what each worker knows of it that uses its service.
     async fn endpoints(&self) -> Response<Full<Bytes>> {
         let reports = self.reports().await;
         let status = self.status.borrow().clone();

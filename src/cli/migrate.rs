@@ -19,12 +19,10 @@ use crate::control::kubernetes::translate::meaning::Meaning;
 use crate::control::kubernetes::translate::world::{EntryPoints, World};
 use crate::control::kubernetes::translate::{meaning, translate};
 
-/// Where objects are read: files and folders, and a cluster by its kubeconfig, or the one that `kubectl` would ask.
-type MigrateSources<'a> = (&'a [PathBuf], Option<Option<&'a Path>>);
-
 /// Reads objects, and tells what becomes of each Ingress; the exit code: 1 where something is refused.
-pub(super) fn migrate((paths, cluster): MigrateSources<'_>, rules: MigrateRules, as_json: bool) -> anyhow::Result<i32> {
-    let mut index = cluster.map(of_cluster).transpose()?.unwrap_or_default();
+pub(super) fn migrate(from: &MigrateSources<'_>, rules: MigrateRules, as_json: bool) -> anyhow::Result<i32> {
+    let MigrateSources { paths, has_cluster, kubeconfig } = *from;
+    let mut index = if has_cluster { of_cluster(kubeconfig)? } else { Index::default() };
     for file in files(paths)? {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         for object in documents(&file, &text)? {
@@ -64,9 +62,19 @@ pub(super) fn migrate((paths, cluster): MigrateSources<'_>, rules: MigrateRules,
 /// The objects of a cluster. What may not be read is told on standard error.
 fn of_cluster(kubeconfig: Option<&Path>) -> anyhow::Result<Index> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (index, untold) = runtime.block_on(lists::read(kubeconfig)).map_err(anyhow::Error::msg)?;
-    untold.iter().for_each(|line| eprintln!("{line}"));
+    let (index, unread) = runtime.block_on(lists::read(kubeconfig)).map_err(anyhow::Error::msg)?;
+    unread.iter().for_each(|line| eprintln!("{line}"));
     Ok(index)
+}
+
+/// Where objects are read.
+pub(super) struct MigrateSources<'a> {
+    /// Files and folders.
+    pub paths: &'a [PathBuf],
+    /// A cluster, too.
+    pub has_cluster: bool,
+    /// What leads to it; `None` for what `kubectl` would take.
+    pub kubeconfig: Option<&'a Path>,
 }
 
 /// How objects are read.

@@ -19,7 +19,7 @@ use crate::control::kubernetes::translate::{nginx, own, traefik};
 use crate::sys::signals;
 use crate::worker::engine::select::probe;
 use arguments::{Arguments, Command};
-use migrate::MigrateRules;
+use migrate::{MigrateRules, MigrateSources};
 
 /// Carries out what was asked; the process's exit code.
 ///
@@ -61,8 +61,9 @@ pub fn main(arguments: Arguments) -> anyhow::Result<i32> {
         }
         Some(Command::Migrate { paths, cluster, kubeconfig, config_map, without_class, json }) => {
             let without_class = without_class.as_deref().map(str::parse).transpose().map_err(anyhow::Error::msg)?;
-            let of_cluster = (*cluster || kubeconfig.is_some()).then_some(kubeconfig.as_deref());
-            migrate::migrate((paths, of_cluster), MigrateRules { config_map: config_map.clone(), without_class }, *json)
+            let has_cluster = *cluster || kubeconfig.is_some();
+            let from = MigrateSources { paths, has_cluster, kubeconfig: kubeconfig.as_deref() };
+            migrate::migrate(&from, MigrateRules { config_map: config_map.clone(), without_class }, *json)
         }
         Some(Command::Import { from, path, arguments }) => import::import(from, path.as_deref(), arguments),
         Some(Command::Annotations { dialect }) => {

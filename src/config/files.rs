@@ -37,14 +37,7 @@ impl Files {
     pub(super) fn read(base: &Path, config: &Config) -> Self {
         let mut files = Self { base: base.to_owned(), ..Self::default() };
         for tls in config.listeners.values().filter_map(|listener| listener.tls.as_ref()) {
-            for certificate in &tls.certificates {
-                files.take_material(&certificate.cert);
-                files.take_material(&certificate.key);
-                certificate.ocsp.iter().for_each(|ocsp| files.take_material(ocsp));
-            }
-            for name in tls.client_auth.iter().flat_map(|auth| auth.ca.iter().chain(&auth.crl)) {
-                files.take_material(name);
-            }
+            tls.materials().for_each(|material| files.take_material(material));
             tls.directory.iter().for_each(|folder| files.take_folder(folder));
         }
         for material in config.filter_lists().flatten().flat_map(Filter::materials) {

@@ -72,6 +72,28 @@ pub enum ResumptionKind {
     None,
 }
 
+impl ListenerTls {
+    /// What it names, but for the files of `directory`.
+    pub fn materials(&self) -> impl Iterator<Item = &Material> {
+        // Every field is named, so that a new one is not forgotten.
+        let Self {
+            certificates,
+            client_auth,
+            ticket_key,
+            directory: _,
+            min_version: _,
+            max_version: _,
+            ciphers: _,
+            resumption: _,
+            session_time: _,
+            strict_sni: _,
+            early_data: _,
+        } = self;
+        let of_certificates = certificates.iter().flat_map(CertificateFiles::materials);
+        of_certificates.chain(client_auth.iter().flat_map(ClientAuth::materials)).chain(ticket_key)
+    }
+}
+
 /// A certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -85,14 +107,22 @@ pub struct CertificateFiles {
     pub ocsp: Option<Material>,
 }
 
+impl CertificateFiles {
+    /// What it names.
+    pub fn materials(&self) -> impl Iterator<Item = &Material> {
+        let Self { cert, key, ocsp } = self;
+        [cert, key].into_iter().chain(ocsp)
+    }
+}
+
 /// What is asked of clients.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientAuth {
     /// Files of PEM with the authorities that vouch for clients.
     pub ca: Vec<Material>,
-    /// Files of PEM with lists of certificates that were revoked; empty for none. Where there is one, a certificate counts only while a list of
-    /// each authority above it says nothing against it, and has not passed its end.
+    /// Files of PEM with certificate revocation lists (CRL); empty for none. Where there is one, a certificate counts only while a list of each
+    /// authority above it says nothing against it, and has not passed its end; then its connections end as with its own.
     #[serde(default)]
     pub crl: Vec<Material>,
     /// `"required"`, `"optional"` or `"filtered"`.
@@ -101,6 +131,14 @@ pub struct ClientAuth {
     /// Names that clients ask for: `"admin.example.com"`, `"*.example.org"`; empty for all others.
     #[serde(default)]
     pub hosts: Vec<String>,
+}
+
+impl ClientAuth {
+    /// What it names.
+    pub fn materials(&self) -> impl Iterator<Item = &Material> {
+        let Self { ca, crl, mode: _, hosts: _ } = self;
+        ca.iter().chain(crl)
+    }
 }
 
 /// TLS towards the upstreams of a service. Paths are relative to the configuration's folder.

@@ -180,9 +180,9 @@ pub struct Report {
     pub metrics: Metrics,
     /// Share of requests that it refuses, for it lags behind, of 100.
     pub refused_percent: u8,
-    /// Its pools: of services that had a request there.
+    /// The pools of the services that it uses.
     pub pools: Vec<PoolState>,
-    /// Those services.
+    /// The services that it uses.
     pub gates: Vec<GateState>,
 }
 

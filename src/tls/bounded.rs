@@ -52,6 +52,8 @@ pub(super) struct NotingVerifier {
     pub until: Arc<ShownUntil>,
     /// The connection is made with what nobody vouches for, which is noted.
     pub passes_refused: bool,
+    /// When the first of the revocation lists ends, in seconds since 1970; `i64::MAX` without.
+    pub lists_until_s: i64,
 }
 
 /// The end of the first of these to end: of the certificate itself, and of what may vouch for it. One that was over already did not.
@@ -88,7 +90,7 @@ impl ClientCertVerifier for NotingVerifier {
             verified => verified?,
         };
         let now_s = unix_s(now);
-        self.until.put(end_of(certificate, intermediates, now_s));
+        self.until.put(end_of(certificate, intermediates, now_s).min(self.lists_until_s));
         Ok(verified)
     }
 

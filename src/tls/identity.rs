@@ -127,7 +127,7 @@ pub fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     Ok(found)
 }
 
-/// The lists of revoked certificates of a text in PEM, at least one, for certificates of these authorities.
+/// The certificate revocation lists (CRL, RFC 5280 §5) of a text in PEM, at least one, for certificates of these authorities.
 ///
 /// # Errors
 /// What is wrong with the text, or with one of them.
@@ -136,9 +136,9 @@ pub fn revocations(
     authorities: &[CertificateDer<'static>],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
-    let found = found.map_err(|error| format!("no list of revoked certificates: {error}"))?;
+    let found = found.map_err(|error| format!("no certificate revocation list: {error}"))?;
     if found.is_empty() {
-        return Err("no list of revoked certificates in PEM".to_owned());
+        return Err("no certificate revocation list in PEM".to_owned());
     }
     // Read as for handshakes.
     let mut roots = rustls::RootCertStore::empty();
@@ -146,7 +146,7 @@ pub fn revocations(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let read = builder.with_crls(found.iter().cloned()).build();
-    read.map(|_| found).map_err(|error| format!("no list of revoked certificates: {error}"))
+    read.map(|_| found).map_err(|error| format!("no certificate revocation list: {error}"))
 }
 
 #[cfg(test)]

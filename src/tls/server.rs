@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::RootCertStore;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -14,10 +15,12 @@ use rustls::server::{
     WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 
 use super::bounded::{EndingTickets, NotingVerifier, ShownUntil};
 use super::identity::Identity;
 use super::{ALPN_H2, ALPN_HTTP1, ClientAuthMode, Versions};
+use crate::hash::hex;
 use crate::limits::EARLY_DATA_BYTES_MAX;
 
 /// Keys for one name, the quick ones first.
@@ -142,6 +145,8 @@ struct Shown {
     certificates: Arc<dyn ResolvesServerCert>,
     verifier: Arc<dyn ClientCertVerifier>,
     mode: ClientAuthMode,
+    /// When the first of the revocation lists ends, in seconds since 1970; `i64::MAX` without.
+    lists_until_s: i64,
     resumption: Resumption,
 }
 
@@ -153,11 +158,12 @@ impl Policy {
     /// Versions without suites.
     pub fn config(&self, now_s: i64) -> Result<(Arc<ServerConfig>, Arc<ShownUntil>), rustls::Error> {
         let until = Arc::<ShownUntil>::default();
-        let Some(Shown { terms, certificates, verifier, mode, resumption }) = &self.shown else {
+        let Some(Shown { terms, certificates, verifier, mode, lists_until_s, resumption }) = &self.shown else {
             return Ok((Arc::clone(&self.config), until));
         };
         let passes_refused = *mode == ClientAuthMode::Filtered;
-        let noting = NotingVerifier { inner: Arc::clone(verifier), until: Arc::clone(&until), passes_refused };
+        let (inner, lists_until_s) = (Arc::clone(verifier), *lists_until_s);
+        let noting = NotingVerifier { inner, until: Arc::clone(&until), passes_refused, lists_until_s };
         let resumption = match resumption {
             Resumption::Tickets(tickets) => {
                 let ending = EndingTickets { inner: Arc::clone(tickets), until: Arc::clone(&until), now_s };
@@ -199,8 +205,9 @@ impl ServerTls {
         let base = clients.iter().find(|policy| policy.hosts.is_empty());
         let mut policies = Vec::new();
         for policy in std::iter::once(base).chain(clients.iter().filter(|policy| !policy.hosts.is_empty()).map(Some)) {
-            let description =
-                format!("{:?}", policy.map(|policy| (&policy.authorities, &policy.revocations, policy.mode)));
+            let written = format!("{:?}", policy.map(|policy| (&policy.authorities, &policy.revocations, policy.mode)));
+            // Lists may be long, and this is kept.
+            let description = hex(digest(&SHA256, written.as_bytes()).as_ref());
             let mut print = DefaultHasher::new();
             description.hash(&mut print);
             let verifier = policy.map(|policy| verifier(terms, policy)).transpose()?;
@@ -211,6 +218,7 @@ impl ServerTls {
                 certificates: Arc::clone(&certificates),
                 verifier,
                 mode: policy.mode,
+                lists_until_s: lists_end(&policy.revocations),
                 resumption,
             });
             policies.push(Policy {
@@ -237,6 +245,15 @@ impl ServerTls {
         let at = self.by_host.get(&name).or_else(parent).copied().unwrap_or(0);
         self.policies.get(at)
     }
+}
+
+/// When the first of these lists ends, in seconds since 1970; `i64::MAX` where none does.
+fn lists_end(lists: &[CertificateRevocationListDer<'static>]) -> i64 {
+    let end = |list: &CertificateRevocationListDer<'static>| {
+        let (_, read) = CertificateRevocationList::from_der(list).ok()?;
+        Some(read.next_update()?.timestamp())
+    };
+    lists.iter().filter_map(end).min().unwrap_or(i64::MAX)
 }
 
 fn server_config(

@@ -9,14 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::ring::HashRing;
 use crate::hash::{hash_of, hex};
+use crate::limits::RING_PLACES_MAX;
 use crate::proto::h1::field::is_token;
 use crate::proto::h1::parameters::cookie;
 use crate::proto::h1::request::RequestHead;
 use crate::proto::h1::set_cookie::{CookieAttributes, SameSite, set_cookie};
 use crate::units::Duration;
-
-/// Places on a ring that are looked at for one of a certain endpoint: with a hundred endpoints one is found nearly always.
-const PLACES_MAX: u32 = 512;
 
 /// Keeps a client with its endpoint, by a cookie that is set with the first answer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -188,8 +186,8 @@ impl Sticky {
         }
     }
 
-    /// What ties a client to the endpoint at this position, which answered in the place of the one that it belonged to; `None` where the client
-    /// stays, or no place on the ring is found.
+    /// What ties a client to the endpoint at this position, which answered in the place of one that failed; `None` where the client stays, or no
+    /// place on the ring is found.
     #[must_use]
     pub fn moved(&self, tie: &Tie, ring: &HashRing, at: usize) -> Option<Tie> {
         let (Tie::Session(id) | Tie::NewSession(id)) = tie else { return None };
@@ -200,7 +198,7 @@ impl Sticky {
         let half = |text: String| hash_of(text.as_bytes());
         let place =
             |number: u32| format!("{:016x}{:016x}", half(format!("{id}{number}")), half(format!("{number}{id}")));
-        (0..PLACES_MAX).map(place).find(|place| owner(place) == Some(at)).map(Tie::NewSession)
+        (0..RING_PLACES_MAX).map(place).find(|place| owner(place) == Some(at)).map(Tie::NewSession)
     }
 
     /// The field that tells the client where it belongs, once the endpoint at this position answered it; `None` where it knows.

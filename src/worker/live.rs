@@ -32,12 +32,12 @@ pub(super) struct Live<T: Transport> {
 }
 
 /// A service in one worker. Of thousands most have no request in any one worker: what a worker knows of a service and its endpoints
-/// begins with the first.
+/// begins with the first request of a route that leads there.
 #[derive(Debug)]
 enum ServiceSlot<T: Transport> {
-    /// It had no request here yet.
+    /// No request took a route to it yet.
     Unused(Arc<Service>),
-    /// It had one.
+    /// One did.
     InUse(Rc<LiveService<T>>),
 }
 
@@ -181,7 +181,7 @@ impl<T: Transport> Live<T> {
         }
     }
 
-    /// The services that had a request here.
+    /// The services to whose routes requests came.
     pub(super) fn services_in_use(&self) -> Vec<Rc<LiveService<T>>> {
         let in_use = |slot: &ServiceSlot<T>| match slot {
             ServiceSlot::InUse(live) => Some(Rc::clone(live)),

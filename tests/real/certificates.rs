@@ -191,7 +191,7 @@ fn a_certificate_that_was_revoked_counts_for_nothing() {
         eventually("the list is read", || ask(&strict, &good).is_err());
         // What is no list is told, and the last good configuration stays.
         std::fs::write(&list, "no list").unwrap();
-        eventually("it is told", || strict.process_log().contains("no list of revoked certificates in PEM"));
+        eventually("it is told", || strict.process_log().contains("no certificate revocation list in PEM"));
         assert!(ask(&strict, &good).is_err(), "{engine}");
         authority.revoke(&[], 2090);
         eventually("nobody is revoked any more", || ask(&strict, &bad).is_ok());

@@ -136,6 +136,29 @@ fn an_earlier_handshake_is_gone_on_from_at_any_worker_and_after_a_reload() {
 }
 
 #[test]
+fn hosts_with_the_same_ticket_key_go_on_from_each_others_handshakes() {
+    let (origin, authority) = (mirror(), Authority::new());
+    let own = authority.issue("a", &["a.test"]);
+    let key = own.cert.with_file_name("tickets.key");
+    std::fs::write(&key, [7; 48]).unwrap();
+    let host = |keys: &str| {
+        let web = format!("tls = {{ certificates = [{}]{keys} }}", own.toml());
+        Proxy::start_with("epoll", &web, &service(&[origin.address], ""))
+    };
+    let shared = format!(", ticket_key = \"{}\"", key.display());
+    let (one, two, alone) = (host(&shared), host(&shared), host(""));
+    let config = client_config(&authority, None);
+    let visit = |proxy: &Proxy| {
+        let mut client = SecureClient::connect(proxy.address, &config, "a.test").unwrap();
+        client.get("a.test", "/").unwrap();
+        client.is_resumed()
+    };
+    assert!(!visit(&one));
+    assert!(visit(&two) && visit(&one));
+    assert!(!visit(&alone), "it has keys of its own");
+}
+
+#[test]
 fn who_speaks_without_tls_is_told_so() {
     for engine in ENGINES {
         let origin = mirror();

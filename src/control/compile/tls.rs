@@ -33,13 +33,9 @@ pub(super) fn of_listener(compiler: &mut Compiler<'_>, name: &str, spec: &Listen
     let mut print = DefaultHasher::new();
     (name, spec.http2, format!("{tls:?}")).hash(&mut print);
     let files = certificate_files(compiler, &key, tls);
-    for (_, files) in &files {
-        let materials = [Some(&files.cert), Some(&files.key), files.ocsp.as_ref()];
-        materials.into_iter().flatten().for_each(|material| hash_material(compiler, material, &mut print));
-    }
-    for ca in tls.client_auth.iter().flat_map(|auth| &auth.ca).chain(&tls.ticket_key) {
-        hash_material(compiler, ca, &mut print);
-    }
+    // The files of a folder are among these.
+    let of_certificates = files.iter().flat_map(|(_, files)| files.materials());
+    of_certificates.chain(tls.materials()).for_each(|material| hash_material(compiler, material, &mut print));
     if let Some(known) = compiler.kept.secrets.server(print.finish()) {
         return Some(known);
     }
@@ -320,10 +316,15 @@ fn client_policy(compiler: &mut Compiler<'_>, key: &str, auth: &ClientAuth) -> C
     let mut revoked = Vec::new();
     for (at, material) in auth.crl.iter().enumerate() {
         let key = format!("{key}.crl.{at}");
-        let Some(pem) = bytes(compiler, &key, material) else { continue };
+        // Without authorities there is nothing that a list could be of, which is told.
+        let Some(pem) = bytes(compiler, &key, material).filter(|_| !vouching.is_empty()) else { continue };
         match identity::revocations(&pem, &vouching) {
             Ok(lists) => revoked.extend(lists),
-            Err(what) => compiler.problem(&key, format!("{material}: {what}"), "name a file with lists in PEM"),
+            Err(what) => compiler.problem(
+                &key,
+                format!("{material}: {what}"),
+                "name a file of certificate revocation lists (CRL) in PEM",
+            ),
         }
     }
     for (at, host) in auth.hosts.iter().enumerate() {

@@ -113,6 +113,11 @@ impl Account {
         self.times.update(|times| Times { admitted_us: now_us, ..times });
     }
 
+    /// True until an attempt has failed.
+    pub(super) const fn is_first_attempt(&self) -> bool {
+        self.attempts.get() <= 1
+    }
+
     /// Begins another attempt, at this endpoint, and returns when, in microseconds. What concerns the client stays; what
     /// concerns the upstream is reset.
     pub(super) fn begin_attempt(&self, endpoint: usize, now_us: impl FnOnce() -> u64) -> u64 {

@@ -88,7 +88,9 @@ pub(super) fn send<T: Transport>(
         return;
     }
     let bare = begun.iter().any(|(_, has_body, _)| !has_body).then(|| Rc::new(request.clone()));
-    let whole = Rc::new(Subrequest { body: held.bytes().to_vec(), ..request });
+    let has_whole = begun.iter().any(|(_, has_body, _)| *has_body);
+    let body = if has_whole { held.bytes().to_vec() } else { Vec::new() };
+    let whole = Rc::new(Subrequest { body, ..request });
     for (service, has_body, copying) in begun {
         let request = Rc::clone(bare.as_ref().filter(|_| !has_body).unwrap_or(&whole));
         worker.kit.transport.spawn(async move {

@@ -116,7 +116,9 @@ impl<T: Transport> Transfer<'_, T> {
     pub(super) fn edits_of(&self, response: UpstreamResponse<'_>) -> (Option<FieldEdits>, Option<Recoding>) {
         let mut edits: Option<FieldEdits> = None;
         let recoding = self.chains.and_then(|chains| self.note_edits(chains, response, &mut edits));
-        if let Some((name, value)) = self.to.sticky_line(self.permit.at, self.is_secure) {
+        if let Some((name, value)) =
+            self.to.sticky_line(self.kit(), (self.permit.at, self.account.is_first_attempt()), self.is_secure)
+        {
             edits.get_or_insert_default().add(name.as_bytes(), value.into_bytes());
         }
         (edits, recoding)

@@ -19,7 +19,9 @@ use crate::failure::{Failure, Phase};
 use crate::snapshot::{Address, Service};
 use crate::timeouts::{Timeout, UpstreamTimeouts};
 use crate::upstream::breaker::{BreakerOutcome, Pass};
+use crate::upstream::ejection::Standing;
 use crate::upstream::retry::Retry;
+use crate::upstream::ring::HashRing;
 use crate::upstream::sticky::Tie;
 
 /// Where one request goes, in all its attempts.
@@ -192,16 +194,34 @@ impl<T: Transport> Destination<T> {
     }
 
     /// The field that tells the client where it belongs, now that the endpoint at this position answers it; `None` where it knows, or
-    /// belongs nowhere. `is_secure` is true where it came by TLS.
-    pub(crate) fn sticky_line(&self, at: usize, is_secure: bool) -> Option<(&str, String)> {
+    /// belongs nowhere. `is_first` is false after an attempt that failed, `is_secure` true where the client came by TLS.
+    pub(crate) fn sticky_line(
+        &self,
+        kit: &Kit<T>,
+        (at, is_first): (usize, bool),
+        is_secure: bool,
+    ) -> Option<(&str, String)> {
         let service = self.snapshot();
         let (sticky, tokens) = service.sticky()?;
         // Whoever is with a backup goes back once one of the others takes requests.
         if service.endpoints.get(at).is_none_or(|endpoint| endpoint.is_backup) {
             return None;
         }
-        let moved = service.ring.as_ref().and_then(|ring| sticky.moved(&self.tie, ring, at));
+        // An owner that is only busy, or elsewhere, keeps its client.
+        let owner = |ring: &HashRing| self.tie.hash().and_then(|hash| ring.owner(hash));
+        let has_failed = |ring: &HashRing| !is_first || owner(ring).is_some_and(|owner| self.is_out(owner, kit));
+        let ring = service.ring.as_deref().filter(|ring| sticky.change_on_failure && has_failed(ring));
+        let moved = ring.and_then(|ring| sticky.moved(&self.tie, ring, at));
         sticky.line(tokens, moved.as_ref().unwrap_or(&self.tie), at, is_secure)
+    }
+
+    /// True where the endpoint at this position failed its check, or its last requests.
+    fn is_out(&self, at: usize, kit: &Kit<T>) -> bool {
+        let now_ms = kit.transport.coarse_ms();
+        let is_out = |pool: &Rc<EndpointPool<T>>| {
+            pool.state.is_down() || !matches!(pool.passive.borrow().standing(now_ms), Standing::In(_))
+        };
+        self.members.endpoints.get(at).is_some_and(is_out)
     }
 
     /// True where there is an endpoint that was not tried, with room, and the budget pays for another attempt. Another worker

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{annotated, ask, backend, heads, holder, world};
+use super::{annotated, ask, backend, heads, world};
 use crate::kubernetes::named;
 use crate::support::origin::{After, reply, write};
 use crate::support::{Client, Origin, eventually};
@@ -83,10 +83,10 @@ fn an_answer_is_slowed_down_after_its_first_part() {
         assert_eq!(world.get(host, "/").1.len(), 96 * 1_024);
         began.elapsed()
     };
-    let later = time("later.test");
+    time("later.test");
+    // 64 KiB at 32 KiB a second, less what a burst may be: a busy host takes longer, and none less.
     let slow = time("slow.test");
-    // 64 KiB at 32 KiB a second, less what a burst may be.
-    assert!(slow > Duration::from_secs(1) && slow > later, "{slow:?}, {later:?}");
+    assert!(slow > Duration::from_secs(1), "{slow:?}");
 }
 
 #[test]
@@ -144,8 +144,7 @@ fn copies_have_no_body_where_nobody_wants_it() {
     let objects = backend("one", &[&one])
         + &backend("copies", &[&copies])
         + &annotated("without", "one", &[target, ("mirror-request-body", "off")])
-        + &annotated("with", "one", &[target, ("mirror-request-body", "on")])
-        + &holder("ConfigMap", "unused", &[]);
+        + &annotated("with", "one", &[target, ("mirror-request-body", "on")]);
     let world = world(&objects, &[]);
     for (host, body) in [("with.test", "hello"), ("without.test", "")] {
         let before = copies.requests().len();
