@@ -160,7 +160,7 @@ class Runner:
         self.number += 1
         host = f"sentinel-{self.number}.test"
         self.apply({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": f"sentinel-{self.number}"},
-                    "spec": {"ingressClassName": SENTINEL_CLASS, "rules": [{"host": host, "http": {"paths": [
+                    "spec": {"ingressClassName": self.settings.get("sentinel_class", SENTINEL_CLASS), "rules": [{"host": host, "http": {"paths": [
                         {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": self.sentinel, "port": {"number": 80}}}}]}}]}})
         end = time.monotonic() + 20
         while time.monotonic() < end:
