@@ -98,7 +98,7 @@ class Runner:
             for number, step in enumerate(case["steps"]):
                 try:
                     self.step(step)
-                except Mismatch as wrong:
+                except (Mismatch, OSError) as wrong:
                     return "failed", f"step {number + 1}: {wrong}"
             return "passed", ""
         except Mismatch as wrong:
@@ -162,7 +162,7 @@ class Runner:
         self.apply({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": f"sentinel-{self.number}"},
                     "spec": {"ingressClassName": self.settings.get("sentinel_class", SENTINEL_CLASS), "rules": [{"host": host, "http": {"paths": [
                         {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": self.sentinel, "port": {"number": 80}}}}]}}]}})
-        end = time.monotonic() + 20
+        end = time.monotonic() + self.settings.get("patience", 20)
         while time.monotonic() < end:
             try:
                 self.logged = host
