@@ -46,7 +46,7 @@ impl Files {
         let of_cluster = config.kubernetes.iter().map(|kubernetes| &kubernetes.service);
         let services = config.services.values().map(|service| &**service).chain(of_cluster);
         for tls in services.filter_map(|service| service.tls.as_ref()) {
-            tls.ca.iter().chain(&tls.cert).chain(&tls.key).for_each(|name| files.take_material(name));
+            tls.materials().for_each(|material| files.take_material(material));
         }
         files
     }

@@ -160,3 +160,11 @@ pub struct ServiceTls {
     /// Believe whoever is reached. Whoever stands between can then read and change everything.
     pub insecure_skip_verify: bool,
 }
+
+impl ServiceTls {
+    /// What it names.
+    pub fn materials(&self) -> impl Iterator<Item = &Material> {
+        let Self { ca, cert, key, server_name: _, min_version: _, ciphers: _, insecure_skip_verify: _ } = self;
+        ca.iter().chain(cert).chain(key)
+    }
+}

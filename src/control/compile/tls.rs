@@ -196,9 +196,7 @@ pub(super) fn of_service(compiler: &mut Compiler<'_>, key: &str, spec: &ServiceS
     let key = format!("{key}.tls");
     let mut print = DefaultHasher::new();
     format!("{:?} {tls:?}", spec.protocol).hash(&mut print);
-    for material in tls.ca.iter().chain(&tls.cert).chain(&tls.key) {
-        hash_material(compiler, material, &mut print);
-    }
+    tls.materials().for_each(|material| hash_material(compiler, material, &mut print));
     if tls.ca.is_empty() && !tls.insecure_skip_verify {
         compiler.source.files.system_print().hash(&mut print);
     }

@@ -27,16 +27,11 @@ pub async fn read(kubeconfig: Option<&Path>) -> Result<(Index, Vec<String>), Str
     };
     let mut listing = Listing { client, index: Index::default(), unread: Vec::new() };
     listing.list::<Ingress>("", Object::Ingress).await?;
-    let classes = listing.list::<IngressClass>("", Object::Class).await;
-    listing.note("IngressClass", classes);
-    let services = listing.list::<ClusterService>("", Object::Service).await;
-    listing.note("Service", services);
-    let slices = listing.list::<EndpointSlice>("", Object::Slice).await;
-    listing.note("EndpointSlice", slices);
-    let secrets = listing.list::<Secret>(OWN_SECRETS, Object::Secret).await;
-    listing.note("Secret", secrets);
-    let maps = listing.list::<ConfigMap>("", Object::ConfigMap).await;
-    listing.note("ConfigMap", maps);
+    listing.try_list::<IngressClass>("", Object::Class).await;
+    listing.try_list::<ClusterService>("", Object::Service).await;
+    listing.try_list::<EndpointSlice>("", Object::Slice).await;
+    listing.try_list::<Secret>(OWN_SECRETS, Object::Secret).await;
+    listing.try_list::<ConfigMap>("", Object::ConfigMap).await;
     Ok((listing.index, listing.unread))
 }
 
@@ -66,8 +61,13 @@ impl Listing {
         }
     }
 
-    fn note(&mut self, kind: &str, done: Result<(), String>) {
-        if let Err(error) = done {
+    /// The same, where it may be missing.
+    async fn try_list<K>(&mut self, fields: &str, wrap: fn(Arc<K>) -> Object)
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        if let Err(error) = self.list(fields, wrap).await {
+            let kind = K::kind(&());
             self.unread.push(format!("objects of the kind {kind} cannot be read, and are taken as not there: {error}"));
         }
     }

@@ -8,9 +8,10 @@ use super::objects::{ClusterNode, ObjectName, ReachedAt};
 use crate::config::kubernetes::KubernetesSpec;
 
 /// By what we are reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Reached {
     /// Nobody knows yet, or at all.
+    #[default]
     Unknown,
     /// By these addresses and names, sorted.
     At(Vec<ReachedAt>),

@@ -30,7 +30,7 @@ const NODES_READ: Duration = Duration::from_mins(10);
 const TOLD_MAX: usize = 4096;
 
 /// What the cluster shall be told now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ToTell {
     /// Where this is reached.
     pub(super) reached: Reached,
@@ -38,12 +38,6 @@ pub(super) struct ToTell {
     pub(super) ours: BTreeMap<ObjectName, Vec<ReachedAt>>,
     /// What is wrong with objects.
     pub(super) problems: Vec<Problem>,
-}
-
-impl Default for ToTell {
-    fn default() -> Self {
-        Self { reached: Reached::Unknown, ours: BTreeMap::new(), problems: Vec::new() }
-    }
 }
 
 /// Starts whoever writes.

@@ -13,10 +13,12 @@ mod story;
 mod told;
 mod traefik;
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::api_server::ApiServer;
+use crate::support::client::Response;
 use crate::support::{Client, Origin, Proxy, eventually};
 
 /// A cluster, and a proxy that reads it.
@@ -55,9 +57,16 @@ impl World {
 
     /// Status and body of what a request for this host and path gets now.
     pub fn get(&self, host: &str, path: &str) -> (u16, String) {
-        let mut client = Client::connect(self.proxy.address);
-        let response = client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n")).response("GET");
+        let response = self.ask(host, &format!("GET {path}"), &[]);
         (response.status, response.text().to_owned())
+    }
+
+    /// What a request for this host gets, with a method and a target; `fields` are lines of its head.
+    pub fn ask(&self, host: &str, line: &str, fields: &[&str]) -> Response {
+        let mut head = format!("{line} HTTP/1.1\r\nHost: {host}\r\n");
+        fields.iter().for_each(|field| write!(head, "{field}\r\n").unwrap());
+        let mut client = Client::connect(self.proxy.address);
+        client.send(format!("{head}\r\n")).response(line.split(' ').next().unwrap())
     }
 
     /// Waits until such a request is answered so.

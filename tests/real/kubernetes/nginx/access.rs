@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::{annotated, ask, backend, echo, holder, world};
+use super::{annotated, backend, holder, world};
 use crate::api_server::ApiServer;
 use crate::kubernetes::World;
 use crate::support::authority::Authority;
 use crate::support::proxy::free_address;
 use crate::support::secure::{SecureClient, client_config};
+use crate::tls::mirror;
 
 /// `user` with the password `open`.
 const BASIC: &str = "Authorization: Basic dXNlcjpvcGVu";
@@ -16,7 +17,7 @@ const HASH: &str = "{SHA}X8fji//gDKRq3YkUVGSi6vdZ1cI=";
 
 #[test]
 fn users_stand_in_a_file_or_one_in_each_key() {
-    let origin = echo();
+    let origin = mirror();
     let by = |kind: &'static str, secret: &'static str| {
         [("auth-type", "basic"), ("auth-secret", secret), ("auth-secret-type", kind), ("auth-realm", "in here")]
     };
@@ -28,21 +29,21 @@ fn users_stand_in_a_file_or_one_in_each_key() {
         + &annotated("mixed", "one", &by("auth-file", "map"));
     let world = world(&objects, &[]);
     for host in ["file.test", "map.test"] {
-        let refused = ask(&world, host, "/", &[]);
+        let refused = world.ask(host, "GET /", &[]);
         assert_eq!(
             (refused.status, refused.field("WWW-Authenticate")),
             (401, Some("Basic realm=\"in here\", charset=\"UTF-8\"")),
             "{host}"
         );
-        assert_eq!(ask(&world, host, "/", &[BASIC]).status, 200, "{host}");
-        assert_eq!(ask(&world, host, "/", &["Authorization: Basic dXNlcjpubw=="]).status, 401, "{host}");
+        assert_eq!(world.ask(host, "GET /", &[BASIC]).status, 200, "{host}");
+        assert_eq!(world.ask(host, "GET /", &["Authorization: Basic dXNlcjpubw=="]).status, 401, "{host}");
     }
-    assert_eq!(ask(&world, "mixed.test", "/", &[BASIC]).status, 503, "a Secret of the other form closes");
+    assert_eq!(world.ask("mixed.test", "GET /", &[BASIC]).status, 503, "a Secret of the other form closes");
 }
 
 #[test]
 fn another_service_is_told_what_annotations_say_or_is_not_asked() {
-    let (origin, auth) = (echo(), echo());
+    let (origin, auth) = (mirror(), mirror());
     let url = ("auth-url", "http://auth.shop.svc.cluster.local/verify");
     let objects = backend("one", &[&origin])
         + &backend("auth", &[&auth])
@@ -52,16 +53,16 @@ fn another_service_is_told_what_annotations_say_or_is_not_asked() {
         + &annotated("all", "one", &[])
         + &annotated("spared", "one", &[("enable-global-auth", "false")]);
     let world = world(&objects, &[("global-auth-url", "http://auth.shop.svc.cluster.local/global")]);
-    assert_eq!(ask(&world, "own.test", "/x", &[]).status, 200);
+    assert_eq!(world.ask("own.test", "GET /x", &[]).status, 200);
     let asked = auth.requests().pop().unwrap();
     assert_eq!(asked.target(), "/verify");
     assert_eq!(asked.field("X-Auth-Request-Redirect"), Some("/back"));
     assert_eq!((asked.field("X-Told"), asked.field("X-Fixed")), (Some("by own.test"), Some("a")));
-    assert_eq!(ask(&world, "lost.test", "/", &[]).status, 503, "without its ConfigMap it is closed");
-    assert_eq!(ask(&world, "all.test", "/", &[]).status, 200);
+    assert_eq!(world.ask("lost.test", "GET /", &[]).status, 503, "without its ConfigMap it is closed");
+    assert_eq!(world.ask("all.test", "GET /", &[]).status, 200);
     assert_eq!(auth.requests().pop().unwrap().target(), "/global");
     let before = auth.requests().len();
-    assert_eq!(ask(&world, "spared.test", "/", &[]).status, 200);
+    assert_eq!(world.ask("spared.test", "GET /", &[]).status, 200);
     assert_eq!(auth.requests().len(), before, "nobody was asked");
 }
 
@@ -71,7 +72,7 @@ fn the_certificate_of_a_client_is_passed_on_where_it_is_said() {
     let (own, caller) =
         (authority.issue("own", &["with.test", "without.test", "revoked.test"]), authority.issue("caller", &["me"]));
     let text = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
-    let origin = echo();
+    let origin = mirror();
     let asks = |pass: &'static str| {
         [
             ("auth-tls-secret", "shop/ca"),
@@ -116,7 +117,7 @@ fn the_certificate_of_a_client_is_passed_on_where_it_is_said() {
 
 #[test]
 fn requests_beyond_a_rate_are_refused_but_of_those_who_are_exempt() {
-    let origin = echo();
+    let origin = mirror();
     let mut objects = backend("one", &[&origin])
         + &annotated("second", "one", &[("limit-rps", "1"), ("limit-burst-multiplier", "2")])
         + &annotated("minute", "one", &[("limit-rpm", "1"), ("limit-burst-multiplier", "4")])

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::{annotated, ask, backend, heads, world};
+use super::{annotated, backend, heads, world};
 use crate::kubernetes::named;
 use crate::support::origin::{After, reply, write};
 use crate::support::{Client, Origin, eventually};
@@ -19,7 +19,7 @@ fn cookies_of_the_upstream_are_for_another_place() {
         )
         + &annotated("plain", "one", &[("proxy-cookie-domain", "off"), ("proxy-cookie-path", "off")]);
     let world = world(&objects, &[]);
-    let cookie = |host: &str| ask(&world, host, "/", &[]).field("Set-Cookie").unwrap().to_owned();
+    let cookie = |host: &str| world.ask(host, "GET /", &[]).field("Set-Cookie").unwrap().to_owned();
     assert_eq!(cookie("web.test"), "a=b; Domain=outer.test; Path=/x");
     assert_eq!(cookie("plain.test"), "a=b; Domain=inner.test; Path=/inner/x");
 }
@@ -61,7 +61,7 @@ fn cors_says_what_annotations_say() {
             ],
         );
     let world = world(&objects, &[]);
-    let answer = ask(&world, "web.test", "/", &["Origin: https://app.test"]);
+    let answer = world.ask("web.test", "GET /", &["Origin: https://app.test"]);
     assert_eq!(answer.field("Access-Control-Allow-Methods"), Some("GET, REPORT"));
     assert_eq!(answer.field("Access-Control-Expose-Headers"), Some("X-Seen"));
     assert_eq!(answer.field("Access-Control-Allow-Credentials"), None);
@@ -104,15 +104,15 @@ fn a_cookie_keeps_its_path_and_changes_when_its_endpoint_fails() {
         [("affinity", "cookie"), ("session-cookie-path", "/app"), ("session-cookie-change-on-failure", "true")];
     let objects = backend("both", &[&one, &two]) + &annotated("web", "both", &sticky);
     let world = world(&objects, &[]);
-    let first = ask(&world, "web.test", "/", &[]);
+    let first = world.ask("web.test", "GET /", &[]);
     let cookie = first.field("Set-Cookie").unwrap();
     assert!(cookie.to_lowercase().contains("path=/app"), "{cookie}");
     let token = format!("Cookie: {}", cookie.split(';').next().unwrap());
     let before = first.text().to_owned();
-    assert_eq!(ask(&world, "web.test", "/", &[&token]).text(), before);
+    assert_eq!(world.ask("web.test", "GET /", &[&token]).text(), before);
     is_broken.lock().unwrap().clone_from(&before);
     // The other one answers, and the client belongs there from now on.
-    let answer = ask(&world, "web.test", "/", &[&token]);
+    let answer = world.ask("web.test", "GET /", &[&token]);
     assert_eq!(answer.status, 200);
     assert_ne!(answer.text(), before);
     assert!(answer.field("Set-Cookie").is_some_and(|own| own != cookie), "{}", answer.head);
@@ -132,7 +132,7 @@ fn canaries_share_the_cookie_of_their_service_or_have_none() {
         + &of_host("sticky-canary", "sticky.test");
     let world = world(&objects, &[]);
     for (host, has_cookie) in [("legacy.test", false), ("sticky.test", true)] {
-        let mut of_canary = (0..200).map(|_| ask(&world, host, "/", &[])).filter(|answer| answer.text() == "canary");
+        let mut of_canary = (0..200).map(|_| world.ask(host, "GET /", &[])).filter(|answer| answer.text() == "canary");
         assert_eq!(of_canary.next().unwrap().field("Set-Cookie").is_some(), has_cookie, "{host}");
     }
 }

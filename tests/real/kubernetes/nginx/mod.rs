@@ -9,8 +9,7 @@ use std::fmt::Write as _;
 
 use super::{World, ingress, service};
 use crate::api_server::ApiServer;
-use crate::support::client::Response;
-use crate::support::{Client, Origin};
+use crate::support::Origin;
 
 /// Keys of `[kubernetes]` for this dialect.
 const KEYS: &str = "dialects = [\"ingress-nginx\"]\nconfig_map = \"shop/controller\"\nwrite_status = false";
@@ -53,23 +52,11 @@ fn backend(name: &str, origins: &[&Origin]) -> String {
     format!("---\n{}", service(name, &addresses))
 }
 
-/// An origin that answers with what it was asked for.
-fn echo() -> Origin {
-    Origin::start(|request, stream| crate::support::origin::reply(stream, request.head.as_bytes()))
-}
-
 /// An origin that answers with this head and no body.
 fn heads(head: &'static str) -> Origin {
     Origin::start(move |_, stream| {
         crate::support::origin::write(stream, format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n").as_bytes())
     })
-}
-
-/// What a GET of this host gets; `fields` are lines of its head.
-fn ask(world: &World, host: &str, target: &str, fields: &[&str]) -> Response {
-    let mut head = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n");
-    fields.iter().for_each(|field| write!(head, "{field}\r\n").unwrap());
-    Client::connect(world.proxy.address).send(format!("{head}\r\n")).response("GET")
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 
-use super::{annotated, ask, backend, echo, heads, holder, world};
+use super::{annotated, backend, heads, holder, world};
 use crate::fastcgi_records::{end, record};
 use crate::kubernetes::{named, service};
 use crate::support::authority::Authority;
 use crate::support::origin::fill;
 use crate::support::secure::{read_head, secure_origin};
 use crate::support::{Client, Origin};
+use crate::tls::mirror;
 
 #[test]
 fn pods_with_tls_are_who_they_should_be_where_that_is_asked() {
@@ -72,7 +73,7 @@ fn upstreams_are_asked_in_http_1_1_whatever_is_said() {
 
 #[test]
 fn bodies_pass_as_they_come_whatever_is_said_of_buffers() {
-    let origins = [echo(), echo()];
+    let origins = [mirror(), mirror()];
     let objects = backend("on", &[&origins[0]])
         + &backend("off", &[&origins[1]])
         + &annotated("on", "on", &[("proxy-request-buffering", "on")])
@@ -97,7 +98,7 @@ fn what_a_service_answers_is_asked_of_another_pod_where_it_is_said() {
         + &annotated("again", "again", &[("proxy-next-upstream", "error timeout http_503")])
         + &annotated("once", "once", &[("proxy-next-upstream", "off")]);
     let world = world(&objects, &[]);
-    let statuses = |host: &str| (0..20).map(|_| ask(&world, host, "/", &[]).status).collect::<Vec<_>>();
+    let statuses = |host: &str| (0..20).map(|_| world.ask(host, "GET /", &[]).status).collect::<Vec<_>>();
     assert!(statuses("again.test").iter().all(|status| *status == 200));
     assert!(statuses("once.test").contains(&503));
 }

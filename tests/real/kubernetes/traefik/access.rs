@@ -1,7 +1,8 @@
 //! Who may ask, and what is said of it.
 
-use super::{KEYS, World, ask, backend, echo, frontend};
+use super::{KEYS, World, backend, frontend};
 use crate::support::{Origin, output, tool};
+use crate::tls::mirror;
 
 #[test]
 fn only_those_come_in_who_may() {
@@ -17,7 +18,7 @@ fn only_those_come_in_who_may() {
             if request.field("Authorization") == Some("token") { "200 OK\r\nX-User: me" } else { "401 Unauthorized" };
         crate::support::origin::write(stream, format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes())
     });
-    let origin = echo();
+    let origin = mirror();
     let of = |name: &str, annotations: &[(&str, &str)]| {
         frontend(name, annotations, &[(&format!("{name}.test"), "/", "Prefix", "one")])
     };
@@ -47,20 +48,20 @@ fn only_those_come_in_who_may() {
         + &of("kind", &[("auth-type", "none")]);
     let world = World::new("io_uring", KEYS, &objects);
     assert_eq!(["in.test", "out.test", "wrong.test"].map(|host| world.status(host, "/")), [200, 403, 503]);
-    assert_eq!(ask(&world, "out.test", "GET /", &["X-Forwarded-For: 192.0.2.1"]).status, 403);
+    assert_eq!(world.ask("out.test", "GET /", &["X-Forwarded-For: 192.0.2.1"]).status, 403);
     assert_eq!(["missing.test", "many.test", "realm.test", "kind.test"].map(|host| world.status(host, "/")), [503; 4]);
 
     // me:right and me:wrong.
     let [right, wrong] = ["Authorization: Basic bWU6cmlnaHQ=", "Authorization: Basic bWU6d3Jvbmc="];
     assert_eq!(
-        [&[right][..], &[wrong], &[]].map(|fields| ask(&world, "basic.test", "GET /", fields).status),
+        [&[right][..], &[wrong], &[]].map(|fields| world.ask("basic.test", "GET /", fields).status),
         [200, 401, 401]
     );
     let reached = origin.requests().pop().unwrap();
     assert_eq!((reached.field("X-WebAuth-User"), reached.field("Authorization")), (Some("me"), None));
 
-    assert_eq!(ask(&world, "forward.test", "GET /", &[]).status, 401);
-    assert_eq!(ask(&world, "forward.test", "POST /x", &["Authorization: token"]).status, 200);
+    assert_eq!(world.ask("forward.test", "GET /", &[]).status, 401);
+    assert_eq!(world.ask("forward.test", "POST /x", &["Authorization: token"]).status, 200);
     let (asked, reached) = (verify.requests().pop().unwrap(), origin.requests().pop().unwrap());
     assert_eq!(asked.line(), "GET /verify HTTP/1.1");
     assert_eq!((asked.field("X-Forwarded-Method"), asked.field("X-Forwarded-Uri")), (Some("POST"), Some("/x")));
@@ -77,7 +78,7 @@ fn only_those_come_in_who_may() {
 
 #[test]
 fn fields_are_changed_and_hosts_refused() {
-    let origin = echo();
+    let origin = mirror();
     let objects = backend("one", &[], &[&origin])
         + &frontend(
             "web",
@@ -111,7 +112,7 @@ fn fields_are_changed_and_hosts_refused() {
         + &frontend("hosts", &[("allowed-hosts", "c.test,d.test")], &[("", "/hosts", "Prefix", "one")])
         + &frontend("other", &[("allowed-hosts", "c.test")], &[("e.test", "/", "Prefix", "one")]);
     let world = World::new("epoll", KEYS, &objects);
-    let answer = ask(&world, "a.test", "GET /", &["Cookie: a=b"]);
+    let answer = world.ask("a.test", "GET /", &["Cookie: a=b"]);
     for (field, expected) in [
         ("X-Answer", "yes"),
         ("X-Frame-Options", "DENY"),
@@ -127,7 +128,7 @@ fn fields_are_changed_and_hosts_refused() {
     let reached = origin.requests().pop().unwrap();
     assert_eq!((reached.field("X-Added"), reached.field("Cookie")), (Some("a:b"), None));
     assert_eq!(reached.field("Host"), Some(origin.address.to_string().as_str()));
-    let answer = ask(&world, "b.test", "GET /", &[]);
+    let answer = world.ask("b.test", "GET /", &[]);
     assert_eq!((answer.field("X-Frame-Options"), answer.field("X-XSS-Protection")), (Some("SAMEORIGIN"), Some("0")));
     assert_eq!(answer.field("Strict-Transport-Security"), None, "it came without TLS");
     assert_eq!(["c.test", "D.test", "x.test"].map(|host| world.status(host, "/hosts")), [200, 200, 500]);

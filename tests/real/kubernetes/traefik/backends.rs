@@ -1,12 +1,13 @@
 //! Services: limits, breakers, shares, and what holds for all of them.
 
-use super::{KEYS, World, ask, backend, echo, frontend, statuses};
+use super::{KEYS, World, backend, frontend, statuses};
 use crate::kubernetes::named;
 use crate::support::{Client, Origin, output};
+use crate::tls::mirror;
 
 #[test]
 fn what_is_too_much_or_fails_is_answered_as_the_annotations_say() {
-    let origin = echo();
+    let origin = mirror();
     let failing = Origin::start(|_, stream| {
         crate::support::origin::write(stream, b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
     });
@@ -33,7 +34,7 @@ fn what_is_too_much_or_fails_is_answered_as_the_annotations_say() {
         + &frontend("errors", &[("error-pages", pages)], &[("errors.test", "/", "Prefix", "failing")]);
     let world = World::new("io_uring", KEYS, &objects);
     assert_eq!(statuses(&world, "rate.test", ["/"; 5]), [200, 200, 200, 429, 429]);
-    let by = |key: &str| ask(&world, "field.test", "GET /", &[&format!("X-Key: {key}")]).status;
+    let by = |key: &str| world.ask("field.test", "GET /", &[&format!("X-Key: {key}")]).status;
     assert_eq!([by("a"), by("a"), by("b")], [200, 429, 200]);
     assert_eq!([world.status("none.test", "/"), world.status("typo.test", "/")], [503, 503]);
 
@@ -44,14 +45,14 @@ fn what_is_too_much_or_fails_is_answered_as_the_annotations_say() {
     };
     assert_eq!([post(10), post(11)], [200, 413]);
 
-    let answer = ask(&world, "errors.test", "GET /x", &[]);
+    let answer = world.ask("errors.test", "GET /x", &[]);
     assert_eq!(answer.status, 503);
     assert!(answer.text().starts_with("GET /of/503.html HTTP/1.1"), "{}", answer.text());
 
     // One worker has seen at most 16 of these, each at least one of them: whichever it is, its breaker opens in the end.
     let before = failing.requests().len();
     for _ in 0..40 {
-        assert_eq!(ask(&world, "bad.test", "GET /", &[]).status, 503);
+        assert_eq!(world.ask("bad.test", "GET /", &[]).status, 503);
     }
     assert!(failing.requests().len() - before < 40, "the breaker opened");
     crate::support::eventually("it is in the log", || {
@@ -113,7 +114,7 @@ fn services_of_one_path_share_its_requests() {
     assert!((share_of_weights - 0.75).abs() < 0.11, "{share_of_weights}");
     assert_eq!(world.status("c.test", "/"), 503);
 
-    let first = ask(&world, "d.test", "GET /x", &[]);
+    let first = world.ask("d.test", "GET /x", &[]);
     let cookie = first.field("Set-Cookie").unwrap().to_owned();
     let name = output(
         std::process::Command::new("sh").arg("-c").arg("printf '_TRAEFIK_BACKEND_d.test/x' | sha1sum | cut -c1-5"),
@@ -121,9 +122,9 @@ fn services_of_one_path_share_its_requests() {
     assert!(cookie.starts_with(&format!("_{}=", name.trim())) && cookie.contains("SameSite=Lax"), "{cookie}");
     let mine = format!("Cookie: {}", cookie.split(';').next().unwrap());
     for _ in 0..20 {
-        assert_eq!(ask(&world, "d.test", "GET /x", &[&mine]).text(), first.text());
+        assert_eq!(world.ask("d.test", "GET /x", &[&mine]).text(), first.text());
     }
-    let cookie = ask(&world, "e.test", "GET /", &[]).field("Set-Cookie").unwrap().to_owned();
+    let cookie = world.ask("e.test", "GET /", &[]).field("Set-Cookie").unwrap().to_owned();
     assert!(cookie.starts_with("mine=") && cookie.contains("HttpOnly") && cookie.contains("Secure"), "{cookie}");
 }
 

@@ -8,8 +8,7 @@ mod secure;
 use std::fmt::Write as _;
 
 use super::{World, service};
-use crate::support::client::Response;
-use crate::support::{Client, Origin};
+use crate::support::Origin;
 
 const KEYS: &str = "dialects = [\"traefik1\"]\nwithout_class = \"traefik1\"";
 
@@ -39,21 +38,8 @@ fn noted(annotations: &[(&str, &str)]) -> String {
     text + "}"
 }
 
-/// What a request gets; `fields` are lines of its head.
-fn ask(world: &World, host: &str, line: &str, fields: &[&str]) -> Response {
-    let mut head = format!("{line} HTTP/1.1\r\nHost: {host}\r\n");
-    fields.iter().for_each(|field| write!(head, "{field}\r\n").unwrap());
-    let mut client = Client::connect(world.proxy.address);
-    client.send(format!("{head}\r\n")).response(line.split(' ').next().unwrap())
-}
-
 fn statuses<const N: usize>(world: &World, host: &str, paths: [&str; N]) -> [u16; N] {
     paths.map(|path| world.status(host, path))
-}
-
-/// An origin that answers with what it was asked for.
-fn echo() -> Origin {
-    Origin::start(|request, stream| crate::support::origin::reply(stream, request.head.as_bytes()))
 }
 
 #[test]

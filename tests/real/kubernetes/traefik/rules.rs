@@ -1,10 +1,11 @@
 //! Which requests go where, and what they become on the way.
 
-use super::{KEYS, World, ask, backend, echo, frontend};
+use super::{KEYS, World, backend, frontend};
 use crate::api_server::ApiServer;
 use crate::kubernetes::named;
 use crate::support::proxy::free_address;
 use crate::support::{Client, ENGINES, eventually};
+use crate::tls::mirror;
 
 #[test]
 fn longer_rules_go_first_and_paths_are_beginnings_of_texts() {
@@ -46,7 +47,7 @@ fn longer_rules_go_first_and_paths_are_beginnings_of_texts() {
         ] {
             assert_eq!(world.get(host, path), (200, expected.to_owned()), "{engine} {host}{path}");
         }
-        let slash = ask(&world, "a.test", "GET /foo/only/this/?q=1", &[]);
+        let slash = world.ask("a.test", "GET /foo/only/this/?q=1", &[]);
         assert_eq!((slash.status, slash.field("Location")), (301, Some("http://a.test/foo/only/this?q=1")), "{engine}");
         for (host, path) in [("x.y.b.test", "/"), ("c.test", "/users/x"), ("d.test", "/exact/x"), ("f.test", "/")] {
             assert_eq!(world.status(host, path), 404, "{engine} {host}{path}");
@@ -59,7 +60,7 @@ type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str, &'a str, O
 
 #[test]
 fn the_upstream_gets_what_the_rule_and_its_modifiers_make() {
-    let origin = echo();
+    let origin = mirror();
     let mut objects = backend("one", &[], &[&origin]);
     let cases: [Case<'_>; 8] = [
         (
@@ -97,7 +98,7 @@ fn the_upstream_gets_what_the_rule_and_its_modifiers_make() {
     }
     let world = World::new("io_uring", KEYS, &objects);
     for (name, _, _, asked, expected, field) in cases {
-        let answer = ask(&world, &format!("{name}.test"), &format!("GET {asked}"), &[]);
+        let answer = world.ask(&format!("{name}.test"), &format!("GET {asked}"), &[]);
         let reached = origin.requests().pop().unwrap();
         assert_eq!((answer.status, reached.target()), (200, expected), "{name}");
         if let Some((field, value)) = field {
@@ -108,7 +109,7 @@ fn the_upstream_gets_what_the_rule_and_its_modifiers_make() {
 
 #[test]
 fn clients_are_sent_where_the_annotations_say() {
-    let origin = echo();
+    let origin = mirror();
     let objects = backend("one", &[], &[&origin])
         + &frontend("root", &[("app-root", "/app")], &[("root.test", "/", "Prefix", "one")])
         + &frontend(
@@ -147,7 +148,7 @@ fn clients_are_sent_where_the_annotations_say() {
     let rest = format!("[listeners.other]\naddress = \"{other}\"\n");
     let world = World::of("epoll", api, KEYS, &rest);
     let sent = |host: &str, line: &str| {
-        let answer = ask(&world, host, line, &[]);
+        let answer = world.ask(host, line, &[]);
         (answer.status, answer.field("Location").unwrap_or_default().to_owned())
     };
     let port = other.port();
@@ -165,9 +166,9 @@ fn clients_are_sent_where_the_annotations_say() {
         assert_eq!(sent(host, line), expected, "{host} {line}");
     }
     for field in ["X-Tls: yes", "Front-End-Https: on"] {
-        assert_eq!(ask(&world, "ssl.test", "GET /", &[field]).status, 200, "{field}");
+        assert_eq!(world.ask("ssl.test", "GET /", &[field]).status, 200, "{field}");
     }
-    assert_eq!(ask(&world, "ssl.test", "GET /", &["X-Tls: no"]).status, 301);
+    assert_eq!(world.ask("ssl.test", "GET /", &["X-Tls: no"]).status, 301);
 }
 
 #[test]

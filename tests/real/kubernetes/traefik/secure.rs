@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 
-use super::{KEYS, World, backend, echo, frontend};
+use super::{KEYS, World, backend, frontend};
 use crate::api_server::ApiServer;
 use crate::kubernetes::service;
 use crate::support::Proxy;
 use crate::support::authority::{Authority, Issued};
 use crate::support::proxy::free_address;
 use crate::support::secure::{SecureClient, client_config, read_head, secure_origin};
+use crate::tls::mirror;
 
 /// A Secret of the type `kubernetes.io/tls`.
 fn certificate(name: &str, issued: &Issued) -> String {
@@ -24,7 +25,7 @@ fn certificate(name: &str, issued: &Issued) -> String {
 fn what_a_clients_certificate_says_is_told_and_hosts_are_forced() {
     let authority = Authority::new();
     let (own, caller) = (authority.issue("own", &["a.test"]), authority.issue("caller", &["me"]));
-    let origin = echo();
+    let origin = mirror();
     let force = [("ssl-force-host", "true"), ("ssl-host", "a.test")];
     let objects = backend("one", &[], &[&origin])
         + &certificate("own", &own)
@@ -77,7 +78,7 @@ fn pods_and_services_that_are_asked_are_spoken_to_as_it_is_said() {
     let url = format!("https://127.0.0.1:{}/verify", secure.port());
     let asks = [("auth-type", "forward"), ("auth-url", url.as_str())];
     let own = [("auth-tls-insecure", "true"), ("auth-tls-secret", "own"), ("auth-trust-headers", "true")];
-    let objects = backend("one", &[], &[&echo()])
+    let objects = backend("one", &[], &[&mirror()])
         + &format!("---\n{pods}---\n{}", service("h2c", &[h2c.address]))
         + &certificate("own", &pod)
         + &frontend("pods", &[], &[("pods.test", "/", "Prefix", "pods")]).replace("number: 80", "number: 443")
